@@ -1,0 +1,15 @@
+"""Shape checks whose message says what came and what was wanted. They run while a graph is traced, at no cost later."""
+
+from __future__ import annotations
+
+
+def check_last_dim(function: str, name: str, shape: tuple[int, ...], want: int, meaning: str = "") -> None:
+    """Raise ValueError unless the last dimension of `shape` is `want`."""
+    if len(shape) == 0 or shape[-1] != want:
+        raise ValueError(f"{function}: {name} has shape {tuple(shape)}, want last dimension {want}{meaning}")
+
+
+def check_rank(function: str, name: str, shape: tuple[int, ...], want: str) -> None:
+    """Raise ValueError unless `shape` has as many dimensions as the comma-separated names in `want`, e.g. ``B,G,4``."""
+    if len(shape) != want.count(",") + 1:
+        raise ValueError(f"{function}: {name} has shape {tuple(shape)}, want [{want}]")

@@ -1,0 +1,210 @@
+"""Frozen configuration values: one attrs class per concern, and the two published recipes.
+
+A config is a value: compare it, print it, and change it with ``attrs.evolve``. This module imports no MindSpore,
+so that tools can read recipes quickly; config objects may enter graph code.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+from attrs import frozen
+
+Size = tuple[int, int]  # height, width in pixels
+
+
+def _positive_multiple_of_32(_instance, attribute, value) -> None:
+    if any(v <= 0 or v % 32 for v in value):
+        raise ValueError(f"{attribute.name}: got {value}, want height and width as positive multiples of 32")
+
+
+def _probability(_instance, attribute, value) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{attribute.name}: got {value}, want a probability in [0, 1]")
+
+
+def _positive(_instance, attribute, value) -> None:
+    if not value > 0:
+        raise ValueError(f"{attribute.name}: got {value}, want a positive number")
+
+
+@frozen(kw_only=True)
+class InputSpec:
+    """The pixels that a network was trained on. Travels into checkpoints and exports.
+
+    Megvii feeds BGR in 0..255 with the image at the top left; MindYOLO feeds RGB in 0..1 with the image centred.
+    Weights of one convention give wrong boxes, without an error, when they are fed the other.
+    """
+
+    input_size: Size = attrs.field(default=(640, 640), validator=_positive_multiple_of_32)
+    """Height and width in pixels of training and evaluation images."""
+    channel_order: Literal["bgr", "rgb"] = "bgr"
+    """Order of the colour channels that the network takes."""
+    pixel_scale: float = attrs.field(default=1.0, validator=_positive)
+    """Factor on the 0..255 pixel values."""
+    letterbox: Literal["top_left", "center"] = "top_left"
+    """Where the resized image lies on the padded canvas."""
+    shrink_interpolation: Literal["linear", "area"] = "linear"
+    """Interpolation when an evaluation image is made smaller."""
+    pad_value: int = 114
+    """Grey level of the padding."""
+
+
+@frozen(kw_only=True)
+class AugmentConfig:
+    """Training augmentations; the numbers of mosaic, affine, mixup, colour and flip."""
+
+    mosaic_prob: float = attrs.field(default=1.0, validator=_probability)
+    """Probability of a four-image mosaic."""
+    mosaic_partners: Literal["uniform", "buffer"] = "uniform"
+    """Where mosaic partners come from: the whole dataset, or a rolling window of 1000 images."""
+    affine_scale: tuple[float, float] = (0.1, 2.0)
+    """Range of the zoom after the mosaic."""
+    degrees: float = 10.0
+    """Rotation range, plus and minus, in degrees."""
+    translate: float = 0.1
+    """Translation range as a share of the input size."""
+    shear: float = 2.0
+    """Shear range, plus and minus, in degrees."""
+    affine_center: bool = False
+    """True turns about the centre of the mosaic canvas (MindYOLO), False about its origin (Megvii)."""
+    box_filter: Literal["min_side", "candidates"] = "min_side"
+    """Which boxes survive: sides above 1 px (Megvii), or sides, area ratio and aspect ratio (MindYOLO)."""
+    mixup_prob: float = attrs.field(default=1.0, validator=_probability)
+    """Probability of mixup after a mosaic."""
+    mixup_partner: Literal["image", "mosaic"] = "image"
+    """A raw image blended half and half (Megvii), or a second mosaic blended by Beta(8, 8) (MindYOLO)."""
+    mixup_scale: tuple[float, float] = (0.5, 1.5)
+    """Range of the zoom of the raw mixup image."""
+    hsv_mode: Literal["additive", "multiplicative"] = "additive"
+    """Integer shifts, each with probability one half (Megvii), or gains (MindYOLO)."""
+    hsv_gains: tuple[float, float, float] = (5.0, 30.0, 30.0)
+    """Ranges of hue, saturation and value: grey levels when additive, shares when multiplicative."""
+    hsv_prob: float = attrs.field(default=1.0, validator=_probability)
+    """Probability of the colour change."""
+    flip_prob: float = attrs.field(default=0.5, validator=_probability)
+    """Probability of a left-right flip."""
+
+
+@frozen(kw_only=True)
+class AssignConfig:
+    """SimOTA. Megvii's values are the default (paper section 2.1; facts of the code in docs/recipes)."""
+
+    prior: Literal["center", "box_and_center"] = "center"
+    """Candidate points: near the truth's centre (Megvii), or inside any box with box and centre preferred (MindYOLO)."""
+    center_radius: float = attrs.field(default=1.5, validator=_positive)
+    """Half side of the centre region in strides; a point on its edge is outside."""
+    top_k: int = attrs.field(default=10, validator=_positive)
+    """How many best IoUs are summed to the number of positives of a truth."""
+    cost_iou_weight: float = 3.0
+    """Weight of -log(IoU) in the cost."""
+    outside_penalty: float = 1e6
+    """Added to the cost of candidates outside the truth's own region."""
+
+
+@frozen(kw_only=True)
+class LossConfig:
+    """Weights of the detection loss and what it is divided by."""
+
+    loss_iou_weight: float = 5.0
+    """Weight of 1 - IoU**2."""
+    loss_obj_weight: float = 1.0
+    """Weight of the objectness cross-entropy."""
+    loss_cls_weight: float = 1.0
+    """Weight of the class cross-entropy."""
+    loss_l1_weight: float = 1.0
+    """Weight of the L1 loss on raw box outputs in the plain last epochs."""
+    loss_normalizer: Literal["local", "global"] = "local"
+    """Divide by the positives of this device, or of all devices."""
+
+
+@frozen(kw_only=True)
+class OptimConfig:
+    """SGD, learning rate schedule and moving average of the weights."""
+
+    lr_per_image: float | None = 0.01 / 64
+    """Learning rate per image of the global batch; None takes `lr` as it is."""
+    lr: float | None = None
+    """Absolute peak learning rate; None takes `lr_per_image` times the global batch."""
+    momentum: float = 0.9
+    """Nesterov momentum."""
+    weight_decay: float = 5e-4
+    """Decay of convolution weights; BN and biases have none."""
+    warmup_epochs: int = 5
+    """Epochs of quadratic warm-up."""
+    warmup_start: float = 0.0
+    """Learning rate at the start of warm-up as a share of the peak."""
+    min_lr_ratio: float = 0.05
+    """Learning rate at the end of the cosine as a share of the peak."""
+    flat_epochs: int = 15
+    """Last epochs at the lowest learning rate."""
+    ema_decay: float = attrs.field(default=0.9998, validator=_probability)
+    """Decay of the moving average of parameters and BN statistics."""
+    ema_ramp: float = attrs.field(default=2000.0, validator=_positive)
+    """Steps over which the decay grows: decay * (1 - exp(-step / ramp))."""
+    gradient_reduction: Literal["mean", "sum"] = "mean"
+    """How gradients of several devices are combined."""
+    loss_scale: float = attrs.field(default=1024.0, validator=_positive)
+    """Loss scale when the network runs in float16."""
+    precision: Literal["float32", "float16"] = "float32"
+    """Arithmetic of the network; assignment and losses are always float32."""
+    max_bad_steps: int = attrs.field(default=20, validator=_positive)
+    """Training stops after this many steps in a row with gradients that are not finite."""
+
+    def __attrs_post_init__(self) -> None:
+        if (self.lr is None) == (self.lr_per_image is None):
+            raise ValueError(f"lr: got lr={self.lr} and lr_per_image={self.lr_per_image}, want exactly one of the two")
+
+
+@frozen(kw_only=True)
+class LoaderConfig:
+    """Batches: how many images, truths and worker processes, and at which sizes."""
+
+    batch_size: int = attrs.field(default=8, validator=_positive)
+    """Images per device and step."""
+    max_truths: int = attrs.field(default=120, validator=_positive)
+    """Rows to which truths are padded; the smallest boxes of fuller images are dropped and counted."""
+    multiscale_sizes: tuple[int, ...] = ()
+    """Heights of training images, one drawn every `multiscale_interval` steps; empty trains at one size."""
+    multiscale_interval: int = attrs.field(default=10, validator=_positive)
+    """Steps between changes of the training size."""
+    workers: int = 2
+    """Worker processes that load and augment; 0 loads in the main process."""
+    seed: int = 0
+    """Seed of shuffling, augmentation, training sizes and fresh weights."""
+
+
+@frozen(kw_only=True)
+class PostprocessConfig:
+    """From decoded predictions to detections."""
+
+    score_threshold: float = attrs.field(default=0.01, validator=_probability)
+    """Predictions must score above this."""
+    iou_threshold: float = attrs.field(default=0.65, validator=_probability)
+    """NMS drops boxes that overlap a better one of their class by more than this."""
+    multi_label: bool = False
+    """True lets a box be several classes (MindYOLO), False takes its best class (Megvii)."""
+    max_candidates: int = attrs.field(default=30000, validator=_positive)
+    """Most predictions of an image that enter NMS, by falling score."""
+    max_detections: int = attrs.field(default=300, validator=_positive)
+    """Most detections kept for an image."""
+
+
+@frozen(kw_only=True)
+class Recipe:
+    """All that decides a training run apart from the layers and the data."""
+
+    epochs: int = attrs.field(default=300, validator=_positive)
+    """Passes over the training images."""
+    plain_epochs: int = 16
+    """Last epochs without mosaic and mixup and with the L1 loss."""
+    eval_interval: int = attrs.field(default=10, validator=_positive)
+    """Epochs between evaluations; every epoch in the plain last epochs."""
+    input: InputSpec = InputSpec()
+    augment: AugmentConfig = AugmentConfig()
+    loader: LoaderConfig = LoaderConfig()
+    assign: AssignConfig = AssignConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    postprocess: PostprocessConfig = PostprocessConfig()

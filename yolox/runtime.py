@@ -1,0 +1,82 @@
+"""The fast path on CPU: choose oneDNN's instruction set before MindSpore runs its first operation.
+
+On processors with AVX-512, MindSpore 2.9 and 2.10 (oneDNN 3.10) send most convolutions larger than 1x1 through a
+reference kernel that is about seventy times slower. Capping oneDNN at AVX2 avoids it. MindSpore 2.7 and 2.8 are not
+affected and keep their faster instructions. A value that the user has set is never changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import MutableMapping
+from importlib.metadata import PackageNotFoundError, version
+
+ONEDNN_VARIABLE = "ONEDNN_MAX_CPU_ISA"
+FIRST_SLOW_VERSION = (2, 9)
+
+_logger = logging.getLogger("yolox")
+
+
+def parse_version(text: str) -> tuple[int, int]:
+    """Read the first two numbers of a version, to compare releases.
+
+    Args:
+        text: a version such as ``"2.10.0"`` or ``"2.9.0rc1"``.
+
+    Returns:
+        Major and minor number.
+
+    Raises:
+        ValueError: if the text does not start with two numbers.
+
+    Example:
+        >>> parse_version("2.10.0rc1")
+        (2, 10)
+    """
+    parts = text.split(".")
+    if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):
+        raise ValueError(f"parse_version: got {text!r}, want something like '2.10.0'")
+    return int(parts[0]), int(parts[1])
+
+
+def needs_cap(mindspore_version: str) -> bool:
+    """Tell whether this MindSpore has the slow convolutions on AVX-512.
+
+    Example:
+        >>> needs_cap("2.8.0"), needs_cap("2.10.0")
+        (False, True)
+    """
+    return parse_version(mindspore_version) >= FIRST_SLOW_VERSION
+
+
+def use_fast_convolutions(environment: MutableMapping[str, str], mindspore_version: str) -> bool:
+    """Cap oneDNN at AVX2 in `environment` where the MindSpore version needs it and the user has set nothing.
+
+    Args:
+        environment: usually ``os.environ``; changed in place.
+        mindspore_version: such as ``"2.10.0"``.
+
+    Returns:
+        True if the variable was set by this call.
+    """
+    if ONEDNN_VARIABLE in environment or not needs_cap(mindspore_version):
+        return False
+    environment[ONEDNN_VARIABLE] = "AVX2"
+    _logger.info("%s=AVX2 set: MindSpore %s is slow with AVX-512", ONEDNN_VARIABLE, mindspore_version)
+    return True
+
+
+def installed_mindspore() -> str:
+    """Read the version of the installed MindSpore without importing it.
+
+    Raises:
+        ImportError: if MindSpore is not installed.
+    """
+    try:
+        return version("mindspore")
+    except PackageNotFoundError:
+        raise ImportError("yolox needs MindSpore 2.7 to 2.10: pip install mindspore") from None
+
+
+use_fast_convolutions(os.environ, installed_mindspore())
