@@ -1,0 +1,45 @@
+"""Layers that own parameters: blocks, backbones, necks, heads and the detector."""
+
+from yolox.nn.blocks import (
+    Bottleneck,
+    ConvBNAct,
+    CSPLayer,
+    DepthwiseConv,
+    Focus,
+    ResLayer,
+    SPPBottleneck,
+    make_activation,
+    make_conv,
+    space_to_depth,
+    upsample2x,
+)
+from yolox.nn.darknet import CSPDarknet, Darknet53
+from yolox.nn.detector import STRIDES, Detector
+from yolox.nn.flops import count_flops, count_parameters
+from yolox.nn.fpn import FPN, PAFPN
+from yolox.nn.head import DecoupledHead
+from yolox.nn.init import initialise
+
+__all__ = [
+    "FPN",
+    "PAFPN",
+    "STRIDES",
+    "Bottleneck",
+    "CSPDarknet",
+    "CSPLayer",
+    "ConvBNAct",
+    "Darknet53",
+    "DecoupledHead",
+    "DepthwiseConv",
+    "Detector",
+    "Focus",
+    "ResLayer",
+    "SPPBottleneck",
+    "count_flops",
+    "count_parameters",
+    "initialise",
+    "make_activation",
+    "make_conv",
+    "space_to_depth",
+    "upsample2x",
+]
