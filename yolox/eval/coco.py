@@ -1,0 +1,165 @@
+"""COCO records of detections, and the COCO metrics by pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections import Counter
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+METRIC_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+
+
+def detections_to_coco(detections, *, image_ids, category_ids) -> list[dict]:
+    """List detections as COCO results.
+
+    Call it on what ``predict_dataset`` gives, to evaluate it or to write a results file.
+
+    Args:
+        detections: one Detections per image, boxes xyxy in pixels of the original image.
+        image_ids: id of each image, in the same order; any ids.
+        category_ids: the data set's category id of each class index; any ids.
+
+    Returns:
+        A list of records ``image_id``, ``category_id``, ``bbox`` (x, y, width, height in pixels), ``score``, of plain
+        Python numbers.
+
+    Raises:
+        ValueError: when the number of images differs, or a class index has no category id.
+
+    Source:
+        The results format of cocodataset.org.
+
+    Example:
+        >>> from yolox.eval.postprocess import Detections
+        >>> one = Detections(np.array([[1, 2, 4, 6.0]]), np.array([0.5]), np.array([1]))
+        >>> detections_to_coco([one], image_ids=[139], category_ids=[1, 7])
+        [{'image_id': 139, 'category_id': 7, 'bbox': [1.0, 2.0, 3.0, 4.0], 'score': 0.5}]
+    """
+    image_ids, category_ids = _plain(image_ids), _plain(category_ids)
+    if len(detections) != len(image_ids):
+        raise ValueError(f"detections_to_coco: {len(detections)} detections for {len(image_ids)} image ids")
+    records = []
+    for found, image_id in zip(detections, image_ids, strict=True):
+        if len(found) and not 0 <= found.classes.min() <= found.classes.max() < len(category_ids):
+            raise ValueError(
+                f"detections_to_coco: class {found.classes.max()} in image {image_id!r}, "
+                f"but the data set has {len(category_ids)} categories"
+            )
+        boxes = np.concatenate([found.boxes[:, :2], found.boxes[:, 2:] - found.boxes[:, :2]], axis=1).tolist()
+        for box, score, index in zip(boxes, found.scores.tolist(), found.classes.tolist(), strict=True):
+            records.append({"image_id": image_id, "category_id": category_ids[index], "bbox": box, "score": score})
+    return records
+
+
+def evaluate_coco(ground_truth: dict, records: list[dict], *, class_names=None) -> dict:
+    """Compute the twelve COCO numbers and the AP of every class.
+
+    Call it with the truths of a data set and the records of ``detections_to_coco``. It prints nothing and changes
+    neither argument.
+
+    Args:
+        ground_truth: COCO annotations in memory: ``images``, ``annotations``, ``categories``; crowd regions included.
+            Ids may be anything that can be sorted, 0 too.
+        records: COCO results; may be empty.
+        class_names: names for ``per_class`` in the order of the categories of ``ground_truth``; None takes theirs.
+
+    Returns:
+        A dict for ``json.dumps``: AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl in [0,1], and
+        ``per_class``, AP by class name. None stands where there is no truth to find (no small objects, a class
+        without objects); zero where there are truths and nothing was found.
+
+    Raises:
+        ValueError: when a record names an image or a category that the ground truth does not have.
+
+    Source:
+        pycocotools' COCOeval with its default parameters (ten IoU thresholds, at most 100 detections).
+
+    Example:
+        >>> truth = {"images": [{"id": 5}], "categories": [{"id": 3, "name": "cat"}], "annotations": [
+        ...     {"id": 0, "image_id": 5, "category_id": 3, "bbox": [0, 0, 50, 50], "area": 2500, "iscrowd": 0}]}
+        >>> record = {"image_id": 5, "category_id": 3, "bbox": [0, 0, 50, 50], "score": 0.9}
+        >>> metrics = evaluate_coco(truth, [record])
+        >>> metrics["APm"], metrics["APs"], metrics["per_class"]
+        (1.0, None, {'cat': 1.0})
+    """
+    _check_ids(ground_truth, records)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = _Evaluation(_index(ground_truth, _truths(ground_truth)), _index(ground_truth, _results(records)), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    metrics = {name: _defined(value) for name, value in zip(METRIC_NAMES, evaluation.stats, strict=True)}
+    return {**metrics, "per_class": _per_class(evaluation, _names(ground_truth, class_names))}
+
+
+class _Evaluation(COCOeval):
+    """COCOeval that skips the pairs of image and category in which there is nothing; the numbers are the same."""
+
+    def evaluateImg(self, imgId, catId, aRng, maxDet):  # noqa: N802, N803  names of the base class
+        if (imgId, catId) not in self._gts and (imgId, catId) not in self._dts:
+            return None
+        return super().evaluateImg(imgId, catId, aRng, maxDet)
+
+
+def _truths(ground_truth: dict) -> list[dict]:
+    # COCOeval takes a truth whose id is 0 for "no match", so ids start from 1; it also writes into the records
+    return [
+        {"iscrowd": 0, "area": truth["bbox"][2] * truth["bbox"][3], **truth, "id": number}
+        for number, truth in enumerate(ground_truth["annotations"], start=1)
+    ]
+
+
+def _results(records: list[dict]) -> list[dict]:
+    return [
+        {**record, "id": number, "area": record["bbox"][2] * record["bbox"][3], "iscrowd": 0}
+        for number, record in enumerate(records, start=1)
+    ]
+
+
+def _index(ground_truth: dict, annotations: list[dict]) -> COCO:
+    coco = COCO()
+    images, categories = ground_truth["images"], ground_truth["categories"]
+    coco.dataset = {"images": images, "categories": categories, "annotations": annotations}
+    coco.createIndex()
+    return coco
+
+
+def _per_class(evaluation: COCOeval, names: dict) -> dict[str, float | None]:
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [thresholds, recalls, categories]; -1 without truths
+    means = precision.mean(axis=(0, 1))
+    by_id = dict(zip(evaluation.params.catIds, means, strict=True))
+    return {name: _defined(by_id[category]) for category, name in names.items()}
+
+
+def _names(ground_truth: dict, class_names) -> dict:
+    """Name of each category id, unique."""
+    categories = ground_truth["categories"]
+    names = [category["name"] for category in categories] if class_names is None else list(class_names)
+    if len(names) != len(categories):
+        raise ValueError(f"evaluate_coco: {len(names)} class names for {len(categories)} categories")
+    times = Counter(names)
+    ids = [category["id"] for category in categories]
+    return {i: name if times[name] == 1 else f"{name} ({i})" for i, name in zip(ids, names, strict=True)}
+
+
+def _check_ids(ground_truth: dict, records: list[dict]) -> None:
+    for key, known in (("image_id", ground_truth["images"]), ("category_id", ground_truth["categories"])):
+        unknown = {record[key] for record in records} - {entry["id"] for entry in known}
+        if unknown:
+            first = next(iter(unknown))
+            raise ValueError(
+                f"evaluate_coco: {len(unknown)} {key} of the records, such as {first!r}, "
+                f"are not among the {len(known)} of the ground truth: was it made from another data set?"
+            )
+
+
+def _defined(value) -> float | None:
+    return None if value < 0 else float(value)
+
+
+def _plain(ids) -> list:
+    return np.asarray(ids).tolist() if isinstance(ids, np.ndarray) else list(ids)

@@ -1,0 +1,97 @@
+"""From decoded predictions of one image to detections."""
+
+from __future__ import annotations
+
+import numpy as np
+from attrs import field, frozen
+
+from yolox.config import PostprocessConfig
+from yolox.eval.nms import batched_nms
+
+
+@frozen(eq=False)
+class Detections:
+    """The objects found in one image, by falling score.
+
+    A plain value: what its pixels refer to (network input or original image) is said by the function that made it.
+    """
+
+    boxes: np.ndarray = field(factory=lambda: np.zeros((0, 4), np.float32))
+    """[N,4] float32, xyxy in pixels."""
+    scores: np.ndarray = field(factory=lambda: np.zeros(0, np.float32))
+    """[N] float32, objectness times class probability."""
+    classes: np.ndarray = field(factory=lambda: np.zeros(0, np.int32))
+    """[N] int32, index of the class, from 0."""
+
+    def __attrs_post_init__(self) -> None:
+        n = len(self.boxes)
+        if self.boxes.shape != (n, 4) or self.scores.shape != (n,) or self.classes.shape != (n,):
+            shapes = self.boxes.shape, self.scores.shape, self.classes.shape
+            raise ValueError(f"Detections: boxes, scores, classes have shapes {shapes}, want (N, 4), (N,), (N,)")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+def postprocess(decoded, *, config: PostprocessConfig) -> Detections:  # [P,5+C]
+    """Turn the decoded predictions of one image into detections.
+
+    Call it on each row of what a network gives for a batch. Both published systems are values of ``config``: Megvii
+    takes the best class of a box, MindYOLO (``multi_label``) every class above the threshold.
+
+    Args:
+        decoded: [P,5+C] float32 numpy; boxes as cxcywh in pixels, objectness, class probabilities in [0,1].
+        config: thresholds and limits.
+
+    Returns:
+        Detections in the pixels of ``decoded``, at most ``max_detections``. A score is objectness times class
+        probability and strictly above the threshold. Predictions that are not finite are left out.
+
+    Raises:
+        ValueError: when ``decoded`` is not [P,5+C] with at least one class.
+
+    Source:
+        YOLOX, arXiv 2107.08430; thresholds and labels per box as in docs/recipes.
+
+    Example:
+        >>> row = np.array([[50, 50, 20, 10, 0.9, 0.1, 0.8]], np.float32)
+        >>> found = postprocess(row, config=PostprocessConfig(score_threshold=0.3))
+        >>> found.boxes, found.classes
+        (array([[40., 45., 60., 55.]], dtype=float32), array([1], dtype=int32))
+    """
+    decoded = np.asarray(decoded)
+    if decoded.ndim != 2 or decoded.shape[1] < 6:
+        raise ValueError(f"postprocess: decoded has shape {decoded.shape}, want [P,5+C] with C >= 1")
+    pick = _every_class if config.multi_label else _best_class
+    likely = decoded[decoded[:, 4] > config.score_threshold]  # a class probability is at most 1
+    rows, classes, scores = pick(likely, config.score_threshold)
+    boxes = _corners(likely[rows, :4])
+    finite = np.isfinite(boxes).all(1)
+    boxes, scores, classes = _best_scored(boxes[finite], scores[finite], classes[finite], config.max_candidates)
+    kept = batched_nms(boxes, scores, classes, config.iou_threshold, max_kept=config.max_detections)
+    return Detections(boxes[kept], scores[kept], classes[kept].astype(np.int32))
+
+
+def _best_class(rows, threshold):  # [N,5+C] -> three of [K]: row, class, score
+    classes = rows[:, 5:].argmax(1)
+    scores = rows[:, 4] * rows[np.arange(len(rows)), 5 + classes]
+    above = np.flatnonzero(scores > threshold)
+    return above, classes[above], scores[above]
+
+
+def _every_class(rows, threshold):  # [N,5+C] -> three of [K]: row, class, score
+    scores = rows[:, 4:5] * rows[:, 5:]
+    above, classes = np.nonzero(scores > threshold)
+    return above, classes, scores[above, classes]
+
+
+def _best_scored(boxes, scores, classes, limit):  # keeps at most `limit` rows
+    if len(scores) <= limit:
+        return boxes, scores, classes
+    best = np.argsort(-scores, kind="stable")[:limit]
+    return boxes[best], scores[best], classes[best]
+
+
+def _corners(boxes):  # [N,4] cxcywh -> [N,4] xyxy
+    half = boxes[:, 2:] / 2
+    return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
