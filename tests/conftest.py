@@ -1,0 +1,29 @@
+"""Fixtures: where reference numbers and real data lie. Tests that need them are skipped where they are absent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _folder(variable: str, default: Path) -> Path:
+    folder = Path(os.environ.get(variable, default))
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}; set {variable}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> Path:
+    """Folder of reference numbers: YOLOX_GOLDEN, else ../shared/golden."""
+    return _folder("YOLOX_GOLDEN", _SHARED / "golden")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of real weights and images: YOLOX_DATA, else ../shared/data."""
+    return _folder("YOLOX_DATA", _SHARED / "data")

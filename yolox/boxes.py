@@ -1,0 +1,171 @@
+"""Boxes as tensors: conversions between layouts, areas and overlaps.
+
+Layouts are named, never guessed: ``xyxy`` corners, ``cxcywh`` centre and size, ``xywh`` corner and size. All values are
+pixels of the network input. Every function is pure and works the same in eager and in graph mode.
+"""
+
+from mindspore import Tensor, ops
+
+from yolox.checks import check_last_dim, check_rank
+
+
+def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:  # [...,4] -> [...,4]
+    """Turn centre and size into corners.
+
+    Use it on decoded predictions before measuring overlaps or drawing.
+
+    Args:
+        boxes: ``[..., 4]`` float, centre x, centre y, width, height in pixels.
+
+    Returns:
+        ``[..., 4]`` of the same dtype: left, top, right, bottom in pixels.
+
+    Raises:
+        ValueError: if the last dimension is not 4.
+
+    Example:
+        >>> from mindspore import Tensor
+        >>> cxcywh_to_xyxy(Tensor([[10.0, 20.0, 4.0, 6.0]])).asnumpy().tolist()
+        [[8.0, 17.0, 12.0, 23.0]]
+    """
+    check_last_dim("cxcywh_to_xyxy", "boxes", boxes.shape, 4)
+    center, half = boxes[..., :2], boxes[..., 2:] * 0.5
+    return ops.cat((center - half, center + half), axis=-1)
+
+
+def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:  # [...,4] -> [...,4]
+    """Turn corners into centre and size.
+
+    Use it on truths before encoding them as regression targets.
+
+    Args:
+        boxes: ``[..., 4]`` float, left, top, right, bottom in pixels.
+
+    Returns:
+        ``[..., 4]`` of the same dtype: centre x, centre y, width, height in pixels.
+
+    Raises:
+        ValueError: if the last dimension is not 4.
+
+    Example:
+        >>> from mindspore import Tensor
+        >>> xyxy_to_cxcywh(Tensor([[8.0, 17.0, 12.0, 23.0]])).asnumpy().tolist()
+        [[10.0, 20.0, 4.0, 6.0]]
+    """
+    check_last_dim("xyxy_to_cxcywh", "boxes", boxes.shape, 4)
+    top_left, bottom_right = boxes[..., :2], boxes[..., 2:]
+    return ops.cat(((top_left + bottom_right) * 0.5, bottom_right - top_left), axis=-1)
+
+
+def xywh_to_xyxy(boxes: Tensor) -> Tensor:  # [...,4] -> [...,4]
+    """Turn COCO's corner and size into corners.
+
+    Use it on boxes that come straight from an annotation file.
+
+    Args:
+        boxes: ``[..., 4]`` float, left, top, width, height in pixels.
+
+    Returns:
+        ``[..., 4]`` of the same dtype: left, top, right, bottom in pixels.
+
+    Raises:
+        ValueError: if the last dimension is not 4.
+
+    Example:
+        >>> from mindspore import Tensor
+        >>> xywh_to_xyxy(Tensor([[8.0, 17.0, 4.0, 6.0]])).asnumpy().tolist()
+        [[8.0, 17.0, 12.0, 23.0]]
+    """
+    check_last_dim("xywh_to_xyxy", "boxes", boxes.shape, 4)
+    top_left = boxes[..., :2]
+    return ops.cat((top_left, top_left + boxes[..., 2:]), axis=-1)
+
+
+def area(boxes: Tensor) -> Tensor:  # xyxy [...,4] -> [...]
+    """Measure boxes given by corners.
+
+    Use it for overlaps, or to sort objects by size.
+
+    Args:
+        boxes: ``[..., 4]`` float xyxy in pixels.
+
+    Returns:
+        ``[...]`` of the same dtype, width times height in square pixels. Negative where exactly one side is inverted.
+
+    Raises:
+        ValueError: if the last dimension is not 4.
+
+    Example:
+        >>> from mindspore import Tensor
+        >>> area(Tensor([[8.0, 17.0, 12.0, 23.0]])).asnumpy().tolist()
+        [24.0]
+    """
+    check_last_dim("area", "boxes", boxes.shape, 4)
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+
+
+def elementwise_iou(a: Tensor, b: Tensor, *, eps: float = 1e-8) -> Tensor:  # [...,4],[...,4] -> [...]
+    """Measure the overlap of boxes that belong together.
+
+    Use it for the IoU loss, one prediction beside one truth. Leading dimensions broadcast, so that candidates
+    ``[B,G,K,4]`` can be compared with their truths ``[B,G,1,4]``.
+
+    Args:
+        a: ``[..., 4]`` float xyxy in pixels.
+        b: ``[..., 4]`` float xyxy in pixels, leading dimensions broadcastable with those of `a`.
+        eps: least union in square pixels. Two boxes without area have IoU 0 and a finite gradient; the IoU of all
+            others is not changed.
+
+    Returns:
+        ``[...]`` intersection over union in [0, 1]; exactly 0 where boxes only touch.
+
+    Raises:
+        ValueError: if a last dimension is not 4.
+
+    Source: Everingham et al., The Pascal VOC challenge (IJCV 2010), without the extra pixel of its code. Where Megvii
+        divides by ``union + 1e-16`` (no change in float32 but for 0/0), the union has a floor here.
+
+    Example:
+        >>> from mindspore import Tensor
+        >>> elementwise_iou(Tensor([[0.0, 0.0, 4.0, 4.0]]), Tensor([[2.0, 0.0, 6.0, 4.0]])).asnumpy().round(4).tolist()
+        [0.33329999446868896]
+    """
+    check_last_dim("elementwise_iou", "a", a.shape, 4)
+    check_last_dim("elementwise_iou", "b", b.shape, 4)
+    # One coordinate at a time: no [...,2] temporaries. relu has gradient 0 at 0: touching boxes do not pull.
+    width = ops.relu(ops.minimum(a[..., 2], b[..., 2]) - ops.maximum(a[..., 0], b[..., 0]))
+    height = ops.relu(ops.minimum(a[..., 3], b[..., 3]) - ops.maximum(a[..., 1], b[..., 1]))
+    intersection = width * height
+    union = area(a) + area(b) - intersection
+    return intersection / ops.clamp(union, min=eps)
+
+
+def pairwise_iou(a: Tensor, b: Tensor, *, eps: float = 1e-8) -> Tensor:  # [B,N,4],[B,M,4] -> [B,N,M]
+    """Measure the overlap of every box with every other, image by image.
+
+    Use it to match truths with predictions.
+
+    Args:
+        a: ``[B, N, 4]`` float xyxy in pixels.
+        b: ``[B, M, 4]`` float xyxy in pixels.
+        eps: least union, as in `elementwise_iou`: pairs of empty (padding) boxes have IoU 0.
+
+    Returns:
+        ``[B, N, M]`` intersection over union in [0, 1]; ``pairwise_iou(a, b)[i, n, m]`` is the overlap of
+        ``a[i, n]`` and ``b[i, m]``.
+
+    Raises:
+        ValueError: if an argument is not ``[B, n, 4]``.
+
+    Source: as `elementwise_iou`.
+
+    Example:
+        >>> from mindspore import Tensor
+        >>> a = Tensor([[[0.0, 0.0, 4.0, 4.0]]])
+        >>> b = Tensor([[[0.0, 0.0, 4.0, 4.0], [0.0, 2.0, 4.0, 4.0], [4.0, 0.0, 8.0, 4.0]]])
+        >>> pairwise_iou(a, b).asnumpy().tolist()
+        [[[1.0, 0.5, 0.0]]]
+    """
+    check_rank("pairwise_iou", "a", a.shape, "B,N,4")
+    check_rank("pairwise_iou", "b", b.shape, "B,M,4")
+    return elementwise_iou(ops.expand_dims(a, 2), ops.expand_dims(b, 1), eps=eps)

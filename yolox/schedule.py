@@ -1,0 +1,123 @@
+"""Learning rate and moving average as functions of the step.
+
+Rates are Python numbers, made on the host before each step; give them to the jitted step as Tensor scalars, because a
+Python number would compile it again for every value.
+"""
+
+import math
+
+from mindspore import Tensor
+
+
+def learning_rate(
+    step: int,
+    *,
+    peak: float,
+    steps_per_epoch: int,
+    epochs: int,
+    warmup_epochs: int,
+    flat_epochs: int,
+    warmup_start: float = 0.0,
+    min_lr_ratio: float = 0.05,
+) -> float:
+    """Find the learning rate after a number of updates.
+
+    Call it before each update with the number of updates done so far.
+
+    Args:
+        step: updates done, 0 before the first.
+        peak: highest learning rate, reached at the end of warm-up.
+        steps_per_epoch: updates in an epoch.
+        epochs: length of the run.
+        warmup_epochs: epochs of quadratic growth from ``warmup_start * peak`` to `peak`.
+        flat_epochs: last epochs at ``min_lr_ratio * peak``.
+        warmup_start: first learning rate as a share of `peak`.
+        min_lr_ratio: last learning rate as a share of `peak`.
+
+    Returns:
+        The learning rate: quadratic warm-up, half a cosine, then constant; constant also beyond the end.
+
+    Raises:
+        ValueError: if `step` is negative, an epoch has no steps, or warm-up and flat epochs exceed the run.
+
+    Source: Ge et al., YOLOX (arXiv:2107.08430), section 2.1 (cosine); warm-up and flat end as in Megvii's code.
+
+    Example:
+        >>> knobs = dict(peak=0.01, steps_per_epoch=10, epochs=10, warmup_epochs=2, flat_epochs=2)
+        >>> [round(learning_rate(step, **knobs), 6) for step in (0, 10, 20, 50, 80, 100)]
+        [0.0, 0.0025, 0.01, 0.00525, 0.0005, 0.0005]
+    """
+    _check(step, steps_per_epoch, epochs, warmup_epochs, flat_epochs)
+    warmup, flat_from = warmup_epochs * steps_per_epoch, (epochs - flat_epochs) * steps_per_epoch
+    if warmup and step <= warmup:
+        return peak * (warmup_start + (1.0 - warmup_start) * (step / warmup) ** 2)
+    lowest = min_lr_ratio * peak
+    if step >= flat_from:
+        return lowest
+    progress = (step - warmup) / (flat_from - warmup)
+    return lowest + 0.5 * (peak - lowest) * (1.0 + math.cos(math.pi * progress))
+
+
+def ema_decay(step: int, *, decay: float, ramp: float) -> float:
+    """Find how much of the moving average an update keeps.
+
+    Call it for each update of the average; early averages forget fast, because their start is arbitrary.
+
+    Args:
+        step: number of this update, 1 for the first.
+        decay: limit for late steps, in [0, 1].
+        ramp: steps after which the decay is 63 % of its limit; positive.
+
+    Returns:
+        ``decay * (1 - exp(-step / ramp))``, growing from 0 to `decay`.
+
+    Raises:
+        ValueError: if `step` is negative, `decay` not in [0, 1], or `ramp` not positive.
+
+    Source: Megvii's and MindYOLO's common ramp; their limits are 0.9998 and 0.9999.
+
+    Example:
+        >>> round(ema_decay(2000, decay=0.9998, ramp=2000.0), 6)
+        0.631994
+    """
+    if step < 0 or not 0.0 <= decay <= 1.0 or not ramp > 0:
+        raise ValueError(f"ema_decay: got step={step}, decay={decay}, ramp={ramp}, want step >= 0, decay in [0, 1], ramp > 0")
+    return decay * -math.expm1(-step / ramp)
+
+
+def ema_value(ema: Tensor, value: Tensor, decay: Tensor | float) -> Tensor:  # [...],[...],[] -> [...]
+    """Move an average towards a value.
+
+    Use it on every parameter and BN statistic after an update.
+
+    Args:
+        ema: ``[...]`` float32 average so far.
+        value: ``[...]`` float32 of the same shape.
+        decay: share of `ema` that stays; inside a jitted step a float32 Tensor scalar from `ema_decay`.
+
+    Returns:
+        ``[...]`` float32 ``decay * ema + (1 - decay) * value``.
+
+    Raises:
+        ValueError: if shapes differ.
+
+    Example:
+        >>> from mindspore import Tensor
+        >>> ema_value(Tensor([1.0, 2.0]), Tensor([3.0, 2.0]), 0.75).asnumpy().tolist()
+        [1.5, 2.0]
+    """
+    if ema.shape != value.shape:
+        raise ValueError(f"ema_value: ema has shape {ema.shape} and value {value.shape}, want equal shapes")
+    return ema * decay + value * (1.0 - decay)
+
+
+def _check(step: int, steps_per_epoch: int, epochs: int, warmup_epochs: int, flat_epochs: int) -> None:
+    if step < 0 or steps_per_epoch <= 0:
+        raise ValueError(
+            f"learning_rate: got step={step} and steps_per_epoch={steps_per_epoch}, want step >= 0 and steps_per_epoch > 0"
+        )
+    if warmup_epochs < 0 or flat_epochs < 0 or warmup_epochs + flat_epochs > epochs:
+        raise ValueError(
+            f"learning_rate: got warmup_epochs={warmup_epochs} and flat_epochs={flat_epochs}, "
+            f"want both >= 0 and together at most epochs={epochs}"
+        )
