@@ -1,0 +1,100 @@
+"""From exceptions to the one or two lines that a user reads, and to the exit status."""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+
+USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+
+
+class UsageError(ValueError):
+    """The options contradict each other or name something that is not there; exit status 2."""
+
+
+class CommandError(RuntimeError):
+    """The command was understood and cannot be done; exit status 1."""
+
+
+_BOX = re.compile(r"[╭╮╰╯│─]")
+_FIELD_PREFIX = re.compile(r"^Error parsing [\w.-]+: (?=\w+: got )")  # a config's own message follows
+
+
+def condense_usage(boxed: str) -> str:
+    """Shorten the parser's boxed message to one line of what is wrong.
+
+    Args:
+        boxed: text with box-drawing characters, perhaps wrapped to the width of the terminal.
+
+    Returns:
+        One line, empty where nothing is readable.
+
+    Example:
+        >>> condense_usage("╭─ Value error ─╮\\n│ Error parsing --lr: bad │\\n│ Argument helptext: │\\n│ x │")
+        'Error parsing --lr: bad'
+    """
+    words: list[str] = []
+    for line in boxed.splitlines()[1:]:
+        text = _BOX.sub(" ", line).removeprefix("  ").rstrip()
+        if text.startswith(("Argument helptext", "For full helptext", "Perhaps you meant")):
+            break
+        if not text.startswith(" " * 8):  # deeper lines repeat the help of an option
+            words.extend(text.split())
+    return _FIELD_PREFIX.sub("", " ".join(words))
+
+
+def _operating_system(error: OSError) -> str:
+    what = error.strerror or str(error)
+    return f"{error.filename}: {what}" if error.filename else what
+
+
+def explain(error: BaseException) -> str:
+    """Put an exception into words that say what to do.
+
+    Args:
+        error: anything that a command raised.
+
+    Returns:
+        One or two lines.
+
+    Example:
+        >>> explain(FileNotFoundError(2, "No such file or directory", "a.json"))
+        'a.json: No such file or directory'
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, MemoryError):
+        return "out of memory: lower --batch-size or --input-size, or --workers"
+    if isinstance(error, OSError):
+        return _operating_system(error)
+    first = [line.strip() for line in str(error).splitlines() if line.strip()][:2]
+    text = "\n".join(first) or type(error).__name__
+    if isinstance(error, ValueError | CommandError):
+        return text
+    return f"{type(error).__name__}: {text}" if len(first) > 1 else f"{type(error).__name__}: {text} (--debug shows where)"
+
+
+def exit_status(error: BaseException) -> int:
+    """Choose the exit status: 2 for usage, 130 for an interrupt, 1 for every other failure.
+
+    Example:
+        >>> exit_status(UsageError("no")), exit_status(OSError())
+        (2, 1)
+    """
+    if isinstance(error, UsageError):
+        return USAGE
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILURE
+
+
+def report(error: BaseException, *, debug: bool) -> int:
+    """Write the message of `error` to stderr, with the traceback only if `debug`.
+
+    Returns:
+        The exit status.
+    """
+    if debug:
+        traceback.print_exception(error, file=sys.stderr)
+    lines = explain(error).splitlines()
+    print("\n".join([f"error: {lines[0]}", *lines[1:2]]), file=sys.stderr)
+    return exit_status(error)

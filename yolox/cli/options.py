@@ -1,0 +1,206 @@
+"""Options of the four verbs as frozen types, and the parser that tyro makes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Union, get_args, get_origin
+
+import attrs
+import tyro
+from attrs import frozen
+
+from yolox.cli.messages import UsageError, condense_usage
+from yolox.config import InputSpec, PostprocessConfig, Recipe
+
+PREDICT_THRESHOLDS = {"score_threshold": 0.25, "iou_threshold": 0.45}
+"""What Megvii's README uses to draw pictures; an evaluation needs the low scores, a viewer does not."""
+
+
+@frozen(kw_only=True)
+class CommonOptions:
+    """Options of every verb."""
+
+    recipe: Literal["megvii", "mindyolo"] = "megvii"
+    """Published recipe whose values are the defaults of the options below."""
+    device: Literal["CPU", "Ascend"] = "CPU"
+    """Where MindSpore runs."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+@frozen(kw_only=True)
+class InfoOptions(CommonOptions):
+    """Show parameters, FLOPs, published AP and the recipe."""
+
+    json: bool = False
+    """Print one JSON object instead of tables."""
+    num_classes: int = 80
+    """Classes of the detector that is counted."""
+    settings: Recipe = Recipe()
+
+
+@frozen(kw_only=True)
+class TrainOptions(CommonOptions):
+    """Train on a COCO dataset, from random weights or from any weights."""
+
+    train_json: Path
+    """COCO annotations of the training images."""
+    train_images: Path
+    """Folder of the training images."""
+    val_json: Path | None = None
+    """COCO annotations of the validation images; without them the last weights are also the best."""
+    val_images: Path | None = None
+    """Folder of the validation images."""
+    weights: Path | None = None
+    """Start from these: .pth, .npz, .ckpt or .safetensors; random weights if left out."""
+    output: Path
+    """Folder of the run: best and last checkpoint, history.csv, recipe.json."""
+    overwrite: bool = False
+    """Replace the run that is already in the folder."""
+    settings: Recipe = Recipe()
+
+
+@frozen(kw_only=True)
+class EvalOptions(CommonOptions):
+    """Evaluate weights on a COCO dataset: twelve numbers, and AP per class."""
+
+    weights: Path
+    """Weights: .pth, .npz, .ckpt or .safetensors."""
+    val_json: Path
+    """COCO annotations."""
+    val_images: Path
+    """Folder of the images."""
+    json: Path | None = None
+    """File for the numbers."""
+    batch_size: int = 8
+    """Images at a time."""
+    workers: int = 2
+    """Worker processes that load images; 0 loads in the main process."""
+    input: InputSpec = InputSpec()
+    postprocess: PostprocessConfig = PostprocessConfig()
+
+
+@frozen(kw_only=True)
+class PredictOptions(CommonOptions):
+    """Detect objects in images: one picture per image, and predictions.json."""
+
+    weights: Path
+    """Weights: .pth, .npz, .ckpt or .safetensors."""
+    source: tuple[Path, ...]
+    """Images, and folders of images."""
+    output: Path
+    """Folder for the pictures and predictions.json."""
+    batch_size: int = 1
+    """Images at a time."""
+    input: InputSpec = InputSpec()
+    postprocess: PostprocessConfig = PostprocessConfig()
+
+
+Options = InfoOptions | TrainOptions | EvalOptions | PredictOptions
+VERBS = {"info": InfoOptions, "train": TrainOptions, "eval": EvalOptions, "predict": PredictOptions}
+_registry = tyro.constructors.ConstructorRegistry()
+
+
+def _read_size(words: list[str]) -> tuple[int, int]:
+    if len(words) not in (1, 2):
+        raise ValueError(f"got {len(words)} numbers, want one (a square) or two (height and width)")
+    return int(words[0]), int(words[-1])
+
+
+@_registry.primitive_rule
+def _size_rule(info):
+    if get_origin(info.type) is not tuple or get_args(info.type) != (int, int):
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="HEIGHT [WIDTH]",
+        instance_from_str=_read_size,
+        is_instance=lambda value: isinstance(value, tuple) and len(value) == 2,
+        str_from_instance=lambda value: [str(v) for v in value],
+    )
+
+
+def given_option(argv: Sequence[str], name: str) -> str | None:
+    """Find the value of ``--name`` among raw arguments, before they are parsed.
+
+    The recipe decides the defaults of the other options, so it has to be known first.
+
+    Returns:
+        The last value given, as text; None if the option is not there.
+
+    Example:
+        >>> given_option(["train", "--recipe", "mindyolo"], "recipe"), given_option(["--lr=0.1"], "lr")
+        ('mindyolo', '0.1')
+    """
+    found = None
+    for word, following in zip(argv, [*argv, ""][1:], strict=True):
+        option, equals, value = word.replace("_", "-").partition("=")
+        if option == "--" + name.replace("_", "-"):
+            found = word.partition("=")[2] if equals else following
+    return found
+
+
+def base_recipe(argv: Sequence[str], recipes: Mapping[str, Recipe]) -> Recipe:
+    """Pick the recipe that the arguments start from.
+
+    A learning rate is given per image or absolute. Giving one of the two takes the other one away.
+    """
+    recipe = recipes.get(given_option(argv, "recipe") or "megvii", recipes["megvii"])
+    for name, other in (("lr", "lr_per_image"), ("lr_per_image", "lr")):
+        if given_option(argv, name) is not None and given_option(argv, other) is None:
+            placeholder = getattr(recipe.optim, name) or 1.0
+            recipe = attrs.evolve(recipe, optim=attrs.evolve(recipe.optim, **{name: placeholder, other: None}))
+    return recipe
+
+
+def _defaults(verb: str, recipe: Recipe):
+    kind = VERBS[verb]
+    values = {"settings": recipe}
+    if verb in ("eval", "predict"):
+        changes = PREDICT_THRESHOLDS if verb == "predict" else {}
+        values = {"input": recipe.input, "postprocess": attrs.evolve(recipe.postprocess, **changes)}
+    missing = {f.name: tyro.MISSING for f in attrs.fields(kind) if f.default is attrs.NOTHING}
+    return kind(**missing, **values)
+
+
+def _run_parser(argv: Sequence[str], recipe: Recipe, prog: str) -> Options:
+    settings = {"registry": _registry, "config": (tyro.conf.OmitArgPrefixes,)}
+    if argv and argv[0] in VERBS:  # one verb's options alone: faster, and its messages are shorter
+        default = _defaults(argv[0], recipe)
+        return tyro.cli(VERBS[argv[0]], default=default, prog=f"{prog} {argv[0]}", args=list(argv[1:]), **settings)
+    verbs = [Annotated[kind, tyro.conf.subcommand(verb)] for verb, kind in VERBS.items()]
+    return tyro.cli(Union[tuple(verbs)], prog=prog, args=list(argv), **settings)  # noqa: UP007
+
+
+def parse_options(argv: Sequence[str], recipe: Recipe, *, prog: str = "yolox") -> Options:
+    """Read the arguments of one verb; what they leave out comes from `recipe`.
+
+    Args:
+        argv: words after the script's name, the verb first.
+        recipe: defaults; `base_recipe` or the recipe of a checkpoint.
+        prog: name of the script in messages.
+
+    Returns:
+        The frozen options of the verb.
+
+    Raises:
+        UsageError: for what cannot be read, in one line, and a line that names the help.
+        SystemExit: after ``--help`` was printed.
+
+    Example:
+        >>> parse_options(["info", "--input-size", "416"], Recipe()).settings.input.input_size
+        (416, 416)
+    """
+    boxed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(boxed):
+            return _run_parser(argv, recipe, prog)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+    verb = f" {argv[0]}" if argv and argv[0] in VERBS else ""
+    line = condense_usage(boxed.getvalue()) or "the arguments cannot be read"
+    raise UsageError(f"{line}\nsee {prog}{verb} --help")
