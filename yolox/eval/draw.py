@@ -1,0 +1,142 @@
+"""Detections drawn on an image."""
+
+from __future__ import annotations
+
+import colorsys
+
+import cv2
+import numpy as np
+
+from yolox.eval.postprocess import Detections
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_SMALLEST_FONT, _LARGEST_FONT = 0.35, 2.5  # below, letters of this font run together
+
+
+def draw_detections(image, detections: Detections, class_names, *, show_scores=True) -> np.ndarray:  # [H,W,3] -> same
+    """Draw boxes with class names and scores.
+
+    Call it to look at predictions, or at truths (``show_scores=False``). Line and letter sizes follow the image size;
+    a label stays inside the image and, where there is room, off the labels of better detections.
+
+    Args:
+        image: [H,W,3] uint8, BGR; left as it is.
+        detections: boxes xyxy in pixels of this image; may reach outside it.
+        class_names: name of each class index; letters outside ASCII show as a question mark.
+        show_scores: False writes names only.
+
+    Returns:
+        [H,W,3] uint8, a new image. A class has the same colour in every picture.
+
+    Raises:
+        ValueError: when the image is not [H,W,3] uint8.
+
+    Source:
+        None.
+
+    Example:
+        >>> one = Detections(np.array([[4, 30, 60, 60.0]]), np.array([0.5]), np.array([0]))
+        >>> draw_detections(np.zeros((64, 64, 3), np.uint8), one, ["cat"]).shape
+        (64, 64, 3)
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"draw_detections: image is {image.dtype} {image.shape}, want uint8 [H,W,3]")
+    picture = np.ascontiguousarray(image).copy()
+    boxes = _whole_pixels(detections.boxes, picture.shape)
+    labels = _labels(detections, class_names, show_scores)
+    colors = [class_color(index) for index in detections.classes.tolist()]
+    line = max(1, round(_side(picture) / 300))
+    for box, color in reversed(list(zip(boxes, colors, strict=True))):  # the best lies on top
+        cv2.rectangle(picture, box[:2], box[2:], color, line, cv2.LINE_AA)
+    places = _places(boxes, labels, picture.shape, _font_scale(picture))
+    for label, place, color in reversed(list(zip(labels, places, colors, strict=True))):
+        _write(picture, label, place, color, _font_scale(picture))
+    return picture
+
+
+def class_color(index: int) -> tuple[int, int, int]:
+    """Give a class its colour, as BGR in 0..255.
+
+    Neighbouring classes are far apart in hue, and the colour depends on the index alone.
+
+    Example:
+        >>> class_color(0) == class_color(0) != class_color(1)
+        True
+    """
+    hue = (0.02 + index * 0.618033988749895) % 1.0
+    value, saturation = ((1.0, 0.85), (0.75, 0.9), (1.0, 0.5))[index // 7 % 3]
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+    return round(255 * blue), round(255 * green), round(255 * red)
+
+
+def _side(image) -> float:
+    return float(np.sqrt(image.shape[0] * image.shape[1]))
+
+
+def _font_scale(image) -> float:
+    return float(np.clip(_side(image) / 1100, _SMALLEST_FONT, _LARGEST_FONT))
+
+
+def _whole_pixels(boxes, shape):  # [N,4] -> list of N lists of 4 int, inside the image
+    height, width = shape[:2]
+    last = np.array([width - 1, height - 1] * 2)
+    return np.clip(np.rint(np.nan_to_num(boxes)), 0, last).astype(int).tolist()
+
+
+def _labels(detections, class_names, show_scores) -> list[str]:
+    names = [class_names[i] if i < len(class_names) else f"class {i}" for i in detections.classes.tolist()]
+    if show_scores:
+        names = [f"{name} {score:.2f}" for name, score in zip(names, detections.scores.tolist(), strict=True)]
+    return [name.encode("ascii", "replace").decode() for name in names]
+
+
+def _text_size(label, scale) -> tuple[int, int]:
+    """Width and height of a label with its margin."""
+    (width, height), below = cv2.getTextSize(label, _FONT, scale, _thickness(scale))
+    return width + _margin(scale) * 2, height + below + _margin(scale)
+
+
+def _thickness(scale) -> int:
+    return max(1, round(scale * 1.6))
+
+
+def _margin(scale) -> int:
+    return max(2, round(scale * 5))
+
+
+def _places(boxes, labels, shape, scale) -> list[tuple[int, int, int, int]]:
+    """A rectangle x1, y1, x2, y2 for each label: the first of the spots that covers least of the labels before it."""
+    taken = []
+    for box, label in zip(boxes, labels, strict=True):
+        spots = _spots(box, _text_size(label, scale), shape)
+        hidden = [sum(_shared(spot, other) for other in taken) for spot in spots]
+        taken.append(spots[hidden.index(min(hidden))])
+    return taken
+
+
+def _spots(box, size, shape):
+    """Above the box, inside its top, below it, and inside its bottom; each moved into the image."""
+    (x1, y1, _, y2), (width, height) = box, size
+    left = max(min(x1, shape[1] - width), 0)
+    above, inside = ([y1 - height] if y1 >= height else []), [y1]
+    tops = above + inside + [y2, y2 - height]
+    tops = [max(min(top, shape[0] - height), 0) for top in tops]
+    return [(left, top, min(left + width, shape[1]), min(top + height, shape[0])) for top in tops]
+
+
+def _shared(a, b) -> int:
+    return max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+
+
+def _write(picture, label, place, color, scale) -> None:
+    x1, y1, x2, y2 = place
+    cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), color, cv2.FILLED)
+    width = _text_size(label, scale)[0]
+    while width > x2 - x1 and len(label) > 1:  # a label wider than the image loses letters, not its place
+        label = label[:-2] + "."
+        width = _text_size(label, scale)[0]
+    blue, green, red = color
+    ink = (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else (255, 255, 255)
+    below = cv2.getTextSize(label, _FONT, scale, _thickness(scale))[1]
+    base = y2 - max(1, _margin(scale) // 2) - below
+    cv2.putText(picture, label, (x1 + _margin(scale), base), _FONT, scale, ink, _thickness(scale), cv2.LINE_AA)
