@@ -1,0 +1,112 @@
+"""From a reader's plain columns to a checked DetectionDataset: the part that all formats share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+
+from .dataset import DetectionDataset
+from .errors import raise_offenders
+
+
+@attrs.define
+class Columns:
+    """What a reader collects: images first, then a row for each box, in any order of images.
+
+    Args:
+        file_names: a name for each image, relative to the image folder.
+        image_ids: an id for each image.
+        sizes: (height, width) px for each image.
+        owners: for each box the position of its image.
+        boxes: for each box its corners x1, y1, x2, y2 in px.
+        classes: for each box the index of its class.
+        crowd: for each box whether it is a region of many objects.
+        areas: for each box its area in px**2.
+        annotation_ids: for each box its id.
+    """
+
+    file_names: list = attrs.Factory(list)
+    image_ids: list = attrs.Factory(list)
+    sizes: list = attrs.Factory(list)
+    owners: list = attrs.Factory(list)
+    boxes: list = attrs.Factory(list)
+    classes: list = attrs.Factory(list)
+    crowd: list = attrs.Factory(list)
+    areas: list = attrs.Factory(list)
+    annotation_ids: list = attrs.Factory(list)
+
+
+def build_dataset(source: str, columns: Columns, *, image_dir: str, class_names: Sequence[str],
+                  category_ids: Sequence[int], offenders: Sequence[str] = ()) -> DetectionDataset:
+    """Check what a reader collected and pack it into flat arrays.
+
+    A box that reaches over the edge of its image is kept (COCO has such; training clips it), a box without area too
+    (training leaves it out); a box wholly outside its image, with a negative size or with a number that is not finite is an error.
+
+    Args:
+        source: the file or folder that was read, for messages.
+        columns: images and boxes.
+        image_dir: folder of the images.
+        class_names: C names.
+        category_ids: C ids.
+        offenders: problems that the reader found already; listed together with those found here.
+
+    Returns:
+        DetectionDataset with boxes sorted by image, otherwise in the order of the reader.
+
+    Raises:
+        DataError: naming up to 20 files and annotations that are wrong.
+    """
+    sizes = np.array(columns.sizes, np.int32).reshape(-1, 2)
+    owners = np.array(columns.owners, np.int64)
+    boxes = np.array(columns.boxes, np.float64).reshape(-1, 4)
+    ids = np.array(columns.annotation_ids, np.int64)
+    names = tuple(columns.file_names)
+    found = [*offenders, *_bad_images(names, columns.image_ids, image_dir), *_bad_boxes(boxes, sizes, owners, ids, names)]
+    raise_offenders(source, found)
+    order = np.argsort(owners, kind="stable")
+    counts = np.bincount(owners, minlength=len(names))
+    return DetectionDataset(
+        image_dir=os.fspath(image_dir), file_names=names, image_ids=np.array(columns.image_ids, np.int64), sizes=sizes,
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), boxes=boxes[order].astype(np.float32),
+        classes=np.array(columns.classes, np.int32)[order], crowd=np.array(columns.crowd, bool)[order],
+        areas=np.array(columns.areas, np.float64)[order], annotation_ids=ids[order],
+        class_names=tuple(class_names), category_ids=tuple(category_ids))
+
+
+def _bad_images(names: Sequence[str], image_ids: Sequence[int], image_dir: str) -> list[str]:
+    bad = [f"image id {i} occurs more than once" for i in _repeated(image_ids)]
+    bad += [f"image {name} is listed more than once" for name in _repeated(names)]
+    if not os.path.isdir(image_dir):
+        return [*bad, f"{image_dir}: no such image folder"]
+    return bad + [f"{os.path.join(image_dir, name)}: no such image file"
+                  for name in names if not os.path.isfile(os.path.join(image_dir, name))]
+
+
+def _repeated(values: Sequence) -> list:
+    seen, repeated = set(), {}
+    for value in values:
+        if value in seen:
+            repeated[value] = None
+        seen.add(value)
+    return list(repeated)
+
+
+def _bad_boxes(boxes: np.ndarray, sizes: np.ndarray, owners: np.ndarray, ids: np.ndarray, names: Sequence[str]) -> list[str]:
+    height, width = sizes[owners].T if len(owners) else np.zeros((2, 0))
+    x1, y1, x2, y2 = boxes.T
+    not_finite = ~np.isfinite(boxes.astype(np.float32)).all(axis=1)
+    negative = (x2 < x1) | (y2 < y1)
+    filled = (x2 > x1) & (y2 > y1)
+    outside = (x1 > width) | (y1 > height) | (x2 < 0) | (y2 < 0)
+    outside |= filled & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
+    bad = [f"annotation id {i} occurs more than once" for i in _repeated(ids.tolist())]
+    for i in np.flatnonzero(not_finite | negative | outside):
+        what = ("is not finite" if not_finite[i] else "has a negative size" if negative[i]
+                else f"is outside its image of {int(width[i])}x{int(height[i])}")
+        corners = ", ".join(f"{v:g}" for v in boxes[i])
+        bad.append(f"annotation {ids[i]} of image {names[owners[i]]}: box with corners ({corners}) {what}")
+    return bad

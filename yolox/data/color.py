@@ -1,0 +1,77 @@
+"""Colour changes in hue, saturation and value."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from yolox.config import AugmentConfig
+
+LEVELS = np.arange(256)
+
+
+def random_hsv(image: np.ndarray, *, rng: np.random.Generator, config: AugmentConfig) -> np.ndarray:  # [H,W,3] uint8 BGR
+    """Change the colours of an image at random, with probability `config.hsv_prob`.
+
+    Args:
+        image: [H,W,3] uint8 BGR.
+        rng: source of randomness.
+        config: `hsv_mode` additive (whole shifts, each channel with probability one half) or multiplicative (gains).
+
+    Returns:
+        [H,W,3] uint8 BGR; the input itself where nothing changes.
+    """
+    draws, gates, chosen = rng.uniform(-1, 1, 3), rng.integers(0, 2, 3), rng.random() < config.hsv_prob
+    if not chosen:
+        return image
+    if config.hsv_mode == "additive":
+        return shift_hsv(image, (draws * config.hsv_gains * gates).astype(np.int64))
+    return scale_hsv(image, 1 + draws * config.hsv_gains)
+
+
+def shift_hsv(image: np.ndarray, shifts) -> np.ndarray:  # [H,W,3] uint8 BGR
+    """Add whole numbers to hue, saturation and value.
+
+    Args:
+        image: [H,W,3] uint8 BGR.
+        shifts: three integers; hue runs in a circle of 180 steps, saturation and value stop at 0 and 255.
+
+    Returns:
+        [H,W,3] uint8 BGR.
+
+    Source:
+        Megvii's recipe.
+
+    Example:
+        >>> shift_hsv(np.full((1, 1, 3), 100, np.uint8), (0, 0, 20))[0, 0].tolist()
+        [120, 120, 120]
+    """
+    hue, saturation, value = (int(s) for s in shifts)
+    if hue == saturation == value == 0:
+        return image
+    return _apply(image, (LEVELS + hue) % 180, np.clip(LEVELS + saturation, 0, 255), np.clip(LEVELS + value, 0, 255))
+
+
+def scale_hsv(image: np.ndarray, gains) -> np.ndarray:  # [H,W,3] uint8 BGR
+    """Multiply hue, saturation and value.
+
+    Args:
+        image: [H,W,3] uint8 BGR.
+        gains: three factors; hue runs in a circle of 180 steps, saturation and value stop at 255.
+
+    Returns:
+        [H,W,3] uint8 BGR.
+
+    Source:
+        MindYOLO's recipe.
+    """
+    hue, saturation, value = (LEVELS * float(g) for g in gains)
+    return _apply(image, hue % 180, np.clip(saturation, 0, 255), np.clip(value, 0, 255))
+
+
+def _apply(image: np.ndarray, *tables: np.ndarray) -> np.ndarray:
+    """Look up each channel of the image's HSV in its table of 256 levels."""
+    lookup = np.stack(tables, axis=-1).astype(np.uint8)[:, None]  # [256,1,3]
+    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+    cv2.LUT(hsv, lookup, dst=hsv)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)

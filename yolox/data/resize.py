@@ -1,0 +1,140 @@
+"""Letterbox: fit an image into the network's input without changing its shape, and map boxes there and back."""
+
+from __future__ import annotations
+
+import attrs
+import cv2
+import numpy as np
+
+from yolox.config import InputSpec, Size
+
+from .sample import Sample, clip_boxes
+
+
+@attrs.frozen
+class LetterboxTransform:
+    """How an image lies in its letterbox.
+
+    Args:
+        ratio: pixels of the letterbox per pixel of the image.
+        pad_x: pixels left of the image.
+        pad_y: pixels above the image.
+    """
+
+    ratio: float
+    pad_x: int = 0
+    pad_y: int = 0
+
+
+def fit_ratio(image_size: Size, size: Size) -> float:
+    """Give the largest factor at which an image of one size fits into another; sizes are (height, width) in pixels."""
+    return min(size[0] / image_size[0], size[1] / image_size[1])
+
+
+def fitted_size(image_size: Size, size: Size) -> Size:
+    """Give the whole number of pixels, at least one, that an image has after fitting into a size."""
+    ratio = fit_ratio(image_size, size)
+    return max(int(image_size[0] * ratio), 1), max(int(image_size[1] * ratio), 1)
+
+
+def resize_to_fit(image: np.ndarray, size: Size, *, shrink: str = "linear") -> np.ndarray:  # [H,W,3] -> [h,w,3]
+    """Resize an image as large as fits into a size, keeping its shape.
+
+    Args:
+        image: [H,W,3] uint8.
+        size: (height, width) px to fit into.
+        shrink: interpolation when the image becomes smaller, "linear" or "area"; growing is always linear.
+
+    Returns:
+        [h,w,3] uint8; the input itself where nothing changes.
+    """
+    height, width = fitted_size(image.shape[:2], size)
+    if (height, width) == image.shape[:2]:
+        return image
+    area = shrink == "area" and height <= image.shape[0] and width <= image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if area else cv2.INTER_LINEAR)
+
+
+def pad_to(image: np.ndarray, size: Size, *, spec: InputSpec) -> tuple[np.ndarray, int, int]:  # [h,w,3] -> [H,W,3]
+    """Place an image on a grey canvas, at its top left or in its middle as the input convention says.
+
+    Args:
+        image: [h,w,3] uint8, not larger than `size`.
+        size: (height, width) px of the canvas.
+        spec: placement and grey level.
+
+    Returns:
+        canvas [H,W,3] uint8, and the columns left of the image and rows above it.
+    """
+    canvas = np.full((*size, 3), spec.pad_value, np.uint8)
+    height, width = image.shape[:2]
+    centred = spec.letterbox == "center"
+    top, left = ((size[0] - height) // 2, (size[1] - width) // 2) if centred else (0, 0)
+    canvas[top : top + height, left : left + width] = image
+    return canvas, left, top
+
+
+def letterbox(image: np.ndarray, size: Size, *, spec: InputSpec) -> tuple[np.ndarray, LetterboxTransform]:
+    """Fit an image into the network's input: resize it, keep its shape, pad the rest with grey.
+
+    Evaluation and prediction feed the network with this; training's plain epochs use its two parts.
+
+    Args:
+        image: [H,W,3] uint8 BGR.
+        size: (height, width) px of the result.
+        spec: placement (top left, centre), interpolation when shrinking (linear, area), grey level.
+
+    Returns:
+        canvas [size[0],size[1],3] uint8 and the transform that `boxes_from_letterbox` undoes.
+
+    Source:
+        Megvii's test preprocessing (top left, linear) and MindYOLO's (centre, area). The centred pad is rounded down.
+
+    Example:
+        >>> canvas, transform = letterbox(np.zeros((50, 100, 3), np.uint8), (64, 64), spec=InputSpec())
+        >>> canvas.shape, transform.ratio, int(canvas[31, 0, 0]), int(canvas[32, 0, 0])
+        ((64, 64, 3), 0.64, 0, 114)
+    """
+    resized = resize_to_fit(image, size, shrink=spec.shrink_interpolation)
+    canvas, left, top = pad_to(resized, size, spec=spec)
+    return canvas, LetterboxTransform(fit_ratio(image.shape[:2], size), left, top)
+
+
+def boxes_to_letterbox(boxes: np.ndarray, transform: LetterboxTransform) -> np.ndarray:  # [N,4] -> [N,4] xyxy
+    """Map boxes of an image into its letterbox.
+
+    Args:
+        boxes: [N,4] xyxy px of the image.
+        transform: from `letterbox`.
+
+    Returns:
+        [N,4] float32 xyxy px of the letterbox.
+    """
+    pad = np.array([transform.pad_x, transform.pad_y] * 2, np.float32)
+    return (boxes * transform.ratio + pad).astype(np.float32)
+
+
+def boxes_from_letterbox(boxes: np.ndarray, transform: LetterboxTransform, image_size: Size | None = None) -> np.ndarray:
+    """Map boxes of a letterbox back to its image: the way of predictions.
+
+    Args:
+        boxes: [N,4] xyxy px of the letterbox.
+        transform: from `letterbox`.
+        image_size: (height, width) px to clip to; None does not clip.
+
+    Returns:
+        [N,4] float32 xyxy px of the image.
+
+    Example:
+        >>> boxes_from_letterbox(np.array([[8.0, 4, 16, 8]]), LetterboxTransform(0.5, 4, 0)).tolist()
+        [[8.0, 8.0, 24.0, 16.0]]
+    """
+    pad = np.array([transform.pad_x, transform.pad_y] * 2, np.float32)
+    moved = ((boxes - pad) / transform.ratio).astype(np.float32)
+    return moved if image_size is None else clip_boxes(moved, height=image_size[0], width=image_size[1])
+
+
+def letterbox_sample(sample: Sample, size: Size, *, spec: InputSpec) -> Sample:
+    """Fit a sample into the network's input, with its boxes."""
+    canvas, transform = letterbox(sample.image, size, spec=spec)
+    return Sample(canvas, boxes_to_letterbox(sample.boxes, transform), sample.classes)
