@@ -7,6 +7,7 @@ import sys
 import traceback
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+MOST_LINES = 24  # of a message that lists what is wrong with a dataset or a checkpoint
 
 
 class UsageError(ValueError):
@@ -56,7 +57,7 @@ def explain(error: BaseException) -> str:
         error: anything that a command raised.
 
     Returns:
-        One or two lines.
+        One or two lines; more only where the message lists annotations or tensors.
 
     Example:
         >>> explain(FileNotFoundError(2, "No such file or directory", "a.json"))
@@ -68,11 +69,10 @@ def explain(error: BaseException) -> str:
         return "out of memory: lower --batch-size or --input-size, or --workers"
     if isinstance(error, OSError):
         return _operating_system(error)
-    first = [line.strip() for line in str(error).splitlines() if line.strip()][:2]
-    text = "\n".join(first) or type(error).__name__
-    if isinstance(error, ValueError | CommandError):
-        return text
-    return f"{type(error).__name__}: {text}" if len(first) > 1 else f"{type(error).__name__}: {text} (--debug shows where)"
+    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if isinstance(error, ValueError | CommandError):  # the library's own words; they may list what is wrong
+        return "\n".join(lines[:MOST_LINES])
+    return f"{type(error).__name__}: {lines[0]}\n--debug shows where it comes from"
 
 
 def exit_status(error: BaseException) -> int:
@@ -95,6 +95,5 @@ def report(error: BaseException, *, debug: bool) -> int:
     """
     if debug:
         traceback.print_exception(error, file=sys.stderr)
-    lines = explain(error).splitlines()
-    print("\n".join([f"error: {lines[0]}", *lines[1:2]]), file=sys.stderr)
+    print(f"error: {explain(error)}", file=sys.stderr)
     return exit_status(error)

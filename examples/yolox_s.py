@@ -1,0 +1,50 @@
+"""YOLOX-S: depth 0.33, width 0.5.
+
+Published on COCO val2017 after 300 epochs at 640 px: AP 40.5 (Megvii's README), 40.7 (MindYOLO's README).
+8,968,255 parameters, 26.8 GFLOPs. Training to these numbers was not repeated here; MindYOLO publishes 262
+images a second on 8 Ascend 910, which makes about 38 hours. Commands (--help after a verb lists its options):
+
+    python examples/yolox_s.py info
+    python examples/yolox_s.py train --train-json A.json --train-images A --weights W.pth \\
+        --val-json B.json --val-images B --output RUN
+    python examples/yolox_s.py eval --weights RUN/best.safetensors --val-json B.json --val-images B
+    python examples/yolox_s.py predict --weights RUN/best.safetensors --source A --output PICTURES
+"""
+
+from yolox.cli import Experiment, Published, main
+from yolox.detection_loss import detection_loss
+from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
+from yolox.recipes import megvii_recipe, mindyolo_recipe
+from yolox.train import make_train_step
+
+RECIPES = {"megvii": megvii_recipe("s"), "mindyolo": mindyolo_recipe("s")}
+
+
+def build_detector(num_classes=80):
+    """Assemble the layers; the weights are MindSpore's until `initialise` or `load_weights` fills them."""
+    backbone = CSPDarknet(depth=0.33, width=0.5)
+    neck = PAFPN(depth=0.33, width=0.5)
+    head = DecoupledHead(num_classes, width=0.5)
+    return Detector(backbone, neck, head)
+
+
+def make_step(detector, state, recipe, **parallel):
+    """Compose the training step: the detector's maps go to SimOTA and the losses, gradients to the update."""
+
+    def loss(maps, gt_boxes, gt_classes, valid, l1_weight):
+        configs = {"assign": recipe.assign, "loss": recipe.loss}
+        return detection_loss(maps, gt_boxes, gt_classes, valid, l1_weight, **configs)
+
+    return make_train_step(detector, loss, state, optim=recipe.optim, spec=recipe.input, **parallel)
+
+
+EXPERIMENT = Experiment(
+    name="yolox-s",
+    build_detector=build_detector,
+    recipes=RECIPES,
+    make_step=make_step,
+    published=Published(ap_megvii=40.5, ap_mindyolo=40.7, parameters_m=9.0, flops_g=26.8),
+)
+
+if __name__ == "__main__":
+    main(EXPERIMENT)

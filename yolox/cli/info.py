@@ -1,0 +1,84 @@
+"""The verb ``info``: what a scale is, without weights and without data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import attrs
+from rich.console import Console
+from rich.table import Table
+
+from yolox.cli.experiment import Experiment
+from yolox.cli.options import InfoOptions
+from yolox.config import Recipe
+from yolox.nn import count_flops, count_parameters
+from yolox.recipe_io import recipe_to_dict
+
+
+def describe(experiment: Experiment, options: InfoOptions) -> dict:
+    """Count a scale's detector and list what is known about it.
+
+    Args:
+        experiment: the scale.
+        options: number of classes, input size and recipe.
+
+    Returns:
+        dict for JSON: name, num_classes, parameters, flops (of one image), input_size (height, width), published
+        (None for a detector of one's own), recipe (its name) and settings (its values).
+    """
+    detector = experiment.build_detector(options.num_classes)
+    size = options.settings.input.input_size
+    return {
+        "name": experiment.name,
+        "num_classes": options.num_classes,
+        "parameters": count_parameters(detector),
+        "flops": count_flops(detector, size),
+        "input_size": list(size),
+        "published": None if experiment.published is None else attrs.asdict(experiment.published),
+        "recipe": options.recipe,
+        "settings": recipe_to_dict(options.settings),
+    }
+
+
+def run(experiment: Experiment, options: InfoOptions, parse: Callable[[Recipe], InfoOptions]) -> None:
+    """Print the description as tables, or as one JSON object with ``--json``."""
+    facts = describe(experiment, options)
+    if options.json:
+        print(json.dumps(facts))
+        return
+    console = Console()
+    console.print(_detector_table(facts))
+    console.print(_recipe_table(facts))
+
+
+def _detector_table(facts: dict) -> Table:
+    height, width = facts["input_size"]
+    table = Table(title=facts["name"], show_header=False, title_justify="left")
+    table.add_row("classes", str(facts["num_classes"]))
+    table.add_row("parameters", f"{facts['parameters']:,}")
+    table.add_row("FLOPs of an image", f"{facts['flops'] / 1e9:.2f} G at {height} x {width}")
+    published = facts["published"]
+    if published is not None:
+        table.add_row("AP, Megvii's README", f"{published['ap_megvii']} (COCO val2017, 300 epochs; not repeated here)")
+        table.add_row("AP, MindYOLO's README", f"{published['ap_mindyolo']} (8 Ascend 910; not repeated here)")
+    return table
+
+
+def _recipe_table(facts: dict) -> Table:
+    table = Table("option", "value", title=f"recipe {facts['recipe']}", title_justify="left")
+    for name, value in _flat(facts["settings"]):
+        table.add_row("--" + name.replace("_", "-"), _words(value))
+    return table
+
+
+def _flat(settings: dict):
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value)
+        else:
+            yield name, value
+
+
+def _words(value) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
