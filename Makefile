@@ -1,0 +1,35 @@
+# make test   the tests, in an environment of their own     make demo   train on drawn shapes, in about 5 minutes
+# make venv   only the environment                          make bench  the works of benchmarks/, one JSON line each
+# Another MindSpore than the pinned one: make test MINDSPORE=2.7.0
+
+PINNED := 2.10.0
+MINDSPORE ?= $(PINNED)
+PYTHON ?= python3
+VENV := .venv$(if $(filter-out $(PINNED),$(MINDSPORE)),-$(MINDSPORE))
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/python
+
+.PHONY: venv test demo bench lint clean
+
+venv: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 12) else f"MindSpore needs Python 3.10 to 3.12, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[test]' 'mindspore==$(MINDSPORE)'
+	@touch $@
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+
+test: $(READY) lint
+	$(RUN) -m pytest
+
+demo: $(READY)
+	$(RUN) examples/demo.py --output demo
+
+bench: $(READY)
+	$(RUN) benchmarks/run.py
+
+clean:
+	rm -rf .venv .venv-* demo

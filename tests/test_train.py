@@ -1,0 +1,145 @@
+"""The training step against a numpy restatement, on a network small enough to follow by hand."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn, ops
+
+from yolox.config import InputSpec, OptimConfig
+from yolox.train import create_train_state, make_train_step
+
+SPEC = InputSpec(pixel_scale=1 / 255)
+OPTIM = OptimConfig(weight_decay=0.1)
+
+
+class Toy(nn.Cell):
+    """One convolution with a bias and BN; enough to have every kind of parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1, has_bias=True, weight_init="ones", bias_init="zeros")
+        self.bn = nn.BatchNorm2d(2)
+
+    def construct(self, x):
+        return self.bn(self.conv(x))
+
+
+def toy_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
+    """A loss with a part that the L1 weight switches; `gt_boxes` can carry a NaN into it."""
+    quadratic = ((maps * gt_boxes.sum() - 1.0) ** 2).mean()
+    l1 = ops.abs(maps).mean()
+    zero = maps.sum() * 0.0
+    return quadratic + l1_weight * l1, (quadratic, zero, zero, l1, valid.astype(ms.float32).sum())
+
+
+def batch(seed=0, truth=1.0):
+    rng = np.random.default_rng(seed)
+    images = ms.Tensor(rng.integers(0, 256, (2, 4, 4, 3)).astype(np.uint8))
+    boxes = ms.Tensor(np.full((2, 1, 4), truth / 8, np.float32))
+    return images, boxes, ms.Tensor(np.zeros((2, 1), np.int32)), ms.Tensor(np.ones((2, 1), bool))
+
+
+def scalars(*values):
+    return tuple(ms.Tensor(v, ms.float32) for v in values)
+
+
+def snapshot(state):
+    every = state.params + state.buffers + state.momenta + state.ema
+    return {p.name: p.asnumpy().copy() for p in every}
+
+
+@pytest.fixture()
+def toy():
+    ms.set_seed(1)
+    cell = Toy()
+    state = create_train_state(cell)
+    return cell, state, make_train_step(cell, toy_loss, state, optim=OPTIM, spec=SPEC)
+
+
+def gradients_of(cell, images, boxes, l1_weight):
+    """Gradients by MindSpore in eager mode, on a pristine copy of the cell."""
+    twin = Toy()
+    ms.load_param_into_net(twin, {p.name: ms.Parameter(p.asnumpy().copy()) for p in cell.get_parameters()})
+    twin.set_train(True)
+    planes = ms.Tensor(images.asnumpy().astype(np.float32).transpose(0, 3, 1, 2) / 255)
+
+    def forward(x):
+        return toy_loss(twin(x), boxes, None, ms.Tensor([True]), l1_weight)[0]
+
+    grads = ms.grad(forward, None, weights=twin.trainable_params())(planes)
+    return [g.asnumpy() for g in grads], [b.asnumpy() for b in (twin.bn.moving_mean, twin.bn.moving_variance)]
+
+
+def test_three_steps_equal_nesterov_sgd_and_average_by_hand(toy):
+    cell, state, step = toy
+    params = [p.asnumpy().copy() for p in state.params]
+    momenta = [np.zeros_like(p) for p in params]
+    averages = [p.asnumpy().copy() for p in state.averaged]
+    for index, (lr, decay, l1_weight) in enumerate([(0.1, 0.5, 0.0), (0.2, 0.7, 0.0), (0.05, 0.9, 1.0)]):
+        images, boxes, classes, valid = batch(index)
+        grads, buffers = gradients_of(cell, images, boxes, l1_weight)
+        step(images, boxes, classes, valid, *scalars(lr, decay, l1_weight))
+        for i, grad in enumerate(grads):
+            full = grad + (0.1 * params[i] if params[i].ndim == 4 else 0)
+            momenta[i] = 0.9 * momenta[i] + full
+            params[i] = params[i] - lr * (full + 0.9 * momenta[i])
+        averages = [decay * a + (1 - decay) * v for a, v in zip(averages, params + buffers, strict=True)]
+        for parameter, want in zip(state.params + state.buffers, params + buffers, strict=True):
+            np.testing.assert_allclose(parameter.asnumpy(), want, rtol=1e-5, atol=1e-6, err_msg=parameter.name)
+    for parameter, want in zip(state.ema, averages, strict=True):
+        np.testing.assert_allclose(parameter.asnumpy(), want, rtol=1e-5, atol=1e-6, err_msg=parameter.name)
+
+
+def test_weights_do_move_and_bias_has_no_decay(toy):
+    _, state, step = toy
+    before = snapshot(state)
+    step(*batch(), *scalars(0.1, 0.5, 0.0))
+    after = snapshot(state)
+    assert all(np.any(before[name] != after[name]) for name in before if "conv.bias" not in name)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_step_that_is_not_finite_changes_no_bit(toy, bad):
+    _, state, step = toy
+    step(*batch(), *scalars(0.1, 0.5, 0.0))
+    before = snapshot(state)
+    *_, finite, sums = step(*batch(1, truth=bad), *scalars(0.1, 0.5, 0.0))
+    assert not bool(finite.asnumpy())
+    assert not np.isfinite(sums.asnumpy()).all()
+    for name, value in snapshot(state).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+    *_, finite, _ = step(*batch(2), *scalars(0.1, 0.5, 0.0))
+    assert bool(finite.asnumpy())
+
+
+def test_outputs_are_the_losses_and_a_sum_for_each_parameter(toy):
+    _, state, step = toy
+    total, quadratic, _, _, l1, num_pos, finite, sums = step(*batch(), *scalars(0.0, 0.5, 0.5))
+    assert float(total.asnumpy()) == pytest.approx(float((quadratic + 0.5 * l1).asnumpy()), rel=1e-6)
+    assert float(num_pos.asnumpy()) == 2 and bool(finite.asnumpy()) and sums.shape == (len(state.params),)
+
+
+def test_rate_zero_moves_no_weight_and_gradient_reduction_is_applied():
+    ms.set_seed(1)
+    cell = Toy()
+    state = create_train_state(cell)
+
+    def doubled(gradients):
+        result = ()
+        for gradient in gradients:
+            result = result + (gradient * 2.0,)
+        return result
+
+    grads, _ = gradients_of(cell, *batch()[:2], 0.0)
+    step = make_train_step(cell, toy_loss, state, optim=OPTIM, spec=SPEC, reduce_gradients=doubled)
+    before = snapshot(state)
+    *_, sums = step(*batch(), *scalars(0.0, 1.0, 0.0))
+    np.testing.assert_allclose(sums.asnumpy(), [2 * g.sum() for g in grads], rtol=1e-4, atol=1e-5)
+    after = snapshot(state)
+    for parameter in state.params:
+        np.testing.assert_array_equal(after[parameter.name], before[parameter.name])
+
+
+def test_a_cell_without_parameters_is_refused():
+    with pytest.raises(ValueError, match="no trainable parameter"):
+        create_train_state(nn.ReLU())

@@ -1,0 +1,70 @@
+"""SGD with Nesterov momentum as one masked update, and which parameters decay."""
+
+import mindspore as ms
+from mindspore import Tensor, ops
+
+
+def is_decayed(parameter) -> bool:
+    """Tell whether weight decay applies: to convolution weights, never to BN or biases.
+
+    Args:
+        parameter: anything with a `shape`.
+
+    Returns:
+        True for four-dimensional parameters.
+
+    Source:
+        Megvii's parameter groups: BN weights and all biases are left out.
+
+    Example:
+        >>> import numpy as np
+        >>> is_decayed(np.zeros((8, 3, 3, 3))), is_decayed(np.zeros(8))
+        (True, False)
+    """
+    return len(parameter.shape) == 4
+
+
+def gradient_sums(gradients) -> Tensor:
+    """Sum each gradient to one number, to see in one vector which of them are not finite.
+
+    A sum is not finite if any element is not; gradients so large that their sum overflows count as not finite too.
+
+    Args:
+        gradients: tuple of float32 tensors of any shapes.
+
+    Returns:
+        Float32 tensor [number of gradients].
+    """
+    sums = ()
+    for gradient in gradients:
+        sums = sums + (gradient.sum().astype(ms.float32),)
+    return ops.stack(sums)
+
+
+def masked_sgd(params, momenta, gradients, lr, apply, *, momentum: float, weight_decay: float) -> None:
+    """Update parameters and momenta in place by Nesterov SGD, or leave every bit as it is.
+
+    The update is ``v = momentum * v + g + weight_decay * p`` and ``p = p - lr * (g + weight_decay * p + momentum * v)``.
+    Without `apply`, gradient and rate become 0 and the momentum 1, so that every value is written back as it was read.
+    Plain arithmetic, because the fused momentum kernel ignores its Nesterov flag on CPU (MindSpore 2.7 and 2.10).
+
+    Args:
+        params: tuple of Parameters, float32.
+        momenta: tuple of Parameters of the same shapes.
+        gradients: tuple of tensors of the same shapes; may hold NaN where `apply` is False.
+        lr: float32 scalar tensor.
+        apply: bool scalar tensor.
+        momentum: Nesterov momentum.
+        weight_decay: decay of the parameters that `is_decayed` names.
+
+    Source:
+        Sutskever et al. 2013 in the form of common frameworks (no dampening).
+    """
+    rate = ops.select(apply, lr, ops.zeros_like(lr))
+    kept = ops.select(apply, Tensor(momentum, ms.float32), Tensor(1.0, ms.float32))
+    for param, velocity, gradient in zip(params, momenta, gradients):  # noqa: B905 (graph code has no strict)
+        decayed = gradient + weight_decay * param if is_decayed(param) else gradient
+        decayed = ops.select(apply, decayed, ops.zeros_like(decayed))
+        moved = kept * velocity + decayed
+        ops.assign(velocity, moved)
+        ops.assign(param, param - rate * (decayed + kept * moved))

@@ -1,0 +1,145 @@
+"""The training state and the one jitted step that changes it."""
+
+from collections.abc import Callable
+
+import mindspore as ms
+from attrs import frozen
+from mindspore import Parameter, Tensor, nn, ops
+
+from yolox.config import InputSpec, OptimConfig
+from yolox.normalize import normalize_images
+from yolox.optim import gradient_sums, masked_sgd
+from yolox.schedule import ema_value
+
+
+@frozen(eq=False)
+class TrainState:
+    """Handle to everything that a training step changes. The tensors live in Parameters; only the step writes them.
+
+    `params` and `buffers` are the detector's own; the others belong to the state. `ema` holds the moving averages
+    of `params` followed by those of `buffers`. `safe_buffers` are BN statistics as of the last applied step.
+    """
+
+    params: tuple[Parameter, ...]
+    buffers: tuple[Parameter, ...]
+    safe_buffers: tuple[Parameter, ...]
+    momenta: tuple[Parameter, ...]
+    ema: tuple[Parameter, ...]
+
+    @property
+    def averaged(self) -> tuple[Parameter, ...]:
+        """What the moving average follows: parameters, then BN statistics."""
+        return self.params + self.buffers
+
+
+def _copies(parameters, prefix: str) -> tuple[Parameter, ...]:
+    return tuple(
+        Parameter(Tensor(p.asnumpy().copy()), name=f"{prefix}.{p.name}", requires_grad=False) for p in parameters
+    )
+
+
+def create_train_state(detector: nn.Cell) -> TrainState:
+    """Make the state of a fresh run: zero momenta, averages equal to the current values.
+
+    Args:
+        detector: a Cell; its trainable parameters are trained, its BN statistics averaged.
+
+    Returns:
+        TrainState that refers to the detector's own Parameters.
+
+    Raises:
+        ValueError: if the detector has no trainable parameter.
+    """
+    params = tuple(detector.trainable_params())
+    if not params:
+        raise ValueError("create_train_state: the detector has no trainable parameter")
+    buffers = tuple(p for p in detector.get_parameters() if p.name.endswith(("moving_mean", "moving_variance")))
+    zeros = tuple(
+        Parameter(ops.zeros(p.shape, ms.float32), name=f"momentum.{p.name}", requires_grad=False) for p in params
+    )
+    return TrainState(params, buffers, _copies(buffers, "safe"), zeros, _copies(params + buffers, "ema"))
+
+
+def _update_averages(averages, values, decay) -> None:
+    for average, value in zip(averages, values):  # noqa: B905 (graph code has no strict)
+        ops.assign(average, ema_value(average, value, decay))
+
+
+def _keep_or_restore(buffers, safe, apply) -> None:
+    for buffer, backup in zip(buffers, safe):  # noqa: B905 (graph code has no strict)
+        ops.assign(backup, ops.select(apply, buffer, backup))
+        ops.assign(buffer, backup)
+
+
+def make_train_step(
+    detector: nn.Cell,
+    loss_fn: Callable,
+    state: TrainState,
+    *,
+    optim: OptimConfig,
+    spec: InputSpec,
+    reduce_gradients: Callable | None = None,
+) -> Callable:
+    """Build the jitted training step: normalise, forward, loss, gradients, reduce, check, update, average.
+
+    The step is compiled once for each shape of its batch. Learning rate, EMA decay and L1 weight are tensors, so
+    that schedules and the switch to the last epochs never compile again. If the loss or any gradient is not finite,
+    parameters, momenta, BN statistics and averages keep every bit.
+
+    Args:
+        detector: Cell from float32 images [B,3,H,W] to raw maps.
+        loss_fn: pure function of (maps, gt_boxes, gt_classes, valid, l1_weight) that returns
+            (total, (iou, obj, cls, l1, num_pos)), all float32 scalars.
+        state: made by `create_train_state` for this detector.
+        optim: momentum, weight decay, precision and loss scale.
+        spec: pixels that the detector takes.
+        reduce_gradients: function from gradients to gradients averaged or summed over devices.
+
+    Returns:
+        step(images uint8 [B,H,W,3] BGR, gt_boxes float32 [B,G,4] xyxy px, gt_classes int32 [B,G], valid bool [B,G],
+        lr, ema_decay, l1_weight float32 scalars) -> (total, iou, obj, cls, l1, num_pos, finite, sums), scalars but
+        for `sums`: one number for each trainable parameter, not finite where its gradient is not.
+
+    Source:
+        Paper section 2.1 for the strategy; order of the operations as in Megvii's trainer, with the check added.
+    """
+    scale = optim.loss_scale if optim.precision == "float16" else 1.0
+    params, momenta, averages = state.params, state.momenta, state.ema
+    buffers, safe_buffers, averaged = state.buffers, state.safe_buffers, state.averaged
+
+    def forward(images, gt_boxes, gt_classes, valid, l1_weight):
+        maps = detector(normalize_images(images, spec=spec))
+        total, parts = loss_fn(maps, gt_boxes, gt_classes, valid, l1_weight)
+        return total * scale, total, parts
+
+    gradient_fn = ms.value_and_grad(forward, None, weights=ms.ParameterTuple(params), has_aux=True)
+
+    def unscale(gradients):
+        if scale == 1.0:
+            return gradients
+        unscaled = ()
+        for gradient in gradients:
+            unscaled = unscaled + (gradient / scale,)
+        return unscaled
+
+    @ms.jit
+    def step(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight):
+        (_, total, parts), gradients = gradient_fn(images, gt_boxes, gt_classes, valid, l1_weight)
+        if reduce_gradients is not None:
+            gradients = reduce_gradients(gradients)
+        gradients = unscale(gradients)
+        sums = gradient_sums(gradients)
+        finite = ops.isfinite(sums.sum() + total)
+        masked_sgd(
+            params, momenta, gradients, lr, finite, momentum=optim.momentum, weight_decay=optim.weight_decay
+        )
+        _keep_or_restore(buffers, safe_buffers, finite)
+        decay = ops.select(finite, ema_decay, ops.ones_like(ema_decay))
+        _update_averages(averages, averaged, decay)
+        return (total, *parts, finite, sums)
+
+    def run(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight):
+        detector.set_train(True)
+        return step(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight)
+
+    return run
