@@ -1,0 +1,64 @@
+"""Open zip archives of unknown origin: what they declare is checked before anything is unpacked."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from yolox.weights.errors import WeightsError
+
+MAX_TOTAL_BYTES = 4 << 30  # the largest published file, with its optimizer state, is 0.8 GB
+MAX_RATIO = 100  # trained weights hardly compress; an archive that grows more than this is a bomb
+SMALL_BYTES = 64 << 20  # below this, no ratio is worth a refusal
+
+
+@contextmanager
+def open_archive(path: str | os.PathLike) -> Iterator[zipfile.ZipFile]:
+    """Open a zip archive whose declared sizes are plausible.
+
+    Zip bombs unpack to much more than their size, or have many entries that share the same bytes. `zipfile`
+    unpacks no more than an entry declares, so that bounding the declared sizes bounds the memory.
+
+    Args:
+        path: the archive.
+
+    Returns:
+        A context manager that gives the open archive. Any exception of the body but WeightsError becomes a
+        WeightsError that names the file, because damaged archives raise a dozen unrelated types.
+
+    Raises:
+        WeightsError: not a zip archive, damaged, encrypted, entries that overlap, or sizes beyond the limits.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_entries(archive.infolist(), Path(path).stat().st_size)
+            yield archive
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error.__cause__
+    except Exception as error:
+        raise WeightsError(f"{path}: damaged archive ({type(error).__name__}: {error})") from error
+
+
+def _check_entries(entries: list[zipfile.ZipInfo], archive_bytes: int) -> None:
+    if len({entry.filename for entry in entries}) < len(entries):
+        raise WeightsError("two entries of the archive have the same name")
+    if any(entry.flag_bits & 1 for entry in entries):
+        raise WeightsError("the archive is encrypted")
+    end = 0
+    for entry in sorted(entries, key=lambda e: e.header_offset):
+        if entry.header_offset < end:
+            raise WeightsError(f"entry {entry.filename[:100]!r} overlaps the entry before it")
+        end = entry.header_offset + entry.compress_size
+    if end > archive_bytes:
+        raise WeightsError(f"entries declare {end} bytes, the file has {archive_bytes}")
+    _check_total(sum(entry.file_size for entry in entries), archive_bytes)
+
+
+def _check_total(total: int, archive_bytes: int) -> None:
+    if total > MAX_TOTAL_BYTES:
+        raise WeightsError(f"unpacks to {total} bytes, more than the limit of {MAX_TOTAL_BYTES}")
+    if total > SMALL_BYTES and total > MAX_RATIO * archive_bytes:
+        raise WeightsError(f"unpacks to {total} bytes from {archive_bytes}, over {MAX_RATIO} times as many")

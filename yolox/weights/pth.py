@@ -1,0 +1,128 @@
+"""Read torch's zip files (`torch.save`, torch 1.6 and later) without torch."""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from yolox.weights.archive import open_archive
+from yolox.weights.errors import WeightsError
+from yolox.weights.pickled import StorageRef, TensorRef, evaluate_pickle
+
+_STATE_KEYS = ("model", "state_dict")
+
+
+def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Read the network's tensors from a torch checkpoint, running nothing that the file names.
+
+    Megvii's checkpoints are a dict with the weights under `model`; a bare state dict, and one under
+    `state_dict`, are read too. Whatever else the file carries (optimizer, epoch) is not unpacked.
+
+    Args:
+        path: a file written by `torch.save`.
+
+    Returns:
+        Name to array, in the file's order and dtype (bfloat16 becomes float32). Arrays own their memory.
+
+    Raises:
+        WeightsError: not a torch zip file; a global or an opcode that weights files do not have; a size, an
+            offset or a stride that leaves its storage; tensors that share memory; a storage not as long as it
+            declares.
+
+    Source: the format of torch 1.6 to 2.13: `<name>/data.pkl` and `<name>/data/<key>`, not compressed.
+    """
+    with open_archive(path) as archive:
+        prefix = _prefix(archive)
+        state = _find_state(evaluate_pickle(archive.read(f"{prefix}data.pkl")))
+        _check_apart(state)
+        return _read_tensors(archive, prefix, state)
+
+
+def _prefix(archive: zipfile.ZipFile) -> str:
+    names = archive.namelist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+        raise WeightsError("entries are compressed; torch stores them as they are")
+    found = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
+    if len(found) != 1:
+        raise WeightsError(f"{len(found)} entries <name>/data.pkl, want one: no file of torch 1.6 or later")
+    prefix = found[0].removesuffix("data.pkl")
+    if f"{prefix}byteorder" in names and archive.read(f"{prefix}byteorder") != b"little":
+        raise WeightsError("numbers are not in little-endian byte order")
+    return prefix
+
+
+def _find_state(root: Any) -> dict[str, TensorRef]:
+    if type(root) is not dict:
+        raise WeightsError(f"holds a {type(root).__name__}, want a dict of tensors")
+    state = next((root[key] for key in _STATE_KEYS if type(root.get(key)) is dict), root)
+    fits = {name: type(name) is str and type(value) is TensorRef for name, value in state.items()}
+    if not state or not all(fits.values()):
+        wrong = [str(name)[:100] for name, good in fits.items() if not good]
+        raise WeightsError(f"no state dict found: entries {wrong[:10]} are not tensors")
+    return state
+
+
+def _check_apart(state: dict[str, TensorRef]) -> None:
+    """Refuse tensors that share memory: a small file could claim any amount, and no detector has them."""
+    spans = sorted(
+        (tensor.storage.key, tensor.offset, last, name)
+        for name, tensor in state.items()
+        if (last := _last_element(name, tensor)) is not None
+    )
+    for (key, _, last, name), (next_key, start, _, next_name) in zip(spans, spans[1:], strict=False):
+        if key == next_key and start <= last:
+            raise WeightsError(f"tensors {name[:100]!r} and {next_name[:100]!r} share memory")
+
+
+def _last_element(name: str, tensor: TensorRef) -> int | None:
+    """Index of the last element in the storage, None for an empty tensor; checks that the view is plain."""
+    label = f"tensor {name[:100]!r}: size {tensor.size} with stride {tensor.stride}"
+    if len(tensor.size) != len(tensor.stride):
+        raise WeightsError(f"{label} differ in length")
+    if 0 in tensor.size:
+        return None
+    reach = 0
+    for stride, size in sorted(zip(tensor.stride, tensor.size, strict=True)):
+        if size > 1 and stride <= reach:
+            raise WeightsError(f"{label} overlaps itself")
+        reach += (size - 1) * stride
+    if tensor.offset + reach >= tensor.storage.numel:
+        limit = tensor.storage.numel
+        raise WeightsError(f"{label} at {tensor.offset} leaves its storage of {limit} elements")
+    return tensor.offset + reach
+
+
+def _read_tensors(archive: zipfile.ZipFile, prefix: str, state: dict[str, TensorRef]) -> dict:
+    users: dict[StorageRef, list[str]] = {}
+    for name, tensor in state.items():
+        users.setdefault(tensor.storage, []).append(name)
+    arrays = {}
+    for storage, names in users.items():
+        numbers = _read_storage(archive, prefix, storage)
+        arrays.update({name: _view(numbers, state[name]) for name in names})
+    return {name: arrays[name] for name in state}
+
+
+def _read_storage(archive: zipfile.ZipFile, prefix: str, storage: StorageRef) -> np.ndarray:
+    entry = archive.getinfo(f"{prefix}data/{storage.key}")
+    kind = np.dtype("uint16" if storage.dtype == "bfloat16" else storage.dtype).newbyteorder("<")
+    if entry.file_size != storage.numel * kind.itemsize:
+        raise WeightsError(
+            f"storage {storage.key[:100]!r} declares {storage.numel} elements of {storage.dtype}, "
+            f"the archive holds {entry.file_size} bytes"
+        )
+    data = archive.read(entry)
+    if storage.dtype != "bfloat16":
+        return np.frombuffer(data, kind)
+    return (np.frombuffer(data, kind).astype(np.uint32) << 16).view(np.float32)
+
+
+def _view(numbers: np.ndarray, tensor: TensorRef) -> np.ndarray:
+    if math.prod(tensor.size) == 0:
+        return np.zeros(tensor.size, numbers.dtype)
+    strides = tuple(stride * numbers.itemsize for stride in tensor.stride)
+    return np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.size, strides).copy()
