@@ -1,4 +1,4 @@
-"""Fixtures: where reference numbers and real data lie. Tests that need them are skipped where they are absent."""
+"""Fixtures: where reference numbers and real data lie. Tests that need them are skipped without them."""
 
 from __future__ import annotations
 

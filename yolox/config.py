@@ -145,6 +145,8 @@ class OptimConfig:
     """Steps over which the decay grows: decay * (1 - exp(-step / ramp))."""
     gradient_reduction: Literal["mean", "sum"] = "mean"
     """How gradients of several devices are combined."""
+    average_bn_stats: bool = True
+    """Average BN statistics over devices before evaluation (Megvii); False takes those of one (MindYOLO)."""
     loss_scale: float = attrs.field(default=1024.0, validator=_positive)
     """Loss scale when the network runs in float16."""
     precision: Literal["float32", "float16"] = "float32"
@@ -200,7 +202,9 @@ class Recipe:
     plain_epochs: int = 16
     """Last epochs without mosaic and mixup and with the L1 loss."""
     eval_interval: int = attrs.field(default=10, validator=_positive)
-    """Epochs between evaluations; every epoch in the plain last epochs."""
+    """Epochs between evaluations before the plain last epochs."""
+    plain_eval_interval: int = attrs.field(default=1, validator=_positive)
+    """Epochs between evaluations in the plain last epochs."""
     input: InputSpec = InputSpec()
     augment: AugmentConfig = AugmentConfig()
     loader: LoaderConfig = LoaderConfig()

@@ -34,7 +34,7 @@ def flatten_levels(maps: tuple[Tensor, ...]) -> Tensor:  # ([B,K,H,W], ...) -> [
     for level in maps:
         check_rank("flatten_levels", "a map", level.shape, "B,K,H,W")
         if level.shape[:2] != maps[0].shape[:2]:
-            raise ValueError(f"flatten_levels: a map has shape {level.shape}, want [B,K] = {maps[0].shape[:2]} as the first")
+            raise ValueError(f"flatten_levels: a map is {level.shape}, want {maps[0].shape[:2]} in front")
         rows.append(level.reshape(level.shape[0], level.shape[1], -1))
     return ops.cat(rows, axis=2).transpose(0, 2, 1)
 
@@ -62,13 +62,15 @@ def split_predictions(raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # [B,P,5+C
     return raw[..., :4], raw[..., 4], raw[..., 5:]
 
 
-def decode_boxes(raw: Tensor, points: Tensor, point_strides: Tensor) -> Tensor:  # [B,P,4+],[P,2],[P] -> [B,P,4]
+def decode_boxes(raw: Tensor, points: Tensor, point_strides: Tensor) -> Tensor:
+    # [B,P,4+],[P,2],[P] -> [B,P,4]
     """Turn raw predictions into boxes.
 
     Call it before assignment, the IoU loss, or NMS.
 
     Args:
-        raw: ``[B, P, 4]`` or more channels, float: offsets from the cell's corner in strides, log of size in strides.
+        raw: ``[B, P, 4]`` or more channels, float: offsets from the cell's corner in strides, then the
+            logarithm of the size in strides.
         points: ``[P, 2]`` float32 cell centres in pixels, from `make_points`.
         point_strides: ``[P]`` float32 in pixels.
 
@@ -78,8 +80,8 @@ def decode_boxes(raw: Tensor, points: Tensor, point_strides: Tensor) -> Tensor: 
     Raises:
         ValueError: if `raw` has fewer than 4 channels, or its P is not that of `points` and `point_strides`.
 
-    Source: Ge et al., YOLOX (arXiv:2107.08430), section 2.1. Deviation: sizes stop at exp(`MAX_LOG_SIZE`) strides, so that
-        one exploding prediction does not make every loss of the batch infinite.
+    Source: Ge et al., YOLOX (arXiv:2107.08430), section 2.1. Deviation: sizes stop at exp(`MAX_LOG_SIZE`)
+        strides, so that one exploding prediction does not make every loss of the batch infinite.
 
     Example:
         >>> from mindspore import Tensor
@@ -112,7 +114,7 @@ def encode_boxes(boxes: Tensor, points: Tensor, point_strides: Tensor, *, eps: f
     Raises:
         ValueError: if `boxes` has not 4 channels, or its P is not that of `points` and `point_strides`.
 
-    Source: inverse of `decode_boxes`. Megvii adds 1e-8 to the size before the logarithm; here that is a floor.
+    Source: inverse of `decode_boxes`. Megvii adds 1e-8 to the size before the logarithm; here it is a floor.
 
     Example:
         >>> from mindspore import Tensor

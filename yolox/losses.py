@@ -16,20 +16,21 @@ def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor) -> Tensor:
         targets: ``[...]`` float in [0, 1], of the same shape.
 
     Returns:
-        ``[...]`` non-negative up to rounding, in nats. Finite for all finite logits; the gradient on the logits is
-        ``sigmoid(logits) - targets`` everywhere, also at 0.
+        ``[...]`` non-negative up to rounding, in nats. Finite for all finite logits; the gradient on the
+        logits is ``sigmoid(logits) - targets`` everywhere, also at 0.
 
     Raises:
         ValueError: if shapes differ.
 
-    Source: ``softplus(x) - x * t``, the stable form of ``-t log p - (1 - t) log(1 - p)`` with ``p = sigmoid(x)``.
+    Source: ``softplus(x) - x * t``, the stable form of ``-t log p - (1 - t) log(1 - p)``, p the sigmoid of x.
 
     Example:
         >>> from mindspore import Tensor
-        >>> binary_cross_entropy_with_logits(Tensor([0.0, 200.0]), Tensor([1.0, 0.0])).asnumpy().round(4).tolist()
-        [0.6930999755859375, 200.0]
+        >>> loss = binary_cross_entropy_with_logits(Tensor([0.0, 200.0]), Tensor([1.0, 0.0]))
+        >>> [round(value, 4) for value in loss.asnumpy().tolist()]
+        [0.6931, 200.0]
     """
-    _check_same("binary_cross_entropy_with_logits", "logits", logits, "targets", targets)
+    _check_same("binary_cross_entropy_with_logits: logits", logits, targets)
     # softplus is one kernel: half the time of relu, abs, exp and log, whose gradient at 0 is also wrong.
     return ops.softplus(logits) - logits * targets
 
@@ -77,10 +78,10 @@ def l1_loss(predictions: Tensor, targets: Tensor) -> Tensor:  # [...],[...] -> [
         >>> l1_loss(Tensor([1.0, -2.0]), Tensor([0.5, 1.0])).asnumpy().tolist()
         [0.5, 3.0]
     """
-    _check_same("l1_loss", "predictions", predictions, "targets", targets)
+    _check_same("l1_loss: predictions", predictions, targets)
     return ops.abs(predictions - targets)
 
 
-def _check_same(function: str, name: str, value: Tensor, other_name: str, other: Tensor) -> None:
-    if value.shape != other.shape:
-        raise ValueError(f"{function}: {name} has shape {value.shape} and {other_name} {other.shape}, want equal shapes")
+def _check_same(what: str, value: Tensor, targets: Tensor) -> None:
+    if value.shape != targets.shape:
+        raise ValueError(f"{what} have shape {value.shape} and targets {targets.shape}, want equal shapes")

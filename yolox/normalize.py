@@ -32,7 +32,7 @@ def normalize_images(images: Tensor, *, spec: InputSpec) -> Tensor:  # [B,H,W,3]
         [255.0, 20.0, 10.0]
     """
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != ms.uint8:
-        raise ValueError(f"normalize_images: images are {images.dtype} {images.shape}, want UInt8 [B, H, W, 3]")
+        raise ValueError(f"normalize_images: got {images.dtype} {images.shape}, want UInt8 [B, H, W, 3]")
     planes = ops.cast(images, ms.float32).transpose(0, 3, 1, 2)
     if spec.channel_order == "rgb":
         planes = ops.cat((planes[:, 2:3], planes[:, 1:2], planes[:, 0:1]), axis=1)

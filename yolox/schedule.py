@@ -1,7 +1,7 @@
 """Learning rate and moving average as functions of the step.
 
-Rates are Python numbers, made on the host before each step; give them to the jitted step as Tensor scalars, because a
-Python number would compile it again for every value.
+Rates are Python numbers, made on the host before each step; give them to the jitted step as Tensor scalars,
+because a Python number would compile it again for every value.
 """
 
 import math
@@ -40,7 +40,7 @@ def learning_rate(
     Raises:
         ValueError: if `step` is negative, an epoch has no steps, or warm-up and flat epochs exceed the run.
 
-    Source: Ge et al., YOLOX (arXiv:2107.08430), section 2.1 (cosine); warm-up and flat end as in Megvii's code.
+    Source: Ge et al., YOLOX (arXiv:2107.08430), section 2.1 (cosine); warm-up and flat end as Megvii's code.
 
     Example:
         >>> knobs = dict(peak=0.01, steps_per_epoch=10, epochs=10, warmup_epochs=2, flat_epochs=2)
@@ -81,7 +81,9 @@ def ema_decay(step: int, *, decay: float, ramp: float) -> float:
         0.631994
     """
     if step < 0 or not 0.0 <= decay <= 1.0 or not ramp > 0:
-        raise ValueError(f"ema_decay: got step={step}, decay={decay}, ramp={ramp}, want step >= 0, decay in [0, 1], ramp > 0")
+        raise ValueError(
+            f"ema_decay: got step={step}, decay={decay}, ramp={ramp}, want step >= 0, decay in 0..1, ramp > 0"
+        )
     return decay * -math.expm1(-step / ramp)
 
 
@@ -114,7 +116,8 @@ def ema_value(ema: Tensor, value: Tensor, decay: Tensor | float) -> Tensor:  # [
 def _check(step: int, steps_per_epoch: int, epochs: int, warmup_epochs: int, flat_epochs: int) -> None:
     if step < 0 or steps_per_epoch <= 0:
         raise ValueError(
-            f"learning_rate: got step={step} and steps_per_epoch={steps_per_epoch}, want step >= 0 and steps_per_epoch > 0"
+            f"learning_rate: got step={step} and steps_per_epoch={steps_per_epoch}, "
+            f"want step >= 0 and steps_per_epoch > 0"
         )
     if warmup_epochs < 0 or flat_epochs < 0 or warmup_epochs + flat_epochs > epochs:
         raise ValueError(

@@ -1,0 +1,195 @@
+"""The two published training recipes as frozen values, for each scale.
+
+Megvii's is the reference; MindYOLO's is the one whose table of results and checkpoints exist for MindSpore.
+Every difference between them is the value of a field. Three habits of the originals are not settings here:
+
+* Megvii's published runs pass ``--fp16``, which is no part of its recipe files: both recipes have float32,
+  and ``precision="float16"`` is the choice of the run. Assignment and losses are float32 in any case; Megvii
+  rounds truths and MindYOLO the matching costs to half precision.
+* The images that do not fill the last batch of an epoch are left out, as in MindYOLO. Megvii carries them
+  over into the next epoch; the number of steps is the same.
+* A loss scale is the static 1024 of MindYOLO; Megvii's is dynamic. It acts in float16 only.
+"""
+
+from __future__ import annotations
+
+from yolox.config import (
+    AssignConfig,
+    AugmentConfig,
+    InputSpec,
+    LoaderConfig,
+    LossConfig,
+    OptimConfig,
+    PostprocessConfig,
+    Recipe,
+)
+
+SCALES = ("nano", "tiny", "s", "m", "l", "x", "darknet53")
+"""Names of the published detectors, by falling speed; darknet53 is the YOLOv3 backbone with YOLOX's head."""
+
+_SMALL = ("nano", "tiny")  # trained at 416 pixels, with milder augmentation
+
+
+def megvii_recipe(scale: str) -> Recipe:
+    """Give the recipe of the reference implementation.
+
+    Start here: it finds more small objects than the other, and its learning rate follows the batch size.
+
+    Args:
+        scale: one of `SCALES`.
+
+    Returns:
+        The recipe of 300 epochs on COCO with 8 devices; change it with ``attrs.evolve``.
+
+    Raises:
+        ValueError: if the scale is not known.
+
+    Source: Ge et al., YOLOX (arXiv:2107.08430), section 2.1, and the experiment files of
+        github.com/Megvii-BaseDetection/YOLOX at 6ddff482. The plain last epochs are 16, not the 15 that the
+        files name: the switch tests the epoch after the present one.
+
+    Example:
+        >>> megvii_recipe("nano").input.input_size, megvii_recipe("s").optim.ema_decay
+        ((416, 416), 0.9998)
+    """
+    _check_scale("megvii_recipe", scale)
+    return Recipe(
+        epochs=300,
+        plain_epochs=16,
+        eval_interval=10,
+        plain_eval_interval=1,
+        input=InputSpec(input_size=_size(scale)),
+        augment=_megvii_augment(scale),
+        loader=LoaderConfig(
+            batch_size=8,
+            max_truths=120,
+            multiscale_sizes=_multiscale(scale),
+            multiscale_interval=10,
+            workers=4,
+            seed=0,
+        ),
+        assign=AssignConfig(prior="center", outside_penalty=1e6),
+        loss=LossConfig(loss_normalizer="local"),
+        optim=_megvii_optim(),
+        postprocess=PostprocessConfig(
+            score_threshold=0.01, iou_threshold=0.65, multi_label=False, max_detections=30000
+        ),
+    )
+
+
+def mindyolo_recipe(scale: str) -> Recipe:
+    """Give the recipe of MindYOLO.
+
+    Use it to continue from MindYOLO's checkpoints or to compare with its table. Its learning rate does not
+    follow the batch size and its gradients are summed over devices: on 8 devices it takes steps 8 times as
+    long as on one.
+
+    Args:
+        scale: one of `SCALES`.
+
+    Returns:
+        The recipe of 300 epochs on COCO with 8 devices; change it with ``attrs.evolve``.
+
+    Raises:
+        ValueError: if the scale is not known.
+
+    Source: configs/yolox of github.com/mindspore-lab/mindyolo at 67288e57.
+
+    Example:
+        >>> mindyolo_recipe("s").input.channel_order, mindyolo_recipe("s").assign.prior
+        ('rgb', 'box_and_center')
+    """
+    _check_scale("mindyolo_recipe", scale)
+    return Recipe(
+        epochs=300,
+        plain_epochs=15,
+        eval_interval=25,
+        plain_eval_interval=5,
+        input=InputSpec(
+            input_size=_size(scale),
+            channel_order="rgb",
+            pixel_scale=1 / 255,
+            letterbox="center",
+            shrink_interpolation="area",
+        ),
+        augment=_mindyolo_augment(scale),
+        loader=LoaderConfig(batch_size=8, max_truths=160, multiscale_sizes=(), workers=8, seed=2),
+        assign=AssignConfig(prior="box_and_center", outside_penalty=1000.0),
+        loss=LossConfig(loss_normalizer="local"),
+        optim=_mindyolo_optim(),
+        postprocess=PostprocessConfig(
+            score_threshold=0.001, iou_threshold=0.65, multi_label=True, max_candidates=30000,
+            max_detections=300
+        ),
+    )
+
+
+def _megvii_augment(scale: str) -> AugmentConfig:
+    return AugmentConfig(
+        mosaic_prob=_mosaic_prob(scale),
+        mosaic_partners="uniform",
+        affine_scale=(0.5, 1.5) if scale in _SMALL else (0.1, 2.0),
+        affine_center=False,
+        box_filter="min_side",
+        mixup_prob=_mixup_prob(scale),
+        mixup_partner="image",
+        mixup_scale=(0.5, 1.5),
+        hsv_mode="additive",
+        hsv_gains=(5.0, 30.0, 30.0),
+    )
+
+
+def _mindyolo_augment(scale: str) -> AugmentConfig:
+    return AugmentConfig(
+        mosaic_prob=_mosaic_prob(scale),
+        mosaic_partners="buffer",
+        affine_scale=(0.5, 1.5) if scale in _SMALL else (0.1, 1.9),
+        affine_center=True,
+        box_filter="candidates",
+        mixup_prob=_mixup_prob(scale),
+        mixup_partner="mosaic",
+        hsv_mode="multiplicative",
+        hsv_gains=(0.015, 0.7, 0.4),
+    )
+
+
+def _megvii_optim() -> OptimConfig:
+    return OptimConfig(
+        lr_per_image=0.01 / 64,
+        warmup_start=0.0,
+        ema_decay=0.9998,
+        gradient_reduction="mean",
+        average_bn_stats=True,
+    )
+
+
+def _mindyolo_optim() -> OptimConfig:
+    return OptimConfig(
+        lr_per_image=None,
+        lr=0.01,
+        warmup_start=0.01,
+        ema_decay=0.9999,
+        gradient_reduction="sum",
+        average_bn_stats=False,
+    )
+
+
+def _size(scale: str) -> tuple[int, int]:
+    return (416, 416) if scale in _SMALL else (640, 640)
+
+
+def _multiscale(scale: str) -> tuple[int, ...]:
+    return tuple(range(320, 641, 32)) if scale in _SMALL else tuple(range(480, 801, 32))
+
+
+def _mosaic_prob(scale: str) -> float:
+    return 0.5 if scale == "nano" else 1.0
+
+
+def _mixup_prob(scale: str) -> float:
+    return 0.0 if scale in _SMALL else 1.0
+
+
+def _check_scale(function: str, scale: str) -> None:
+    if scale not in SCALES:
+        raise ValueError(f"{function}: scale is {scale!r}, want one of {', '.join(SCALES)}")
