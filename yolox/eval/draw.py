@@ -13,11 +13,11 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SMALLEST_FONT, _LARGEST_FONT = 0.35, 2.5  # below, letters of this font run together
 
 
-def draw_detections(image, detections: Detections, class_names, *, show_scores=True) -> np.ndarray:  # [H,W,3] -> same
+def draw_detections(image, detections: Detections, class_names, *, show_scores=True):  # [H,W,3] -> [H,W,3]
     """Draw boxes with class names and scores.
 
-    Call it to look at predictions, or at truths (``show_scores=False``). Line and letter sizes follow the image size;
-    a label stays inside the image and, where there is room, off the labels of better detections.
+    Call it to look at predictions, or at truths (``show_scores=False``). Lines and letters grow with the
+    image; a label stays inside it and, where there is room, off the labels of better detections.
 
     Args:
         image: [H,W,3] uint8, BGR; left as it is.
@@ -47,7 +47,7 @@ def draw_detections(image, detections: Detections, class_names, *, show_scores=T
     colors = [class_color(index) for index in detections.classes.tolist()]
     line = max(1, round(_side(picture) / 300))
     for box, color in reversed(list(zip(boxes, colors, strict=True))):  # the best lies on top
-        cv2.rectangle(picture, box[:2], box[2:], color, line, cv2.LINE_AA)
+        cv2.rectangle(picture, box[:2], box[2:], color, line)
     places = _places(boxes, labels, picture.shape, _font_scale(picture))
     for label, place, color in reversed(list(zip(labels, places, colors, strict=True))):
         _write(picture, label, place, color, _font_scale(picture))
@@ -105,7 +105,7 @@ def _margin(scale) -> int:
 
 
 def _places(boxes, labels, shape, scale) -> list[tuple[int, int, int, int]]:
-    """A rectangle x1, y1, x2, y2 for each label: the first of the spots that covers least of the labels before it."""
+    """A rectangle x1, y1, x2, y2 for each label: the first spot that hides least of the labels before it."""
     taken = []
     for box, label in zip(boxes, labels, strict=True):
         spots = _spots(box, _text_size(label, scale), shape)
@@ -138,5 +138,5 @@ def _write(picture, label, place, color, scale) -> None:
     blue, green, red = color
     ink = (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else (255, 255, 255)
     below = cv2.getTextSize(label, _FONT, scale, _thickness(scale))[1]
-    base = y2 - max(1, _margin(scale) // 2) - below
-    cv2.putText(picture, label, (x1 + _margin(scale), base), _FONT, scale, ink, _thickness(scale), cv2.LINE_AA)
+    start = x1 + _margin(scale), y2 - max(1, _margin(scale) // 2) - below
+    cv2.putText(picture, label, start, _FONT, scale, ink, _thickness(scale), cv2.LINE_AA)

@@ -13,7 +13,7 @@ from yolox.eval.nms import batched_nms
 class Detections:
     """The objects found in one image, by falling score.
 
-    A plain value: what its pixels refer to (network input or original image) is said by the function that made it.
+    A plain value: the function that made it says what its pixels refer to (network input or original image).
     """
 
     boxes: np.ndarray = field(factory=lambda: np.zeros((0, 4), np.float32))
@@ -27,7 +27,7 @@ class Detections:
         n = len(self.boxes)
         if self.boxes.shape != (n, 4) or self.scores.shape != (n,) or self.classes.shape != (n,):
             shapes = self.boxes.shape, self.scores.shape, self.classes.shape
-            raise ValueError(f"Detections: boxes, scores, classes have shapes {shapes}, want (N, 4), (N,), (N,)")
+            raise ValueError(f"Detections: boxes, scores, classes are {shapes}, want (N, 4), (N,), (N,)")
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -36,8 +36,8 @@ class Detections:
 def postprocess(decoded, *, config: PostprocessConfig) -> Detections:  # [P,5+C]
     """Turn the decoded predictions of one image into detections.
 
-    Call it on each row of what a network gives for a batch. Both published systems are values of ``config``: Megvii
-    takes the best class of a box, MindYOLO (``multi_label``) every class above the threshold.
+    Call it on each row of what a network gives for a batch. Both published systems are values of ``config``:
+    Megvii takes the best class of a box, MindYOLO (``multi_label``) every class above the threshold.
 
     Args:
         decoded: [P,5+C] float32 numpy; boxes as cxcywh in pixels, objectness, class probabilities in [0,1].
@@ -67,7 +67,8 @@ def postprocess(decoded, *, config: PostprocessConfig) -> Detections:  # [P,5+C]
     rows, classes, scores = pick(likely, config.score_threshold)
     boxes = _corners(likely[rows, :4])
     finite = np.isfinite(boxes).all(1)
-    boxes, scores, classes = _best_scored(boxes[finite], scores[finite], classes[finite], config.max_candidates)
+    found = boxes[finite], scores[finite], classes[finite]
+    boxes, scores, classes = _best_scored(*found, config.max_candidates)
     kept = batched_nms(boxes, scores, classes, config.iou_threshold, max_kept=config.max_detections)
     return Detections(boxes[kept], scores[kept], classes[kept].astype(np.int32))
 

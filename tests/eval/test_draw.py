@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from yolox.eval.draw import class_color, draw_detections
+from yolox.eval.postprocess import Detections
+
+NAMES = ["cat", "a rather long name of a class"]
+
+
+def _detections(boxes, classes=None):
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    classes = np.zeros(len(boxes), np.int32) if classes is None else np.array(classes)
+    return Detections(boxes, np.linspace(0.9, 0.5, len(boxes), dtype=np.float32), classes)
+
+
+def test_no_detections_leave_the_pixels_and_the_input_alone():
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    drawn = draw_detections(image, Detections(), NAMES)
+    assert drawn is not image and (drawn == image).all()
+    before = image.copy()
+    draw_detections(image, _detections([[5, 20, 50, 35]]), NAMES)
+    assert (image == before).all()
+
+
+def test_box_lies_where_it_belongs_in_the_color_of_its_class():
+    drawn = draw_detections(np.zeros((200, 200, 3), np.uint8), _detections([[50, 80, 150, 160]]), NAMES)
+    color = class_color(0)
+    for y, x in [(160, 100), (120, 50), (120, 150)]:
+        assert tuple(drawn[y, x]) == color
+    assert (drawn[110:150, 60:140] == 0).all()  # nothing is drawn over the object
+
+
+@pytest.mark.parametrize("size", [(8, 8), (32, 500), (600, 20), (96, 128), (1500, 2000)])
+@pytest.mark.parametrize("label", [0, 1, 7])
+def test_any_image_size_and_any_box(size, label):
+    height, width = size
+    boxes = [[0, 0, 5, 5], [-50, -50, 9000, 9000], [width - 2, height - 2, width, height], [0, -9, 4, np.nan]]
+    drawn = draw_detections(np.zeros((*size, 3), np.uint8), _detections(boxes, [label] * 4), NAMES)
+    assert drawn.shape == (*size, 3) and drawn.any()
+
+
+def test_label_at_the_edge_is_moved_into_the_image():
+    inner = draw_detections(np.zeros((300, 400, 3), np.uint8), _detections([[100, 100, 200, 200]]), NAMES)
+    corner = draw_detections(np.zeros((300, 400, 3), np.uint8), _detections([[390, 0, 399, 9]]), NAMES)
+
+    def ink(picture):  # pixels of the letters, which are dark on this bright color or white on it
+        other = (picture != np.array(class_color(0))).any(2)
+        return int(other.sum() - (picture.sum(2) == 0).sum())
+
+    assert ink(corner) == pytest.approx(ink(inner), rel=0.15)
+
+
+def test_labels_keep_off_each_other():
+    boxes = [[100, 100, 200, 200], [100, 100, 200, 200]]
+    two = draw_detections(np.zeros((300, 400, 3), np.uint8), _detections(boxes, [0, 1]), NAMES)
+    filled = [int((two == class_color(i)).all(2).sum()) for i in (0, 1)]
+    assert filled[1] > filled[0]  # the longer label of the second box is all there
+
+
+def test_scores_may_be_left_out():
+    image = np.zeros((300, 400, 3), np.uint8)
+    long = draw_detections(image, _detections([[100, 100, 200, 200]]), NAMES)
+    short = draw_detections(image, _detections([[100, 100, 200, 200]]), NAMES, show_scores=False)
+    assert (short > 0).sum() < (long > 0).sum()
+
+
+def test_letters_outside_ascii_and_unnamed_classes_do_not_fail():
+    draw_detections(np.zeros((90, 90, 3), np.uint8), _detections([[9, 9, 50, 50]] * 2, [0, 5]), ["\u732b"])
+
+
+def test_colors_are_stable_and_differ():
+    colors = [class_color(i) for i in range(80)]
+    assert len(set(colors)) == 80 and colors == [class_color(i) for i in range(80)]
+    assert all(0 <= v <= 255 for color in colors for v in color)
+
+
+@pytest.mark.parametrize("image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32)])
+def test_wrong_image(image):
+    with pytest.raises(ValueError, match="draw_detections: image is .*, want uint8"):
+        draw_detections(image, Detections(), NAMES)

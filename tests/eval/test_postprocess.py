@@ -1,0 +1,88 @@
+import attrs
+import numpy as np
+import pytest
+
+from tests.oracles.nms import slow_postprocess
+from yolox.config import PostprocessConfig
+from yolox.eval.postprocess import Detections, postprocess
+
+
+def _decoded(seed, points=80, classes=5):
+    rng = np.random.default_rng(seed)
+    boxes = np.concatenate([rng.random((points, 2)) * 60, rng.random((points, 2)) * 40 + 1], axis=1)
+    return np.concatenate([boxes, rng.random((points, 1 + classes))], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+@pytest.mark.parametrize("score_threshold", [0.0, 0.3, 0.9])
+def test_agrees_with_prediction_by_prediction(multi_label, score_threshold):
+    for seed in range(8):
+        values = dict(score_threshold=score_threshold, iou_threshold=0.4, multi_label=multi_label)
+        found = postprocess(_decoded(seed), config=PostprocessConfig(**values, max_detections=10**6))
+        want = slow_postprocess(_decoded(seed), **values)
+        assert found.classes.tolist() == [c for _, _, c in want]
+        np.testing.assert_array_equal(found.scores, np.array([s for _, s, _ in want], np.float32))
+        np.testing.assert_allclose(found.boxes, np.array([b for b, _, _ in want]).reshape(-1, 4), atol=1e-4)
+
+
+def test_hand_worked_best_class_and_every_class():
+    row = np.array([[50, 50, 20, 10, 0.5, 0.4, 0.8]], np.float32)
+    best = postprocess(row, config=PostprocessConfig(score_threshold=0.1))
+    assert best.boxes.tolist() == [[40, 45, 60, 55]] and best.classes.tolist() == [1]
+    np.testing.assert_allclose(best.scores, [0.4])
+    every = postprocess(row, config=PostprocessConfig(score_threshold=0.1, multi_label=True))
+    assert every.classes.tolist() == [1, 0]
+    np.testing.assert_allclose(every.scores, [0.4, 0.2])
+
+
+def test_score_equal_to_the_threshold_is_left_out():
+    row = np.array([[50, 50, 20, 10, 0.5, 0.5]], np.float32)
+    assert len(postprocess(row, config=PostprocessConfig(score_threshold=0.25))) == 0
+    assert len(postprocess(row, config=PostprocessConfig(score_threshold=0.2499))) == 1
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_limits_keep_the_best(multi_label):
+    config = PostprocessConfig(score_threshold=0.0, multi_label=multi_label, max_detections=10**6)
+    everything = postprocess(_decoded(1), config=config)
+    limited = postprocess(_decoded(1), config=attrs.evolve(config, max_detections=7))
+    np.testing.assert_array_equal(limited.boxes, everything.boxes[:7])
+    few = postprocess(_decoded(1), config=attrs.evolve(config, max_candidates=1))
+    assert few.scores.tolist() == everything.scores[:1].tolist()
+
+
+def test_types_and_order():
+    found = postprocess(_decoded(2), config=PostprocessConfig(score_threshold=0.0))
+    assert (found.boxes.dtype, found.scores.dtype, found.classes.dtype) == (np.float32, np.float32, np.int32)
+    assert (np.diff(found.scores) <= 0).all()
+
+
+def test_input_is_left_as_it_is():
+    decoded = _decoded(0)
+    postprocess(decoded, config=PostprocessConfig())
+    np.testing.assert_array_equal(decoded, _decoded(0))
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_nothing_found(multi_label):
+    found = postprocess(np.zeros((20, 8), np.float32), config=PostprocessConfig(multi_label=multi_label))
+    assert len(found) == 0 and found.boxes.shape == (0, 4)
+
+
+def test_predictions_that_are_not_finite_are_left_out():
+    decoded = _decoded(0, points=4)
+    decoded[:, 4:] = 0.9
+    decoded[0, 2], decoded[1, 4], decoded[2, 0] = np.inf, np.nan, np.nan
+    assert len(postprocess(decoded, config=PostprocessConfig())) == 1
+
+
+@pytest.mark.parametrize("shape", [(2, 20, 8), (20, 5), (8,)])
+def test_wrong_shape(shape):
+    with pytest.raises(ValueError, match="postprocess: decoded has shape .* want \\[P,5\\+C\\]"):
+        postprocess(np.zeros(shape, np.float32), config=PostprocessConfig())
+
+
+def test_detections_check_their_shapes():
+    with pytest.raises(ValueError, match="Detections: boxes, scores, classes are"):
+        Detections(np.zeros((2, 4)), np.zeros(2), np.zeros(3))
+    assert len(Detections()) == 0
