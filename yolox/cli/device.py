@@ -16,5 +16,5 @@ def use_device(name: str) -> None:
     try:
         ms.set_device(name)
     except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
-        raise CommandError(f"--device {name}: MindSpore cannot use it here ({reason}); try --device CPU") from error
+        reason = (str(error).strip() or type(error).__name__).split(". ")[0].splitlines()[0]
+        raise CommandError(f"--device {name}: not usable here; try --device CPU\nMindSpore says: {reason}") from error

@@ -1,0 +1,41 @@
+"""Curves as pictures: in colour where a value is, white elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yolox.cli.curves import COLOURS, draw_curves, draw_history, nice_ticks
+from yolox.cli.rundir import HISTORY_COLUMNS
+
+
+@given(low=st.floats(0, 100), span=st.floats(1e-3, 1e4))
+def test_ticks_cover_the_range_in_few_round_steps(low, span):
+    ticks = nice_ticks(low, low + span)
+    steps = np.diff(ticks)
+    assert ticks[0] <= low + 1e-9 * span and ticks[-1] >= low + span - 1e-6 * span
+    assert 1 <= len(steps) <= 8
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-4)
+
+
+def test_a_falling_curve_falls():
+    panel = draw_curves("loss", [1, 2, 3], {"total": [3.0, 2.0, 1.0]})
+    rows, columns = np.nonzero((panel[40:260, 70:] == COLOURS[0]).all(axis=2))
+    left, right = rows[columns < 20].mean(), rows[columns > columns.max() - 20].mean()
+    assert left < right  # rows count downwards
+
+
+@pytest.mark.parametrize("values", [[None, None], [float("nan"), 1.0], [0.0, 0.0]])
+def test_missing_and_constant_values_are_drawn_without_an_error(values):
+    assert draw_curves("AP", [1, 2], {"AP": values}).dtype == np.uint8
+
+
+def test_a_history_of_one_epoch_has_two_panels():
+    assert draw_history([dict.fromkeys(HISTORY_COLUMNS, 1.0)]).shape == (320, 960, 3)
+
+
+def test_lengths_must_agree():
+    with pytest.raises(ValueError, match="total has 1 values for 2 epochs"):
+        draw_curves("loss", [1, 2], {"total": [1.0]})

@@ -1,0 +1,45 @@
+"""An exception becomes a line that says what to do, and an exit status."""
+
+from __future__ import annotations
+
+import pytest
+
+from yolox.cli.messages import CommandError, UsageError, condense_usage, explain, report
+
+
+@pytest.mark.parametrize(
+    "error, status, text",
+    [
+        (UsageError("--output run: is not empty"), 2, "error: --output run: is not empty\n"),
+        (CommandError("no"), 1, "error: no\n"),
+        (ValueError("a.json: 2 problems\n  annotation 1\n  annotation 2"), 1,
+         "error: a.json: 2 problems\n  annotation 1\n  annotation 2\n"),
+        (FileNotFoundError(2, "No such file or directory", "w.pth"), 1, "error: w.pth: No such file or directory\n"),
+        (MemoryError(), 1, "error: out of memory: lower --batch-size or --input-size, or --workers\n"),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (RuntimeError("kernel\nat line 1\nat line 2"), 1,
+         "error: RuntimeError: kernel\n--debug shows where it comes from\n"),
+        (KeyError(), 1, "error: KeyError: KeyError\n--debug shows where it comes from\n"),
+    ],
+)  # fmt: skip
+def test_report_writes_the_message_to_stderr_and_gives_the_status(capsys, error, status, text):
+    assert report(error, debug=False) == status
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", text)
+
+
+def test_debug_adds_the_traceback(capsys):
+    try:
+        raise ValueError("bad")
+    except ValueError as error:
+        report(error, debug=True)
+    err = capsys.readouterr().err
+    assert "Traceback" in err and err.endswith("error: bad\n")
+
+
+def test_a_long_list_is_cut():
+    assert len(explain(ValueError("\n".join("x" * 100))).splitlines()) == 24
+
+
+def test_condense_usage_of_nothing_is_empty():
+    assert condense_usage("") == ""

@@ -1,0 +1,153 @@
+"""Every field of a recipe is an option, the recipe gives the defaults, and mistakes give one line."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from yolox.cli.messages import UsageError
+from yolox.cli.options import (
+    PREDICT_THRESHOLDS,
+    EvalOptions,
+    InfoOptions,
+    TrainOptions,
+    base_recipe,
+    given_option,
+    parse_options,
+)
+from yolox.config import Recipe
+from yolox.recipes import megvii_recipe, mindyolo_recipe
+
+RECIPES = {"megvii": megvii_recipe("nano"), "mindyolo": mindyolo_recipe("nano")}
+TRAIN = ["train", "--train-json", "a.json", "--train-images", "a", "--output", "run"]
+EVAL = ["eval", "--weights", "w.pth", "--val-json", "b.json", "--val-images", "b"]
+PREDICT = ["predict", "--weights", "w.pth", "--source", "x.jpg", "--output", "out"]
+
+
+def parse(*argv):
+    return parse_options(argv, base_recipe(argv, RECIPES), prog="yolox_nano.py")
+
+
+def leaves(kind) -> list[str]:
+    names = []
+    for field in attrs.fields(attrs.resolve_types(kind)):
+        names.extend(leaves(field.type) if attrs.has(field.type) else [field.name])
+    return names
+
+
+def help_of(capsys, *argv) -> str:
+    with pytest.raises(SystemExit) as stop:
+        parse(*argv)
+    assert stop.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_no_two_options_share_a_name():
+    for kind in (InfoOptions, TrainOptions, EvalOptions):
+        names = leaves(kind)
+        assert len(names) == len(set(names))
+
+
+def test_help_of_train_names_every_field_of_the_recipe(capsys):
+    text = help_of(capsys, "train", "--help")
+    for name in leaves(Recipe):
+        assert "--" + name.replace("_", "-") in text
+    assert "Passes over the training images" in text
+
+
+@pytest.mark.parametrize("recipe, channel", [("megvii", "bgr"), ("mindyolo", "rgb")])
+def test_help_shows_the_defaults_of_the_chosen_recipe(capsys, recipe, channel):
+    assert f"(default: {channel})" in help_of(capsys, "train", "--recipe", recipe, "--help")
+
+
+def test_help_without_a_verb_lists_the_verbs(capsys):
+    text = help_of(capsys, "--help")
+    assert all(verb in text for verb in ("info", "train", "eval", "predict"))
+
+
+@pytest.mark.parametrize("name", ["megvii", "mindyolo"])
+def test_the_recipe_alone_is_the_default(name):
+    assert parse(*TRAIN, "--recipe", name).settings == RECIPES[name]
+
+
+def test_options_change_single_fields():
+    options = parse(*TRAIN, "--epochs", "40", "--ema-decay", "0.99", "--no-affine-center", "--letterbox", "center")
+    recipe = RECIPES["megvii"]
+    want = attrs.evolve(
+        recipe,
+        epochs=40,
+        optim=attrs.evolve(recipe.optim, ema_decay=0.99),
+        input=attrs.evolve(recipe.input, letterbox="center"),
+    )
+    assert options.settings == want
+
+
+@pytest.mark.parametrize("words, size", [(["416"], (416, 416)), (["416", "640"], (416, 640))])
+def test_input_size_takes_one_number_or_two(words, size):
+    assert parse(*TRAIN, "--input-size", *words).settings.input.input_size == size
+    assert parse(*EVAL, "--input-size", *words).input.input_size == size
+
+
+def test_multiscale_sizes_take_none_or_many():
+    assert parse(*TRAIN, "--multiscale-sizes").settings.loader.multiscale_sizes == ()
+    sizes = parse(*TRAIN, "--multiscale-sizes", "320", "416", "--seed", "3").settings.loader.multiscale_sizes
+    assert sizes == (320, 416)
+
+
+def test_an_absolute_rate_takes_the_rate_per_image_away_and_back():
+    optim = parse(*TRAIN, "--lr", "0.02").settings.optim
+    assert (optim.lr, optim.lr_per_image) == (0.02, None)
+    optim = parse(*TRAIN, "--recipe", "mindyolo", "--lr-per-image", "0.001").settings.optim
+    assert (optim.lr, optim.lr_per_image) == (None, 0.001)
+
+
+def test_every_setting_of_a_short_fine_tuning_can_be_given():
+    words = (
+        "--epochs 40 --batch-size 8 --lr-per-image 0.00015625 --warmup-epochs 1 --plain-epochs 5 --flat-epochs 5 "
+        "--mosaic-prob 0.5 --affine-scale 0.5 1.5 --mixup-prob 0 --multiscale-sizes --ema-decay 0.9998 --seed 1 "
+        "--input-size 416 --score-threshold 0.01 --iou-threshold 0.65"
+    ).split()
+    recipe = parse(*TRAIN, *words).settings
+    assert (recipe.epochs, recipe.plain_epochs, recipe.optim.warmup_epochs, recipe.optim.flat_epochs) == (40, 5, 1, 5)
+    assert recipe.augment.affine_scale == (0.5, 1.5)
+    assert (recipe.loader.multiscale_sizes, recipe.loader.seed) == ((), 1)
+
+
+def test_predict_draws_fewer_boxes_than_eval_scores():
+    assert parse(*PREDICT).postprocess == attrs.evolve(RECIPES["megvii"].postprocess, **PREDICT_THRESHOLDS)
+    assert parse(*EVAL).postprocess == RECIPES["megvii"].postprocess
+
+
+def test_predict_takes_many_sources():
+    options = parse("predict", "--weights", "w", "--source", "a", "b", "--output", "c", "--score-threshold", "0.3")
+    assert [str(path) for path in options.source] == ["a", "b"]
+    assert options.postprocess.score_threshold == 0.3
+
+
+def test_given_option_takes_the_last_and_both_spellings():
+    assert given_option(["--batch_size=4", "--batch-size", "8"], "batch_size") == "8"
+    assert given_option(["--lr-per-image", "1"], "lr") is None
+
+
+@pytest.mark.parametrize(
+    "argv, want",
+    [
+        ([], "info"),
+        (["fly"], "fly"),
+        (["train"], "--train-json"),
+        ([*EVAL, "--colour", "red"], "--colour"),
+        ([*EVAL, "--score-threshold", "high"], "--score-threshold"),
+        ([*TRAIN, "--mosaic-prob", "2"], "mosaic_prob: got 2.0, want a probability in [0, 1]"),
+        ([*TRAIN, "--input-size", "410"], "multiples of 32"),
+        ([*TRAIN, "--input-size", "1", "2", "3"], "want one (a square) or two"),
+        ([*TRAIN, "--recipe", "paddle"], "paddle"),
+        ([*TRAIN, "--lr", "1", "--lr-per-image", "1"], "exactly one of the two"),
+    ],
+)
+def test_a_mistake_gives_one_line_and_where_to_find_help(argv, want):
+    with pytest.raises(UsageError) as caught:
+        parse(*argv)
+    first, second = str(caught.value).splitlines()
+    assert want in first
+    assert second.startswith("see yolox_nano.py") and second.endswith("--help")
+    assert not set("│╭╰─") & set(first)

@@ -1,0 +1,61 @@
+"""Lines of a training run."""
+
+from __future__ import annotations
+
+import io
+
+import attrs
+import pytest
+from rich.console import Console
+
+from yolox.cli import progress
+from yolox.cli.progress import LiveProgress, PlainProgress, format_epoch, make_progress
+from yolox.config import Recipe
+from yolox.fit import EpochReport, StepReport
+
+LOSSES = {"total": 4.2, "iou": 2.0, "obj": 1.2, "cls": 1.0, "l1": 0.0}
+STEP = StepReport(2, 25, LOSSES, 40, True, 1e-3, 51.26, 0.03, 3725.0)
+EPOCH = EpochReport(2, LOSSES, 1e-3, 51.26, 0.03, 0, 75.0, None)
+
+
+def console(**kwargs) -> Console:
+    return Console(file=io.StringIO(), width=120, **kwargs)
+
+
+def test_plain_progress_prints_each_epoch_on_one_line():
+    target = console()
+    shown = make_progress(target, Recipe(epochs=40), 10)
+    assert isinstance(shown, PlainProgress)
+    shown.on_step(STEP)
+    shown.on_epoch(EPOCH)
+    shown.close()
+    assert target.file.getvalue() == (
+        "epoch 3/40  loss 4.20 (iou 2.00, obj 1.20, cls 1.00, l1 0.00)  "
+        "lr 1.00e-03, 51.3 images/s, 3% waiting for data  1:15\n"
+    )
+
+
+def test_plain_progress_prints_steps_of_long_epochs(monkeypatch):
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
+    target = console()
+    PlainProgress(target, Recipe(epochs=40)).on_step(STEP)
+    line = target.file.getvalue()
+    assert line.startswith("epoch 3/40  step 25  loss 4.20") and "1:02:05 left" in line and "3% waiting" in line
+
+
+def test_live_progress_shows_everything_in_a_terminal():
+    target = console(force_terminal=True)
+    shown = make_progress(target, Recipe(epochs=40), 10)
+    assert isinstance(shown, LiveProgress)
+    shown.on_step(STEP)
+    shown.on_epoch(EPOCH)
+    shown.close()
+    text = target.file.getvalue()
+    for part in ("epoch 3/40", "5/10", "loss 4.20", "51.3 images/s", "1:02:05 left", "3% waiting", "1.00e-03"):
+        assert part in text
+
+
+@pytest.mark.parametrize("ap, shown", [(0.25, "AP 0.2500"), (None, "AP none")])
+def test_an_epoch_names_metrics_and_skipped_steps(ap, shown):
+    line = format_epoch(attrs.evolve(EPOCH, skipped=2, metrics={"AP": ap, "AP50": 0.5}), 40)
+    assert shown in line and "AP50 0.5000" in line and "2 steps skipped" in line

@@ -1,0 +1,80 @@
+"""The files of a run."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from yolox.cli.messages import CommandError, UsageError
+from yolox.cli.rundir import HISTORY_COLUMNS, RunRecorder, prepare_run, read_history
+from yolox.eval.coco import METRIC_NAMES
+from yolox.fit import LOSS_NAMES, EpochReport
+
+LOSSES = dict.fromkeys(LOSS_NAMES, 1.5)
+EPOCH = EpochReport(0, LOSSES, 1e-3, 50.0, 0.03, 1, 7.0, None)
+
+
+def metrics(ap):
+    return {**dict.fromkeys(METRIC_NAMES, 0.1), "AP": ap, "per_class": {"cat": ap}}
+
+
+def test_columns_name_every_loss_and_metric():
+    assert set(LOSS_NAMES) | set(METRIC_NAMES) < set(HISTORY_COLUMNS)
+
+
+def test_prepare_run_makes_the_folder_with_its_parents(tmp_path):
+    assert prepare_run(tmp_path / "a" / "b", overwrite=False).is_dir()
+
+
+def test_prepare_run_refuses_a_folder_with_files(tmp_path):
+    (tmp_path / "last.safetensors").touch()
+    with pytest.raises(UsageError, match="--overwrite"):
+        prepare_run(tmp_path, overwrite=False)
+
+
+def test_overwrite_removes_the_old_run_and_nothing_else(tmp_path):
+    for name in ("last.safetensors", "history.csv", "notes.txt"):
+        (tmp_path / name).touch()
+    prepare_run(tmp_path, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_prepare_run_refuses_a_file(tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(UsageError, match="is a file"):
+        prepare_run(tmp_path / "run", overwrite=True)
+
+
+def test_prepare_run_says_that_it_may_not_write(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandError, match="cannot be written"):
+        prepare_run(tmp_path / "file" / "run", overwrite=False)
+
+
+def record(tmp_path, *aps):
+    recorder = RunRecorder(tmp_path, lambda path, extra: path.write_text(str(extra["epoch"])))
+    for epoch, ap in enumerate(aps):
+        recorder.on_epoch(attrs.evolve(EPOCH, epoch=epoch, metrics=None if ap == "skip" else metrics(ap)))
+    return [(tmp_path / f"{name}.safetensors").read_text() for name in ("best", "last")]
+
+
+@pytest.mark.parametrize(
+    "aps, best",
+    [
+        ((0.2, 0.5, 0.4), "2"),
+        ((0.2, "skip", "skip"), "1"),
+        (("skip", "skip"), "2"),
+        ((0.3, 0.3), "1"),
+        ((None, 0.0), "1"),
+    ],
+)
+def test_best_follows_the_ap(tmp_path, aps, best):
+    assert record(tmp_path, *aps) == [best, str(len(aps))]
+
+
+def test_history_reads_back_as_numbers(tmp_path):
+    record(tmp_path, "skip", 0.25)
+    first, second = read_history(tmp_path / "history.csv")
+    assert tuple(first) == HISTORY_COLUMNS
+    assert (first["epoch"], first["total"], first["AP"]) == (1.0, 1.5, None)
+    assert (second["epoch"], second["AP"], second["skipped"]) == (2.0, 0.25, 1.0)
