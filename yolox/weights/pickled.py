@@ -220,9 +220,7 @@ _CALLS: dict[str, Callable] = {
 _INTEGERS = {"BININT", "BININT1", "BININT2", "LONG1"}
 _PUSH_ARGUMENT = _INTEGERS | {"BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES"}
 _ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
-    "PROTO": lambda m, a: None,
-    "FRAME": lambda m, a: None,
-    "STOP": lambda m, a: None,
+    **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda m, a: None),
     "NONE": lambda m, a: m.stack.append(None),
     "NEWTRUE": lambda m, a: m.stack.append(True),
     "NEWFALSE": lambda m, a: m.stack.append(False),

@@ -1,0 +1,214 @@
+"""Load weights of any supported form into a detector."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+import numpy as np
+from attrs import frozen
+from mindspore import Tensor, nn
+
+from yolox.checkpoint import CheckpointError, load_checkpoint
+from yolox.config import InputSpec, Recipe
+from yolox.weights.archive import open_archive
+from yolox.weights.ckpt import read_ckpt
+from yolox.weights.errors import WeightsError
+from yolox.weights.megvii import MEGVII_INPUT, megvii_to_yolox
+from yolox.weights.mindyolo import MINDYOLO_INPUT, mindyolo_to_yolox
+from yolox.weights.npz import read_npz
+from yolox.weights.pth import read_pth
+
+CLASS_PREDICTIONS = "head.cls_preds."
+MOST_LINES = 20
+
+
+@frozen(kw_only=True)
+class LoadedWeights:
+    """What was loaded: where the weights come from, what they expect, and what was left fresh."""
+
+    source: str
+    """`yolox`, `megvii`, `mindyolo` or `unknown` (this library's names without a header)."""
+    loaded: tuple[str, ...]
+    """Parameters of the detector that were filled."""
+    skipped: tuple[str, ...] = ()
+    """Class predictions that kept their values, because the file is for another number of classes."""
+    input: InputSpec | None = None
+    """Pixels that the weights were trained on; of foreign weights everything but the size is known."""
+    class_names: tuple[str, ...] | None = None
+    """Classes of the file, where it names them."""
+    recipe: Recipe | None = None
+    """Recipe of the file, where it has one."""
+
+    def summary(self) -> str:
+        """Say in one line what was loaded and what was not."""
+        line = f"loaded {len(self.loaded)} tensors ({self.source})"
+        if not self.skipped:
+            return line
+        return f"{line}; another number of classes: {len(self.skipped)} of {CLASS_PREDICTIONS}* start fresh"
+
+
+def load_weights(detector: nn.Cell, path: str | os.PathLike) -> LoadedWeights:
+    """Fill a detector from a file: all of it, or nothing and an error that says what differs.
+
+    Use it to evaluate, to predict and to fine-tune. Where the file was made for another number of classes,
+    the class predictions keep their values and everything else is loaded. Of a checkpoint of this library
+    the moving averages are taken, where it has them.
+
+    Args:
+        detector: a `Detector`; its parameters are written only after every name and shape was checked.
+        path: Megvii's `.pth`; an `.npz` under Megvii's names, with BN or folded; MindYOLO's `.ckpt`; a
+            checkpoint of this library (`.safetensors`). The content decides, not the name.
+
+    Returns:
+        What was loaded. Feed the detector pixels as `input` says (see `with_convention`).
+
+    Raises:
+        WeightsError: the file is missing, damaged, of no supported form, holds numbers that are not finite,
+            or does not fit: up to 20 names are listed with the shapes that came and were wanted.
+    """
+    weights, facts = read_weights(path)
+    wanted = {p.name: tuple(p.shape) for p in detector.get_parameters()}
+    skipped = check_fit(weights, wanted, path=path)
+    values = {name: _float32(name, weights[name], path) for name in wanted if name not in skipped}
+    for parameter in detector.get_parameters():
+        if parameter.name in values:
+            parameter.set_data(Tensor(values[parameter.name]))
+    return attrs.evolve(facts, loaded=tuple(values), skipped=skipped)
+
+
+def read_weights(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], LoadedWeights]:
+    """Read a weights file under this library's names, without a detector.
+
+    Args:
+        path: as for `load_weights`.
+
+    Returns:
+        Name to array, and what is known about the file (`loaded` is empty).
+
+    Raises:
+        WeightsError: the file is missing, damaged or of no supported form.
+    """
+    kind = file_kind(path)
+    if kind == "safetensors":
+        return _read_own(path)
+    return _translate({"pth": read_pth, "npz": read_npz, "ckpt": read_ckpt}[kind](path), path)
+
+
+def file_kind(path: str | os.PathLike) -> str:
+    """Tell by its first bytes which form a weights file has: `pth`, `npz`, `ckpt` or `safetensors`.
+
+    Raises:
+        WeightsError: no such file, or none of these forms.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[:4] == b"PK\x03\x04":
+        with open_archive(path) as archive:
+            return "pth" if any(name.endswith("/data.pkl") for name in archive.namelist()) else "npz"
+    if start[4:9] == b"\0\0\0\0{":  # the high bytes of the header's length, and its JSON
+        return "safetensors"
+    if start[:1] == b"\x0a":  # protobuf: field 1, a message
+        return "ckpt"
+    hint = "; torch's format before 1.6: save it again with a newer torch" if start[:1] == b"\x80" else ""
+    raise WeightsError(f"{path}: starts with {start!r}, want a .pth, .npz, .ckpt or .safetensors file{hint}")
+
+
+def with_convention(spec: InputSpec, weights_input: InputSpec | None) -> InputSpec:
+    """Return the weights' input convention at the image size of `spec`; `spec` where it is not known."""
+    return spec if weights_input is None else attrs.evolve(weights_input, input_size=spec.input_size)
+
+
+def check_fit(
+    weights: Mapping[str, np.ndarray],
+    wanted: Mapping[str, tuple[int, ...]],
+    *,
+    path: str | os.PathLike = "weights",
+) -> tuple[str, ...]:
+    """Compare names and shapes of weights and detector.
+
+    Args:
+        weights: name to array.
+        wanted: name to shape.
+        path: names the file in the error.
+
+    Returns:
+        Names of class predictions to leave as they are, because only the number of classes differs.
+
+    Raises:
+        WeightsError: any other difference, with up to 20 names and their shapes.
+
+    Example:
+        >>> check_fit({"a": np.zeros(2)}, {"a": (3,), "b": (1,)}, path="w.pth")
+        Traceback (most recent call last):
+        yolox.weights.errors.WeightsError: w.pth does not fit the detector, 2 of 2 tensors differ:
+          a: file has (2,), detector wants (3,)
+          b: not in the file, detector wants (1,)
+    """
+    came = {name: tuple(array.shape) for name, array in weights.items()}
+    names = [*wanted, *(name for name in came if name not in wanted)]
+    differ = [name for name in names if came.get(name) != wanted.get(name)]
+    classes = tuple(name for name in differ if _other_classes(name, came.get(name), wanted.get(name)))
+    wrong = [name for name in differ if name not in classes]
+    if wrong:
+        lines = [_difference(name, came.get(name), wanted.get(name)) for name in wrong[:MOST_LINES]]
+        rest = [f"and {len(wrong) - MOST_LINES} more"] if len(wrong) > MOST_LINES else []
+        head = f"{path} does not fit the detector, {len(wrong)} of {len(names)} tensors differ:"
+        raise WeightsError("\n  ".join([head, *lines, *rest]))
+    return classes
+
+
+def _other_classes(name: str, came: tuple | None, wanted: tuple | None) -> bool:
+    return name.startswith(CLASS_PREDICTIONS) and bool(came and wanted) and came[1:] == wanted[1:]
+
+
+def _difference(name: str, came: tuple | None, wanted: tuple | None) -> str:
+    file = "not in the file" if came is None else f"file has {came}"
+    return f"{name[:120]}: {file}, " + ("detector has none" if wanted is None else f"detector wants {wanted}")
+
+
+def _float32(name: str, array: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    if array.dtype.kind != "f":
+        raise WeightsError(f"{path}: {name} is of type {array.dtype}, want floating point")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise WeightsError(f"{path}: {name} has numbers that are not finite: damaged, or training diverged")
+    return array
+
+
+def _read_own(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], LoadedWeights]:
+    try:
+        checkpoint = load_checkpoint(path)
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+    names = checkpoint.tensors
+    prefix = "ema." if any(name.startswith("ema.") for name in names) else "params."
+    weights = {name.removeprefix(prefix): array for name, array in names.items() if name.startswith(prefix)}
+    facts = LoadedWeights(
+        source="yolox",
+        loaded=(),
+        input=checkpoint.input,
+        class_names=checkpoint.class_names,
+        recipe=checkpoint.recipe,
+    )
+    return weights, facts
+
+
+def _translate(
+    state: dict[str, np.ndarray], path: str | os.PathLike
+) -> tuple[dict[str, np.ndarray], LoadedWeights]:
+    try:
+        if any(name.startswith("model.model.") for name in state):
+            facts = LoadedWeights(source="mindyolo", loaded=(), input=MINDYOLO_INPUT)
+            return mindyolo_to_yolox(state), facts
+        if any(name.startswith("backbone.backbone.") for name in state):
+            return megvii_to_yolox(state), LoadedWeights(source="megvii", loaded=(), input=MEGVII_INPUT)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    return state, LoadedWeights(source="unknown", loaded=())
