@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 from attrs import frozen
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
 from yolox.checkpoint import CheckpointError, load_checkpoint
 from yolox.config import InputSpec, Recipe
@@ -75,7 +75,8 @@ def load_weights(detector: nn.Cell, path: str | os.PathLike) -> LoadedWeights:
     values = {name: _float32(name, weights[name], path) for name in wanted if name not in skipped}
     for parameter in detector.get_parameters():
         if parameter.name in values:
-            parameter.set_data(Tensor(values[parameter.name]))
+            # in place: compiled steps do not see the memory that set_data would give the parameter
+            ops.assign(parameter, Tensor(values[parameter.name]))
     return attrs.evolve(facts, loaded=tuple(values), skipped=skipped)
 
 
