@@ -133,12 +133,7 @@ def elementwise_iou(a: Tensor, b: Tensor, *, eps: float = 1e-8) -> Tensor:  # [.
         [0.75]
     """
     _check_pair(a, b)
-    # One coordinate at a time: no [...,2] temporaries. relu has gradient 0 at 0: touching boxes do not pull.
-    left, top = _larger(a[..., 0], b[..., 0]), _larger(a[..., 1], b[..., 1])
-    right, bottom = _smaller(a[..., 2], b[..., 2]), _smaller(a[..., 3], b[..., 3])
-    intersection = ops.relu(right - left) * ops.relu(bottom - top)
-    union = area(a) + area(b) - intersection
-    return intersection / ops.clamp(union, min=eps)
+    return _iou(tuple(a[..., i] for i in range(4)), tuple(b[..., i] for i in range(4)), eps=eps)
 
 
 def pairwise_iou(a: Tensor, b: Tensor, *, eps: float = 1e-8) -> Tensor:  # [B,N,4],[B,M,4] -> [B,N,M]
@@ -169,27 +164,28 @@ def pairwise_iou(a: Tensor, b: Tensor, *, eps: float = 1e-8) -> Tensor:  # [B,N,
     """
     check_rank("pairwise_iou", "a", a.shape, "B,N,4")
     check_rank("pairwise_iou", "b", b.shape, "B,M,4")
-    return elementwise_iou(ops.expand_dims(a, 2), ops.expand_dims(b, 1), eps=eps)
+    # The CPU's minimum and maximum are fifty times slower on operands that broadcast than on equal shapes.
+    shape = (a.shape[0], a.shape[1], b.shape[1])
+    wide_a = tuple(ops.broadcast_to(ops.expand_dims(a[..., i], 2), shape) for i in range(4))
+    wide_b = tuple(ops.broadcast_to(ops.expand_dims(b[..., i], 1), shape) for i in range(4))
+    return _iou(wide_a, wide_b, eps=eps)
+
+
+def _iou(a: tuple, b: tuple, *, eps: float) -> Tensor:  # four [...], four [...] -> [...]
+    # One coordinate at a time: no [...,2] temporaries. relu has gradient 0 at 0: touching boxes do not pull.
+    width = ops.relu(ops.minimum(a[2], b[2]) - ops.maximum(a[0], b[0]))
+    height = ops.relu(ops.minimum(a[3], b[3]) - ops.maximum(a[1], b[1]))
+    intersection = width * height
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - intersection
+    return intersection / ops.clamp(union, min=eps)
 
 
 def _check_pair(a: Tensor, b: Tensor) -> None:
     check_last_dim("elementwise_iou", "a", a.shape, 4)
     check_last_dim("elementwise_iou", "b", b.shape, 4)
-    if a.ndim != b.ndim or not all([m == n or 1 in (m, n) for m, n in zip(a.shape, b.shape)]):  # noqa: B905, C419
-        raise ValueError(f"elementwise_iou: a has shape {a.shape} and b {b.shape}, want them to broadcast")
+    if len(a.shape) != len(b.shape):
+        raise ValueError(f"elementwise_iou: a has shape {a.shape} and b {b.shape}, want equal ranks")
+    for m, n in zip(a.shape, b.shape):  # noqa: B905
+        if m != n and m != 1 and n != 1:
+            raise ValueError(f"elementwise_iou: a has shape {a.shape} and b {b.shape}, want them to broadcast")
 
-
-def _larger(a: Tensor, b: Tensor) -> Tensor:  # broadcasting
-    return ops.maximum(*_expanded(a, b))
-
-
-def _smaller(a: Tensor, b: Tensor) -> Tensor:  # broadcasting
-    return ops.minimum(*_expanded(a, b))
-
-
-def _expanded(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    # The CPU's minimum and maximum are fifty times slower on operands that broadcast than on equal shapes.
-    if a.shape == b.shape:
-        return a, b
-    shape = tuple([max(m, n) for m, n in zip(a.shape, b.shape)])  # noqa: B905
-    return ops.broadcast_to(a, shape), ops.broadcast_to(b, shape)

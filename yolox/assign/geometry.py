@@ -1,0 +1,110 @@
+"""Where a truth may find its points: near its centre, or inside its box."""
+
+from mindspore import Tensor, ops
+
+from yolox.checks import check_last_dim, check_rank
+from yolox.config import AssignConfig
+
+
+def center_prior(points: Tensor, point_strides: Tensor, gt_boxes: Tensor, *, radius: float) -> Tensor:
+    # [P,2],[P],[B,G,4] -> [B,G,P]
+    """Tell which points lie near the centre of each truth.
+
+    These are the points that may learn a truth under Megvii's rule. The region does not depend on the size of the
+    box, so that even an object smaller than a stride has points.
+
+    Args:
+        points: ``[P, 2]`` float32 x, y in pixels.
+        point_strides: ``[P]`` float32 in pixels.
+        gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels.
+        radius: half side of the square region in strides; a point on its edge is outside.
+
+    Returns:
+        ``[B, G, P]`` bool. Rows of padding get the points near (0, 0): mask them by `valid`.
+
+    Raises:
+        ValueError: if `gt_boxes` is not ``[B, G, 4]``.
+
+    Source: Ge et al., YOLOX (arXiv:2107.08430), section 2.1, "multi positives" and SimOTA; strictness and 1.5 strides as in
+        Megvii's code.
+
+    Example:
+        >>> points, strides = Tensor([[4.0, 4.0], [12.0, 4.0], [20.0, 4.0]]), Tensor([8.0, 8.0, 8.0])
+        >>> center_prior(points, strides, Tensor([[[0.0, 0.0, 10.0, 8.0]]]), radius=1.5).asnumpy().tolist()
+        [[[True, True, False]]]
+    """
+    check_rank("center_prior", "gt_boxes", gt_boxes.shape, "B,G,4")
+    check_last_dim("center_prior", "gt_boxes", gt_boxes.shape, 4)
+    center_x = (gt_boxes[..., 0:1] + gt_boxes[..., 2:3]) * 0.5
+    center_y = (gt_boxes[..., 1:2] + gt_boxes[..., 3:4]) * 0.5
+    reach = radius * point_strides
+    near_x = ops.abs(points[:, 0] - center_x) < reach
+    near_y = ops.abs(points[:, 1] - center_y) < reach
+    return ops.logical_and(near_x, near_y)
+
+
+def in_box(points: Tensor, gt_boxes: Tensor) -> Tensor:  # [P,2],[B,G,4] -> [B,G,P]
+    """Tell which points lie inside each truth.
+
+    These are the candidates of MindYOLO's rule. A box that is smaller than a stride may contain no point.
+
+    Args:
+        points: ``[P, 2]`` float32 x, y in pixels.
+        gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels.
+
+    Returns:
+        ``[B, G, P]`` bool; a point on an edge is outside.
+
+    Raises:
+        ValueError: if `gt_boxes` is not ``[B, G, 4]``.
+
+    Source: Ge et al., OTA (arXiv:2103.14259).
+
+    Example:
+        >>> in_box(Tensor([[4.0, 4.0], [12.0, 4.0]]), Tensor([[[0.0, 0.0, 10.0, 8.0]]])).asnumpy().tolist()
+        [[[True, False]]]
+    """
+    check_rank("in_box", "gt_boxes", gt_boxes.shape, "B,G,4")
+    check_last_dim("in_box", "gt_boxes", gt_boxes.shape, 4)
+    x, y = points[:, 0], points[:, 1]
+    between_x = ops.logical_and(x > gt_boxes[..., 0:1], x < gt_boxes[..., 2:3])
+    between_y = ops.logical_and(y > gt_boxes[..., 1:2], y < gt_boxes[..., 3:4])
+    return ops.logical_and(between_x, between_y)
+
+
+def own_region(
+    points: Tensor, point_strides: Tensor, gt_boxes: Tensor, valid: Tensor, *, config: AssignConfig
+) -> tuple[Tensor, Tensor]:  # [P,2],[P],[B,G,4],[B,G] -> [B,G,P],[B,P]
+    """Apply the rule of a config: each truth's preferred points, and the points that are candidates at all.
+
+    Args:
+        points: ``[P, 2]`` float32 x, y in pixels.
+        point_strides: ``[P]`` float32 in pixels.
+        gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels.
+        valid: ``[B, G]`` bool, False for padding.
+        config: its `prior` and `center_radius` are used.
+
+    Returns:
+        own: ``[B, G, P]`` bool, points that the truth takes without penalty; nothing in rows of padding.
+        candidate: ``[B, P]`` bool, points that some truth may take.
+
+    Raises:
+        ValueError: if `gt_boxes` is not ``[B, G, 4]``.
+
+    Source: "center" is Megvii's rule: the candidates are the union of all centre regions. "box_and_center" is MindYOLO's
+        (and Megvii's of 2021): candidates lie in any box, preferred ones in the truth's own box and centre region.
+
+    Example:
+        >>> points, strides = Tensor([[4.0, 4.0], [12.0, 4.0], [20.0, 4.0]]), Tensor([8.0, 8.0, 8.0])
+        >>> own, candidate = own_region(points, strides, Tensor([[[0.0, 0.0, 10.0, 8.0]]]), Tensor([[True]]),
+        ...                             config=AssignConfig())
+        >>> own.asnumpy().tolist(), candidate.asnumpy().tolist()
+        ([[[True, True, False]]], [[True, True, False]])
+    """
+    own = ops.logical_and(
+        center_prior(points, point_strides, gt_boxes, radius=config.center_radius), ops.expand_dims(valid, -1)
+    )
+    if config.prior == "center":
+        return own, own.any(1)
+    inside = ops.logical_and(in_box(points, gt_boxes), ops.expand_dims(valid, -1))
+    return ops.logical_and(own, inside), inside.any(1)

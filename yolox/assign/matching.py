@@ -1,0 +1,96 @@
+"""From costs to a match: each truth takes its k cheapest points, each point keeps one truth."""
+
+import mindspore as ms
+from mindspore import Tensor, ops
+
+from yolox.checks import check_rank
+
+NEVER = 3e38
+"""Cost of what must not be taken; finite, so that no arithmetic on it gives NaN."""
+
+
+def dynamic_k(iou: Tensor, *, candidate: Tensor, top_k: int = 10) -> Tensor:  # [B,G,P],[B,P] -> [B,G]
+    """Count how many points each truth may take.
+
+    A truth that many predictions already cover well gets many points, a hard one gets one.
+
+    Args:
+        iou: ``[B, G, P]`` float32 overlap of truths and predicted boxes.
+        candidate: ``[B, P]`` bool, points that some truth may take; the overlaps of others do not count.
+        top_k: how many best overlaps are summed.
+
+    Returns:
+        ``[B, G]`` int32 in [1, top_k], the sum of the best overlaps rounded down.
+
+    Raises:
+        ValueError: if the arguments are not ``[B, G, P]`` and ``[B, P]``.
+
+    Source: Ge et al., YOLOX (arXiv:2107.08430), SimOTA; "dynamic k estimation" of OTA (arXiv:2103.14259).
+
+    Example:
+        >>> dynamic_k(Tensor([[[0.9, 0.8, 0.7]]]), candidate=Tensor([[True, True, True]])).asnumpy().tolist()
+        [[2]]
+    """
+    check_rank("dynamic_k", "iou", iou.shape, "B,G,P")
+    check_rank("dynamic_k", "candidate", candidate.shape, "B,P")
+    counted = iou * ops.expand_dims(candidate.astype(iou.dtype), 1)
+    best = ops.topk(counted, min(top_k, iou.shape[-1]))[0]
+    return ops.clamp(best.sum(-1).astype(ms.int32), min=1)
+
+
+def take_lowest(cost: Tensor, k: Tensor, *, top_k: int = 10) -> Tensor:  # [B,G,P],[B,G] -> [B,G,P]
+    """Let each truth take its k cheapest points.
+
+    Args:
+        cost: ``[B, G, P]`` float32, `NEVER` where a truth must not take a point.
+        k: ``[B, G]`` int32, at most `top_k`.
+        top_k: rounds of search; a round is one argmin, cheaper than a sort of P for the few points wanted.
+
+    Returns:
+        ``[B, G, P]`` bool with k points a truth, fewer where fewer are allowed. Of equal costs the lower index wins.
+
+    Example:
+        >>> take_lowest(Tensor([[[3.0, 1.0, 2.0]]]), Tensor([[2]])).asnumpy().tolist()
+        [[[False, True, True]]]
+    """
+    positions = ops.arange(cost.shape[-1]).astype(ms.int32)
+    left = cost
+    for turn in range(min(top_k, cost.shape[-1])):
+        index = ops.where(turn < k, ops.argmin(left, axis=-1).astype(ms.int32), -1)
+        left = ops.where(positions == ops.expand_dims(index, -1), NEVER, left)
+    return left > cost
+
+
+def dynamic_k_matching(cost: Tensor, iou: Tensor, *, valid: Tensor, candidate: Tensor, top_k: int = 10) -> Tensor:
+    # [B,G,P],[B,G,P],[B,G],[B,P] -> [B,G,P]
+    """Match truths and points.
+
+    Args:
+        cost: ``[B, G, P]`` float32 from `simota_cost`, or any other cost where lower is better.
+        iou: ``[B, G, P]`` float32 overlap of truths and predicted boxes.
+        valid: ``[B, G]`` bool, False for padding, which takes nothing.
+        candidate: ``[B, P]`` bool, points that may be taken.
+        top_k: most points a truth may take.
+
+    Returns:
+        ``[B, G, P]`` bool with at most one truth a point. A point that several truths took goes to the truth of lowest
+        cost there, be it one of the takers or not, the first where equal.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+
+    Source: Ge et al., YOLOX (arXiv:2107.08430), SimOTA; the conflict rule is that of Megvii's code.
+
+    Example:
+        >>> cost, iou = Tensor([[[1.0, 9.0], [2.0, 3.0]]]), Tensor([[[0.9, 0.1], [0.8, 0.1]]])
+        >>> dynamic_k_matching(cost, iou, valid=Tensor([[True, True]]), candidate=Tensor([[True, True]])).asnumpy().tolist()
+        [[[True, False], [False, False]]]
+    """
+    check_rank("dynamic_k_matching", "cost", cost.shape, "B,G,P")
+    allowed = ops.logical_and(ops.expand_dims(valid, -1), ops.expand_dims(candidate, 1))
+    cost = ops.where(allowed, cost, NEVER)
+    taken = take_lowest(cost, dynamic_k(iou, candidate=candidate, top_k=top_k), top_k=top_k)
+    contested = taken.astype(ms.int32).sum(1, keepdims=True) > 1
+    rows = ops.arange(cost.shape[1]).astype(ms.int32).reshape(1, -1, 1)
+    cheapest = rows == ops.expand_dims(ops.argmin(cost, axis=1).astype(ms.int32), 1)
+    return ops.where(contested, cheapest, taken)

@@ -1,0 +1,104 @@
+"""From owners to what the losses compare with: few gathered rows instead of passes over all points."""
+
+import mindspore as ms
+from mindspore import Tensor, ops
+
+from yolox.checks import check_rank
+
+
+def obj_targets(owner: Tensor) -> Tensor:  # [B,P] -> [B,P]
+    """Mark the points that own a truth, as targets of the objectness.
+
+    Args:
+        owner: ``[B, P]`` int32 from `simota_assign`, -1 for none.
+
+    Returns:
+        ``[B, P]`` float32, 1 where there is an owner, else 0.
+
+    Example:
+        >>> obj_targets(Tensor([[-1, 0, 3]])).asnumpy().tolist()
+        [[0.0, 1.0, 1.0]]
+    """
+    return (owner >= 0).astype(ms.float32)
+
+
+def positive_rows(owner: Tensor, *, capacity: int) -> tuple[Tensor, Tensor]:  # [B,P] -> [N],[N]
+    """List the points that own a truth, in a shape that does not depend on how many there are.
+
+    Losses of boxes and classes need these rows only: at most ten for each truth, out of thousands of points.
+
+    Args:
+        owner: ``[B, P]`` int32 from `simota_assign`, -1 for none.
+        capacity: rows kept for each image, at least its number of positives: ``top_k * G`` is always enough.
+
+    Returns:
+        rows: ``[N]`` int32, N = B * capacity, indices into the flattened ``[B * P]`` points, rising within an image.
+        present: ``[N]`` bool, False for rows that only fill the shape; these point into the same image.
+
+    Raises:
+        ValueError: if `owner` is not ``[B, P]``.
+
+    Example:
+        >>> rows, present = positive_rows(Tensor([[-1, 0, 3], [1, -1, -1]], ms.int32), capacity=2)
+        >>> rows.asnumpy().tolist(), present.asnumpy().tolist()
+        ([1, 2, 3, 5], [True, True, True, False])
+    """
+    check_rank("positive_rows", "owner", owner.shape, "B,P")
+    batch, count = owner.shape
+    seen = ops.cumsum(obj_targets(owner), -1)
+    wanted = ops.arange(1, capacity + 1).astype(ms.float32)
+    wanted = ops.broadcast_to(ops.expand_dims(wanted, 0), (batch, capacity))
+    # The n-th positive is the first point at which n positives have been seen.
+    column = ops.clamp(ops.searchsorted(seen, wanted).astype(ms.int32), max=count - 1)
+    first = ops.expand_dims(ops.arange(batch).astype(ms.int32), -1) * count
+    return (column + first).reshape(-1), (wanted <= seen[:, -1:]).reshape(-1)
+
+
+def truths_of(owner: Tensor, rows: Tensor, gt_boxes: Tensor, gt_classes: Tensor) -> tuple[Tensor, Tensor]:
+    # [B,P],[N],[B,G,4],[B,G] -> [N,4],[N]
+    """Fetch the truth of each listed point.
+
+    Args:
+        owner: ``[B, P]`` int32 from `simota_assign`.
+        rows: ``[N]`` int32 from `positive_rows`.
+        gt_boxes: ``[B, G, 4]`` float32.
+        gt_classes: ``[B, G]`` int32.
+
+    Returns:
+        boxes ``[N, 4]`` and classes ``[N]`` of the owners; the image's first truth where there is no owner.
+
+    Raises:
+        ValueError: if `owner` is not ``[B, P]`` or `gt_classes` not ``[B, G]``.
+
+    Example:
+        >>> boxes, classes = truths_of(Tensor([[-1, 1]], ms.int32), Tensor([1], ms.int32),
+        ...                            Tensor([[[0.0, 0, 1, 1], [2.0, 2, 3, 3]]]), Tensor([[5, 7]]))
+        >>> boxes.asnumpy().tolist(), classes.asnumpy().tolist()
+        ([[2.0, 2.0, 3.0, 3.0]], [7])
+    """
+    check_rank("truths_of", "owner", owner.shape, "B,P")
+    check_rank("truths_of", "gt_classes", gt_classes.shape, "B,G")
+    image = ops.floor_divide(rows, owner.shape[1])
+    truth = ops.clamp(ops.gather(owner.reshape(-1), rows, 0), min=0) + image * gt_classes.shape[1]
+    return ops.gather(gt_boxes.reshape(-1, 4), truth, 0), ops.gather(gt_classes.reshape(-1), truth, 0)
+
+
+def cls_targets(classes: Tensor, matched_iou: Tensor, *, num_classes: int) -> Tensor:  # [N],[N] -> [N,C]
+    """Make soft labels: one-hot classes, scaled by how well the box fits.
+
+    Args:
+        classes: ``[N]`` int32 in [0, C).
+        matched_iou: ``[N]`` float32 in [0, 1], overlap of the predicted box with its truth.
+        num_classes: C.
+
+    Returns:
+        ``[N, C]`` float32.
+
+    Source: Megvii's code; the idea of a class score that carries the overlap is that of Varifocal Net (arXiv:2008.13367).
+
+    Example:
+        >>> cls_targets(Tensor([1]), Tensor([0.5]), num_classes=3).asnumpy().tolist()
+        [[0.0, 0.5, 0.0]]
+    """
+    hit = ops.arange(num_classes).astype(ms.int32) == ops.expand_dims(classes.astype(ms.int32), -1)
+    return hit.astype(ms.float32) * ops.expand_dims(matched_iou, -1)

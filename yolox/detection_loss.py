@@ -1,0 +1,151 @@
+"""The training loss: assignment, targets and the sum of box, objectness, class and L1 losses."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import mindspore as ms
+from mindspore import Tensor, ops
+from mindspore.ops import constexpr
+
+from yolox.assign.simota import simota_assign
+from yolox.assign.targets import cls_targets, obj_targets, positive_rows, truths_of
+from yolox.boxes import cxcywh_to_xyxy, elementwise_iou, xyxy_to_cxcywh
+from yolox.checks import check_rank
+from yolox.config import AssignConfig, LossConfig
+from yolox.decode import decode_boxes, encode_boxes, flatten_levels, split_predictions
+from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
+from yolox.points import make_points
+
+
+class Losses(NamedTuple):
+    """Names for what `detection_loss` returns, for use outside the graph: ``Losses(total, *parts)``."""
+
+    total: Tensor
+    iou: Tensor
+    obj: Tensor
+    cls: Tensor
+    l1: Tensor
+    num_pos: Tensor
+
+
+def detection_loss(
+    maps: tuple[Tensor, ...],
+    gt_boxes: Tensor,
+    gt_classes: Tensor,
+    valid: Tensor,
+    l1_weight: Tensor,
+    *,
+    strides: tuple[int, ...] = (8, 16, 32),
+    assign: AssignConfig = AssignConfig(),
+    loss: LossConfig = LossConfig(),
+    assign_fn: Callable = simota_assign,
+    reduce_num_pos: Callable | None = None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:  # ([B,5+C,H,W], ...),[B,G,4],[B,G],[B,G],[] -> [],([],[],[],[],[])
+    """Measure how far raw head maps are from the truths.
+
+    This is the whole loss of a training step; differentiate it on the parameters that made `maps`.
+
+    Args:
+        maps: one ``[B, 5 + C, H, W]`` tensor a level, finest first, any float dtype; computed on in float32.
+        gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels of the network input.
+        gt_classes: ``[B, G]`` int32 in [0, C).
+        valid: ``[B, G]`` bool, False for padding.
+        l1_weight: float32 scalar; 0 leaves the L1 loss out without another compilation, 1 is the usual on.
+        strides: pixels between points, a number for each map.
+        assign: the rule of assignment.
+        loss: the weights.
+        assign_fn: what decides the owners: `simota_assign` or a function of the same signature.
+        reduce_num_pos: function of the number of positives, to divide by a mean over devices instead of one's own.
+
+    Returns:
+        total: float32 scalar.
+        parts: ``(iou, obj, cls, l1, num_pos)`` float32 scalars, the first four weighted: they add up to the total.
+        Images without truths contribute objectness only. Everything is divided by max(num_pos, 1) of the batch.
+
+    Raises:
+        ValueError: if maps, strides and truths do not fit together.
+
+    Source: Ge et al., YOLOX (arXiv:2107.08430), section 2.1, weights of Megvii's code.
+
+    Example:
+        >>> maps = tuple(ops.zeros((1, 6, size, size), ms.float32) for size in (4, 2, 1))
+        >>> total, parts = detection_loss(maps, Tensor([[[4.0, 4.0, 20.0, 20.0]]]), Tensor([[0]]), Tensor([[True]]),
+        ...                               Tensor(0.0))
+        >>> Losses(total, *parts).num_pos.item()
+        1.0
+    """
+    _check_levels(maps, strides)
+    size = (maps[0].shape[2] * strides[0], maps[0].shape[3] * strides[0])
+    points, point_strides = _constant_points(size, strides)
+    raw = flatten_levels(maps).astype(ms.float32)
+    fixed = ops.stop_gradient(raw)
+    _, obj_logits, cls_logits = split_predictions(fixed)
+    boxes = decode_boxes(fixed, points, point_strides)
+    owner, matched_iou = assign_fn(
+        boxes, obj_logits, cls_logits, points, point_strides, gt_boxes, gt_classes, valid, config=assign
+    )
+    rows, present, chosen = _positives(raw, owner, capacity=assign.top_k * valid.shape[1])
+    column = rows % raw.shape[1]
+    truths, classes = truths_of(owner, rows, gt_boxes, gt_classes)
+    iou, l1 = _box_sums(
+        chosen, truths, present, ops.gather(points, column, 0), ops.gather(point_strides, column, 0)
+    )
+    cls = _cls_sum(chosen[:, 5:], classes, ops.gather(matched_iou.reshape(-1), rows, 0), present)
+    targets = obj_targets(owner)
+    obj = binary_cross_entropy_with_logits(raw[..., 4], targets).sum()
+    return _normalize((iou, obj, cls, l1 * l1_weight), targets, loss, reduce_num_pos)
+
+
+@constexpr
+def _constant_points(size, strides):  # -> [P,2],[P]
+    """Make the points while the graph is compiled, where the size of the maps is known; eagerly at each call."""
+    points, point_strides = make_points(size, strides)
+    return Tensor(points), Tensor(point_strides)
+
+
+def _positives(raw, owner, *, capacity):  # [B,P,5+C],[B,P] -> [N],[N],[N,5+C]
+    """Fetch the raw predictions of positive points; rows that only fill the shape are zero."""
+    rows, present = positive_rows(owner, capacity=capacity)
+    chosen = ops.gather(raw.reshape(-1, raw.shape[-1]), rows, 0)
+    chosen = ops.where(ops.expand_dims(present, -1), chosen, ops.zeros_like(chosen))
+    return rows, present, chosen
+
+
+def _box_sums(chosen, truths, present, points, strides):  # [N,5+C],[N,4],[N],[N,2],[N] -> [],[]
+    """Sum 1 - IoU**2 and the L1 distance of raw outputs over positive points."""
+    truths = ops.where(ops.expand_dims(present, -1), truths, Tensor([0.0, 0.0, 1.0, 1.0], ms.float32))
+    decoded = cxcywh_to_xyxy(decode_boxes(chosen, points, strides))
+    overlap = iou_loss(elementwise_iou(decoded, truths))
+    distance = l1_loss(chosen[:, :4], encode_boxes(xyxy_to_cxcywh(truths), points, strides)).sum(-1)
+    weight = present.astype(ms.float32)
+    return (overlap * weight).sum(), (distance * weight).sum()
+
+
+def _cls_sum(cls_logits, classes, matched_iou, present):  # [N,C],[N],[N],[N] -> []
+    """Sum the class cross-entropy over positive points."""
+    targets = cls_targets(classes, matched_iou, num_classes=cls_logits.shape[-1])
+    losses = binary_cross_entropy_with_logits(cls_logits, targets).sum(-1)
+    return (losses * present.astype(ms.float32)).sum()
+
+
+def _normalize(sums, targets, loss, reduce_num_pos):
+    """Weigh the sums and divide them by the number of positives."""
+    num_pos = targets.sum()
+    divisor = num_pos if reduce_num_pos is None else reduce_num_pos(num_pos)
+    iou, obj, cls, l1 = (part / ops.clamp(divisor, min=1.0) for part in sums)
+    iou, obj, cls = iou * loss.loss_iou_weight, obj * loss.loss_obj_weight, cls * loss.loss_cls_weight
+    return iou + obj + cls + l1, (iou, obj, cls, l1, num_pos)
+
+
+def _check_levels(maps, strides) -> None:
+    """Raise ValueError unless every map is [B,5+C,H,W] with sizes in the ratio of the strides."""
+    if len(maps) != len(strides):
+        raise ValueError(f"detection_loss: got {len(maps)} maps and {len(strides)} strides, want as many")
+    height, width = maps[0].shape[2] * strides[0], maps[0].shape[3] * strides[0]
+    for level, stride in zip(maps, strides):  # noqa: B905 (graph code has no strict)
+        check_rank("detection_loss", "map", level.shape, "B,5+C,H,W")
+        if (level.shape[2] * stride, level.shape[3] * stride) != (height, width):
+            raise ValueError(
+                f"detection_loss: a map of stride {stride} has shape {level.shape}, want "
+                f"{height // stride} x {width // stride} cells"
+            )
