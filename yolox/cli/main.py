@@ -12,7 +12,14 @@ from yolox.cli import evaluate, info, predict, train
 from yolox.cli.device import use_device
 from yolox.cli.experiment import Experiment
 from yolox.cli.messages import report
-from yolox.cli.options import EvalOptions, InfoOptions, PredictOptions, TrainOptions, base_recipe, parse_options
+from yolox.cli.options import (
+    EvalOptions,
+    InfoOptions,
+    PredictOptions,
+    TrainOptions,
+    base_recipe,
+    parse_options,
+)
 
 COMMANDS = {
     InfoOptions: info.run,

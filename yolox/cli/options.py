@@ -67,6 +67,8 @@ class TrainOptions(CommonOptions):
 class EvalOptions(CommonOptions):
     """Evaluate weights on a COCO dataset: twelve numbers, and AP per class."""
 
+    recipe: Literal["megvii", "mindyolo"] | None = None
+    """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
     """Weights: .pth, .npz, .ckpt or .safetensors."""
     val_json: Path
@@ -87,6 +89,8 @@ class EvalOptions(CommonOptions):
 class PredictOptions(CommonOptions):
     """Detect objects in images: one picture per image, and predictions.json."""
 
+    recipe: Literal["megvii", "mindyolo"] | None = None
+    """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
     """Weights: .pth, .npz, .ckpt or .safetensors."""
     source: tuple[Path, ...]

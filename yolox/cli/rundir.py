@@ -17,7 +17,7 @@ METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "A
 HISTORY_COLUMNS = ("epoch", "lr", *LOSSES, "images_per_second", "data_wait_share", "skipped", "seconds", *METRICS)
 
 
-def make_folder(folder: Path) -> Path:
+def make_folder(folder: Path, *, option: str = "--output") -> Path:
     """Make a folder for output, with a message that names the option if that is not possible.
 
     Raises:
@@ -29,7 +29,7 @@ def make_folder(folder: Path) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise CommandError(f"--output {folder}: cannot be written ({error.strerror})") from None
+        raise CommandError(f"{option} {folder}: cannot be written ({error.strerror})") from None
     return folder
 
 
@@ -58,8 +58,7 @@ def prepare_run(folder: Path, *, overwrite: bool) -> Path:
 
 
 def write_json(path: Path, content) -> None:
-    """Write JSON with an end of line; the folder is made if it is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write indented JSON with an end of line."""
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 

@@ -1,0 +1,96 @@
+"""The verb ``eval``: the twelve COCO numbers and the AP of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mindspore import nn
+from rich.console import Console
+from rich.table import Table
+
+from yolox.cli.experiment import Experiment
+from yolox.cli.inputs import open_detector, read_evaluation_set, recipe_of_weights
+from yolox.cli.options import EvalOptions
+from yolox.cli.rundir import METRICS, make_folder, write_json
+from yolox.config import InputSpec, PostprocessConfig, Recipe
+from yolox.data.dataset import DetectionDataset, ground_truth
+from yolox.eval.coco import detections_to_coco, evaluate_coco
+from yolox.eval.predict import make_eval_step, predict_dataset
+
+MEANINGS = (
+    "IoU 0.50 to 0.95", "IoU 0.50", "IoU 0.75", "small objects", "medium objects", "large objects",
+    "1 detection an image", "10 detections an image", "100 detections an image",
+    "small objects", "medium objects", "large objects",
+)  # fmt: skip
+
+
+def measure(
+    detector: nn.Cell, *, spec: InputSpec, postprocess: PostprocessConfig, batch_size: int, workers: int
+) -> Callable[[DetectionDataset], dict]:
+    """Build a function from a dataset to its metrics; it is compiled once and follows the detector's parameters.
+
+    Args:
+        detector: as in the scripts of the scales.
+        spec: pixels that the detector takes.
+        postprocess: from decoded predictions to detections.
+        batch_size: images of a step.
+        workers: processes that read images.
+
+    Returns:
+        score(dataset) -> metrics as `yolox.eval.coco.evaluate_coco` gives them.
+    """
+    step = make_eval_step(detector, spec=spec)
+
+    def score(dataset: DetectionDataset, on_batch: Callable[[int], None] | None = None) -> dict:
+        settings = {"batch_size": min(batch_size, len(dataset)), "workers": workers, "on_batch": on_batch}
+        found = predict_dataset(step, dataset, spec=spec, config=postprocess, **settings)
+        ids = {"image_ids": dataset.image_ids, "category_ids": dataset.category_ids}
+        return evaluate_coco(ground_truth(dataset), detections_to_coco(found, **ids))
+
+    return score
+
+
+def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], EvalOptions]) -> None:
+    """Evaluate the weights, print the numbers, and write them with ``--json``.
+
+    Raises:
+        WeightsError, DataError, CommandError: files that cannot be used, or do not fit each other.
+    """
+    detector, facts = open_detector(experiment, options.weights)
+    options = parse(recipe_of_weights(experiment, options.recipe, facts))
+    dataset = read_evaluation_set(
+        options.val_json, options.val_images, num_classes=detector.num_classes, class_names=facts.class_names
+    )
+    if options.json is not None:
+        make_folder(options.json.parent, option="--json")
+    score = measure(
+        detector,
+        spec=options.input,
+        postprocess=options.postprocess,
+        batch_size=options.batch_size,
+        workers=options.workers,
+    )
+    console = Console()
+    with console.status(f"evaluating {len(dataset)} images") as status:
+        metrics = score(dataset, lambda done: status.update(f"evaluated {done} of {len(dataset)} images"))
+    console.print(_numbers(metrics), _classes(metrics["per_class"]))
+    if options.json is not None:
+        write_json(options.json, metrics)
+
+
+def _numbers(metrics: dict) -> Table:
+    table = Table("metric", "value", "meaning", title="COCO metrics", title_justify="left")
+    for name, meaning in zip(METRICS, MEANINGS, strict=True):
+        table.add_row(name, _share(metrics[name]), meaning)
+    return table
+
+
+def _classes(per_class: dict[str, float | None]) -> Table:
+    table = Table("class", "AP", title="per class", title_justify="left")
+    for name, value in per_class.items():
+        table.add_row(name, _share(value))
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "no truths" if value is None else f"{value:.4f}"

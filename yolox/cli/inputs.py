@@ -1,0 +1,117 @@
+"""Weights and datasets that options name, checked against each other before anything slow begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from yolox.cli.experiment import Experiment
+from yolox.cli.messages import CommandError
+from yolox.config import Recipe
+from yolox.data.coco import read_coco
+from yolox.data.coco_names import COCO_NAMES
+from yolox.data.dataset import DetectionDataset
+from yolox.weights.load import LoadedWeights, load_weights, read_weights, with_convention
+
+CLASS_BIAS = "head.cls_preds.0.bias"
+
+
+def open_detector(experiment: Experiment, path: Path):
+    """Build a scale's detector for as many classes as a weights file has, and fill it.
+
+    Args:
+        experiment: the scale.
+        path: weights of any supported form.
+
+    Returns:
+        The detector, and what is known about the weights.
+
+    Raises:
+        WeightsError: the file cannot be read, or belongs to another scale.
+    """
+    tensors, _ = read_weights(path)
+    classes = len(tensors[CLASS_BIAS]) if CLASS_BIAS in tensors else len(COCO_NAMES)
+    detector = experiment.build_detector(classes)
+    facts = load_weights(detector, path)
+    return detector, facts
+
+
+def recipe_of_weights(experiment: Experiment, name: str | None, facts: LoadedWeights) -> Recipe:
+    """Choose the defaults of an evaluation: the weights' own recipe, and always the pixels they were trained on.
+
+    Args:
+        experiment: the scale.
+        name: recipe that the user asked for; None leaves the choice to the weights.
+        facts: what is known about the weights.
+
+    Returns:
+        A recipe whose `input` is the weights' where they tell, else the recipe's.
+    """
+    published = experiment.recipes.get(facts.source, experiment.recipes["megvii"])
+    recipe = experiment.recipes[name] if name is not None else facts.recipe or published
+    spec = facts.recipe.input if facts.recipe is not None else with_convention(recipe.input, facts.input)
+    return attrs.evolve(recipe, input=spec)
+
+
+def read_training_set(json_path: Path, image_dir: Path) -> DetectionDataset:
+    """Read a dataset to train on.
+
+    Raises:
+        DataError: the file or an annotation cannot be used.
+        CommandError: there is no box to learn from.
+    """
+    dataset = read_coco(json_path, image_dir)
+    if len(dataset.boxes) == 0:
+        raise CommandError(f"{json_path}: {len(dataset)} images and no box; nothing can be learned from it")
+    return dataset
+
+
+def read_evaluation_set(
+    json_path: Path, image_dir: Path, *, num_classes: int, class_names: Sequence[str] | None
+) -> DetectionDataset:
+    """Read a dataset to evaluate a detector on, its classes in the order of the detector's outputs.
+
+    Args:
+        json_path: COCO annotations; may have fewer categories than the detector, found by their names.
+        image_dir: folder of the images.
+        num_classes: classes of the detector.
+        class_names: their names; None takes COCO's where they fit, else the dataset's by rising category id.
+
+    Returns:
+        Dataset of `num_classes` classes.
+
+    Raises:
+        DataError: the file or an annotation cannot be used.
+        CommandError: no images, or categories that the detector does not have.
+    """
+    dataset = read_coco(json_path, image_dir)
+    if len(dataset) == 0:
+        raise CommandError(f"{json_path}: has no images; nothing can be evaluated")
+    names = class_names
+    if names is None and num_classes == len(COCO_NAMES) and set(dataset.class_names) <= set(COCO_NAMES):
+        names = COCO_NAMES
+    if names is not None and tuple(names) != dataset.class_names:
+        _check_categories(json_path, dataset, names)
+        dataset = read_coco(json_path, image_dir, class_names=names)
+    if len(dataset.class_names) != num_classes:
+        raise CommandError(
+            f"{json_path}: has {len(dataset.class_names)} categories, the detector has {num_classes} classes "
+            "without names; want a dataset of the same classes"
+        )
+    return dataset
+
+
+def _check_categories(json_path: Path, dataset: DetectionDataset, names: Sequence[str]) -> None:
+    unknown = [name for name in dataset.class_names if name not in set(names)]
+    if unknown:
+        raise CommandError(
+            f"{json_path}: {len(unknown)} of {len(dataset.class_names)} categories ({_some(unknown)}) are none of the "
+            f"detector's {len(names)} classes ({_some(names)})\nwant a dataset of the same classes, or weights that "
+            "were trained on these"
+        )
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
