@@ -48,7 +48,7 @@ def read_image(path: str, *, size: tuple[int, int] | None = None, reduce: int = 
                     f"{' (turned by EXIF?)' if found == tuple(size)[::-1] else ''}")
 
 
-def halve_image(image: np.ndarray, reduce: int) -> np.ndarray:  # [H,W,3] -> [H//r,W//r,3]
+def shrink_image(image: np.ndarray, reduce: int) -> np.ndarray:  # [H,W,3] -> [H//r,W//r,3]
     """Average blocks of `reduce` x `reduce` pixels: what reduced decoding gives, for pixels already in memory.
 
     Args:

@@ -1,0 +1,159 @@
+"""Batches for training and evaluation, made in worker processes by `mindspore.dataset`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import attrs
+import cv2
+import mindspore.dataset as ds
+import numpy as np
+
+from yolox.config import InputSpec, Recipe
+
+from .batches import EvalSource, TrainSource
+from .collate import Batch
+from .dataset import DetectionDataset
+from .errors import DataError
+from .pipeline import Read
+from .resize import LetterboxTransform
+
+log = logging.getLogger("yolox.data")
+
+
+def train_batches(dataset: DetectionDataset, *, recipe: Recipe, epoch: int, augment: bool, rank: int = 0, world: int = 1,
+                  read: Read | None = None) -> Iterator[Batch]:
+    """Iterate over the training batches of one epoch.
+
+    Args:
+        dataset: the dataset.
+        recipe: `loader` says batch size, workers, seed, sizes; `augment` and `input` say the rest.
+        epoch: counted from 0; sets the order and the augmentations.
+        augment: False leaves out mosaic and mixup (the last epochs).
+        rank: of this device; the devices share every step's global batch without overlap.
+        world: number of devices.
+        read: cache to read pixels from; None reads files.
+
+    Returns:
+        Iterator of Batch, the same for any number of workers. 0 workers load here, 1 in a thread, more in processes, which end
+        with the iteration or when the iterator is closed. A partial last batch is left out. Truths beyond `max_truths` are
+        counted and reported once, at the end of the epoch, by the logger `yolox.data`.
+
+    Raises:
+        DataError: fewer images than one step takes (at once); an image that cannot be used (while iterating).
+    """
+    source = TrainSource(dataset=dataset, recipe=recipe, epoch=epoch, augment=augment, rank=rank, world=world, read=read)
+    len(source)  # raises at once
+    return _train_batches(source)
+
+
+def _train_batches(source: TrainSource) -> Iterator[Batch]:
+    surplus, loader = 0, source.recipe.loader
+    for *batch, dropped in load_rows(source, columns=5, workers=loader.workers):
+        surplus += int(dropped)
+        yield Batch(*batch)
+    if surplus:
+        log.warning("epoch %d: left out the %d smallest truths of images with more than max_truths=%d",
+                    source.epoch, surplus, loader.max_truths)
+
+
+class EvalBatch(NamedTuple):
+    """Images of fixed shape for evaluation. The last batch is filled up with grey images: only the first `len(indices)` are real.
+
+    Args:
+        images: [B,H,W,3] uint8, BGR.
+        indices: [n] int64 positions in the dataset, n <= B.
+        transforms: n letterbox transforms.
+    """
+
+    images: np.ndarray
+    indices: np.ndarray
+    transforms: tuple[LetterboxTransform, ...]
+
+
+def eval_batches(dataset: DetectionDataset, *, spec: InputSpec, batch_size: int, workers: int = 0, rank: int = 0,
+                 world: int = 1) -> Iterator[EvalBatch]:
+    """Iterate over the images of a dataset for evaluation, in order.
+
+    Args:
+        dataset: the dataset.
+        spec: input convention: size, letterbox.
+        batch_size: images of every batch, the last one filled up.
+        workers: as in `train_batches`.
+        rank: of this device, which takes images rank, rank + world, ...
+        world: number of devices.
+
+    Returns:
+        Iterator of EvalBatch; `len(batch.indices)` images of a batch are real.
+
+    Raises:
+        DataError: an image is missing, cannot be decoded, or has another size than annotated.
+    """
+    source = EvalSource(dataset=dataset, spec=spec, batch_size=batch_size, rank=rank, world=world)
+    for images, indices, geometry in load_rows(source, columns=3, workers=workers):
+        real = int((indices >= 0).sum())
+        transforms = tuple(LetterboxTransform(float(r), int(x), int(y)) for r, x, y in geometry[:real])
+        yield EvalBatch(images, indices[:real], transforms)
+
+
+def load_rows(source, *, columns: int, workers: int) -> Iterator[tuple[np.ndarray, ...]]:
+    """Iterate over the rows of a random-access source, in order.
+
+    Args:
+        source: has a length, and gives a tuple of arrays for each index below it.
+        columns: number of arrays in a row.
+        workers: 0 makes rows here, 1 in a thread, more in processes.
+
+    Returns:
+        Iterator of rows. The processes end with it, also when it is closed early.
+
+    Raises:
+        DataError: as raised by the source, from whichever process.
+    """
+    if workers == 0:
+        yield from (source[step] for step in range(len(source)))
+        return
+    with _single_threaded_cv2():
+        names = [f"column{i}" for i in range(columns)] + ["problem"]
+        dataset = ds.GeneratorDataset(_Reporting(source, columns), names, shuffle=False, num_parallel_workers=workers,
+                                      python_multiprocessing=workers > 1)
+        rows = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
+        try:
+            for *row, problem in rows:
+                if problem.any():
+                    raise DataError(problem.tobytes().decode())
+                yield tuple(row)
+        finally:
+            rows.release()
+
+
+@attrs.frozen(eq=False)
+class _Reporting:
+    """Adds a column with the message of a DataError, because exceptions lose their type on the way out of a worker."""
+
+    source: object
+    columns: int
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, step: int) -> tuple:
+        try:
+            return *self.source[int(step)], np.zeros(1, np.uint8)
+        except DataError as error:
+            nothing = [np.zeros(1, np.uint8)] * self.columns
+            return *nothing, np.frombuffer(str(error).encode(), np.uint8)
+
+
+@contextmanager
+def _single_threaded_cv2():
+    """Stop OpenCV's threads while worker processes live: they do not survive a fork, and the workers are the parallelism."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)

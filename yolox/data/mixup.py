@@ -1,0 +1,128 @@
+"""Mixup: two images laid over each other, with the boxes of both."""
+
+from __future__ import annotations
+
+import attrs
+import cv2
+import numpy as np
+
+from yolox.config import AugmentConfig, Size
+
+from .image import shrink_image
+from .plane import box_corners, compose, draw_warped, map_boxes, map_points, reduction_for, scaling
+from .resize import fitted_size
+from .sample import Sample, clip_boxes
+
+
+@attrs.frozen(eq=False)
+class PartnerPlan:
+    """Where the raw partner image lies under the first image.
+
+    Args:
+        size: (height, width) px of the result.
+        matrix: [2,3] from px of the partner image to px of the result.
+        image_size: (height, width) px of the partner image.
+        letterbox: [4] int xyxy, the partner's zoomed letterbox in px of the result; black outside.
+    """
+
+    size: Size
+    matrix: np.ndarray
+    image_size: Size
+    letterbox: np.ndarray
+
+
+def draw_partner_plan(image_size: Size, *, size: Size, rng: np.random.Generator, config: AugmentConfig) -> PartnerPlan:
+    """Draw zoom, flip and crop of the partner.
+
+    Args:
+        image_size: (height, width) px of the partner image.
+        size: (height, width) px of the result.
+        rng: source of randomness.
+        config: `mixup_scale`.
+
+    Returns:
+        PartnerPlan: the image fitted into the size at its top left, zoomed, flipped with probability one half, and cropped at
+        random where it has become larger than the size.
+
+    Source:
+        Megvii's recipe.
+    """
+    zoom, flip = rng.uniform(*config.mixup_scale), rng.random() < 0.5
+    height, width = (max(int(s * zoom), 1) for s in size)
+    fit_height, fit_width = fitted_size(image_size, size)
+    matrix = scaling(fit_width / image_size[1] * width / size[1], fit_height / image_size[0] * height / size[0])
+    if flip:
+        matrix = compose(scaling(-1, 1, width), matrix)
+    left, top = (int(rng.integers(0, max(extent - want, 1))) for extent, want in ((width, size[1]), (height, size[0])))
+    letterbox = np.array([-left, -top, width - left, height - top])
+    return PartnerPlan(size, compose(scaling(1, 1, -left, -top), matrix), image_size, letterbox)
+
+
+def render_partner(plan: PartnerPlan, load, boxes: np.ndarray, classes: np.ndarray, *, pad_value: int = 114) -> Sample:
+    """Load the partner at the size it needs and draw it in its place.
+
+    Args:
+        plan: from `draw_partner_plan`.
+        load: function of `reduce` (1, 2, 4, 8) to the partner's pixels [h,w,3] uint8 at that reduction.
+        boxes: [N,4] xyxy px of the partner image.
+        classes: [N].
+        pad_value: grey level of the partner's letterbox.
+
+    Returns:
+        Sample of the plan's size, boxes clipped to it.
+    """
+    height, width = plan.size
+    canvas = np.zeros((height, width, 3), np.uint8)
+    x1, y1, x2, y2 = clip_boxes(plan.letterbox[None], height=height, width=width)[0].astype(int)
+    canvas[y1:y2, x1:x2] = pad_value
+    reduce = reduction_for(plan.matrix)
+    full = np.array([[0, 0, plan.image_size[1], plan.image_size[0]]])
+    draw_warped(canvas, load(reduce), compose(plan.matrix, scaling(reduce, reduce)), map_points(box_corners(full)[0], plan.matrix))
+    return Sample(canvas, clip_boxes(map_boxes(boxes, plan.matrix), height=height, width=width), classes)
+
+
+def blend(first: Sample, second: Sample, *, weight: float = 0.5) -> Sample:
+    """Blend two samples of one size; the result has the boxes of both, those of the first before.
+
+    Args:
+        first: a sample.
+        second: a sample of the same size.
+        weight: share of the first image.
+
+    Returns:
+        Sample.
+
+    Raises:
+        ValueError: when the sizes differ.
+
+    Example:
+        >>> from yolox.data.sample import empty_sample
+        >>> black, white = (empty_sample(np.full((2, 2, 3), v, np.uint8)) for v in (0, 200))
+        >>> int(blend(black, white).image[0, 0, 0])
+        100
+    """
+    if first.image.shape != second.image.shape:
+        raise ValueError(f"blend: images are {first.image.shape} and {second.image.shape}, want one size")
+    image = cv2.addWeighted(first.image, weight, second.image, 1 - weight, 0)
+    return Sample(image, np.concatenate([first.boxes, second.boxes]), np.concatenate([first.classes, second.classes]))
+
+
+def mixup(sample: Sample, partner: Sample, *, rng: np.random.Generator, config: AugmentConfig, pad_value: int = 114) -> Sample:
+    """Lay a zoomed, flipped, cropped raw image under a sample, half and half.
+
+    Args:
+        sample: the first image; its size is the size of the result.
+        partner: a raw sample of any size.
+        rng: source of randomness; the same state gives the same result.
+        config: `mixup_scale`.
+        pad_value: grey level of the partner's letterbox.
+
+    Returns:
+        Sample with the boxes of both, clipped to the image; some may have no area left.
+
+    Source:
+        Megvii's recipe. MindYOLO blends two mosaics instead: `blend` with a weight from Beta(8, 8).
+    """
+    plan = draw_partner_plan(partner.image.shape[:2], size=sample.image.shape[:2], rng=rng, config=config)
+    drawn = render_partner(plan, lambda reduce: shrink_image(partner.image, reduce), partner.boxes, partner.classes, pad_value=pad_value)
+    return blend(sample, drawn)

@@ -1,0 +1,186 @@
+"""Mosaic: four images around a random centre, mapped together onto the network's input.
+
+The published recipes paste the tiles onto a canvas of twice the size and warp that. Here each tile is drawn once, from its
+own pixels straight to its final place; tiles that the map leaves outside are not even loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+
+from yolox.config import AugmentConfig, Size
+
+from .affine import random_affine_matrix, surviving_boxes
+from .image import shrink_image
+from .plane import box_corners, compose, draw_warped, map_boxes, map_points, quad_bounds, reduction_for, scaling
+from .resize import fitted_size
+from .sample import Sample, clip_boxes
+
+
+@attrs.frozen(eq=False)
+class Tile:
+    """Where one image of a mosaic lies.
+
+    Args:
+        placement: [2,3] from image px to px of the mosaic canvas (twice the network's input).
+        region: [4] float xyxy, the part of the mosaic canvas that the image covers.
+    """
+
+    placement: np.ndarray
+    region: np.ndarray
+
+
+@attrs.frozen(eq=False)
+class MosaicPlan:
+    """All that is random about a mosaic, drawn before any pixel is loaded.
+
+    Args:
+        size: (height, width) px of the result.
+        tiles: four tiles.
+        matrix: [2,3] from the mosaic canvas to the result.
+        zoom: of that map.
+    """
+
+    size: Size
+    tiles: tuple[Tile, ...]
+    matrix: np.ndarray
+    zoom: float
+
+
+def draw_plan(image_sizes: Sequence[Size], *, size: Size, rng: np.random.Generator, config: AugmentConfig) -> MosaicPlan:
+    """Draw the centre and the map of a mosaic.
+
+    Args:
+        image_sizes: (height, width) px of four images: top left, top right, lower left, lower right.
+        size: (height, width) px of the result.
+        rng: source of randomness.
+        config: ranges of the map.
+
+    Returns:
+        MosaicPlan. The centre is uniform between 0.5 and 1.5 of the size on a canvas of twice the size; every image is
+        scaled to fit the size and touches the centre with its inner corner.
+
+    Source:
+        YOLOX, section 2.1; the numbers of Megvii's recipe.
+    """
+    centre = int(rng.uniform(0.5, 1.5) * size[1]), int(rng.uniform(0.5, 1.5) * size[0])  # x, y
+    tiles = tuple(_tile(image_size, position, centre, size) for position, image_size in enumerate(image_sizes))
+    matrix, zoom = random_affine_matrix(canvas_size=(2 * size[0], 2 * size[1]), size=size, rng=rng, config=config)
+    return MosaicPlan(size, tiles, matrix, zoom)
+
+
+def _tile(image_size: Size, position: int, centre: tuple[int, int], size: Size) -> Tile:
+    height, width = fitted_size(image_size, size)
+    left = centre[0] - width if position % 2 == 0 else centre[0]
+    top = centre[1] - height if position < 2 else centre[1]
+    region = clip_boxes(np.array([[left, top, left + width, top + height]]), height=2 * size[0], width=2 * size[1])[0]
+    return Tile(scaling(width / image_size[1], height / image_size[0], left, top), region)
+
+
+def tile_reduction(plan: MosaicPlan, position: int) -> int:
+    """Tell how a tile's image should be decoded: 1, 2, 4 or 8, or 0 when no pixel of it will be seen."""
+    tile = plan.tiles[position]
+    if quad_bounds(_quad(plan, tile), plan.size) is None:
+        return 0
+    return reduction_for(compose(plan.matrix, tile.placement))
+
+
+def draw_tile(canvas: np.ndarray, image: np.ndarray, plan: MosaicPlan, position: int, *, reduce: int = 1) -> None:
+    """Draw one tile onto the result, in place.
+
+    Args:
+        canvas: [H,W,3] uint8, written.
+        image: [h,w,3] uint8 pixels of the tile's image, reduced by `reduce`.
+        plan: the mosaic.
+        position: 0 to 3.
+        reduce: as the image was decoded.
+    """
+    tile = plan.tiles[position]
+    matrix = compose(plan.matrix, compose(tile.placement, scaling(reduce, reduce)))
+    draw_warped(canvas, image, matrix, _quad(plan, tile))
+
+
+def _quad(plan: MosaicPlan, tile: Tile) -> np.ndarray:  # [4,2]
+    return map_points(box_corners(tile.region[None])[0], plan.matrix)
+
+
+def tile_boxes(boxes: np.ndarray, plan: MosaicPlan, position: int, *, config: AugmentConfig):  # [N,4] -> [n,4], [N] bool
+    """Map the boxes of one tile's image to the result.
+
+    A box is first cut to the part of its image that lies on the mosaic canvas. One that this leaves without area is
+    dropped; the published code keeps it as a line, which a rotation can open into a box around nothing.
+
+    Args:
+        boxes: [N,4] xyxy px of the tile's image.
+        plan: the mosaic.
+        position: 0 to 3.
+        config: `box_filter`.
+
+    Returns:
+        boxes [n,4] float32 xyxy px of the result that survive the filter, and keep [N] bool.
+    """
+    tile = plan.tiles[position]
+    before = map_boxes(boxes, tile.placement)
+    before = np.clip(before, np.tile(tile.region[:2], 2), np.tile(tile.region[2:], 2))
+    after = clip_boxes(map_boxes(before, plan.matrix), height=plan.size[0], width=plan.size[1])
+    keep = (before[:, 2:] > before[:, :2]).all(axis=1) & (after[:, 2:] > after[:, :2]).all(axis=1)
+    keep &= surviving_boxes(before, after, zoom=plan.zoom, config=config)
+    return after[keep], keep
+
+
+def mosaic4(samples: Sequence[Sample], *, size: Size, rng: np.random.Generator, config: AugmentConfig,
+            pad_value: int = 114) -> Sample:
+    """Make a mosaic of four samples and map it by a random rotation, zoom, shear and shift.
+
+    Args:
+        samples: four samples of any sizes: top left, top right, lower left, lower right.
+        size: (height, width) px of the result.
+        rng: source of randomness; the same state gives the same mosaic.
+        config: ranges of the map and the box filter.
+        pad_value: grey level where there is no image.
+
+    Returns:
+        Sample of the size. Boxes are clipped to it.
+
+    Raises:
+        ValueError: when there are not four samples.
+
+    Source:
+        YOLOX, section 2.1. A tile that shrinks to half or less is first averaged over blocks of 2, 4 or 8 pixels.
+
+    Example:
+        >>> grey = Sample(np.full((40, 60, 3), 50, np.uint8), np.array([[0, 0, 60, 40]], np.float32), np.zeros(1, np.int32))
+        >>> mosaic4([grey] * 4, size=(32, 64), rng=np.random.default_rng(0), config=AugmentConfig()).image.shape
+        (32, 64, 3)
+    """
+    if len(samples) != 4:
+        raise ValueError(f"mosaic4: got {len(samples)} samples, want 4")
+    plan = draw_plan([s.image.shape[:2] for s in samples], size=size, rng=rng, config=config)
+    truths = [(s.boxes, s.classes) for s in samples]
+    return render_mosaic(plan, lambda i, reduce: shrink_image(samples[i].image, reduce), truths, config=config, pad_value=pad_value)
+
+
+def render_mosaic(plan: MosaicPlan, load, truths, *, config: AugmentConfig, pad_value: int = 114) -> Sample:
+    """Load the images that a plan shows and draw them.
+
+    Args:
+        plan: the mosaic.
+        load: function of (position, reduce) to [h,w,3] uint8; called once for each visible tile.
+        truths: for each tile its boxes [N,4] xyxy px of the full image and classes [N].
+        config: `box_filter`.
+        pad_value: grey level where there is no image.
+
+    Returns:
+        Sample.
+    """
+    canvas = np.full((*plan.size, 3), pad_value, np.uint8)
+    for position in range(len(plan.tiles)):
+        reduce = tile_reduction(plan, position)
+        if reduce:
+            draw_tile(canvas, load(position, reduce), plan, position, reduce=reduce)
+    kept = [(tile_boxes(boxes, plan, i, config=config), classes) for i, (boxes, classes) in enumerate(truths)]
+    boxes = np.concatenate([boxes for (boxes, _), _ in kept])
+    return Sample(canvas, boxes, np.concatenate([classes[keep] for (_, keep), classes in kept]).astype(np.int32))

@@ -1,0 +1,142 @@
+"""The training sample: which augmentations, in which order, of which images.
+
+Megvii's order: mosaic and its affine map, mixup, colour, flip. Images that get no mosaic, and all images of the last epochs,
+are fitted into the input and get colour and flip only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import attrs
+import numpy as np
+
+from yolox.config import AugmentConfig, InputSpec, Size
+
+from .affine import min_side_above
+from .color import random_hsv
+from .dataset import DetectionDataset, load_image, truths
+from .flip import random_flip
+from .mixup import blend, draw_partner_plan, render_partner
+from .mosaic import draw_plan, render_mosaic
+from .resize import boxes_to_letterbox, fit_ratio, LetterboxTransform, pad_to, resize_to_fit
+from .sample import Sample, keep_boxes
+
+Read = Callable[..., np.ndarray]  # (index, reduce=1) -> [H,W,3] uint8
+
+PARTNER_DRAWS = 20
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Source:
+    """Where a sample's pixels and truths come from.
+
+    Args:
+        dataset: images and boxes.
+        read: function of an index and `reduce` to pixels [H,W,3] uint8; files by default, or a cache.
+        partners: [n] indices that mosaic partners are drawn from; None draws from the whole dataset.
+    """
+
+    dataset: DetectionDataset
+    read: Read
+    partners: np.ndarray | None = None
+
+
+def make_source(dataset: DetectionDataset, *, read: Read | None = None, partners: np.ndarray | None = None) -> Source:
+    """Make a source that reads files unless another `read` is given."""
+    return Source(dataset=dataset, read=read or partial(load_image, dataset), partners=partners)
+
+
+def train_sample(dataset: DetectionDataset, index: int, *, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec,
+                 size: Size | None = None, partners: np.ndarray | None = None, read: Read | None = None) -> Sample:
+    """Make one augmented training sample.
+
+    Args:
+        dataset: images and boxes.
+        index: the image that the sample is about; mosaic and mixup draw their partners.
+        rng: source of randomness; the same state gives the same sample.
+        config: augmentations.
+        spec: input convention; its size is the default size.
+        size: (height, width) px of the sample.
+        partners: [n] indices that mosaic partners are drawn from; None draws from the whole dataset.
+        read: function of an index and `reduce` to pixels; None reads the files (see `yolox.data.cache`).
+
+    Returns:
+        Sample of the size. Boxes are clipped to it; under Megvii's filter both sides exceed 1 px.
+
+    Raises:
+        DataError: an image is missing, cannot be decoded, or has another size than annotated.
+
+    Source:
+        YOLOX, section 2.1; Megvii's and MindYOLO's recipes by `config`. Where no box survives, the sample counts as an image without
+        objects; Megvii goes back to the image before colour and flip and keeps its boxes.
+    """
+    source, size = make_source(dataset, read=read, partners=partners), size or spec.input_size
+    if rng.random() >= config.mosaic_prob:
+        return _plain(source, index, size, rng, config, spec)
+    sample, mixed = _mosaic(source, index, size, rng, config, spec), rng.random() < config.mixup_prob
+    if mixed and config.mixup_partner == "mosaic":
+        other = _mosaic(source, _any_index(source, rng), size, rng, config, spec)
+        sample = blend(sample, other, weight=rng.beta(8.0, 8.0))
+    elif mixed and len(sample.classes):
+        sample = _mix_raw(source, sample, rng, config, spec)
+    recoloured = attrs.evolve(sample, image=random_hsv(sample.image, rng=rng, config=config))
+    return _drop_small(random_flip(recoloured, rng=rng, prob=config.flip_prob), config)
+
+
+def plain_sample(dataset: DetectionDataset, index: int, *, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec,
+                 size: Size | None = None, read: Read | None = None) -> Sample:
+    """Make a training sample without mosaic and mixup: the image fitted into the input, colour, flip.
+
+    Arguments, result and errors as in `train_sample`. The colour change leaves the padding alone, and the flipped image keeps its
+    place at the top left (or in the middle, as `spec` says).
+    """
+    return _plain(make_source(dataset, read=read), index, size or spec.input_size, rng, config, spec)
+
+
+def _plain(source: Source, index: int, size: Size, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec) -> Sample:
+    original = source.read(index)
+    boxes, classes = truths(source.dataset, index)
+    ratio = fit_ratio(original.shape[:2], size)
+    image = random_hsv(resize_to_fit(original, size), rng=rng, config=config)
+    sample = random_flip(Sample(image, boxes * np.float32(ratio), classes), rng=rng, prob=config.flip_prob)
+    canvas, left, top = pad_to(sample.image, size, spec=spec)
+    placed = boxes_to_letterbox(sample.boxes, LetterboxTransform(1.0, left, top))
+    return _drop_small(Sample(canvas, placed, classes), config)
+
+
+def _mosaic(source: Source, index: int, size: Size, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec) -> Sample:
+    pool = len(source.dataset) if source.partners is None else source.partners
+    indices = [index, *rng.choice(pool, 3).tolist()]
+    plan = draw_plan([source.dataset.sizes[i].tolist() for i in indices], size=size, rng=rng, config=config)
+    tile_truths = [truths(source.dataset, i) for i in indices]
+    return render_mosaic(plan, lambda position, reduce: source.read(indices[position], reduce=reduce), tile_truths,
+                         config=config, pad_value=spec.pad_value)
+
+
+def _mix_raw(source: Source, sample: Sample, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec) -> Sample:
+    """Blend with a raw image that has objects; after a bounded number of draws without one the sample stays as it is."""
+    for _ in range(PARTNER_DRAWS):
+        index = int(rng.integers(len(source.dataset)))
+        boxes, classes = truths(source.dataset, index)
+        if len(classes):
+            break
+    else:
+        return sample
+    size = sample.image.shape[:2]
+    plan = draw_partner_plan(source.dataset.sizes[index].tolist(), size=size, rng=rng, config=config)
+    partner = render_partner(plan, partial(_read_reduced, source, index), boxes, classes, pad_value=spec.pad_value)
+    return blend(sample, partner)
+
+
+def _read_reduced(source: Source, index: int, reduce: int) -> np.ndarray:
+    return source.read(index, reduce=reduce)
+
+
+def _any_index(source: Source, rng: np.random.Generator) -> int:
+    return int(rng.choice(len(source.dataset) if source.partners is None else source.partners))
+
+
+def _drop_small(sample: Sample, config: AugmentConfig) -> Sample:
+    return keep_boxes(sample, min_side_above(sample.boxes, 1.0 if config.box_filter == "min_side" else 0.0))
