@@ -1,4 +1,4 @@
-"""Write torch's zip format without torch: a pickle of the opcodes that `torch.save` uses, and raw storages."""
+"""Write torch's zip format without torch: a pickle of the opcodes that it uses, and raw storages."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def contiguous(arrays: dict[str, np.ndarray]) -> tuple[dict[str, Call], dict[str
     return state, storages
 
 
-def write(path: Path, root: Any, storages: dict[str, bytes], *, compression: int = zipfile.ZIP_STORED) -> Path:
+def write(
+    path: Path, root: Any, storages: dict[str, bytes], *, compression: int = zipfile.ZIP_STORED
+) -> Path:
     """Write the archive; `root` may be ready pickled."""
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("archive/data.pkl", root if isinstance(root, bytes) else pickled(root))
