@@ -20,8 +20,9 @@ from yolox.cli.options import TrainOptions
 from yolox.cli.progress import make_progress
 from yolox.cli.rundir import RunRecorder, prepare_run
 from yolox.config import Recipe
+from yolox.data.batches import steps_per_epoch
 from yolox.data.dataset import DetectionDataset
-from yolox.data.loader import steps_per_epoch, train_batches
+from yolox.data.loader import train_batches
 from yolox.fit import check_epochs, fit
 from yolox.nn import initialise
 from yolox.recipe_io import recipe_to_json
