@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import cpu_count
 from typing import NamedTuple
 
 import attrs
@@ -24,8 +25,16 @@ from .resize import LetterboxTransform
 log = logging.getLogger("yolox.data")
 
 
-def train_batches(dataset: DetectionDataset, *, recipe: Recipe, epoch: int, augment: bool, rank: int = 0, world: int = 1,
-                  read: Read | None = None) -> Iterator[Batch]:
+def train_batches(
+    dataset: DetectionDataset,
+    *,
+    recipe: Recipe,
+    epoch: int,
+    augment: bool,
+    rank: int = 0,
+    world: int = 1,
+    read: Read | None = None,
+) -> Iterator[Batch]:
     """Iterate over the training batches of one epoch.
 
     Args:
@@ -38,14 +47,17 @@ def train_batches(dataset: DetectionDataset, *, recipe: Recipe, epoch: int, augm
         read: cache to read pixels from; None reads files.
 
     Returns:
-        Iterator of Batch, the same for any number of workers. 0 workers load here, 1 in a thread, more in processes, which end
-        with the iteration or when the iterator is closed. A partial last batch is left out. Truths beyond `max_truths` are
-        counted and reported once, at the end of the epoch, by the logger `yolox.data`.
+        Iterator of Batch, the same for any number of workers. 0 workers load here, 1 in a thread, more in
+        processes, which end with the iteration or when the iterator is closed. A partial last batch is left
+        out. Truths beyond `max_truths` are counted and reported once, at the end of the epoch, by the logger
+        `yolox.data`.
 
     Raises:
         DataError: fewer images than one step takes (at once); an image that cannot be used (while iterating).
     """
-    source = TrainSource(dataset=dataset, recipe=recipe, epoch=epoch, augment=augment, rank=rank, world=world, read=read)
+    source = TrainSource(
+        dataset=dataset, recipe=recipe, epoch=epoch, augment=augment, rank=rank, world=world, read=read
+    )
     len(source)  # raises at once
     return _train_batches(source)
 
@@ -56,8 +68,12 @@ def _train_batches(source: TrainSource) -> Iterator[Batch]:
         surplus += int(dropped)
         yield Batch(*batch)
     if surplus:
-        log.warning("epoch %d: left out the %d smallest truths of images with more than max_truths=%d",
-                    source.epoch, surplus, loader.max_truths)
+        log.warning(
+            "epoch %d: left out the %d smallest truths of images with more than max_truths=%d",
+            source.epoch,
+            surplus,
+            loader.max_truths,
+        )
 
 
 class EvalBatch(NamedTuple):
@@ -74,8 +90,15 @@ class EvalBatch(NamedTuple):
     transforms: tuple[LetterboxTransform, ...]
 
 
-def eval_batches(dataset: DetectionDataset, *, spec: InputSpec, batch_size: int, workers: int = 0, rank: int = 0,
-                 world: int = 1) -> Iterator[EvalBatch]:
+def eval_batches(
+    dataset: DetectionDataset,
+    *,
+    spec: InputSpec,
+    batch_size: int,
+    workers: int = 0,
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[EvalBatch]:
     """Iterate over the images of a dataset for evaluation, in order.
 
     Args:
@@ -105,7 +128,8 @@ def load_rows(source, *, columns: int, workers: int) -> Iterator[tuple[np.ndarra
     Args:
         source: has a length, and gives a tuple of arrays for each index below it.
         columns: number of arrays in a row.
-        workers: 0 makes rows here, 1 in a thread, more in processes.
+        workers: 0 makes rows here, 1 in a thread, more in processes; never more than the machine has processors, which is
+            `mindspore.dataset`'s limit.
 
     Returns:
         Iterator of rows. The processes end with it, also when it is closed early.
@@ -116,10 +140,16 @@ def load_rows(source, *, columns: int, workers: int) -> Iterator[tuple[np.ndarra
     if workers == 0:
         yield from (source[step] for step in range(len(source)))
         return
+    workers = min(workers, cpu_count())
     with _single_threaded_cv2():
         names = [f"column{i}" for i in range(columns)] + ["problem"]
-        dataset = ds.GeneratorDataset(_Reporting(source, columns), names, shuffle=False, num_parallel_workers=workers,
-                                      python_multiprocessing=workers > 1)
+        dataset = ds.GeneratorDataset(
+            _Reporting(source, columns),
+            names,
+            shuffle=False,
+            num_parallel_workers=workers,
+            python_multiprocessing=workers > 1,
+        )
         rows = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
         try:
             for *row, problem in rows:
