@@ -144,4 +144,6 @@ def _read_same_numbers_or_refuse(path, arrays):
     except WeightsError:
         return
     for array in found.values():
-        np.testing.assert_array_equal(array, next(want for want in arrays.values() if want.size == array.size))
+        np.testing.assert_array_equal(
+            array, next(want for want in arrays.values() if want.size == array.size)
+        )
