@@ -53,16 +53,17 @@ def _parse(data: bytes) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
 
     message = Checkpoint()
     message.ParseFromString(_without_checksum(data))
-    parts: dict[str, tuple[str, tuple[int, ...], bytes]] = {}
+    parts: dict[str, tuple[str, tuple[int, ...], list[bytes]]] = {}
     for value in message.value:
         if not value.HasField("tensor"):
             raise WeightsError(f"entry {value.tag[:100]!r} is no tensor")
         tensor = value.tensor
-        before = parts[value.tag][2] if value.tag in parts else b""
-        parts[value.tag] = (tensor.tensor_type, tuple(tensor.dims), before + tensor.tensor_content)
+        data = parts[value.tag][2] if value.tag in parts else []
+        data.append(tensor.tensor_content)
+        parts[value.tag] = (tensor.tensor_type, tuple(tensor.dims), data)
     if not parts:
         raise WeightsError("holds no tensors")
-    return parts
+    return {name: (kind, shape, b"".join(data)) for name, (kind, shape, data) in parts.items()}
 
 
 def _without_checksum(data: bytes) -> bytes:

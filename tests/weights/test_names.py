@@ -1,0 +1,123 @@
+"""Names of Megvii and MindYOLO: one and the same set here, with the shapes of every published scale."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.nn.scales import SCALES, build_detector, yolox_name
+from yolox.recipes import megvii_recipe, mindyolo_recipe
+from yolox.weights.errors import WeightsError
+from yolox.weights.load import with_convention
+from yolox.weights.megvii import MEGVII_INPUT, megvii_name, megvii_to_yolox
+from yolox.weights.mindyolo import MINDYOLO_INPUT, is_darknet53, mindyolo_name, mindyolo_to_yolox
+
+
+def _names(golden_dir, system, scale) -> dict[str, tuple[int, ...]]:
+    table = json.loads((golden_dir / f"names_{system}.json").read_text())[scale]
+    pairs = table.items() if isinstance(table, dict) else table
+    return {name: tuple(shape) for name, shape in pairs}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_both_systems_give_the_same_names_and_shapes(golden_dir, scale):
+    megvii, mindyolo = (_names(golden_dir, system, scale) for system in ("megvii", "mindyolo"))
+    ours = {megvii_name(name): shape for name, shape in megvii.items()}
+    assert len(ours) == len(megvii)
+    assert mindyolo_to_yolox(mindyolo) == ours
+    assert is_darknet53(mindyolo) == (scale == "darknet53")
+    assert all(megvii_name(name) == yolox_name(name) for name in megvii)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_layers_come_in_the_same_order(golden_dir, scale):
+    """Convolutions of equal shape could be swapped unseen; both systems list them as they are built."""
+    orders = []
+    for system in ("megvii", "mindyolo"):
+        names = _names(golden_dir, system, scale)
+        ours = dict(
+            zip(
+                megvii_to_yolox(names) if system == "megvii" else mindyolo_to_yolox(names), names, strict=True
+            )
+        )
+        orders.append([n for n in ours if n.endswith(".conv.weight") and not n.startswith("head.")])
+    if scale == "darknet53":
+        assert orders[0] == orders[1]
+    else:  # the necks are written down in another order than they run
+        assert [n for n in orders[0] if n.startswith("backbone")] == [
+            n for n in orders[1] if n.startswith("backbone")
+        ]
+
+
+@pytest.mark.parametrize("scale", ["nano", "tiny", "darknet53"])
+def test_the_detectors_have_exactly_these_parameters(golden_dir, scale):
+    detector = build_detector(scale)
+    want = {megvii_name(name): shape for name, shape in _names(golden_dir, "megvii", scale).items()}
+    assert {p.name: tuple(p.shape) for p in detector.get_parameters()} == want
+
+
+def test_hand_worked_names():
+    pairs = {
+        "backbone.backbone.stem.conv.conv.weight": "backbone.stem.conv.conv.weight",
+        "backbone.backbone.dark3.1.m.2.pconv.bn.running_var": "backbone.dark3.1.m.2.pconv.bn.moving_variance",
+        "backbone.lateral_conv0.bn.weight": "neck.lateral_conv0.bn.gamma",
+        "backbone.out1.0.bn.bias": "neck.out1.0.bn.beta",
+        "head.cls_preds.2.bias": "head.cls_preds.2.bias",
+    }
+    assert {name: megvii_name(name) for name in pairs} == pairs
+    assert megvii_name("head.stems.0.bn.num_batches_tracked") is None
+    assert (
+        mindyolo_name("model.model.21.dconv.conv.weight", darknet53=False)
+        == "neck.bu_conv1.dconv.conv.weight"
+    )
+    assert (
+        mindyolo_name("model.model.9.m.0.conv1.bn.gamma", darknet53=False)
+        == "backbone.dark5.2.m.0.conv1.bn.gamma"
+    )
+    assert mindyolo_name("model.model.2.conv1.bn.beta", darknet53=True) == "backbone.stem.2.layer1.bn.beta"
+    assert mindyolo_name("model.model.13.conv1.bn.beta", darknet53=True) == "backbone.dark5.7.conv1.bn.beta"
+    assert mindyolo_name("model.model.31.conv.weight", darknet53=True) == "neck.out2.4.conv.weight"
+
+
+@pytest.mark.parametrize("name", ["", "model.weight", "backbone", "neck.x.weight", "\u0663"])
+def test_foreign_names_are_refused(name):
+    with pytest.raises(WeightsError, match="no parameter of Megvii's"):
+        megvii_name(name)
+    with pytest.raises(WeightsError, match="no parameter of MindYOLO's"):
+        mindyolo_name(name, darknet53=False)
+
+
+@pytest.mark.parametrize(
+    "rest", ["11.conv.weight", "99.x", "24", "x.y", "-1.x", "\u0663.x", "1" * 5000 + ".x"]
+)
+def test_foreign_layer_numbers_are_refused(rest):
+    with pytest.raises(WeightsError, match="no parameter of MindYOLO's"):
+        mindyolo_name(f"model.model.{rest}", darknet53=False)
+    with pytest.raises(WeightsError, match="no parameter of MindYOLO's"):
+        mindyolo_name("model.model.4.x.conv1.bn.gamma", darknet53=True)
+
+
+def test_folded_convolutions_become_convolution_and_bn():
+    bias = np.array([0.5, -2.0], np.float32)
+    weight = np.ones((2, 1, 1, 1), np.float32)
+    state = {"backbone.backbone.stem.conv.conv.weight": weight, "backbone.backbone.stem.conv.conv.bias": bias}
+    found = megvii_to_yolox(state | {"head.obj_preds.0.bias": bias})
+    bn = "backbone.stem.conv.bn."
+    assert set(found) == {
+        "backbone.stem.conv.conv.weight", "head.obj_preds.0.bias",
+        f"{bn}gamma", f"{bn}beta", f"{bn}moving_mean", f"{bn}moving_variance",
+    }  # fmt: skip
+    x = np.array([3.0, 4.0], np.float32)
+    scale = found[f"{bn}gamma"] / np.sqrt(found[f"{bn}moving_variance"] + np.float32(1e-3))
+    np.testing.assert_allclose(
+        (x - found[f"{bn}moving_mean"]) * scale + found[f"{bn}beta"], x + bias, rtol=1e-6
+    )
+
+
+def test_input_conventions_are_those_of_the_recipes():
+    for scale in SCALES:
+        for recipe, spec in ((megvii_recipe, MEGVII_INPUT), (mindyolo_recipe, MINDYOLO_INPUT)):
+            assert with_convention(recipe(scale).input, spec) == recipe(scale).input
+    assert with_convention(MEGVII_INPUT, None) is MEGVII_INPUT
