@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import mindspore as ms
 
 from yolox.cli.messages import CommandError
@@ -10,11 +12,16 @@ from yolox.cli.messages import CommandError
 def use_device(name: str) -> None:
     """Run MindSpore's graphs on CPU or Ascend from here on.
 
+    MindSpore's own warnings (each second compilation is one) are left out, unless the environment has GLOG_v.
+
     Raises:
         CommandError: if this machine or this MindSpore has no such device.
     """
+    os.environ.setdefault("GLOG_v", "3")  # read when MindSpore writes its first message
     try:
         ms.set_device(name)
     except (RuntimeError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).split(". ")[0].splitlines()[0]
-        raise CommandError(f"--device {name}: not usable here; try --device CPU\nMindSpore says: {reason}") from error
+        raise CommandError(
+            f"--device {name}: not usable here; try --device CPU\nMindSpore says: {reason}"
+        ) from error

@@ -1,0 +1,305 @@
+"""The verbs of one scale, run in this process on drawn images of 64 px: files, numbers, and messages for mistakes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from yolox.checkpoint import load_checkpoint, save_checkpoint
+from yolox.cli import run, train
+from yolox.cli.rundir import METRICS, RUN_FILES, read_history
+from yolox.data.shapes import SHAPE_NAMES, ShapesConfig, write_shapes
+from yolox.recipe_io import recipe_from_json
+from yolox.weights.load import load_weights
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+SMALL = (
+    "--input-size 64 --batch-size 2 --epochs 2 --warmup-epochs 0 --flat-epochs 1 --plain-epochs 1 --multiscale-sizes "
+    "--workers 0 --max-truths 8"
+).split()
+
+
+@pytest.fixture(scope="module")
+def nano():
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        import yolox_nano
+    finally:
+        sys.path.remove(str(EXAMPLES))
+    return yolox_nano.EXPERIMENT
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    for seed, name in enumerate(("train", "val")):
+        write_shapes(folder / name, images=4, seed=seed, config=ShapesConfig(image_size=(48, 64), sides=(12, 30)))
+    return folder
+
+
+def train_words(data, output, *more):
+    words = ["train", "--output", output, "--train-json", data / "train/instances.json", "--train-images"]
+    words += [data / "train/images", "--val-json", data / "val/instances.json", "--val-images", data / "val/images"]
+    return [str(word) for word in (*words, *SMALL, *more)]
+
+
+def eval_words(data, weights, *more):
+    words = ["eval", "--weights", weights, "--val-json", data / "val/instances.json", "--val-images"]
+    return [str(word) for word in (*words, data / "val/images", "--workers", "0", *more)]
+
+
+@pytest.fixture(scope="module")
+def trained(nano, data, tmp_path_factory):
+    """A run of two epochs; one training step is compiled for all tests of this file."""
+    output = tmp_path_factory.mktemp("runs") / "first"
+    assert run(nano, train_words(data, output, "--seed", "5")) == 0
+    return output
+
+
+def fails(capsys, experiment, words, status):
+    assert run(experiment, [str(word) for word in words]) == status
+    out, err = capsys.readouterr()
+    assert err.startswith("error: ") and "Traceback" not in err
+    return err
+
+
+def test_info_counts_and_names_the_recipe(nano, capsys):
+    assert run(nano, ["info", "--json", "--recipe", "mindyolo"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["parameters"], facts["flops"], facts["input_size"]) == (912_159, 1_045_106_816, [416, 416])
+    assert (facts["recipe"], facts["published"]["ap_mindyolo"]) == ("mindyolo", 24.1)
+    assert facts["settings"]["input"]["channel_order"] == "rgb"
+
+
+def test_info_prints_tables(nano, capsys):
+    assert run(nano, ["info", "--input-size", "64", "96", "--num-classes", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "64 x 96" in out and "25.8" in out and "--warmup-epochs" in out
+
+
+def test_a_run_holds_its_four_files(trained, data):
+    assert {path.name for path in trained.iterdir()} == set(RUN_FILES)
+    history = read_history(trained / "history.csv")
+    assert [row["epoch"] for row in history] == [1.0, 2.0]
+    assert history[0]["l1"] == 0 and history[1]["l1"] > 0
+    assert history[0]["AP"] is None and history[1]["AP"] is not None
+    recipe = recipe_from_json((trained / "recipe.json").read_text())
+    assert (recipe.epochs, recipe.loader.seed, recipe.input.input_size) == (2, 5, (64, 64))
+
+
+def test_the_checkpoint_carries_recipe_names_and_all_states(trained):
+    last = load_checkpoint(trained / "last.safetensors")
+    assert last.class_names == SHAPE_NAMES
+    assert last.recipe == recipe_from_json((trained / "recipe.json").read_text())
+    assert last.extra["epoch"] == 2
+    assert {name.split(".")[0] for name in last.tensors} == {"params", "ema", "momentum"}
+    kernel = "backbone.stem.conv.conv.weight"
+    assert np.abs(last.tensors[f"params.{kernel}"] - last.tensors[f"ema.{kernel}"]).max() > 0
+    assert np.abs(last.tensors[f"momentum.{kernel}"]).max() > 0
+
+
+def test_eval_takes_size_and_names_from_the_checkpoint(nano, data, trained, tmp_path, capsys):
+    target = tmp_path / "metrics.json"
+    words = eval_words(data, trained / "best.safetensors", "--json", target, "--score-threshold", "0")
+    assert run(nano, words) == 0
+    metrics = json.loads(target.read_text())
+    assert tuple(metrics)[:12] == METRICS and tuple(metrics["per_class"]) == SHAPE_NAMES
+    assert metrics["AP"] == pytest.approx(read_history(trained / "history.csv")[-1]["AP"], abs=0.05)
+    out = capsys.readouterr().out
+    assert all(name in out for name in (*METRICS, *SHAPE_NAMES))
+
+
+def test_predict_writes_pictures_and_boxes(nano, data, trained, tmp_path):
+    words = ["predict", "--weights", trained / "best.safetensors", "--source", data / "val/images",
+             data / "train/images/shapes_00001.png", "--output", tmp_path, "--score-threshold", "0.0001"]  # fmt: skip
+    assert run(nano, [str(word) for word in words]) == 0
+    records = json.loads((tmp_path / "predictions.json").read_text())
+    assert [Path(record["image"]).name for record in records] == [f"shapes_0000{i}.png" for i in (1, 2, 3, 4, 1)]
+    assert sum(len(record["scores"]) for record in records) > 0
+    for record in records:
+        assert len(record["boxes"]) == len(record["scores"]) == len(record["classes"]) == len(record["names"])
+        assert record["scores"] == sorted(record["scores"], reverse=True)
+        assert all(SHAPE_NAMES[c] == name for c, name in zip(record["classes"], record["names"], strict=True))
+        assert all(0 <= x1 <= x2 <= 64 and 0 <= y1 <= y2 <= 48 for x1, y1, x2, y2 in record["boxes"])
+    assert cv2.imread(str(tmp_path / "shapes_00001_2.png")).shape == (48, 64, 3)
+
+
+@pytest.fixture
+def without_fit(monkeypatch):
+    """Replace the epochs by a note of how they were called; everything before them runs."""
+    calls = []
+    monkeypatch.setattr(train, "fit", lambda step, **settings: calls.append(settings))
+    return calls
+
+
+def test_fine_tuning_on_other_classes_says_what_is_new(nano, data, trained, tmp_path, capsys, without_fit):
+    recipe = load_checkpoint(trained / "last.safetensors").recipe
+    detector = nano.build_detector(7)
+    tensors = {f"params.{p.name}": p.asnumpy() for p in detector.get_parameters()}
+    save_checkpoint(tmp_path / "seven.safetensors", tensors, recipe=recipe, class_names=list("abcdefg"))
+    assert run(nano, train_words(data, tmp_path / "run", "--weights", tmp_path / "seven.safetensors")) == 0
+    out = capsys.readouterr().out
+    assert "another number of classes" in out and "new, for 3 classes" in out
+    assert len(without_fit) == 1
+
+
+def test_training_feeds_the_pixels_that_the_weights_want(nano, data, trained, tmp_path, without_fit):
+    rgb = train_words(data, tmp_path / "a", "--channel-order", "rgb", "--letterbox", "center")
+    assert run(nano, rgb) == 0
+    recipe = without_fit[0]["recipe"]
+    tensors = load_checkpoint(trained / "last.safetensors").tensors
+    save_checkpoint(tmp_path / "rgb.safetensors", tensors, recipe=recipe, class_names=SHAPE_NAMES)
+    more = ("--weights", tmp_path / "rgb.safetensors", "--letterbox", "top_left", "--input-size", "96")
+    assert run(nano, train_words(data, tmp_path / "b", *more)) == 0
+    spec = without_fit[1]["recipe"].input
+    assert (spec.channel_order, spec.letterbox, spec.input_size) == ("rgb", "top_left", (96, 96))
+
+
+def test_averages_are_copied_in_place(nano, trained):
+    state = train.create_train_state(nano.build_detector(3))
+    other = nano.build_detector(3)
+    load_weights(other, trained / "last.safetensors")
+    train.copy_averages(state, other)
+    for parameter, average in zip(state.averaged, state.ema, strict=True):
+        copied = next(p for p in other.get_parameters() if p.name == parameter.name)
+        np.testing.assert_array_equal(copied.asnumpy(), average.asnumpy())
+
+
+def test_a_run_is_not_overwritten_without_the_option(nano, data, trained, capsys):
+    before = (trained / "history.csv").read_bytes()
+    err = fails(capsys, nano, train_words(data, trained), 2)
+    assert "is not empty" in err and "--overwrite" in err
+    assert (trained / "history.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "more, want",
+    [
+        (["--warmup-epochs", "2", "--flat-epochs", "1"], "--warmup-epochs 2 + --flat-epochs 1"),
+        (["--plain-epochs", "-1"], "--plain-epochs"),
+        (["--epochs", "0"], "epochs: got 0"),
+        (["--batch-size", "64"], "batch"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(nano, data, tmp_path, capsys, more, want):
+    words = train_words(data, tmp_path / "run", *more)
+    assert want in fails(capsys, nano, words, 1 if "--batch-size" in more else 2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_half_a_validation_set_is_refused(nano, data, tmp_path, capsys):
+    words = train_words(data, tmp_path / "run")
+    place = words.index("--val-images")
+    assert "give both" in fails(capsys, nano, words[:place] + words[place + 2 :], 2)
+
+
+def rewritten(data, tmp_path, change):
+    content = json.loads((data / "val/instances.json").read_text())
+    change(content)
+    (tmp_path / "changed.json").write_text(json.dumps(content))
+    return ["--val-json", tmp_path / "changed.json"]
+
+
+def test_evaluating_a_dataset_of_other_classes_fails_and_names_them(nano, data, trained, tmp_path, capsys):
+    change = rewritten(data, tmp_path, lambda content: content["categories"].append({"id": 9, "name": "star"}))
+    err = fails(capsys, nano, [*eval_words(data, trained / "best.safetensors"), *change], 1)
+    assert "1 of 4 categories (star) are none of the detector's 3 classes (circle, square, triangle)" in err
+
+
+def test_evaluating_fewer_categories_finds_them_by_name(nano, data, trained, tmp_path):
+    def keep_triangles(content):
+        content["categories"] = content["categories"][2:]
+        content["annotations"] = [a for a in content["annotations"] if a["category_id"] == 3]
+
+    change = rewritten(data, tmp_path, keep_triangles)
+    target = tmp_path / "metrics.json"
+    assert run(nano, [*map(str, (*eval_words(data, trained / "best.safetensors"), *change, "--json", target))]) == 0
+    per_class = json.loads(target.read_text())["per_class"]
+    assert per_class["circle"] is None and per_class["triangle"] is not None
+
+
+def test_an_empty_validation_set_is_refused(nano, data, trained, tmp_path, capsys):
+    def clear(content):
+        content["images"], content["annotations"] = [], []
+
+    err = fails(capsys, nano, [*eval_words(data, trained / "best.safetensors"), *rewritten(data, tmp_path, clear)], 1)
+    assert "has no images" in err
+
+
+def test_a_training_set_without_boxes_is_refused(nano, data, tmp_path, capsys):
+    change = rewritten(data, tmp_path, lambda content: content["annotations"].clear())
+    words = [*train_words(data, tmp_path / "run"), "--train-json", str(change[1]), "--train-images"]
+    assert "no box" in fails(capsys, nano, [*words, data / "val/images"], 1)
+
+
+@pytest.mark.parametrize(
+    "replaced, want",
+    [
+        ({"--weights": "nothing.pth"}, "nothing.pth: no such file"),
+        ({"--val-json": "nothing.json"}, "nothing.json"),
+        ({"--val-images": "nothing"}, "nothing"),
+    ],
+)
+def test_a_wrong_path_is_named(nano, data, trained, capsys, replaced, want):
+    words = eval_words(data, trained / "best.safetensors")
+    for option, value in replaced.items():
+        words[words.index(option) + 1] = value
+    assert want in fails(capsys, nano, words, 1)
+
+
+def test_predict_without_images_is_refused(nano, trained, tmp_path, capsys):
+    words = ["predict", "--weights", trained / "best.safetensors", "--output", tmp_path / "out", "--source"]
+    assert "no such file or folder" in fails(capsys, nano, [*words, tmp_path / "nothing"], 2)
+    assert "no images found" in fails(capsys, nano, [*words, tmp_path], 2)
+
+
+def test_weights_of_another_scale_are_refused(data, trained, capsys):
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        import yolox_tiny
+    finally:
+        sys.path.remove(str(EXAMPLES))
+    err = fails(capsys, yolox_tiny.EXPERIMENT, eval_words(data, trained / "best.safetensors"), 1)
+    assert "does not fit" in err and "detector wants" in err
+
+
+def test_ascend_on_a_machine_without_it_is_a_message(nano, capsys):
+    import mindspore as ms
+
+    err = fails(capsys, nano, ["info", "--device", "Ascend"], 1)
+    assert "--device Ascend: not usable here; try --device CPU" in err
+    ms.set_device("CPU")
+
+
+def test_debug_shows_the_traceback(nano, data, capsys):
+    assert run(nano, [*eval_words(data, "nothing.pth"), "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_official_weights_on_real_images(nano, data_dir, tmp_path):
+    """The numbers that the published ONNX file gives on these images; the file needs no names and no options."""
+    weights = data_dir / "weights/yolox_nano_fused_megvii_keys.npz"
+    folder, target = data_dir / "coco_ccby_val", tmp_path / "metrics.json"
+    words = ["eval", "--weights", weights, "--val-json", folder / "instances.json", "--val-images", folder / "images"]
+    assert run(nano, [*map(str, words), "--json", str(target), "--workers", "0"]) == 0
+    metrics = json.loads(target.read_text())
+    want = {"AP": 0.3088, "AP50": 0.4636, "AP75": 0.3224}
+    assert {name: metrics[name] for name in want} == pytest.approx(want, abs=1e-3)
+
+
+def test_official_weights_on_a_photo(nano, data_dir, tmp_path):
+    weights, photo = data_dir / "weights/yolox_nano_fused_megvii_keys.npz", data_dir / "photos/dog.jpg"
+    words = ["predict", "--weights", weights, "--source", photo, "--output", tmp_path]
+    words += ["--score-threshold", "0.3", "--iou-threshold", "0.45"]
+    assert run(nano, [*map(str, words)]) == 0
+    (record,) = json.loads((tmp_path / "predictions.json").read_text())
+    reference = json.loads((data_dir / "weights/detections_s0.3_nms0.45.json").read_text())
+    wanted = reference["images"]["dog.jpg"]["detections"]
+    assert record["names"] == [item["class"] for item in wanted]
+    np.testing.assert_allclose(record["boxes"], [item["box_xyxy"] for item in wanted], atol=1)
+    np.testing.assert_allclose(record["scores"], [item["score"] for item in wanted], atol=0.005)

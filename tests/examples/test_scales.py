@@ -1,0 +1,80 @@
+"""Every scale's script builds, trains one step at 64 px, and evaluates."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from yolox.data.sample import Sample
+from yolox.detection_loss import Losses
+from yolox.eval.postprocess import postprocess
+from yolox.eval.predict import make_eval_step
+from yolox.nn import count_parameters, initialise
+from yolox.train import create_train_state
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+PARAMETERS = {  # counted from the layers of the paper's code, for 80 classes
+    "nano": 912_159,
+    "tiny": 5_055_855,
+    "s": 8_968_255,
+    "m": 25_326_495,
+    "l": 54_208_895,
+    "x": 99_071_455,
+    "darknet53": 63_724_767,
+}
+
+
+def load_script(name: str):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def batch(size: int) -> tuple:
+    """One image with a square in it."""
+    image = np.full((size, size, 3), 60, np.uint8)
+    image[16:48, 8:40] = 200
+    sample = Sample(image, np.array([[8, 16, 40, 48]], np.float32), np.array([1], np.int32))
+    arrays = (sample.image[None], sample.boxes[None], sample.classes[None], np.ones((1, 1), bool))
+    return tuple(Tensor(array) for array in arrays)
+
+
+@pytest.mark.parametrize("scale", PARAMETERS)
+def test_scale_builds_trains_a_step_and_evaluates(scale):
+    script = load_script(f"yolox_{scale}")
+    experiment = script.EXPERIMENT
+    assert experiment.name == f"yolox-{scale}" and set(experiment.recipes) == {"megvii", "mindyolo"}
+    recipe = experiment.recipes["megvii"]
+    detector = experiment.build_detector(80)
+    assert count_parameters(detector) == PARAMETERS[scale]
+    assert round(PARAMETERS[scale] / 1e6, 2) == pytest.approx(experiment.published.parameters_m, abs=0.05)
+    initialise(detector, seed=0)
+    state = create_train_state(detector)
+    before = state.params[0].asnumpy().copy()
+    step = experiment.make_step(detector, state, recipe)
+    outputs = step(*batch(64), *(Tensor(value) for value in (1e-3, 0.1, 1.0)))
+    losses = [float(value.asnumpy()) for value in Losses(*outputs[:6])]
+    assert np.isfinite(losses).all() and losses[-1] >= 1 and bool(outputs[6].asnumpy())
+    assert (state.params[0].asnumpy() != before).any()
+    evaluate = make_eval_step(detector, spec=recipe.input.__class__(input_size=(64, 64)))
+    decoded = evaluate(np.zeros((1, 64, 64, 3), np.uint8)).asnumpy()
+    assert decoded.shape == (1, 84, 85) and np.isfinite(decoded).all()
+    assert len(postprocess(decoded[0], config=recipe.postprocess)) <= recipe.postprocess.max_detections
+
+
+@pytest.mark.parametrize("scale", PARAMETERS)
+def test_docstring_states_published_ap_and_commands(scale):
+    script = load_script(f"yolox_{scale}")
+    published = script.EXPERIMENT.published
+    for part in (published.ap_megvii, published.ap_mindyolo, f"{PARAMETERS[scale]:,}", "not repeated here"):
+        assert str(part) in script.__doc__
+    assert all(f"python examples/yolox_{scale}.py {verb}" in script.__doc__ for verb in ("train", "eval", "predict"))
+
+
+def test_scripts_fit_on_a_page():
+    assert all(len(path.read_text().splitlines()) <= 70 for path in EXAMPLES.glob("yolox_*.py"))
