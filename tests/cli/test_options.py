@@ -71,7 +71,9 @@ def test_the_recipe_alone_is_the_default(name):
 
 
 def test_options_change_single_fields():
-    options = parse(*TRAIN, "--epochs", "40", "--ema-decay", "0.99", "--no-affine-center", "--letterbox", "center")
+    options = parse(
+        *TRAIN, "--epochs", "40", "--ema-decay", "0.99", "--no-affine-center", "--letterbox", "center"
+    )
     recipe = RECIPES["megvii"]
     want = attrs.evolve(
         recipe,
@@ -103,12 +105,17 @@ def test_an_absolute_rate_takes_the_rate_per_image_away_and_back():
 
 def test_every_setting_of_a_short_fine_tuning_can_be_given():
     words = (
-        "--epochs 40 --batch-size 8 --lr-per-image 0.00015625 --warmup-epochs 1 --plain-epochs 5 --flat-epochs 5 "
-        "--mosaic-prob 0.5 --affine-scale 0.5 1.5 --mixup-prob 0 --multiscale-sizes --ema-decay 0.9998 --seed 1 "
-        "--input-size 416 --score-threshold 0.01 --iou-threshold 0.65"
+        "--epochs 40 --batch-size 8 --lr-per-image 0.00015625 --warmup-epochs 1 --plain-epochs 5 "
+        "--flat-epochs 5 --mosaic-prob 0.5 --affine-scale 0.5 1.5 --mixup-prob 0 --multiscale-sizes "
+        "--ema-decay 0.9998 --seed 1 --input-size 416 --score-threshold 0.01 --iou-threshold 0.65"
     ).split()
     recipe = parse(*TRAIN, *words).settings
-    assert (recipe.epochs, recipe.plain_epochs, recipe.optim.warmup_epochs, recipe.optim.flat_epochs) == (40, 5, 1, 5)
+    assert (recipe.epochs, recipe.plain_epochs, recipe.optim.warmup_epochs, recipe.optim.flat_epochs) == (
+        40,
+        5,
+        1,
+        5,
+    )
     assert recipe.augment.affine_scale == (0.5, 1.5)
     assert (recipe.loader.multiscale_sizes, recipe.loader.seed) == ((), 1)
 
@@ -119,7 +126,9 @@ def test_predict_draws_fewer_boxes_than_eval_scores():
 
 
 def test_predict_takes_many_sources():
-    options = parse("predict", "--weights", "w", "--source", "a", "b", "--output", "c", "--score-threshold", "0.3")
+    options = parse(
+        "predict", "--weights", "w", "--source", "a", "b", "--output", "c", "--score-threshold", "0.3"
+    )
     assert [str(path) for path in options.source] == ["a", "b"]
     assert options.postprocess.score_threshold == 0.3
 

@@ -40,7 +40,9 @@ def test_plain_progress_prints_steps_of_long_epochs(monkeypatch):
     target = console()
     PlainProgress(target, Recipe(epochs=40)).on_step(STEP)
     line = target.file.getvalue()
-    assert line.startswith("epoch 3/40  step 25  loss 4.20") and "1:02:05 left" in line and "3% waiting" in line
+    assert (
+        line.startswith("epoch 3/40  step 25  loss 4.20") and "1:02:05 left" in line and "3% waiting" in line
+    )
 
 
 def test_live_progress_shows_everything_in_a_terminal():
@@ -51,7 +53,15 @@ def test_live_progress_shows_everything_in_a_terminal():
     shown.on_epoch(EPOCH)
     shown.close()
     text = target.file.getvalue()
-    for part in ("epoch 3/40", "5/10", "loss 4.20", "51.3 images/s", "1:02:05 left", "3% waiting", "1.00e-03"):
+    for part in (
+        "epoch 3/40",
+        "5/10",
+        "loss 4.20",
+        "51.3 images/s",
+        "1:02:05 left",
+        "3% waiting",
+        "1.00e-03",
+    ):
         assert part in text
 
 

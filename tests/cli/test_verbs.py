@@ -1,4 +1,4 @@
-"""The verbs of one scale, run in this process on drawn images of 64 px: files, numbers, and messages for mistakes."""
+"""The verbs of one scale, run in this process on drawn images of 64 px: files, numbers and messages."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from yolox.weights.load import load_weights
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SMALL = (
-    "--input-size 64 --batch-size 2 --epochs 2 --warmup-epochs 0 --flat-epochs 1 --plain-epochs 1 --multiscale-sizes "
-    "--workers 0 --max-truths 8"
+    "--input-size 64 --batch-size 2 --epochs 2 --warmup-epochs 0 --flat-epochs 1 --plain-epochs 1 "
+    "--multiscale-sizes --workers 0 --max-truths 8"
 ).split()
 
 
@@ -38,13 +38,21 @@ def nano():
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     for seed, name in enumerate(("train", "val")):
-        write_shapes(folder / name, images=4, seed=seed, config=ShapesConfig(image_size=(48, 64), sides=(12, 30)))
+        write_shapes(
+            folder / name, images=4, seed=seed, config=ShapesConfig(image_size=(48, 64), sides=(12, 30))
+        )
     return folder
 
 
 def train_words(data, output, *more):
     words = ["train", "--output", output, "--train-json", data / "train/instances.json", "--train-images"]
-    words += [data / "train/images", "--val-json", data / "val/instances.json", "--val-images", data / "val/images"]
+    words += [
+        data / "train/images",
+        "--val-json",
+        data / "val/instances.json",
+        "--val-images",
+        data / "val/images",
+    ]
     return [str(word) for word in (*words, *SMALL, *more)]
 
 
@@ -115,11 +123,14 @@ def test_eval_takes_size_and_names_from_the_checkpoint(nano, data, trained, tmp_
 
 
 def test_predict_writes_pictures_and_boxes(nano, data, trained, tmp_path):
-    words = ["predict", "--weights", trained / "best.safetensors", "--source", data / "val/images",
-             data / "train/images/shapes_00001.png", "--output", tmp_path, "--score-threshold", "0.0001"]  # fmt: skip
+    sources = [data / "val/images", data / "train/images/shapes_00001.png"]
+    words = ["predict", "--weights", trained / "best.safetensors", "--source", *sources, "--output", tmp_path]
+    words += ["--score-threshold", "0.0001"]
     assert run(nano, [str(word) for word in words]) == 0
     records = json.loads((tmp_path / "predictions.json").read_text())
-    assert [Path(record["image"]).name for record in records] == [f"shapes_0000{i}.png" for i in (1, 2, 3, 4, 1)]
+    assert [Path(record["image"]).name for record in records] == [
+        f"shapes_0000{i}.png" for i in (1, 2, 3, 4, 1)
+    ]
     assert sum(len(record["scores"]) for record in records) > 0
     for record in records:
         assert len(record["boxes"]) == len(record["scores"]) == len(record["classes"]) == len(record["names"])
@@ -206,7 +217,9 @@ def rewritten(data, tmp_path, change):
 
 
 def test_evaluating_a_dataset_of_other_classes_fails_and_names_them(nano, data, trained, tmp_path, capsys):
-    change = rewritten(data, tmp_path, lambda content: content["categories"].append({"id": 9, "name": "star"}))
+    change = rewritten(
+        data, tmp_path, lambda content: content["categories"].append({"id": 9, "name": "star"})
+    )
     err = fails(capsys, nano, [*eval_words(data, trained / "best.safetensors"), *change], 1)
     assert "1 of 4 categories (star) are none of the detector's 3 classes (circle, square, triangle)" in err
 
@@ -218,7 +231,10 @@ def test_evaluating_fewer_categories_finds_them_by_name(nano, data, trained, tmp
 
     change = rewritten(data, tmp_path, keep_triangles)
     target = tmp_path / "metrics.json"
-    assert run(nano, [*map(str, (*eval_words(data, trained / "best.safetensors"), *change, "--json", target))]) == 0
+    assert (
+        run(nano, [*map(str, (*eval_words(data, trained / "best.safetensors"), *change, "--json", target))])
+        == 0
+    )
     per_class = json.loads(target.read_text())["per_class"]
     assert per_class["circle"] is None and per_class["triangle"] is not None
 
@@ -227,7 +243,9 @@ def test_an_empty_validation_set_is_refused(nano, data, trained, tmp_path, capsy
     def clear(content):
         content["images"], content["annotations"] = [], []
 
-    err = fails(capsys, nano, [*eval_words(data, trained / "best.safetensors"), *rewritten(data, tmp_path, clear)], 1)
+    err = fails(
+        capsys, nano, [*eval_words(data, trained / "best.safetensors"), *rewritten(data, tmp_path, clear)], 1
+    )
     assert "has no images" in err
 
 
@@ -282,10 +300,18 @@ def test_debug_shows_the_traceback(nano, data, capsys):
 
 
 def test_official_weights_on_real_images(nano, data_dir, tmp_path):
-    """The numbers that the published ONNX file gives on these images; the file needs no names and no options."""
+    """The numbers of the published ONNX file on these images; the weights need no options."""
     weights = data_dir / "weights/yolox_nano_fused_megvii_keys.npz"
     folder, target = data_dir / "coco_ccby_val", tmp_path / "metrics.json"
-    words = ["eval", "--weights", weights, "--val-json", folder / "instances.json", "--val-images", folder / "images"]
+    words = [
+        "eval",
+        "--weights",
+        weights,
+        "--val-json",
+        folder / "instances.json",
+        "--val-images",
+        folder / "images",
+    ]
     assert run(nano, [*map(str, words), "--json", str(target), "--workers", "0"]) == 0
     metrics = json.loads(target.read_text())
     want = {"AP": 0.3088, "AP50": 0.4636, "AP75": 0.3224}

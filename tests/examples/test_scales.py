@@ -73,7 +73,9 @@ def test_docstring_states_published_ap_and_commands(scale):
     published = script.EXPERIMENT.published
     for part in (published.ap_megvii, published.ap_mindyolo, f"{PARAMETERS[scale]:,}", "not repeated here"):
         assert str(part) in script.__doc__
-    assert all(f"python examples/yolox_{scale}.py {verb}" in script.__doc__ for verb in ("train", "eval", "predict"))
+    assert all(
+        f"python examples/yolox_{scale}.py {verb}" in script.__doc__ for verb in ("train", "eval", "predict")
+    )
 
 
 def test_scripts_fit_on_a_page():

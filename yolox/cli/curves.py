@@ -35,7 +35,9 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [round(float(i * step), 10) for i in np.arange(first, last + 1)]
 
 
-def draw_curves(title: str, epochs: Sequence[float], curves: Mapping[str, Sequence[float | None]]) -> np.ndarray:
+def draw_curves(
+    title: str, epochs: Sequence[float], curves: Mapping[str, Sequence[float | None]]
+) -> np.ndarray:
     """Draw curves over epochs in one panel.
 
     Args:
@@ -80,7 +82,9 @@ def draw_history(history: Sequence[Mapping[str, float | None]]) -> np.ndarray:
     epochs = [row["epoch"] for row in history]
     losses = {name: [row[name] for row in history] for name in ("total", "iou", "obj", "cls", "l1")}
     metrics = {name: [row[name] for row in history] for name in ("AP", "AP50")}
-    return np.hstack([draw_curves("training loss", epochs, losses), draw_curves("validation", epochs, metrics)])
+    return np.hstack(
+        [draw_curves("training loss", epochs, losses), draw_curves("validation", epochs, metrics)]
+    )
 
 
 def _placer(epochs, ticks):

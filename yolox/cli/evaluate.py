@@ -27,7 +27,7 @@ MEANINGS = (
 def measure(
     detector: nn.Cell, *, spec: InputSpec, postprocess: PostprocessConfig, batch_size: int, workers: int
 ) -> Callable[[DetectionDataset], dict]:
-    """Build a function from a dataset to its metrics; it is compiled once and follows the detector's parameters.
+    """Build a function from a dataset to its metrics, compiled once, that follows the detector's parameters.
 
     Args:
         detector: as in the scripts of the scales.

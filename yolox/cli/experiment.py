@@ -1,4 +1,4 @@
-"""What one scale hands to the shared command line: its layers, its recipes, its step and its published numbers."""
+"""What one scale hands to the shared command line: layers, recipes, step and published numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yolox.config import Recipe
 
 @frozen(kw_only=True)
 class Published:
-    """Numbers that the authors published for one scale on COCO; this library did not repeat those trainings."""
+    """Numbers that the authors published for one scale on COCO; those trainings were not repeated here."""
 
     ap_megvii: float
     """COCO val2017 AP in percent, table of Megvii's README."""
@@ -33,8 +33,8 @@ def _has_megvii(_instance, attribute, value) -> None:
 class Experiment:
     """One scale of YOLOX as a value: everything that the verbs info, train, eval and predict need.
 
-    A project's own detector becomes a command line in the same way: write the two functions, pass them here, and
-    call `yolox.cli.main(experiment)`.
+    A project's own detector becomes a command line in the same way: write the two functions, pass them here,
+    and call `yolox.cli.main(experiment)`.
     """
 
     name: str

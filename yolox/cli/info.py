@@ -24,8 +24,8 @@ def describe(experiment: Experiment, options: InfoOptions) -> dict:
         options: number of classes, input size and recipe.
 
     Returns:
-        dict for JSON: name, num_classes, parameters, flops (of one image), input_size (height, width), published
-        (None for a detector of one's own), recipe (its name) and settings (its values).
+        dict for JSON: name, num_classes, parameters, flops (of one image), input_size (height, width),
+        published (None for a detector of one's own), recipe (its name) and settings (its values).
     """
     detector = experiment.build_detector(options.num_classes)
     size = options.settings.input.input_size
@@ -60,8 +60,12 @@ def _detector_table(facts: dict) -> Table:
     table.add_row("FLOPs of an image", f"{facts['flops'] / 1e9:.2f} G at {height} x {width}")
     published = facts["published"]
     if published is not None:
-        table.add_row("AP, Megvii's README", f"{published['ap_megvii']} (COCO val2017, 300 epochs; not repeated here)")
-        table.add_row("AP, MindYOLO's README", f"{published['ap_mindyolo']} (8 Ascend 910; not repeated here)")
+        table.add_row(
+            "AP, Megvii's README", f"{published['ap_megvii']} (COCO val2017, 300 epochs; not repeated here)"
+        )
+        table.add_row(
+            "AP, MindYOLO's README", f"{published['ap_mindyolo']} (8 Ascend 910; not repeated here)"
+        )
     return table
 
 

@@ -39,7 +39,7 @@ def open_detector(experiment: Experiment, path: Path):
 
 
 def recipe_of_weights(experiment: Experiment, name: str | None, facts: LoadedWeights) -> Recipe:
-    """Choose the defaults of an evaluation: the weights' own recipe, and always the pixels they were trained on.
+    """Choose the defaults of an evaluation: the weights' recipe, and always the pixels they were trained on.
 
     Args:
         experiment: the scale.
@@ -107,9 +107,9 @@ def _check_categories(json_path: Path, dataset: DetectionDataset, names: Sequenc
     unknown = [name for name in dataset.class_names if name not in set(names)]
     if unknown:
         raise CommandError(
-            f"{json_path}: {len(unknown)} of {len(dataset.class_names)} categories ({_some(unknown)}) are none of the "
-            f"detector's {len(names)} classes ({_some(names)})\nwant a dataset of the same classes, or weights that "
-            "were trained on these"
+            f"{json_path}: {len(unknown)} of {len(dataset.class_names)} categories ({_some(unknown)}) are none "
+            f"of the detector's {len(names)} classes ({_some(names)})\n"
+            "want a dataset of the same classes, or weights that were trained on these"
         )
 
 

@@ -156,7 +156,9 @@ def base_recipe(argv: Sequence[str], recipes: Mapping[str, Recipe]) -> Recipe:
     for name, other in (("lr", "lr_per_image"), ("lr_per_image", "lr")):
         if given_option(argv, name) is not None and given_option(argv, other) is None:
             placeholder = getattr(recipe.optim, name) or 1.0
-            recipe = attrs.evolve(recipe, optim=attrs.evolve(recipe.optim, **{name: placeholder, other: None}))
+            recipe = attrs.evolve(
+                recipe, optim=attrs.evolve(recipe.optim, **{name: placeholder, other: None})
+            )
     return recipe
 
 
@@ -174,7 +176,9 @@ def _run_parser(argv: Sequence[str], recipe: Recipe, prog: str) -> Options:
     settings = {"registry": _registry, "config": (tyro.conf.OmitArgPrefixes,)}
     if argv and argv[0] in VERBS:  # one verb's options alone: faster, and its messages are shorter
         default = _defaults(argv[0], recipe)
-        return tyro.cli(VERBS[argv[0]], default=default, prog=f"{prog} {argv[0]}", args=list(argv[1:]), **settings)
+        return tyro.cli(
+            VERBS[argv[0]], default=default, prog=f"{prog} {argv[0]}", args=list(argv[1:]), **settings
+        )
     verbs = [Annotated[kind, tyro.conf.subcommand(verb)] for verb, kind in VERBS.items()]
     return tyro.cli(Union[tuple(verbs)], prog=prog, args=list(argv), **settings)  # noqa: UP007
 

@@ -92,8 +92,8 @@ def describe(file: Path, found: Detections, names: Sequence[str]) -> dict:
     """Put the detections of an image into the form of predictions.json.
 
     Returns:
-        dict of image (the path as given), boxes (xyxy in pixels of the image), scores, classes (from 0) and names,
-        by falling score.
+        dict of image (the path as given), boxes (xyxy in pixels of the image), scores, classes (from 0) and
+        names, by falling score.
 
     Example:
         >>> describe(Path("a.jpg"), Detections(), ["cat"])

@@ -45,7 +45,7 @@ def format_rates(report) -> str:
 
 
 def format_epoch(report, epochs: int) -> str:
-    """Write the line that ends an epoch: losses, rates, steps that were skipped, AP where it was evaluated."""
+    """Write the line that ends an epoch: losses, rates, skipped steps, AP where it was evaluated."""
     parts = [f"epoch {report.epoch + 1}/{epochs}", format_losses(report.losses), format_rates(report)]
     parts.append(format_seconds(report.seconds))
     if report.skipped:
@@ -76,7 +76,11 @@ class PlainProgress:
         if time.monotonic() - self._last < PLAIN_SECONDS:
             return
         left = f"{format_seconds(report.seconds_left)} left"
-        parts = (f"epoch {report.epoch + 1}/{self._epochs}", f"step {report.step}", format_losses(report.losses))
+        parts = (
+            f"epoch {report.epoch + 1}/{self._epochs}",
+            f"step {report.step}",
+            format_losses(report.losses),
+        )
         self._print("  ".join((*parts, format_rates(report), left)))
 
     def on_epoch(self, report) -> None:
@@ -109,7 +113,8 @@ class LiveProgress:
 
     def on_step(self, report) -> None:
         """Move the bar and show losses, rates and the time left."""
-        state = f"{format_losses(report.losses)}\n{format_rates(report)}, {format_seconds(report.seconds_left)} left"
+        left = f"{format_seconds(report.seconds_left)} left"
+        state = f"{format_losses(report.losses)}\n{format_rates(report)}, {left}"
         name = f"epoch {report.epoch + 1}/{self._epochs}"
         done = report.step - report.epoch * self._steps
         self._progress.update(self._task, description=name, completed=done, state=state)

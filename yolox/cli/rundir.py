@@ -14,7 +14,16 @@ from yolox.cli.messages import CommandError, UsageError
 RUN_FILES = ("best.safetensors", "last.safetensors", "history.csv", "recipe.json")
 LOSSES = ("total", "iou", "obj", "cls", "l1")
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-HISTORY_COLUMNS = ("epoch", "lr", *LOSSES, "images_per_second", "data_wait_share", "skipped", "seconds", *METRICS)
+HISTORY_COLUMNS = (
+    "epoch",
+    "lr",
+    *LOSSES,
+    "images_per_second",
+    "data_wait_share",
+    "skipped",
+    "seconds",
+    *METRICS,
+)
 
 
 def make_folder(folder: Path, *, option: str = "--output") -> Path:
@@ -50,7 +59,9 @@ def prepare_run(folder: Path, *, overwrite: bool) -> Path:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--output {folder}: is a file, want a folder")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise UsageError(f"--output {folder}: is not empty; give another folder, or --overwrite to replace its run")
+        raise UsageError(
+            f"--output {folder}: is not empty; give another folder, or --overwrite to replace its run"
+        )
     make_folder(folder)
     for name in RUN_FILES:
         (folder / name).unlink(missing_ok=True)
@@ -63,7 +74,7 @@ def write_json(path: Path, content) -> None:
 
 
 def history_row(report) -> dict:
-    """Flatten the report of an epoch to a row of history.csv; metrics are empty where nothing was evaluated."""
+    """Flatten the report of an epoch to a row of history.csv; without an evaluation, metrics are empty."""
     metrics = report.metrics or {}
     return {
         "epoch": report.epoch + 1,

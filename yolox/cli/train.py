@@ -73,9 +73,12 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
 def state_tensors(state: TrainState) -> dict:
     """Copy a training state to numpy: ``params.*`` with BN statistics, ``ema.*`` and ``momentum.*``."""
     tensors = {f"params.{p.name}": p.asnumpy() for p in state.averaged}
-    tensors |= {f"ema.{p.name}": average.asnumpy() for p, average in zip(state.averaged, state.ema, strict=True)}
+    tensors |= {
+        f"ema.{p.name}": average.asnumpy() for p, average in zip(state.averaged, state.ema, strict=True)
+    }
     return tensors | {
-        f"momentum.{p.name}": momentum.asnumpy() for p, momentum in zip(state.params, state.momenta, strict=True)
+        f"momentum.{p.name}": momentum.asnumpy()
+        for p, momentum in zip(state.params, state.momenta, strict=True)
     }
 
 
@@ -94,8 +97,8 @@ def copy_averages(state: TrainState, detector: nn.Cell) -> None:
 
 def _evaluator(experiment: Experiment, state: TrainState, recipe: Recipe, dataset: DetectionDataset):
     averaged = experiment.build_detector(len(dataset.class_names))
-    score = measure(averaged, spec=recipe.input, postprocess=recipe.postprocess, batch_size=recipe.loader.batch_size,
-                    workers=recipe.loader.workers)  # fmt: skip
+    loader = {"batch_size": recipe.loader.batch_size, "workers": recipe.loader.workers}
+    score = measure(averaged, spec=recipe.input, postprocess=recipe.postprocess, **loader)
 
     def evaluate() -> dict:
         copy_averages(state, averaged)
@@ -122,7 +125,9 @@ def _validation_set(options: TrainOptions, train_set: DetectionDataset) -> Detec
     if options.val_json is None:
         return None
     names = train_set.class_names
-    return read_evaluation_set(options.val_json, options.val_images, num_classes=len(names), class_names=names)
+    return read_evaluation_set(
+        options.val_json, options.val_images, num_classes=len(names), class_names=names
+    )
 
 
 def _with_weights_input(options: TrainOptions) -> Recipe:

@@ -76,7 +76,9 @@ def _random_mask(rng: np.random.Generator, shape: str, config: ShapesConfig) -> 
     height, width = config.image_size
     radius = np.exp(rng.uniform(*np.log(config.sides))) / 2  # as many small shapes as large ones
     centre = rng.uniform((radius, radius), (width - radius, height - radius))
-    return shape_mask(shape, centre=centre, radius=radius, angle=rng.uniform(0, 2 * np.pi), size=config.image_size)
+    return shape_mask(
+        shape, centre=centre, radius=radius, angle=rng.uniform(0, 2 * np.pi), size=config.image_size
+    )
 
 
 def _far_colour(rng: np.random.Generator, background: np.ndarray, contrast: float) -> np.ndarray:
