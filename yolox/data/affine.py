@@ -41,8 +41,9 @@ def random_affine_matrix(*, canvas_size: Size, size: Size, rng: np.random.Genera
         canvas_size: (height, width) px of what is mapped.
         size: (height, width) px of the result.
         rng: source of randomness.
-        config: ranges; `affine_center` False maps about the canvas's origin and shifts by up to `translate` of the size
-            (Megvii), True maps the canvas's centre to the centre of the result, shifted likewise (MindYOLO).
+        config: ranges; `affine_center` False maps about the canvas's origin and shifts by up to `translate`
+            of the size (Megvii), True maps the canvas's centre to the centre of the result, shifted likewise
+            (MindYOLO).
 
     Returns:
         matrix [2,3] float64 from canvas px to result px, and the zoom drawn.
@@ -59,7 +60,7 @@ def random_affine_matrix(*, canvas_size: Size, size: Size, rng: np.random.Genera
 
 
 def warp_sample(sample: Sample, matrix: np.ndarray, size: Size, *, pad_value: int = 114) -> Sample:
-    """Map a sample by an affine matrix: pixels bilinearly, boxes to the upright box around their corners, clipped.
+    """Map a sample by an affine matrix: pixels bilinearly, boxes to the upright box around their corners.
 
     Args:
         sample: [H,W,3] image and boxes.
@@ -72,7 +73,9 @@ def warp_sample(sample: Sample, matrix: np.ndarray, size: Size, *, pad_value: in
     """
     canvas = np.full((*size, 3), pad_value, np.uint8)
     height, width = sample.image.shape[:2]
-    draw_warped(canvas, sample.image, matrix, map_points(box_corners(np.array([[0, 0, width, height]]))[0], matrix))
+    draw_warped(
+        canvas, sample.image, matrix, map_points(box_corners(np.array([[0, 0, width, height]]))[0], matrix)
+    )
     boxes = clip_boxes(map_boxes(sample.boxes, matrix), height=size[0], width=size[1])
     return Sample(canvas, boxes, sample.classes)
 
@@ -87,8 +90,15 @@ def min_side_above(boxes: np.ndarray, pixels: float = 1.0) -> np.ndarray:  # [N,
     return (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) > pixels
 
 
-def are_candidates(before: np.ndarray, after: np.ndarray, *, zoom: float, min_side: float = 2.0, min_area_ratio: float = 0.1,
-                   max_aspect: float = 20.0) -> np.ndarray:  # [N,4],[N,4] xyxy -> [N] bool
+def are_candidates(
+    before: np.ndarray,
+    after: np.ndarray,
+    *,
+    zoom: float,
+    min_side: float = 2.0,
+    min_area_ratio: float = 0.1,
+    max_aspect: float = 20.0,
+) -> np.ndarray:  # [N,4],[N,4] xyxy -> [N] bool
     """Tell which boxes an affine map left usable: MindYOLO's filter.
 
     Args:
@@ -112,8 +122,10 @@ def are_candidates(before: np.ndarray, after: np.ndarray, *, zoom: float, min_si
     return (new > min_side).all(axis=1) & (share > min_area_ratio) & (aspect < max_aspect)
 
 
-def surviving_boxes(before: np.ndarray, after: np.ndarray, *, zoom: float, config: AugmentConfig) -> np.ndarray:
-    """Tell which boxes survive an affine map under the recipe's `box_filter`; shapes as in `are_candidates`."""
+def surviving_boxes(
+    before: np.ndarray, after: np.ndarray, *, zoom: float, config: AugmentConfig
+) -> np.ndarray:
+    """Tell which boxes survive a map under the recipe's `box_filter`; shapes as in `are_candidates`."""
     if config.box_filter == "candidates":
         return are_candidates(before, after, zoom=zoom)
     return min_side_above(after)

@@ -34,8 +34,10 @@ def steps_per_epoch(dataset: DetectionDataset, *, batch_size: int, world: int = 
     """
     steps = len(dataset) // (batch_size * world)
     if steps == 0:
-        raise DataError(f"{dataset.image_dir}: {len(dataset)} images make no batch of {batch_size} on {world} device(s); "
-                        f"set the batch size to at most {len(dataset) // world}, or add images")
+        raise DataError(
+            f"{dataset.image_dir}: {len(dataset)} images make no batch of {batch_size} on {world} device(s); "
+            f"set the batch size to at most {len(dataset) // world}, or add images"
+        )
     return steps
 
 
@@ -50,8 +52,8 @@ def train_size(step: int, *, input_size: Size, config: LoaderConfig) -> Size:
     Args:
         step: counted from the start of training.
         input_size: (height, width) px of the recipe.
-        config: `multiscale_sizes` are heights, of which one is drawn every `multiscale_interval` steps from the seed and the step
-            alone, so that every device draws the same.
+        config: `multiscale_sizes` are heights, of which one is drawn every `multiscale_interval` steps from
+            the seed and the step alone, so that every device draws the same.
 
     Returns:
         (height, width) px; the width follows from the input's shape as a multiple of 32.
@@ -69,10 +71,10 @@ def train_size(step: int, *, input_size: Size, config: LoaderConfig) -> Size:
 
 @attrs.frozen(eq=False, kw_only=True)
 class TrainSource:
-    """The batches of one epoch on one device, each computable by itself: random access for `mindspore.dataset`.
+    """The batches of one epoch on one device: random access for `mindspore.dataset`.
 
-    Sample `p` of an epoch's global order is drawn from the seed, the epoch and `p`, so that batches depend neither on the number of
-    workers nor, taken over all devices, on the number of devices.
+    Sample `p` of an epoch's global order is drawn from the seed, the epoch and `p`, so that batches depend
+    neither on the number of workers nor, taken over all devices, on the number of devices.
 
     Args:
         dataset: the dataset.
@@ -102,7 +104,9 @@ class TrainSource:
     def samples(self, step: int) -> list[Sample]:
         """Make the samples of one step of the epoch."""
         loader, order = self.recipe.loader, self.order()
-        size = train_size(self.epoch * len(self) + step, input_size=self.recipe.input.input_size, config=loader)
+        size = train_size(
+            self.epoch * len(self) + step, input_size=self.recipe.input.input_size, config=loader
+        )
         first = (step * self.world + self.rank) * loader.batch_size
         return [self._sample(order, position, size) for position in range(first, first + loader.batch_size)]
 
@@ -110,20 +114,46 @@ class TrainSource:
         rng = np.random.default_rng((SAMPLE, self.recipe.loader.seed, self.epoch, position))
         index, augment = int(order[position]), self.recipe.augment
         if not self.augment:
-            return plain_sample(self.dataset, index, rng=rng, config=augment, spec=self.recipe.input, size=size, read=self.read)
-        window = order[max(position + 1 - PARTNER_WINDOW, 0) : position + 1] if augment.mosaic_partners == "buffer" else None
-        return train_sample(self.dataset, index, rng=rng, config=augment, spec=self.recipe.input, size=size, partners=window,
-                            read=self.read)
+            return plain_sample(
+                self.dataset,
+                index,
+                rng=rng,
+                config=augment,
+                spec=self.recipe.input,
+                size=size,
+                read=self.read,
+            )
+        window = (
+            order[max(position + 1 - PARTNER_WINDOW, 0) : position + 1]
+            if augment.mosaic_partners == "buffer"
+            else None
+        )
+        return train_sample(
+            self.dataset,
+            index,
+            rng=rng,
+            config=augment,
+            spec=self.recipe.input,
+            size=size,
+            partners=window,
+            read=self.read,
+        )
 
     def __getitem__(self, step: int) -> tuple:
         samples = self.samples(int(step))
         max_truths = self.recipe.loader.max_truths
-        return (*collate(samples, max_truths=max_truths), np.int32(count_surplus(samples, max_truths=max_truths)))
+        return (
+            *collate(samples, max_truths=max_truths),
+            np.int32(count_surplus(samples, max_truths=max_truths)),
+        )
 
 
 @attrs.frozen(eq=False, kw_only=True)
 class EvalSource:
-    """The evaluation batches of one device: random access for `mindspore.dataset`. Arguments as in `eval_batches`."""
+    """The evaluation batches of one device: random access for `mindspore.dataset`.
+
+    Arguments as in `eval_batches`.
+    """
 
     dataset: DetectionDataset
     spec: InputSpec
@@ -140,7 +170,9 @@ class EvalSource:
         images = np.full((self.batch_size, *self.spec.input_size, 3), self.spec.pad_value, np.uint8)
         geometry = np.zeros((self.batch_size, 3))
         for row, index in enumerate(indices):
-            images[row], transform = letterbox(load_image(self.dataset, index), self.spec.input_size, spec=self.spec)
+            images[row], transform = letterbox(
+                load_image(self.dataset, index), self.spec.input_size, spec=self.spec
+            )
             geometry[row] = attrs.astuple(transform)
         padded = np.full(self.batch_size, -1, np.int64)
         padded[: len(indices)] = indices

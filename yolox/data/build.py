@@ -39,12 +39,20 @@ class Columns:
     annotation_ids: list = attrs.Factory(list)
 
 
-def build_dataset(source: str, columns: Columns, *, image_dir: str, class_names: Sequence[str],
-                  category_ids: Sequence[int], offenders: Sequence[str] = ()) -> DetectionDataset:
+def build_dataset(
+    source: str,
+    columns: Columns,
+    *,
+    image_dir: str,
+    class_names: Sequence[str],
+    category_ids: Sequence[int],
+    offenders: Sequence[str] = (),
+) -> DetectionDataset:
     """Check what a reader collected and pack it into flat arrays.
 
-    A box that reaches over the edge of its image is kept (COCO has such; training clips it), a box without area too
-    (training leaves it out); a box wholly outside its image, with a negative size or with a number that is not finite is an error.
+    A box that reaches over the edge of its image is kept (COCO has such; training clips it), a box without
+    area too (training leaves it out); a box wholly outside its image, with a negative size or with a number
+    that is not finite is an error.
 
     Args:
         source: the file or folder that was read, for messages.
@@ -65,16 +73,28 @@ def build_dataset(source: str, columns: Columns, *, image_dir: str, class_names:
     boxes = np.array(columns.boxes, np.float64).reshape(-1, 4)
     ids = np.array(columns.annotation_ids, np.int64)
     names = tuple(columns.file_names)
-    found = [*offenders, *_bad_images(names, columns.image_ids, image_dir), *_bad_boxes(boxes, sizes, owners, ids, names)]
+    found = [
+        *offenders,
+        *_bad_images(names, columns.image_ids, image_dir),
+        *_bad_boxes(boxes, sizes, owners, ids, names),
+    ]
     raise_offenders(source, found)
     order = np.argsort(owners, kind="stable")
     counts = np.bincount(owners, minlength=len(names))
     return DetectionDataset(
-        image_dir=os.fspath(image_dir), file_names=names, image_ids=np.array(columns.image_ids, np.int64), sizes=sizes,
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), boxes=boxes[order].astype(np.float32),
-        classes=np.array(columns.classes, np.int32)[order], crowd=np.array(columns.crowd, bool)[order],
-        areas=np.array(columns.areas, np.float64)[order], annotation_ids=ids[order],
-        class_names=tuple(class_names), category_ids=tuple(category_ids))
+        image_dir=os.fspath(image_dir),
+        file_names=names,
+        image_ids=np.array(columns.image_ids, np.int64),
+        sizes=sizes,
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        boxes=boxes[order].astype(np.float32),
+        classes=np.array(columns.classes, np.int32)[order],
+        crowd=np.array(columns.crowd, bool)[order],
+        areas=np.array(columns.areas, np.float64)[order],
+        annotation_ids=ids[order],
+        class_names=tuple(class_names),
+        category_ids=tuple(category_ids),
+    )
 
 
 def _bad_images(names: Sequence[str], image_ids: Sequence[int], image_dir: str) -> list[str]:
@@ -82,8 +102,11 @@ def _bad_images(names: Sequence[str], image_ids: Sequence[int], image_dir: str) 
     bad += [f"image {name} is listed more than once" for name in _repeated(names)]
     if not os.path.isdir(image_dir):
         return [*bad, f"{image_dir}: no such image folder"]
-    return bad + [f"{os.path.join(image_dir, name)}: no such image file"
-                  for name in names if not os.path.isfile(os.path.join(image_dir, name))]
+    return bad + [
+        f"{os.path.join(image_dir, name)}: no such image file"
+        for name in names
+        if not os.path.isfile(os.path.join(image_dir, name))
+    ]
 
 
 def _repeated(values: Sequence) -> list:
@@ -95,7 +118,9 @@ def _repeated(values: Sequence) -> list:
     return list(repeated)
 
 
-def _bad_boxes(boxes: np.ndarray, sizes: np.ndarray, owners: np.ndarray, ids: np.ndarray, names: Sequence[str]) -> list[str]:
+def _bad_boxes(
+    boxes: np.ndarray, sizes: np.ndarray, owners: np.ndarray, ids: np.ndarray, names: Sequence[str]
+) -> list[str]:
     height, width = sizes[owners].T if len(owners) else np.zeros((2, 0))
     x1, y1, x2, y2 = boxes.T
     not_finite = ~np.isfinite(boxes.astype(np.float32)).all(axis=1)
@@ -105,8 +130,13 @@ def _bad_boxes(boxes: np.ndarray, sizes: np.ndarray, owners: np.ndarray, ids: np
     outside |= filled & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
     bad = [f"annotation id {i} occurs more than once" for i in _repeated(ids.tolist())]
     for i in np.flatnonzero(not_finite | negative | outside):
-        what = ("is not finite" if not_finite[i] else "has a negative size" if negative[i]
-                else f"is outside its image of {int(width[i])}x{int(height[i])}")
+        what = (
+            "is not finite"
+            if not_finite[i]
+            else "has a negative size"
+            if negative[i]
+            else f"is outside its image of {int(width[i])}x{int(height[i])}"
+        )
         corners = ", ".join(f"{v:g}" for v in boxes[i])
         bad.append(f"annotation {ids[i]} of image {names[owners[i]]}: box with corners ({corners}) {what}")
     return bad

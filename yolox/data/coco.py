@@ -13,33 +13,40 @@ from .dataset import DetectionDataset
 from .errors import DataError, raise_offenders
 
 
-def read_coco(json_path: str, image_dir: str, *, class_names: Sequence[str] | None = None) -> DetectionDataset:
+def read_coco(
+    json_path: str, image_dir: str, *, class_names: Sequence[str] | None = None
+) -> DetectionDataset:
     """Read a COCO annotation file of any category ids and any file names.
 
     Args:
         json_path: the annotation file, with `images`, `annotations` and `categories`.
         image_dir: folder that the file names are relative to; sub-folders are allowed.
-        class_names: the classes wanted and their order (those of a checkpoint, or of the training set); the file's
-            categories are mapped to them by name. None takes the file's categories by rising id.
+        class_names: the classes wanted and their order (those of a checkpoint, or of the training set); the
+            file's categories are mapped to them by name. None takes the file's categories by rising id.
 
     Returns:
-        DetectionDataset with images in the order of the file. Boxes partly outside their image are kept as annotated
-        and clipped where training reads them; boxes without area are kept for evaluation and left out of training.
+        DetectionDataset with images in the order of the file. Boxes partly outside their image are kept as
+        annotated and clipped where training reads them; boxes without area are kept for evaluation and left
+        out of training.
 
     Raises:
-        DataError: no readable JSON; or, all listed together up to 20: a missing image file, an annotation of an unknown
-            image or category, a box that is not four finite numbers, has a negative size or lies wholly outside its image.
+        DataError: no readable JSON; or, all listed together up to 20: a missing image file, an annotation of
+            an unknown image or category, a box that is not four finite numbers, has a negative size or lies
+            wholly outside its image.
     """
     content = _read_json(json_path)
     image_entries, annotation_entries, category_entries = (
-        _entries(content, key, json_path) for key in ("images", "annotations", "categories"))
+        _entries(content, key, json_path) for key in ("images", "annotations", "categories")
+    )
     offenders: list[str] = []
     names, ids = _categories(category_entries, class_names, offenders)
     raise_offenders(json_path, offenders)
     columns = Columns()
     _read_images(image_entries, columns, offenders)
     _read_annotations(annotation_entries, columns, {c: i for i, c in enumerate(ids)}, offenders)
-    return build_dataset(json_path, columns, image_dir=image_dir, class_names=names, category_ids=ids, offenders=offenders)
+    return build_dataset(
+        json_path, columns, image_dir=image_dir, class_names=names, category_ids=ids, offenders=offenders
+    )
 
 
 def _read_json(path: str) -> dict:
@@ -51,7 +58,9 @@ def _read_json(path: str) -> dict:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not a JSON file ({error})") from None
     if not isinstance(content, dict):
-        raise DataError(f"{path}: holds a {type(content).__name__}, want an object with images, annotations and categories")
+        raise DataError(
+            f"{path}: holds a {type(content).__name__}, want an object with three lists"
+        )
     return content
 
 
@@ -59,17 +68,27 @@ def _entries(content: dict, key: str, path: str) -> list[dict]:
     entries = content.get(key)
     if not isinstance(entries, list):
         raise DataError(f"{path}: has no list '{key}', want images, annotations and categories")
-    raise_offenders(path, [f"{key}[{i}] is a {type(e).__name__}, want an object"
-                           for i, e in enumerate(entries) if not isinstance(e, dict)])
+    raise_offenders(
+        path,
+        [
+            f"{key}[{i}] is a {type(e).__name__}, want an object"
+            for i, e in enumerate(entries)
+            if not isinstance(e, dict)
+        ],
+    )
     return entries
 
 
-def _categories(entries: list[dict], wanted: Sequence[str] | None, offenders: list[str]) -> tuple[list[str], list[int]]:
+def _categories(
+    entries: list[dict], wanted: Sequence[str] | None, offenders: list[str]
+) -> tuple[list[str], list[int]]:
     by_name: dict[str, int] = {}
     for position, entry in enumerate(entries):
         name, ident = entry.get("name"), entry.get("id")
         if not isinstance(name, str) or not _is_id(ident):
-            offenders.append(f"categories[{position}]: id {ident!r} and name {name!r}, want an integer and a text")
+            offenders.append(
+                f"categories[{position}]: id {ident!r} and name {name!r}, want an integer and a text"
+            )
         elif name in by_name or ident in by_name.values():
             offenders.append(f"category {ident} ({name}): its id or its name occurs twice")
         else:
@@ -77,7 +96,11 @@ def _categories(entries: list[dict], wanted: Sequence[str] | None, offenders: li
     if wanted is None:
         names = sorted(by_name, key=by_name.__getitem__)
         return names, [by_name[n] for n in names]
-    offenders.extend(f"category {by_name[n]} ({n}) is none of the {len(wanted)} classes wanted" for n in by_name if n not in wanted)
+    offenders.extend(
+        f"category {by_name[n]} ({n}) is none of the {len(wanted)} classes wanted"
+        for n in by_name
+        if n not in wanted
+    )
     unused = max(by_name.values(), default=0) + 1
     return list(wanted), [by_name.get(n, unused + i) for i, n in enumerate(wanted)]
 
@@ -90,14 +113,18 @@ def _read_images(entries: list[dict], columns: Columns, offenders: list[str]) ->
         elif not _is_id(ident):
             offenders.append(f"image {name}: id {ident!r}, want an integer")
         elif not all(_is_id(v) and 0 < v < 2**20 for v in size):
-            offenders.append(f"image {name}: height {size[0]!r} and width {size[1]!r}, want positive integers")
+            offenders.append(
+                f"image {name}: height {size[0]!r} and width {size[1]!r}, want positive integers"
+            )
         else:
             columns.file_names.append(os.path.normpath(name))
             columns.image_ids.append(int(ident))
             columns.sizes.append(size)
 
 
-def _read_annotations(entries: list[dict], columns: Columns, class_of: dict[int, int], offenders: list[str]) -> None:
+def _read_annotations(
+    entries: list[dict], columns: Columns, class_of: dict[int, int], offenders: list[str]
+) -> None:
     position_of = {ident: i for i, ident in enumerate(columns.image_ids)}
     for position, entry in enumerate(entries):
         ident = entry.get("id", position + 1)
@@ -137,4 +164,9 @@ def _is_id(value) -> bool:
 def _is_number(value) -> bool:
     if not isinstance(value, Real) or isinstance(value, bool):
         return False
-    return isinstance(value, Integral) and abs(value) < 2**63 or isinstance(value, float) and math.isfinite(value)
+    return (
+        isinstance(value, Integral)
+        and abs(value) < 2**63
+        or isinstance(value, float)
+        and math.isfinite(value)
+    )

@@ -40,7 +40,8 @@ def collate(samples: Sequence[Sample], *, max_truths: int) -> Batch:
         ValueError: no samples, or images of several sizes.
 
     Example:
-        >>> one = Sample(np.zeros((8, 8, 3), np.uint8), np.array([[0, 0, 4, 4], [0, 0, 1, 1]], np.float32), np.array([5, 6]))
+        >>> boxes = np.array([[0, 0, 4, 4], [0, 0, 1, 1]], np.float32)
+        >>> one = Sample(np.zeros((8, 8, 3), np.uint8), boxes, np.array([5, 6], np.int32))
         >>> collate([one], max_truths=1).gt_classes.tolist()
         [[5]]
     """
@@ -48,12 +49,20 @@ def collate(samples: Sequence[Sample], *, max_truths: int) -> Batch:
     if len(sizes) != 1:
         raise ValueError(f"collate: images have shapes {sorted(sizes)}, want one shape")
     count = len(samples)
-    batch = Batch(np.stack([s.image for s in samples]), np.zeros((count, max_truths, 4), np.float32),
-                  np.zeros((count, max_truths), np.int32), np.zeros((count, max_truths), bool))
+    batch = Batch(
+        np.stack([s.image for s in samples]),
+        np.zeros((count, max_truths, 4), np.float32),
+        np.zeros((count, max_truths), np.int32),
+        np.zeros((count, max_truths), bool),
+    )
     for row, sample in enumerate(samples):
         kept = keep_largest(sample, max_truths)
         filled = slice(len(kept.classes))
-        batch.gt_boxes[row, filled], batch.gt_classes[row, filled], batch.valid[row, filled] = kept.boxes, kept.classes, True
+        batch.gt_boxes[row, filled], batch.gt_classes[row, filled], batch.valid[row, filled] = (
+            kept.boxes,
+            kept.classes,
+            True,
+        )
     return batch
 
 

@@ -10,13 +10,16 @@ from yolox.config import AugmentConfig
 LEVELS = np.arange(256)
 
 
-def random_hsv(image: np.ndarray, *, rng: np.random.Generator, config: AugmentConfig) -> np.ndarray:  # [H,W,3] uint8 BGR
+def random_hsv(
+    image: np.ndarray, *, rng: np.random.Generator, config: AugmentConfig
+) -> np.ndarray:  # [H,W,3] uint8 BGR
     """Change the colours of an image at random, with probability `config.hsv_prob`.
 
     Args:
         image: [H,W,3] uint8 BGR.
         rng: source of randomness.
-        config: `hsv_mode` additive (whole shifts, each channel with probability one half) or multiplicative (gains).
+        config: `hsv_mode` additive (whole shifts, each channel with probability one half) or multiplicative
+            (gains).
 
     Returns:
         [H,W,3] uint8 BGR; the input itself where nothing changes.
@@ -49,7 +52,9 @@ def shift_hsv(image: np.ndarray, shifts) -> np.ndarray:  # [H,W,3] uint8 BGR
     hue, saturation, value = (int(s) for s in shifts)
     if hue == saturation == value == 0:
         return image
-    return _apply(image, (LEVELS + hue) % 180, np.clip(LEVELS + saturation, 0, 255), np.clip(LEVELS + value, 0, 255))
+    return _apply(
+        image, (LEVELS + hue) % 180, np.clip(LEVELS + saturation, 0, 255), np.clip(LEVELS + value, 0, 255)
+    )
 
 
 def scale_hsv(image: np.ndarray, gains) -> np.ndarray:  # [H,W,3] uint8 BGR

@@ -1,4 +1,4 @@
-"""A detection dataset in memory: flat arrays, so that a million boxes cost little and worker processes share them."""
+"""A detection dataset in memory: flat arrays, so that a million boxes cost little and workers share them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class DetectionDataset:
         images = {len(self.file_names), len(self.image_ids), len(self.sizes), len(self.offsets) - 1}
         boxes = {len(x) for x in (self.boxes, self.classes, self.crowd, self.areas, self.annotation_ids)}
         if len(images) != 1 or boxes != {int(self.offsets[-1])}:
-            raise ValueError(f"DetectionDataset: fields for {sorted(images)} images and {sorted(boxes)} boxes do not fit")
+            raise ValueError(
+                f"DetectionDataset: fields for {sorted(images)} images and {sorted(boxes)} boxes do not fit"
+            )
 
     def __len__(self) -> int:
         return len(self.file_names)
@@ -105,23 +107,41 @@ def load_sample(dataset: DetectionDataset, index: int, *, keep_crowd: bool = Fal
 
 
 def ground_truth(dataset: DetectionDataset) -> dict:
-    """Build COCO ground truth in memory, so that any format is evaluated by pycocotools without a JSON on disk.
+    """Build COCO ground truth in memory, so that pycocotools evaluates any format without a JSON on disk.
 
     Args:
         dataset: the dataset.
 
     Returns:
-        dict with `images`, `annotations` (all boxes as annotated, crowds and boxes without area too), `categories`.
+        dict with `images`, `annotations` (all boxes as annotated, crowds and boxes without area too),
+        `categories`.
     """
-    images = [{"id": int(i), "file_name": name, "height": int(h), "width": int(w)}
-              for i, name, (h, w) in zip(dataset.image_ids, dataset.file_names, dataset.sizes, strict=True)]
+    images = [
+        {"id": int(i), "file_name": name, "height": int(h), "width": int(w)}
+        for i, name, (h, w) in zip(dataset.image_ids, dataset.file_names, dataset.sizes, strict=True)
+    ]
     owners = np.repeat(dataset.image_ids, np.diff(dataset.offsets))
     corner_size = np.concatenate([dataset.boxes[:, :2], dataset.boxes[:, 2:] - dataset.boxes[:, :2]], axis=1)
     annotations = [
-        {"id": ident, "image_id": image, "category_id": dataset.category_ids[c], "bbox": box, "area": area, "iscrowd": crowd}
+        {
+            "id": ident,
+            "image_id": image,
+            "category_id": dataset.category_ids[c],
+            "bbox": box,
+            "area": area,
+            "iscrowd": crowd,
+        }
         for ident, image, c, box, area, crowd in zip(
-            dataset.annotation_ids.tolist(), owners.tolist(), dataset.classes.tolist(),
-            corner_size.astype(float).tolist(), dataset.areas.tolist(), dataset.crowd.astype(int).tolist(), strict=True)
+            dataset.annotation_ids.tolist(),
+            owners.tolist(),
+            dataset.classes.tolist(),
+            corner_size.astype(float).tolist(),
+            dataset.areas.tolist(),
+            dataset.crowd.astype(int).tolist(),
+            strict=True,
+        )
     ]
-    categories = [{"id": i, "name": n} for i, n in zip(dataset.category_ids, dataset.class_names, strict=True)]
+    categories = [
+        {"id": i, "name": n} for i, n in zip(dataset.category_ids, dataset.class_names, strict=True)
+    ]
     return {"images": images, "annotations": annotations, "categories": categories}

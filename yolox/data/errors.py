@@ -8,7 +8,7 @@ MOST_NAMED = 20
 
 
 class DataError(ValueError):
-    """Data on disk that cannot be used as they are. The message names the file or the annotation and says what is wrong."""
+    """Data on disk that cannot be used as they are; the message names the file or the annotation."""
 
 
 def raise_offenders(source: str, offenders: Sequence[str]) -> None:
@@ -16,7 +16,8 @@ def raise_offenders(source: str, offenders: Sequence[str]) -> None:
 
     Args:
         source: the file or folder that was read.
-        offenders: one line each, naming the annotation or file and what is wrong with it. None: nothing happens.
+        offenders: one line each, naming the annotation or file and what is wrong with it. None: nothing
+            happens.
 
     Raises:
         DataError: when there is at least one offender.

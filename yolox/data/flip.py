@@ -12,11 +12,14 @@ def flip_horizontal(sample: Sample) -> Sample:
     """Mirror a sample left to right, boxes included.
 
     Example:
-        >>> image = np.zeros((4, 10, 3), np.uint8)
-        >>> flip_horizontal(Sample(image, np.array([[1, 0, 3, 2]], np.float32), np.zeros(1, np.int32))).boxes.tolist()
+        >>> boxes = np.array([[1, 0, 3, 2]], np.float32)
+        >>> sample = Sample(np.zeros((4, 10, 3), np.uint8), boxes, np.zeros(1, np.int32))
+        >>> flip_horizontal(sample).boxes.tolist()
         [[7.0, 0.0, 9.0, 2.0]]
     """
-    return Sample(cv2.flip(sample.image, 1), flip_boxes(sample.boxes, width=sample.image.shape[1]), sample.classes)
+    return Sample(
+        cv2.flip(sample.image, 1), flip_boxes(sample.boxes, width=sample.image.shape[1]), sample.classes
+    )
 
 
 def flip_boxes(boxes: np.ndarray, *, width: float) -> np.ndarray:  # [N,4] xyxy
@@ -27,5 +30,5 @@ def flip_boxes(boxes: np.ndarray, *, width: float) -> np.ndarray:  # [N,4] xyxy
 
 
 def random_flip(sample: Sample, *, rng: np.random.Generator, prob: float = 0.5) -> Sample:
-    """Mirror a sample with a probability. Draws one number whatever the probability, so that seeds stay in step."""
+    """Mirror a sample with a probability; draws one number whatever the probability."""
     return flip_horizontal(sample) if rng.random() < prob else sample

@@ -20,9 +20,10 @@ REDUCTIONS = {
 def read_image(path: str, *, size: tuple[int, int] | None = None, reduce: int = 1) -> np.ndarray:
     """Read an image file as uint8 BGR, at full size or decoded at 1/2, 1/4 or 1/8 of it.
 
-    JPEG decoding at reduced size costs a fraction of the time and averages the pixels, which a tile that will shrink
-    needs anyway. Grey, palette, RGBA and 16-bit images become three channels of 8 bits; alpha is dropped.
-    An EXIF rotation is applied, unless `size` shows that the annotations were made on the stored pixels.
+    JPEG decoding at reduced size costs a fraction of the time and averages the pixels, which a tile that will
+    shrink needs anyway. Grey, palette, RGBA and 16-bit images become three channels of 8 bits; alpha is
+    dropped. An EXIF rotation is applied, unless `size` shows that the annotations were made on the stored
+    pixels.
 
     Args:
         path: the file.
@@ -30,7 +31,8 @@ def read_image(path: str, *, size: tuple[int, int] | None = None, reduce: int = 
         reduce: 1, 2, 4 or 8.
 
     Returns:
-        [H,W,3] uint8; reduced images have ceil or floor of size / reduce, and pixel i covers i * reduce onwards.
+        [H,W,3] uint8; reduced images have ceil or floor of size / reduce, and pixel i covers i * reduce
+        onwards.
 
     Raises:
         DataError: the file is missing, cannot be decoded, or has another size than annotated.
@@ -44,12 +46,14 @@ def read_image(path: str, *, size: tuple[int, int] | None = None, reduce: int = 
     if _fits(stored, size, reduce):
         return stored
     found = image.shape[:2] if reduce == 1 else read_image(path).shape[:2]
-    raise DataError(f"{path}: the image is {found[1]}x{found[0]}, its annotation says {size[1]}x{size[0]}"
-                    f"{' (turned by EXIF?)' if found == tuple(size)[::-1] else ''}")
+    raise DataError(
+        f"{path}: the image is {found[1]}x{found[0]}, its annotation says {size[1]}x{size[0]}"
+        f"{' (turned by EXIF?)' if found == tuple(size)[::-1] else ''}"
+    )
 
 
 def shrink_image(image: np.ndarray, reduce: int) -> np.ndarray:  # [H,W,3] -> [H//r,W//r,3]
-    """Average blocks of `reduce` x `reduce` pixels: what reduced decoding gives, for pixels already in memory.
+    """Average blocks of `reduce` x `reduce` pixels: reduced decoding for pixels already in memory.
 
     Args:
         image: [H,W,3] uint8.
@@ -58,10 +62,11 @@ def shrink_image(image: np.ndarray, reduce: int) -> np.ndarray:  # [H,W,3] -> [H
     Returns:
         [H//reduce, W//reduce, 3] uint8; a rest at the right and lower edge is left out.
     """
-    height, width = image.shape[0] // reduce, image.shape[1] // reduce
-    if reduce == 1 or height == 0 or width == 0:
+    if reduce == 1:
         return image
-    return cv2.resize(image[: height * reduce, : width * reduce], (width, height), interpolation=cv2.INTER_AREA)
+    height, width = (max(side // reduce, 1) for side in image.shape[:2])
+    whole = image[: height * reduce, : width * reduce]
+    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _decode(path: str, flags: int) -> np.ndarray:
@@ -75,5 +80,7 @@ def _decode(path: str, flags: int) -> np.ndarray:
 
 
 def _fits(image: np.ndarray, size: tuple[int, int], reduce: int) -> bool:
-    return all(int(want) // reduce <= have <= -(-int(want) // reduce)
-               for have, want in zip(image.shape[:2], size, strict=True))
+    return all(
+        int(want) // reduce <= have <= -(-int(want) // reduce)
+        for have, want in zip(image.shape[:2], size, strict=True)
+    )

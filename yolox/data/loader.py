@@ -77,7 +77,9 @@ def _train_batches(source: TrainSource) -> Iterator[Batch]:
 
 
 class EvalBatch(NamedTuple):
-    """Images of fixed shape for evaluation. The last batch is filled up with grey images: only the first `len(indices)` are real.
+    """Images of fixed shape for evaluation.
+
+    The last batch is filled up with grey images: only the first `len(indices)` are real.
 
     Args:
         images: [B,H,W,3] uint8, BGR.
@@ -128,8 +130,8 @@ def load_rows(source, *, columns: int, workers: int) -> Iterator[tuple[np.ndarra
     Args:
         source: has a length, and gives a tuple of arrays for each index below it.
         columns: number of arrays in a row.
-        workers: 0 makes rows here, 1 in a thread, more in processes; never more than the machine has processors, which is
-            `mindspore.dataset`'s limit.
+        workers: 0 makes rows here, 1 in a thread, more in processes; never more than the machine has
+            processors, which is `mindspore.dataset`'s limit.
 
     Returns:
         Iterator of rows. The processes end with it, also when it is closed early.
@@ -162,7 +164,7 @@ def load_rows(source, *, columns: int, workers: int) -> Iterator[tuple[np.ndarra
 
 @attrs.frozen(eq=False)
 class _Reporting:
-    """Adds a column with the message of a DataError, because exceptions lose their type on the way out of a worker."""
+    """Adds a column with the message of a DataError: exceptions lose their type leaving a worker."""
 
     source: object
     columns: int
@@ -180,7 +182,7 @@ class _Reporting:
 
 @contextmanager
 def _single_threaded_cv2():
-    """Stop OpenCV's threads while worker processes live: they do not survive a fork, and the workers are the parallelism."""
+    """Stop OpenCV's threads while workers live: threads do not survive a fork, and the workers are many."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)
     try:

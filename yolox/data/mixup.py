@@ -31,7 +31,9 @@ class PartnerPlan:
     letterbox: np.ndarray
 
 
-def draw_partner_plan(image_size: Size, *, size: Size, rng: np.random.Generator, config: AugmentConfig) -> PartnerPlan:
+def draw_partner_plan(
+    image_size: Size, *, size: Size, rng: np.random.Generator, config: AugmentConfig
+) -> PartnerPlan:
     """Draw zoom, flip and crop of the partner.
 
     Args:
@@ -41,7 +43,8 @@ def draw_partner_plan(image_size: Size, *, size: Size, rng: np.random.Generator,
         config: `mixup_scale`.
 
     Returns:
-        PartnerPlan: the image fitted into the size at its top left, zoomed, flipped with probability one half, and cropped at
+        PartnerPlan: the image fitted into the size at its top left, zoomed, flipped with probability one
+            half, and cropped at
         random where it has become larger than the size.
 
     Source:
@@ -50,15 +53,21 @@ def draw_partner_plan(image_size: Size, *, size: Size, rng: np.random.Generator,
     zoom, flip = rng.uniform(*config.mixup_scale), rng.random() < 0.5
     height, width = (max(int(s * zoom), 1) for s in size)
     fit_height, fit_width = fitted_size(image_size, size)
-    matrix = scaling(fit_width / image_size[1] * width / size[1], fit_height / image_size[0] * height / size[0])
+    matrix = scaling(
+        fit_width / image_size[1] * width / size[1], fit_height / image_size[0] * height / size[0]
+    )
     if flip:
         matrix = compose(scaling(-1, 1, width), matrix)
-    left, top = (int(rng.integers(0, max(extent - want, 1))) for extent, want in ((width, size[1]), (height, size[0])))
+    left, top = (
+        int(rng.integers(0, max(extent - want, 1))) for extent, want in ((width, size[1]), (height, size[0]))
+    )
     letterbox = np.array([-left, -top, width - left, height - top])
     return PartnerPlan(size, compose(scaling(1, 1, -left, -top), matrix), image_size, letterbox)
 
 
-def render_partner(plan: PartnerPlan, load, boxes: np.ndarray, classes: np.ndarray, *, pad_value: int = 114) -> Sample:
+def render_partner(
+    plan: PartnerPlan, load, boxes: np.ndarray, classes: np.ndarray, *, pad_value: int = 114
+) -> Sample:
     """Load the partner at the size it needs and draw it in its place.
 
     Args:
@@ -77,7 +86,12 @@ def render_partner(plan: PartnerPlan, load, boxes: np.ndarray, classes: np.ndarr
     canvas[y1:y2, x1:x2] = pad_value
     reduce = reduction_for(plan.matrix)
     full = np.array([[0, 0, plan.image_size[1], plan.image_size[0]]])
-    draw_warped(canvas, load(reduce), compose(plan.matrix, scaling(reduce, reduce)), map_points(box_corners(full)[0], plan.matrix))
+    draw_warped(
+        canvas,
+        load(reduce),
+        compose(plan.matrix, scaling(reduce, reduce)),
+        map_points(box_corners(full)[0], plan.matrix),
+    )
     return Sample(canvas, clip_boxes(map_boxes(boxes, plan.matrix), height=height, width=width), classes)
 
 
@@ -104,10 +118,14 @@ def blend(first: Sample, second: Sample, *, weight: float = 0.5) -> Sample:
     if first.image.shape != second.image.shape:
         raise ValueError(f"blend: images are {first.image.shape} and {second.image.shape}, want one size")
     image = cv2.addWeighted(first.image, weight, second.image, 1 - weight, 0)
-    return Sample(image, np.concatenate([first.boxes, second.boxes]), np.concatenate([first.classes, second.classes]))
+    return Sample(
+        image, np.concatenate([first.boxes, second.boxes]), np.concatenate([first.classes, second.classes])
+    )
 
 
-def mixup(sample: Sample, partner: Sample, *, rng: np.random.Generator, config: AugmentConfig, pad_value: int = 114) -> Sample:
+def mixup(
+    sample: Sample, partner: Sample, *, rng: np.random.Generator, config: AugmentConfig, pad_value: int = 114
+) -> Sample:
     """Lay a zoomed, flipped, cropped raw image under a sample, half and half.
 
     Args:
@@ -124,5 +142,11 @@ def mixup(sample: Sample, partner: Sample, *, rng: np.random.Generator, config: 
         Megvii's recipe. MindYOLO blends two mosaics instead: `blend` with a weight from Beta(8, 8).
     """
     plan = draw_partner_plan(partner.image.shape[:2], size=sample.image.shape[:2], rng=rng, config=config)
-    drawn = render_partner(plan, lambda reduce: shrink_image(partner.image, reduce), partner.boxes, partner.classes, pad_value=pad_value)
+    drawn = render_partner(
+        plan,
+        lambda reduce: shrink_image(partner.image, reduce),
+        partner.boxes,
+        partner.classes,
+        pad_value=pad_value,
+    )
     return blend(sample, drawn)

@@ -1,7 +1,7 @@
 """Mosaic: four images around a random centre, mapped together onto the network's input.
 
-The published recipes paste the tiles onto a canvas of twice the size and warp that. Here each tile is drawn once, from its
-own pixels straight to its final place; tiles that the map leaves outside are not even loaded.
+The published recipes paste the tiles onto a canvas of twice the size and warp that. Here each tile is drawn
+once, from its own pixels straight to its final place; tiles that the map leaves outside are not even loaded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,16 @@ from yolox.config import AugmentConfig, Size
 
 from .affine import random_affine_matrix, surviving_boxes
 from .image import shrink_image
-from .plane import box_corners, compose, draw_warped, map_boxes, map_points, quad_bounds, reduction_for, scaling
+from .plane import (
+    box_corners,
+    compose,
+    draw_warped,
+    map_boxes,
+    map_points,
+    quad_bounds,
+    reduction_for,
+    scaling,
+)
 from .resize import fitted_size
 from .sample import Sample, clip_boxes
 
@@ -50,7 +59,9 @@ class MosaicPlan:
     zoom: float
 
 
-def draw_plan(image_sizes: Sequence[Size], *, size: Size, rng: np.random.Generator, config: AugmentConfig) -> MosaicPlan:
+def draw_plan(
+    image_sizes: Sequence[Size], *, size: Size, rng: np.random.Generator, config: AugmentConfig
+) -> MosaicPlan:
     """Draw the centre and the map of a mosaic.
 
     Args:
@@ -60,15 +71,19 @@ def draw_plan(image_sizes: Sequence[Size], *, size: Size, rng: np.random.Generat
         config: ranges of the map.
 
     Returns:
-        MosaicPlan. The centre is uniform between 0.5 and 1.5 of the size on a canvas of twice the size; every image is
-        scaled to fit the size and touches the centre with its inner corner.
+        MosaicPlan. The centre is uniform between 0.5 and 1.5 of the size on a canvas of twice the size; every
+        image is scaled to fit the size and touches the centre with its inner corner.
 
     Source:
         YOLOX, section 2.1; the numbers of Megvii's recipe.
     """
     centre = int(rng.uniform(0.5, 1.5) * size[1]), int(rng.uniform(0.5, 1.5) * size[0])  # x, y
-    tiles = tuple(_tile(image_size, position, centre, size) for position, image_size in enumerate(image_sizes))
-    matrix, zoom = random_affine_matrix(canvas_size=(2 * size[0], 2 * size[1]), size=size, rng=rng, config=config)
+    tiles = tuple(
+        _tile(image_size, position, centre, size) for position, image_size in enumerate(image_sizes)
+    )
+    matrix, zoom = random_affine_matrix(
+        canvas_size=(2 * size[0], 2 * size[1]), size=size, rng=rng, config=config
+    )
     return MosaicPlan(size, tiles, matrix, zoom)
 
 
@@ -76,7 +91,9 @@ def _tile(image_size: Size, position: int, centre: tuple[int, int], size: Size) 
     height, width = fitted_size(image_size, size)
     left = centre[0] - width if position % 2 == 0 else centre[0]
     top = centre[1] - height if position < 2 else centre[1]
-    region = clip_boxes(np.array([[left, top, left + width, top + height]]), height=2 * size[0], width=2 * size[1])[0]
+    region = clip_boxes(
+        np.array([[left, top, left + width, top + height]]), height=2 * size[0], width=2 * size[1]
+    )[0]
     return Tile(scaling(width / image_size[1], height / image_size[0], left, top), region)
 
 
@@ -88,7 +105,9 @@ def tile_reduction(plan: MosaicPlan, position: int) -> int:
     return reduction_for(compose(plan.matrix, tile.placement))
 
 
-def draw_tile(canvas: np.ndarray, image: np.ndarray, plan: MosaicPlan, position: int, *, reduce: int = 1) -> None:
+def draw_tile(
+    canvas: np.ndarray, image: np.ndarray, plan: MosaicPlan, position: int, *, reduce: int = 1
+) -> None:
     """Draw one tile onto the result, in place.
 
     Args:
@@ -107,11 +126,14 @@ def _quad(plan: MosaicPlan, tile: Tile) -> np.ndarray:  # [4,2]
     return map_points(box_corners(tile.region[None])[0], plan.matrix)
 
 
-def tile_boxes(boxes: np.ndarray, plan: MosaicPlan, position: int, *, config: AugmentConfig):  # [N,4] -> [n,4], [N] bool
+def tile_boxes(
+    boxes: np.ndarray, plan: MosaicPlan, position: int, *, config: AugmentConfig
+):  # [N,4] -> [n,4], [N] bool
     """Map the boxes of one tile's image to the result.
 
-    A box is first cut to the part of its image that lies on the mosaic canvas. One that this leaves without area is
-    dropped; the published code keeps it as a line, which a rotation can open into a box around nothing.
+    A box is first cut to the part of its image that lies on the mosaic canvas. One that this leaves without
+    area is dropped; the published code keeps it as a line, which a rotation can open into a box around
+    nothing.
 
     Args:
         boxes: [N,4] xyxy px of the tile's image.
@@ -131,8 +153,14 @@ def tile_boxes(boxes: np.ndarray, plan: MosaicPlan, position: int, *, config: Au
     return after[keep], keep
 
 
-def mosaic4(samples: Sequence[Sample], *, size: Size, rng: np.random.Generator, config: AugmentConfig,
-            pad_value: int = 114) -> Sample:
+def mosaic4(
+    samples: Sequence[Sample],
+    *,
+    size: Size,
+    rng: np.random.Generator,
+    config: AugmentConfig,
+    pad_value: int = 114,
+) -> Sample:
     """Make a mosaic of four samples and map it by a random rotation, zoom, shear and shift.
 
     Args:
@@ -149,18 +177,27 @@ def mosaic4(samples: Sequence[Sample], *, size: Size, rng: np.random.Generator, 
         ValueError: when there are not four samples.
 
     Source:
-        YOLOX, section 2.1. A tile that shrinks to half or less is first averaged over blocks of 2, 4 or 8 pixels.
+        YOLOX, section 2.1. A tile that shrinks to half or less is first averaged over blocks of 2, 4 or 8
+        pixels.
 
     Example:
-        >>> grey = Sample(np.full((40, 60, 3), 50, np.uint8), np.array([[0, 0, 60, 40]], np.float32), np.zeros(1, np.int32))
-        >>> mosaic4([grey] * 4, size=(32, 64), rng=np.random.default_rng(0), config=AugmentConfig()).image.shape
+        >>> from yolox.data.sample import empty_sample
+        >>> four = [empty_sample(np.full((40, 60, 3), level, np.uint8)) for level in (0, 80, 160, 240)]
+        >>> rng = np.random.default_rng(0)
+        >>> mosaic4(four, size=(32, 64), rng=rng, config=AugmentConfig()).image.shape
         (32, 64, 3)
     """
     if len(samples) != 4:
         raise ValueError(f"mosaic4: got {len(samples)} samples, want 4")
     plan = draw_plan([s.image.shape[:2] for s in samples], size=size, rng=rng, config=config)
     truths = [(s.boxes, s.classes) for s in samples]
-    return render_mosaic(plan, lambda i, reduce: shrink_image(samples[i].image, reduce), truths, config=config, pad_value=pad_value)
+    return render_mosaic(
+        plan,
+        lambda i, reduce: shrink_image(samples[i].image, reduce),
+        truths,
+        config=config,
+        pad_value=pad_value,
+    )
 
 
 def render_mosaic(plan: MosaicPlan, load, truths, *, config: AugmentConfig, pad_value: int = 114) -> Sample:
@@ -183,4 +220,6 @@ def render_mosaic(plan: MosaicPlan, load, truths, *, config: AugmentConfig, pad_
             draw_tile(canvas, load(position, reduce), plan, position, reduce=reduce)
     kept = [(tile_boxes(boxes, plan, i, config=config), classes) for i, (boxes, classes) in enumerate(truths)]
     boxes = np.concatenate([boxes for (boxes, _), _ in kept])
-    return Sample(canvas, boxes, np.concatenate([classes[keep] for (_, keep), classes in kept]).astype(np.int32))
+    return Sample(
+        canvas, boxes, np.concatenate([classes[keep] for (_, keep), classes in kept]).astype(np.int32)
+    )

@@ -1,7 +1,7 @@
 """The training sample: which augmentations, in which order, of which images.
 
-Megvii's order: mosaic and its affine map, mixup, colour, flip. Images that get no mosaic, and all images of the last epochs,
-are fitted into the input and get colour and flip only.
+Megvii's order: mosaic and its affine map, mixup, colour, flip. Images that get no mosaic, and all images of
+the last epochs, are fitted into the input and get colour and flip only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .dataset import DetectionDataset, load_image, truths
 from .flip import random_flip
 from .mixup import blend, draw_partner_plan, render_partner
 from .mosaic import draw_plan, render_mosaic
-from .resize import boxes_to_letterbox, fit_ratio, LetterboxTransform, pad_to, resize_to_fit
+from .resize import LetterboxTransform, boxes_to_letterbox, fit_ratio, pad_to, resize_to_fit
 from .sample import Sample, keep_boxes
 
 Read = Callable[..., np.ndarray]  # (index, reduce=1) -> [H,W,3] uint8
@@ -43,13 +43,24 @@ class Source:
     partners: np.ndarray | None = None
 
 
-def make_source(dataset: DetectionDataset, *, read: Read | None = None, partners: np.ndarray | None = None) -> Source:
+def make_source(
+    dataset: DetectionDataset, *, read: Read | None = None, partners: np.ndarray | None = None
+) -> Source:
     """Make a source that reads files unless another `read` is given."""
     return Source(dataset=dataset, read=read or partial(load_image, dataset), partners=partners)
 
 
-def train_sample(dataset: DetectionDataset, index: int, *, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec,
-                 size: Size | None = None, partners: np.ndarray | None = None, read: Read | None = None) -> Sample:
+def train_sample(
+    dataset: DetectionDataset,
+    index: int,
+    *,
+    rng: np.random.Generator,
+    config: AugmentConfig,
+    spec: InputSpec,
+    size: Size | None = None,
+    partners: np.ndarray | None = None,
+    read: Read | None = None,
+) -> Sample:
     """Make one augmented training sample.
 
     Args:
@@ -69,8 +80,9 @@ def train_sample(dataset: DetectionDataset, index: int, *, rng: np.random.Genera
         DataError: an image is missing, cannot be decoded, or has another size than annotated.
 
     Source:
-        YOLOX, section 2.1; Megvii's and MindYOLO's recipes by `config`. Where no box survives, the sample counts as an image without
-        objects; Megvii goes back to the image before colour and flip and keeps its boxes.
+        YOLOX, section 2.1; Megvii's and MindYOLO's recipes by `config`. Where no box survives, the sample
+        counts as an image without objects; Megvii goes back to the image before colour and flip and keeps its
+        boxes.
     """
     source, size = make_source(dataset, read=read, partners=partners), size or spec.input_size
     if rng.random() >= config.mosaic_prob:
@@ -85,17 +97,27 @@ def train_sample(dataset: DetectionDataset, index: int, *, rng: np.random.Genera
     return _drop_small(random_flip(recoloured, rng=rng, prob=config.flip_prob), config)
 
 
-def plain_sample(dataset: DetectionDataset, index: int, *, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec,
-                 size: Size | None = None, read: Read | None = None) -> Sample:
+def plain_sample(
+    dataset: DetectionDataset,
+    index: int,
+    *,
+    rng: np.random.Generator,
+    config: AugmentConfig,
+    spec: InputSpec,
+    size: Size | None = None,
+    read: Read | None = None,
+) -> Sample:
     """Make a training sample without mosaic and mixup: the image fitted into the input, colour, flip.
 
-    Arguments, result and errors as in `train_sample`. The colour change leaves the padding alone, and the flipped image keeps its
-    place at the top left (or in the middle, as `spec` says).
+    Arguments, result and errors as in `train_sample`. The colour change leaves the padding alone, and the
+    flipped image keeps its place at the top left (or in the middle, as `spec` says).
     """
     return _plain(make_source(dataset, read=read), index, size or spec.input_size, rng, config, spec)
 
 
-def _plain(source: Source, index: int, size: Size, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec) -> Sample:
+def _plain(
+    source: Source, index: int, size: Size, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec
+) -> Sample:
     original = source.read(index)
     boxes, classes = truths(source.dataset, index)
     ratio = fit_ratio(original.shape[:2], size)
@@ -106,17 +128,26 @@ def _plain(source: Source, index: int, size: Size, rng: np.random.Generator, con
     return _drop_small(Sample(canvas, placed, classes), config)
 
 
-def _mosaic(source: Source, index: int, size: Size, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec) -> Sample:
+def _mosaic(
+    source: Source, index: int, size: Size, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec
+) -> Sample:
     pool = len(source.dataset) if source.partners is None else source.partners
     indices = [index, *rng.choice(pool, 3).tolist()]
     plan = draw_plan([source.dataset.sizes[i].tolist() for i in indices], size=size, rng=rng, config=config)
     tile_truths = [truths(source.dataset, i) for i in indices]
-    return render_mosaic(plan, lambda position, reduce: source.read(indices[position], reduce=reduce), tile_truths,
-                         config=config, pad_value=spec.pad_value)
+    return render_mosaic(
+        plan,
+        lambda position, reduce: source.read(indices[position], reduce=reduce),
+        tile_truths,
+        config=config,
+        pad_value=spec.pad_value,
+    )
 
 
-def _mix_raw(source: Source, sample: Sample, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec) -> Sample:
-    """Blend with a raw image that has objects; after a bounded number of draws without one the sample stays as it is."""
+def _mix_raw(
+    source: Source, sample: Sample, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec
+) -> Sample:
+    """Blend with a raw image that has objects; where few have any, the search ends and the sample stays."""
     for _ in range(PARTNER_DRAWS):
         index = int(rng.integers(len(source.dataset)))
         boxes, classes = truths(source.dataset, index)
@@ -126,7 +157,9 @@ def _mix_raw(source: Source, sample: Sample, rng: np.random.Generator, config: A
         return sample
     size = sample.image.shape[:2]
     plan = draw_partner_plan(source.dataset.sizes[index].tolist(), size=size, rng=rng, config=config)
-    partner = render_partner(plan, partial(_read_reduced, source, index), boxes, classes, pad_value=spec.pad_value)
+    partner = render_partner(
+        plan, partial(_read_reduced, source, index), boxes, classes, pad_value=spec.pad_value
+    )
     return blend(sample, partner)
 
 

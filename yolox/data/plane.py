@@ -11,7 +11,9 @@ import numpy as np
 from .image import REDUCTIONS
 
 
-def scaling(scale_x: float, scale_y: float, shift_x: float = 0.0, shift_y: float = 0.0) -> np.ndarray:  # [2,3]
+def scaling(
+    scale_x: float, scale_y: float, shift_x: float = 0.0, shift_y: float = 0.0
+) -> np.ndarray:  # [2,3]
     """Build the map x -> scale * x + shift."""
     return np.array([[scale_x, 0.0, shift_x], [0.0, scale_y, shift_y]])
 
@@ -55,12 +57,12 @@ def magnification(matrix: np.ndarray) -> float:  # [2,3]
 
 
 def reduction_for(matrix: np.ndarray) -> int:  # [2,3]
-    """Choose how far an image may be reduced on decoding before `matrix` draws it: 1, 2, 4 or 8, never below its drawn size."""
+    """Choose how far to reduce an image before `matrix` draws it, never below its drawn size: 1, 2, 4, 8."""
     return max(r for r in REDUCTIONS if r == 1 or r * magnification(matrix) <= 1)
 
 
 def quad_bounds(quad: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int] | None:  # [4,2]
-    """Give the whole-pixel bounds x1, y1, x2, y2 of a quadrilateral on a canvas of (height, width), None when they miss it."""
+    """Give whole-pixel bounds x1, y1, x2, y2 of a quadrilateral on a canvas (height, width), None outside."""
     x1, y1 = np.maximum(np.floor(quad.min(axis=0)), 0).astype(int).tolist()
     x2, y2 = np.minimum(np.ceil(quad.max(axis=0)), size[::-1]).astype(int).tolist()
     return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
@@ -69,7 +71,8 @@ def quad_bounds(quad: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int,
 def draw_warped(canvas: np.ndarray, image: np.ndarray, matrix: np.ndarray, quad: np.ndarray) -> None:
     """Draw an image onto a canvas through an affine map, in place, inside a quadrilateral.
 
-    One warp straight to the final pixels: no enlarged canvas in between, nothing computed outside the quadrilateral's bounds.
+    One warp straight to the final pixels: no enlarged canvas in between, nothing computed outside the
+    quadrilateral's bounds.
 
     Args:
         canvas: [H,W,3] uint8, written.
@@ -82,7 +85,9 @@ def draw_warped(canvas: np.ndarray, image: np.ndarray, matrix: np.ndarray, quad:
         return
     x1, y1, x2, y2 = bounds
     centred = compose(scaling(1, 1, -x1 - 0.5, -y1 - 0.5), compose(matrix, scaling(1, 1, 0.5, 0.5)))
-    patch = cv2.warpAffine(image, centred, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    patch = cv2.warpAffine(
+        image, centred, (x2 - x1, y2 - y1), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     mask = np.zeros(patch.shape[:2], np.uint8)
     corners = np.round((quad - (x1 + 0.5, y1 + 0.5)) * 256).astype(np.int32)
     cv2.fillConvexPoly(mask, corners, 255, shift=8)

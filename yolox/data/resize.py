@@ -1,4 +1,4 @@
-"""Letterbox: fit an image into the network's input without changing its shape, and map boxes there and back."""
+"""Letterbox: fit an image into the network's input, keeping its shape, and map boxes there and back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LetterboxTransform:
 
 
 def fit_ratio(image_size: Size, size: Size) -> float:
-    """Give the largest factor at which an image of one size fits into another; sizes are (height, width) in pixels."""
+    """Give the largest factor at which an image fits into a size; both are (height, width) in pixels."""
     return min(size[0] / image_size[0], size[1] / image_size[1])
 
 
@@ -37,7 +37,9 @@ def fitted_size(image_size: Size, size: Size) -> Size:
     return max(int(image_size[0] * ratio), 1), max(int(image_size[1] * ratio), 1)
 
 
-def resize_to_fit(image: np.ndarray, size: Size, *, shrink: str = "linear") -> np.ndarray:  # [H,W,3] -> [h,w,3]
+def resize_to_fit(
+    image: np.ndarray, size: Size, *, shrink: str = "linear"
+) -> np.ndarray:  # [H,W,3] -> [h,w,3]
     """Resize an image as large as fits into a size, keeping its shape.
 
     Args:
@@ -55,7 +57,9 @@ def resize_to_fit(image: np.ndarray, size: Size, *, shrink: str = "linear") -> n
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if area else cv2.INTER_LINEAR)
 
 
-def pad_to(image: np.ndarray, size: Size, *, spec: InputSpec) -> tuple[np.ndarray, int, int]:  # [h,w,3] -> [H,W,3]
+def pad_to(
+    image: np.ndarray, size: Size, *, spec: InputSpec
+) -> tuple[np.ndarray, int, int]:  # [h,w,3] -> [H,W,3]
     """Place an image on a grey canvas, at its top left or in its middle as the input convention says.
 
     Args:
@@ -88,7 +92,8 @@ def letterbox(image: np.ndarray, size: Size, *, spec: InputSpec) -> tuple[np.nda
         canvas [size[0],size[1],3] uint8 and the transform that `boxes_from_letterbox` undoes.
 
     Source:
-        Megvii's test preprocessing (top left, linear) and MindYOLO's (centre, area). The centred pad is rounded down.
+        Megvii's test preprocessing (top left, linear) and MindYOLO's (centre, area). The centred pad is
+        rounded down.
 
     Example:
         >>> canvas, transform = letterbox(np.zeros((50, 100, 3), np.uint8), (64, 64), spec=InputSpec())
@@ -114,7 +119,9 @@ def boxes_to_letterbox(boxes: np.ndarray, transform: LetterboxTransform) -> np.n
     return (boxes * transform.ratio + pad).astype(np.float32)
 
 
-def boxes_from_letterbox(boxes: np.ndarray, transform: LetterboxTransform, image_size: Size | None = None) -> np.ndarray:
+def boxes_from_letterbox(
+    boxes: np.ndarray, transform: LetterboxTransform, image_size: Size | None = None
+) -> np.ndarray:
     """Map boxes of a letterbox back to its image: the way of predictions.
 
     Args:

@@ -31,7 +31,9 @@ class Sample:
         if self.image.ndim != 3 or self.image.shape[2] != 3:
             raise ValueError(f"Sample: image has shape {self.image.shape}, want [H,W,3]")
         if self.boxes.shape != (len(self.classes), 4):
-            raise ValueError(f"Sample: boxes {self.boxes.shape}, want ({len(self.classes)}, 4), a row for each class")
+            raise ValueError(
+                f"Sample: boxes {self.boxes.shape}, want ({len(self.classes)}, 4), a row for each class"
+            )
 
 
 def empty_sample(image: np.ndarray) -> Sample:  # [H,W,3] uint8
