@@ -107,8 +107,8 @@ def _check_categories(json_path: Path, dataset: DetectionDataset, names: Sequenc
     unknown = [name for name in dataset.class_names if name not in set(names)]
     if unknown:
         raise CommandError(
-            f"{json_path}: {len(unknown)} of {len(dataset.class_names)} categories ({_some(unknown)}) are none "
-            f"of the detector's {len(names)} classes ({_some(names)})\n"
+            f"{json_path}: {len(unknown)} of {len(dataset.class_names)} categories ({_some(unknown)}) "
+            f"are none of the detector's {len(names)} classes ({_some(names)})\n"
             "want a dataset of the same classes, or weights that were trained on these"
         )
 
