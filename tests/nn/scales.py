@@ -71,3 +71,22 @@ def fill_golden(detector: Detector, weights: dict[str, np.ndarray]) -> None:
     for name, value in weights.items():
         if not name.endswith("num_batches_tracked"):
             parameters[yolox_name(name)].set_data(Tensor(value, ms.float32))
+
+
+def megvii_name(name: str) -> str:
+    """Undo `yolox_name`."""
+    for theirs, ours in LEAVES.items():
+        name = name.replace(ours, theirs)
+    if name.startswith("backbone."):
+        return "backbone." + name
+    return "backbone." + name.removeprefix("neck.") if name.startswith("neck.") else name
+
+
+def fill_by_rule(detector: Detector, seed: int) -> dict[str, np.ndarray]:
+    """Fill a detector as `golden_value` says, without any file; return the weights by released name."""
+    weights = {}
+    for name, parameter in detector.parameters_dict().items():
+        released = megvii_name(name)
+        weights[released] = golden_value(released, tuple(parameter.shape), seed)
+        parameter.set_data(Tensor(weights[released]))
+    return weights

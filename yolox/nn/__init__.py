@@ -1,5 +1,6 @@
 """Layers that own parameters: blocks, backbones, necks, heads and the detector."""
 
+from yolox.nn.activation import make_activation
 from yolox.nn.blocks import (
     Bottleneck,
     ConvBNAct,
@@ -8,17 +9,17 @@ from yolox.nn.blocks import (
     Focus,
     ResLayer,
     SPPBottleneck,
-    make_activation,
     make_conv,
-    space_to_depth,
-    upsample2x,
 )
 from yolox.nn.darknet import CSPDarknet, Darknet53
 from yolox.nn.detector import STRIDES, Detector
 from yolox.nn.flops import count_flops, count_parameters
+from yolox.nn.fold import fold_batch_norm, fold_detector
 from yolox.nn.fpn import FPN, PAFPN
 from yolox.nn.head import DecoupledHead
 from yolox.nn.init import initialise
+from yolox.nn.precision import set_precision
+from yolox.nn.resample import space_to_depth, upsample2x
 
 __all__ = [
     "FPN",
@@ -37,9 +38,12 @@ __all__ = [
     "SPPBottleneck",
     "count_flops",
     "count_parameters",
+    "fold_batch_norm",
+    "fold_detector",
     "initialise",
     "make_activation",
     "make_conv",
+    "set_precision",
     "space_to_depth",
     "upsample2x",
 ]
