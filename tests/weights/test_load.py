@@ -1,0 +1,200 @@
+"""Every form of weights into a detector: all of it, or nothing and a message that says what differs."""
+
+from __future__ import annotations
+
+import json
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from tests.weights.torch_files import write_state
+from yolox.checkpoint import save_checkpoint
+from yolox.config import InputSpec
+from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
+from yolox.recipes import megvii_recipe
+from yolox.weights.errors import WeightsError
+from yolox.weights.load import MOST_LINES, check_fit, file_kind, load_weights, read_weights
+
+BN = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+
+
+def _detector(classes: int = 3, width: float = 0.125) -> Detector:
+    return Detector(CSPDarknet(0.33, width), PAFPN(0.33, width), DecoupledHead(classes, width))
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return _detector()
+
+
+@pytest.fixture(scope="module")
+def values(detector):
+    """Random weights for every parameter, under our names."""
+    rng = np.random.default_rng(0)
+    shapes = {p.name: p.shape for p in detector.get_parameters()}
+    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def _megvii_key(name: str) -> str:
+    root, rest = name.split(".", 1)
+    module, leaf = rest.rsplit(".", 1)
+    leaf = BN[leaf] if module.endswith("bn") else leaf
+    return {"backbone": "backbone.backbone.", "neck": "backbone.", "head": "head."}[root] + f"{module}.{leaf}"
+
+
+def _megvii(values):
+    return {_megvii_key(name): value for name, value in values.items()}
+
+
+def _check(detector, values, *, but=()):
+    for parameter in detector.get_parameters():
+        if parameter.name not in but:
+            np.testing.assert_array_equal(parameter.asnumpy(), values[parameter.name].astype(np.float32))
+
+
+def _zero(detector):
+    for parameter in detector.get_parameters():
+        parameter.set_data(ms.Tensor(np.zeros(parameter.shape, np.float32)))
+
+
+def test_megvii_pth_with_counters_and_half_numbers(tmp_path, detector, values):
+    _zero(detector)
+    state = {name: value.astype(np.float16) for name, value in _megvii(values).items()}
+    state["backbone.backbone.stem.conv.bn.num_batches_tracked"] = np.array(9)
+    found = load_weights(detector, write_state(tmp_path / "w.pth", state))
+    _check(detector, {name: value.astype(np.float16) for name, value in values.items()})
+    assert (found.source, found.input, found.skipped) == ("megvii", InputSpec(), ())
+    assert set(found.loaded) == set(values)
+    assert found.summary() == f"loaded {len(values)} tensors (megvii)"
+
+
+def test_npz_under_megvii_names_and_under_ours(tmp_path, detector, values):
+    for state, source in ((_megvii(values), "megvii"), (values, "unknown")):
+        _zero(detector)
+        np.savez(tmp_path / "w.npz", **state)
+        assert load_weights(detector, tmp_path / "w.npz").source == source
+        _check(detector, values)
+
+
+def test_ckpt_saved_by_mindspore(tmp_path, detector, values):
+    ms.save_checkpoint(
+        [{"name": n, "data": ms.Tensor(v)} for n, v in values.items()], str(tmp_path / "w.ckpt")
+    )
+    _zero(detector)
+    assert load_weights(detector, tmp_path / "w.ckpt").input is None
+    _check(detector, values)
+
+
+def test_own_checkpoint_prefers_the_moving_averages(tmp_path, detector, values):
+    path, recipe = tmp_path / "w.safetensors", megvii_recipe("nano")
+    params = {f"params.{name}": value for name, value in values.items()}
+    ema = {f"ema.{name}": value + 1 for name, value in values.items()}
+    state = {"momentum.head.x": np.ones(2), "step": np.array(3)}
+    save_checkpoint(path, params | ema | state, recipe=recipe, class_names=("a", "b", "c"))
+    found = load_weights(detector, path)
+    _check(detector, {name: value + 1 for name, value in values.items()})
+    assert (found.recipe, found.input, found.class_names) == (recipe, recipe.input, ("a", "b", "c"))
+    save_checkpoint(path, params | state, recipe=recipe, class_names=("a", "b", "c"))
+    load_weights(detector, path)
+    _check(detector, values)
+
+
+def test_another_number_of_classes_keeps_everything_but_the_class_predictions(tmp_path, values):
+    other = _detector(classes=5)
+    before = {p.name: p.asnumpy().copy() for p in other.get_parameters()}
+    found = load_weights(other, write_state(tmp_path / "w.pth", _megvii(values)))
+    classes = {f"head.cls_preds.{i}.{leaf}" for i in range(3) for leaf in ("weight", "bias")}
+    assert set(found.skipped) == classes and set(found.loaded) == set(values) - classes
+    assert "6 of head.cls_preds.* start fresh" in found.summary()
+    _check(other, values, but=classes)
+    for name in classes:
+        np.testing.assert_array_equal(other.parameters_dict()[name].asnumpy(), before[name])
+
+
+def test_another_scale_is_refused_and_nothing_is_written(tmp_path, detector, values):
+    path = write_state(tmp_path / "w.pth", _megvii(values))
+    wide = _detector(classes=3, width=0.25)
+    before = {p.name: p.asnumpy().copy() for p in wide.get_parameters()}
+    with pytest.raises(WeightsError) as error:
+        load_weights(wide, path)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 1 + MOST_LINES + 1
+    assert "w.pth does not fit the detector" in lines[0] and lines[-1].startswith("  and ")
+    assert "  backbone.stem.conv.conv.weight: file has (8, 12, 3, 3), detector wants (16, 12, 3, 3)" in lines
+    _check(wide, before)
+
+
+def test_missing_and_additional_tensors_are_listed():
+    wanted = {"a": (2,), "b": (3,), "head.cls_preds.0.bias": (4,), "head.cls_preds.0.weight": (4, 8, 1, 1)}
+    state = {"a": np.zeros(2), "c": np.zeros((1, 1)), "head.cls_preds.0.weight": np.zeros((4, 9, 1, 1))}
+    with pytest.raises(WeightsError) as error:
+        check_fit(state, wanted)
+    assert str(error.value).splitlines() == [
+        "weights does not fit the detector, 4 of 5 tensors differ:",
+        "  b: not in the file, detector wants (3,)",
+        "  head.cls_preds.0.bias: not in the file, detector wants (4,)",
+        "  head.cls_preds.0.weight: file has (4, 9, 1, 1), detector wants (4, 8, 1, 1)",
+        "  c: file has (1, 1), detector has none",
+    ]
+    assert check_fit({"a": np.zeros(2)}, {"a": (2,)}) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v.astype(np.int64), "of type int64, want floating point"),
+        (lambda v: v * np.float32("nan"), "numbers that are not finite"),
+        (lambda v: v.astype(np.float64) * 1e300, "numbers that are not finite"),
+    ],
+)
+def test_numbers_that_are_no_weights_are_refused(tmp_path, detector, values, change, message):
+    _zero(detector)
+    name = "neck.lateral_conv0.conv.weight"
+    np.savez(tmp_path / "w.npz", **(values | {name: change(values[name])}))
+    with pytest.raises(WeightsError, match=f"w.npz: {name} .*{message}"):
+        load_weights(detector, tmp_path / "w.npz")
+    assert all((p.asnumpy() == 0).all() for p in detector.get_parameters())
+
+
+def test_content_decides_not_the_name(tmp_path, values):
+    state = write_state(tmp_path / "w.npz", _megvii(values))
+    assert file_kind(state) == "pth"
+    np.savez(tmp_path / "b.npz", a=np.ones(2))
+    (tmp_path / "b.npz").rename(tmp_path / "b.pth")
+    assert file_kind(tmp_path / "b.pth") == "npz"
+    assert list(read_weights(tmp_path / "b.pth")[0]) == ["a"]
+    save_checkpoint(tmp_path / "c", {"params.a": np.ones(2)}, recipe=megvii_recipe("s"), class_names=())
+    assert file_kind(tmp_path / "c") == "safetensors"
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"P", b"hello", b"\x80\x02}q\x00.", b"PK\x03\x04broken", b"\x0abroken"]
+)
+def test_other_files_are_refused(tmp_path, detector, data):
+    path = tmp_path / "w.bin"
+    with pytest.raises(WeightsError, match="w.bin: no such file"):
+        load_weights(detector, path)
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match=f"w.bin: .*{'before 1.6' if data[:1] == bytes([128]) else ''}"):
+        load_weights(detector, path)
+
+
+def test_names_of_nobody_are_refused(tmp_path, detector):
+    np.savez(tmp_path / "w.npz", **{"model.model.99.x": np.ones(1)})
+    with pytest.raises(WeightsError, match="w.npz: 'model.model.99.x' is no parameter of MindYOLO"):
+        load_weights(detector, tmp_path / "w.npz")
+    np.savez(tmp_path / "w.npz", **{"backbone.backbone.a.w": np.ones(1), "other": np.ones(1)})
+    with pytest.raises(WeightsError, match="w.npz: 'other' is no parameter of Megvii"):
+        load_weights(detector, tmp_path / "w.npz")
+
+
+def test_mindyolo_names_of_a_small_file(tmp_path):
+    np.savez(
+        tmp_path / "w.npz",
+        **{"model.model.0.conv.bn.gamma": np.ones(2), "model.model.24.stems.0.bn.beta": 1.0},
+    )
+    state, facts = read_weights(tmp_path / "w.npz")
+    assert set(state) == {"backbone.stem.conv.bn.gamma", "head.stems.0.bn.beta"}
+    assert (facts.source, facts.input.channel_order, facts.input.letterbox) == ("mindyolo", "rgb", "center")
+    assert json.dumps(facts.input.pixel_scale) == json.dumps(1 / 255)
