@@ -4,6 +4,10 @@ import mindspore as ms
 from mindspore import Tensor, ops
 
 
+for_each = ops.HyperMap()
+"""Map a function over tuples in graph code; a Python loop over hundreds of parameters nests too deeply to compile."""
+
+
 def is_decayed(parameter) -> bool:
     """Tell whether weight decay applies: to convolution weights, never to BN or biases.
 
@@ -35,10 +39,11 @@ def gradient_sums(gradients) -> Tensor:
     Returns:
         Float32 tensor [number of gradients].
     """
-    sums = ()
-    for gradient in gradients:
-        sums = sums + (gradient.sum().astype(ms.float32),)
-    return ops.stack(sums)
+    return ops.stack(for_each(_sum, gradients))
+
+
+def _sum(gradient):
+    return gradient.sum().astype(ms.float32)
 
 
 def masked_sgd(params, momenta, gradients, lr, apply, *, momentum: float, weight_decay: float) -> None:
@@ -62,9 +67,12 @@ def masked_sgd(params, momenta, gradients, lr, apply, *, momentum: float, weight
     """
     rate = ops.select(apply, lr, ops.zeros_like(lr))
     kept = ops.select(apply, Tensor(momentum, ms.float32), Tensor(1.0, ms.float32))
-    for param, velocity, gradient in zip(params, momenta, gradients):  # noqa: B905 (graph code has no strict)
-        decayed = gradient + weight_decay * param if is_decayed(param) else gradient
-        decayed = ops.select(apply, decayed, ops.zeros_like(decayed))
-        moved = kept * velocity + decayed
-        ops.assign(velocity, moved)
-        ops.assign(param, param - rate * (decayed + kept * moved))
+    for_each(ops.partial(_sgd_one, rate, kept, apply, weight_decay), params, momenta, gradients)
+
+
+def _sgd_one(rate, kept, apply, weight_decay, param, velocity, gradient):
+    decayed = gradient + weight_decay * param if is_decayed(param) else gradient
+    decayed = ops.select(apply, decayed, ops.zeros_like(decayed))
+    moved = kept * velocity + decayed
+    ops.assign(velocity, moved)
+    return ops.assign(param, param - rate * (decayed + kept * moved))

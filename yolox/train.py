@@ -8,7 +8,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from yolox.config import InputSpec, OptimConfig
 from yolox.normalize import normalize_images
-from yolox.optim import gradient_sums, masked_sgd
+from yolox.optim import for_each, gradient_sums, masked_sgd
 from yolox.schedule import ema_value
 
 
@@ -60,15 +60,17 @@ def create_train_state(detector: nn.Cell) -> TrainState:
     return TrainState(params, buffers, _copies(buffers, "safe"), zeros, _copies(params + buffers, "ema"))
 
 
-def _update_averages(averages, values, decay) -> None:
-    for average, value in zip(averages, values):  # noqa: B905 (graph code has no strict)
-        ops.assign(average, ema_value(average, value, decay))
+def _average_one(decay, average, value):
+    return ops.assign(average, ema_value(average, value, decay))
 
 
-def _keep_or_restore(buffers, safe, apply) -> None:
-    for buffer, backup in zip(buffers, safe):  # noqa: B905 (graph code has no strict)
-        ops.assign(backup, ops.select(apply, buffer, backup))
-        ops.assign(buffer, backup)
+def _keep_or_restore(apply, buffer, backup):
+    ops.assign(backup, ops.select(apply, buffer, backup))
+    return ops.assign(buffer, backup)
+
+
+def _unscale_one(scale, gradient):
+    return gradient / scale
 
 
 def make_train_step(
@@ -114,28 +116,21 @@ def make_train_step(
 
     gradient_fn = ms.value_and_grad(forward, None, weights=ms.ParameterTuple(params), has_aux=True)
 
-    def unscale(gradients):
-        if scale == 1.0:
-            return gradients
-        unscaled = ()
-        for gradient in gradients:
-            unscaled = unscaled + (gradient / scale,)
-        return unscaled
-
     @ms.jit
     def step(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight):
         (_, total, parts), gradients = gradient_fn(images, gt_boxes, gt_classes, valid, l1_weight)
         if reduce_gradients is not None:
             gradients = reduce_gradients(gradients)
-        gradients = unscale(gradients)
+        if scale != 1.0:
+            gradients = for_each(ops.partial(_unscale_one, scale), gradients)
         sums = gradient_sums(gradients)
         finite = ops.isfinite(sums.sum() + total)
         masked_sgd(
             params, momenta, gradients, lr, finite, momentum=optim.momentum, weight_decay=optim.weight_decay
         )
-        _keep_or_restore(buffers, safe_buffers, finite)
+        for_each(ops.partial(_keep_or_restore, finite), buffers, safe_buffers)
         decay = ops.select(finite, ema_decay, ops.ones_like(ema_decay))
-        _update_averages(averages, averaged, decay)
+        for_each(ops.partial(_average_one, decay), averages, averaged)
         return (total, *parts, finite, sums)
 
     def run(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight):
