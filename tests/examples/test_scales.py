@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ PARAMETERS = {  # counted from the layers of the paper's code, for 80 classes
 def load_script(name: str):
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # MindSpore looks the source of the loss up by the name of its module
     spec.loader.exec_module(module)
     return module
 

@@ -26,6 +26,11 @@ class ShapesConfig:
     """Range of the diameter of a shape, in pixels."""
     noise: float = 12.0
     """Standard deviation of the grey-level noise."""
+    hue_jitter: float = 25.0
+    """Degrees, plus and minus, around the hue of a class: circles are red, squares green, triangles blue.
+
+    From 60 the hues of the classes meet, only the outline tells them apart, and training takes much longer.
+    """
     contrast: float = 60.0
     """Least distance between the colour of a shape and that of the background, in grey levels."""
     most_hidden: float = 0.4
@@ -81,12 +86,17 @@ def _random_mask(rng: np.random.Generator, shape: str, config: ShapesConfig) -> 
     )
 
 
-def _far_colour(rng: np.random.Generator, background: np.ndarray, contrast: float) -> np.ndarray:
+def _shape_colour(
+    rng: np.random.Generator, index: int, background: np.ndarray, config: ShapesConfig
+) -> np.ndarray:
+    typical = 360.0 * index / len(SHAPE_NAMES)
     for _ in range(50):
-        colour = rng.uniform(0, 255, 3)
-        if np.abs(colour - background).max() >= contrast:
-            return colour
-    return 255.0 - background
+        hue = (typical + rng.uniform(-config.hue_jitter, config.hue_jitter)) % 360
+        hsv = np.array([[[hue, rng.uniform(0.4, 1), rng.uniform(0.25, 1)]]], np.float32)  # degrees, shares
+        colour = 255.0 * cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0]
+        if np.abs(colour - background).max() >= config.contrast:
+            break
+    return colour
 
 
 def _still_visible(masks: list[np.ndarray], added: np.ndarray, most_hidden: float) -> bool:
@@ -132,8 +142,8 @@ def draw_shapes(*, rng: np.random.Generator, config: ShapesConfig | None = None)
     pixels = np.broadcast_to(background, (*config.image_size, 3)).copy()
     wanted = rng.integers(config.shapes[0], config.shapes[1], endpoint=True)
     masks, classes = _place(rng, rng.integers(0, len(SHAPE_NAMES), wanted), config)
-    for mask in masks:
-        pixels[mask] = _far_colour(rng, background, config.contrast)
+    for mask, index in zip(masks, classes, strict=True):
+        pixels[mask] = _shape_colour(rng, index, background, config)
     pixels += rng.normal(0.0, config.noise, pixels.shape)
     boxes = np.array([mask_box(mask) for mask in masks], np.float32).reshape(-1, 4)
     return Sample(np.clip(pixels, 0, 255).astype(np.uint8), boxes, np.array(classes, np.int32))
