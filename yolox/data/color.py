@@ -52,9 +52,8 @@ def shift_hsv(image: np.ndarray, shifts) -> np.ndarray:  # [H,W,3] uint8 BGR
     hue, saturation, value = (int(s) for s in shifts)
     if hue == saturation == value == 0:
         return image
-    return _apply(
-        image, (LEVELS + hue) % 180, np.clip(LEVELS + saturation, 0, 255), np.clip(LEVELS + value, 0, 255)
-    )
+    hues = LEVELS if hue == 0 else (LEVELS + hue) % 180
+    return _apply(image, hues, np.clip(LEVELS + saturation, 0, 255), np.clip(LEVELS + value, 0, 255))
 
 
 def scale_hsv(image: np.ndarray, gains) -> np.ndarray:  # [H,W,3] uint8 BGR
@@ -75,8 +74,10 @@ def scale_hsv(image: np.ndarray, gains) -> np.ndarray:  # [H,W,3] uint8 BGR
 
 
 def _apply(image: np.ndarray, *tables: np.ndarray) -> np.ndarray:
-    """Look up each channel of the image's HSV in its table of 256 levels."""
-    lookup = np.stack(tables, axis=-1).astype(np.uint8)[:, None]  # [256,1,3]
+    """Look up each channel of the image's HSV in its table of 256 levels; unchanged channels cost nothing."""
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
-    cv2.LUT(hsv, lookup, dst=hsv)
+    for channel, table in enumerate(tables):
+        if (table != LEVELS).any():
+            changed = cv2.LUT(cv2.extractChannel(hsv, channel), table.astype(np.uint8))
+            cv2.insertChannel(changed, hsv, channel)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)

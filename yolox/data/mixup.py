@@ -9,7 +9,7 @@ import numpy as np
 from yolox.config import AugmentConfig, Size
 
 from .image import shrink_image
-from .plane import box_corners, compose, draw_warped, map_boxes, map_points, reduction_for, scaling
+from .plane import map_boxes, reduction_for, scaling
 from .resize import fitted_size
 from .sample import Sample, clip_boxes
 
@@ -20,15 +20,24 @@ class PartnerPlan:
 
     Args:
         size: (height, width) px of the result.
-        matrix: [2,3] from px of the partner image to px of the result.
         image_size: (height, width) px of the partner image.
-        letterbox: [4] int xyxy, the partner's zoomed letterbox in px of the result; black outside.
+        resized: (height, width) px to which the partner image is resized.
+        flip: whether it is mirrored.
+        letterbox: int x1, y1, x2, y2, the partner's zoomed letterbox in px of the result; black outside.
     """
 
     size: Size
-    matrix: np.ndarray
     image_size: Size
-    letterbox: np.ndarray
+    resized: Size
+    flip: bool
+    letterbox: tuple[int, int, int, int]
+
+    @property
+    def matrix(self) -> np.ndarray:  # [2,3]
+        """The map from px of the partner image to px of the result."""
+        zoom_y, zoom_x = (new / old for new, old in zip(self.resized, self.image_size, strict=True))
+        left, top, right, _ = self.letterbox
+        return scaling(-zoom_x, zoom_y, right, top) if self.flip else scaling(zoom_x, zoom_y, left, top)
 
 
 def draw_partner_plan(
@@ -44,25 +53,18 @@ def draw_partner_plan(
 
     Returns:
         PartnerPlan: the image fitted into the size at its top left, zoomed, flipped with probability one
-            half, and cropped at
-        random where it has become larger than the size.
+        half, and cropped at random where it has become larger than the size.
 
     Source:
         Megvii's recipe.
     """
-    zoom, flip = rng.uniform(*config.mixup_scale), rng.random() < 0.5
-    height, width = (max(int(s * zoom), 1) for s in size)
-    fit_height, fit_width = fitted_size(image_size, size)
-    matrix = scaling(
-        fit_width / image_size[1] * width / size[1], fit_height / image_size[0] * height / size[0]
-    )
-    if flip:
-        matrix = compose(scaling(-1, 1, width), matrix)
-    left, top = (
-        int(rng.integers(0, max(extent - want, 1))) for extent, want in ((width, size[1]), (height, size[0]))
-    )
-    letterbox = np.array([-left, -top, width - left, height - top])
-    return PartnerPlan(size, compose(scaling(1, 1, -left, -top), matrix), image_size, letterbox)
+    zoom, flip = rng.uniform(*config.mixup_scale), bool(rng.random() < 0.5)
+    extent = tuple(max(int(side * zoom), 1) for side in size)
+    fitted = fitted_size(image_size, size)
+    resized = tuple(max(round(f * e / s), 1) for f, e, s in zip(fitted, extent, size, strict=True))
+    left, top = (-int(rng.integers(0, max(extent[axis] - size[axis], 1))) for axis in (1, 0))
+    letterbox = (left, top, left + extent[1], top + extent[0])
+    return PartnerPlan(tuple(size), tuple(image_size), resized, flip, letterbox)
 
 
 def render_partner(
@@ -81,17 +83,14 @@ def render_partner(
         Sample of the plan's size, boxes clipped to it.
     """
     height, width = plan.size
+    left, top, right, bottom = plan.letterbox
     canvas = np.zeros((height, width, 3), np.uint8)
-    x1, y1, x2, y2 = clip_boxes(plan.letterbox[None], height=height, width=width)[0].astype(int)
-    canvas[y1:y2, x1:x2] = pad_value
-    reduce = reduction_for(plan.matrix)
-    full = np.array([[0, 0, plan.image_size[1], plan.image_size[0]]])
-    draw_warped(
-        canvas,
-        load(reduce),
-        compose(plan.matrix, scaling(reduce, reduce)),
-        map_points(box_corners(full)[0], plan.matrix),
-    )
+    canvas[: min(bottom, height), : min(right, width)] = pad_value
+    resized = cv2.resize(load(reduction_for(plan.matrix)), plan.resized[::-1], interpolation=cv2.INTER_LINEAR)
+    if plan.flip:
+        left, resized = right - plan.resized[1], cv2.flip(resized, 1)
+    visible = resized[-top : height - top, max(-left, 0) : max(width - left, 0)]
+    canvas[: visible.shape[0], max(left, 0) : max(left, 0) + visible.shape[1]] = visible
     return Sample(canvas, clip_boxes(map_boxes(boxes, plan.matrix), height=height, width=width), classes)
 
 

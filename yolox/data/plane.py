@@ -5,6 +5,8 @@ Coordinates are continuous: pixel column i covers x from i to i + 1, so its cent
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -53,7 +55,9 @@ def map_boxes(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:  # [N,4] xyx
 
 def magnification(matrix: np.ndarray) -> float:  # [2,3]
     """Give the largest factor by which a map stretches any direction."""
-    return float(np.linalg.norm(matrix[:, :2], ord=2))
+    (a, b), (c, d) = matrix[:, :2].tolist()  # the larger singular value, in closed form
+    total, area = a * a + b * b + c * c + d * d, a * d - b * c
+    return math.sqrt((total + math.sqrt(max(total * total - 4 * area * area, 0.0))) / 2)
 
 
 def reduction_for(matrix: np.ndarray) -> int:  # [2,3]
