@@ -100,6 +100,18 @@ def test_own_checkpoint_prefers_the_moving_averages(tmp_path, detector, values):
     _check(detector, values)
 
 
+def test_a_compiled_detector_sees_the_new_weights(tmp_path, values):
+    """`Parameter.set_data` replaces memory that a compiled graph keeps reading; loading must write into it."""
+    detector, images = _detector().set_train(False), ms.Tensor(np.ones((1, 3, 32, 32), np.float32))
+    forward = ms.jit(detector.construct)
+    before = forward(images)[0].asnumpy()
+    np.savez(tmp_path / "w.npz", **{name: np.abs(value) * 0.1 for name, value in values.items()})
+    load_weights(detector, tmp_path / "w.npz")
+    after = forward(images)[0].asnumpy()
+    assert np.abs(after - before).max() > 1e-3
+    np.testing.assert_allclose(after, detector(images)[0].asnumpy(), rtol=1e-4, atol=1e-4)
+
+
 def test_another_number_of_classes_keeps_everything_but_the_class_predictions(tmp_path, values):
     other = _detector(classes=5)
     before = {p.name: p.asnumpy().copy() for p in other.get_parameters()}
