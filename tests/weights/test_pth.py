@@ -130,3 +130,22 @@ def test_big_endian_files_are_refused(tmp_path):
         archive.writestr("archive/byteorder", "big")
     with pytest.raises(WeightsError, match="little-endian"):
         read_pth(path)
+
+
+def test_every_truncation_is_refused_and_flipped_bytes_never_change_numbers(tmp_path):
+    arrays = {"w": FLOATS, "b": np.ones(2, np.float32)}
+    path = write_state(tmp_path / "w.pth", arrays)
+    data = path.read_bytes()
+    for length in range(0, len(data), 3):
+        path.write_bytes(data[:length])
+        with pytest.raises(WeightsError, match="w.pth: "):
+            read_pth(path)
+    for position in range(0, len(data), 5):
+        flipped = bytes([data[position] ^ (1 << position % 8)])
+        path.write_bytes(data[:position] + flipped + data[position + 1 :])
+        try:
+            found = read_pth(path)
+        except WeightsError:
+            continue
+        for name, array in arrays.items():  # what changed was a date or another field that nobody reads
+            np.testing.assert_array_equal(found[name], array)
