@@ -123,16 +123,16 @@ def _bad_boxes(
 ) -> list[str]:
     height, width = sizes[owners].T if len(owners) else np.zeros((2, 0))
     x1, y1, x2, y2 = boxes.T
-    not_finite = ~np.isfinite(boxes.astype(np.float32)).all(axis=1)
+    wild = ~(np.abs(boxes) < 1e9).all(axis=1)  # NaN and infinity too
     negative = (x2 < x1) | (y2 < y1)
     filled = (x2 > x1) & (y2 > y1)
     outside = (x1 > width) | (y1 > height) | (x2 < 0) | (y2 < 0)
     outside |= filled & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
     bad = [f"annotation id {i} occurs more than once" for i in _repeated(ids.tolist())]
-    for i in np.flatnonzero(not_finite | negative | outside):
+    for i in np.flatnonzero(wild | negative | outside):
         what = (
-            "is not finite"
-            if not_finite[i]
+            "has a number that is not finite or beyond 1e9"
+            if wild[i]
             else "has a negative size"
             if negative[i]
             else f"is outside its image of {int(width[i])}x{int(height[i])}"

@@ -1,0 +1,105 @@
+"""Image files of all kinds become uint8 BGR of the annotated size, or a clear error."""
+
+from __future__ import annotations
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+
+from yolox.data.errors import DataError
+from yolox.data.image import read_image, shrink_image
+
+
+def smooth(height=40, width=60, channels=3, seed=0):
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, channels)).astype(np.uint8)
+    return cv2.GaussianBlur(image, (0, 0), 5)
+
+
+def with_orientation(jpeg: bytes, orientation: int) -> bytes:
+    """Insert an EXIF segment that states how the stored pixels are turned."""
+    tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    body = b"Exif\0\0" + tiff
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
+
+
+@pytest.fixture
+def turned(tmp_path):
+    """A stored image of 40x60 (height, width) that EXIF turns by a quarter to 60x40."""
+    path = tmp_path / "turned.JPG"
+    path.write_bytes(with_orientation(cv2.imencode(".jpg", smooth())[1].tobytes(), 6))
+    return str(path)
+
+
+def test_png_is_read_exactly(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.PNG"), smooth())
+    image = read_image(str(tmp_path / "a.PNG"), size=(40, 60))
+    np.testing.assert_array_equal(image, smooth())
+    assert image.dtype == np.uint8
+
+
+def test_grey_rgba_and_16_bit_become_three_bytes(tmp_path):
+    grey, wide = smooth()[..., 0], smooth().astype(np.uint16) * 257
+    alpha = np.dstack([smooth(), np.full((40, 60), 9, np.uint8)])
+    for name, stored, want in (
+        ("grey", grey, np.dstack([grey] * 3)),
+        ("alpha", alpha, smooth()),
+        ("wide", wide, smooth()),
+    ):
+        path = str(tmp_path / f"{name}.png")
+        cv2.imwrite(path, stored)
+        image = read_image(path)
+        assert image.dtype == np.uint8 and image.shape == (40, 60, 3)
+        assert np.abs(image.astype(int) - want).max() <= 1
+
+
+def test_exif_rotation_is_applied_when_the_annotations_agree_or_say_nothing(turned):
+    upright = cv2.rotate(smooth(), cv2.ROTATE_90_CLOCKWISE).astype(int)
+    for size in (None, (60, 40)):
+        assert np.abs(read_image(turned, size=size) - upright).mean() < 3
+    assert read_image(turned, size=(60, 40), reduce=2).shape == (30, 20, 3)
+
+
+def test_exif_rotation_is_left_out_when_the_annotations_were_made_without_it(turned):
+    assert np.abs(read_image(turned, size=(40, 60)) - smooth().astype(int)).mean() < 3
+
+
+@pytest.mark.parametrize("reduce", [1, 2, 4, 8])
+def test_another_size_than_annotated_names_the_file_and_both_sizes(turned, reduce):
+    with pytest.raises(DataError, match=r"turned.JPG: the image is 40x60, its annotation says 200x100"):
+        read_image(turned, size=(100, 200), reduce=reduce)
+
+
+def test_swapped_sides_hint_at_exif(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), smooth())
+    with pytest.raises(DataError, match=r"60x40, its annotation says 40x60 \(turned by EXIF\?\)"):
+        read_image(str(tmp_path / "a.png"), size=(60, 40))
+
+
+def test_missing_and_undecodable_files_are_named(tmp_path):
+    (tmp_path / "text.jpg").write_text("no image")
+    (tmp_path / "nothing.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match="gone.jpg: no such image file"):
+        read_image(str(tmp_path / "gone.jpg"))
+    for name in ("text.jpg", "nothing.jpg"):
+        with pytest.raises(DataError, match=f"{name}: cannot be decoded as an image"):
+            read_image(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("reduce", [2, 4, 8])
+@pytest.mark.parametrize("shape", [(64, 96), (61, 95)])
+def test_reduced_decoding_is_the_average_of_blocks(tmp_path, reduce, shape):
+    path = str(tmp_path / "a.jpg")
+    cv2.imwrite(path, smooth(*shape), [cv2.IMWRITE_JPEG_QUALITY, 100])
+    reduced, averaged = read_image(path, size=shape, reduce=reduce), shrink_image(read_image(path), reduce)
+    height, width = averaged.shape[:2]
+    assert (height, width) == (shape[0] // reduce, shape[1] // reduce)
+    assert np.abs(reduced[:height, :width].astype(int) - averaged).max() <= 4
+
+
+def test_shrinking_by_hand():
+    image = np.array([[[0], [4]], [[8], [12]], [[99], [99]]], np.uint8).repeat(3, axis=2)
+    assert shrink_image(image, 2).tolist() == [[[6, 6, 6]]]
+    assert shrink_image(image, 1) is image
+    assert shrink_image(image, 8).shape == (1, 1, 3)
