@@ -1,0 +1,182 @@
+"""Batches: the same for any number of workers, sizes by step, shards, faults, and no process left behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import attrs
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+from tests.data.folders import noise_dataset
+from yolox.config import AugmentConfig, InputSpec, LoaderConfig, Recipe
+from yolox.data.batches import TrainSource, epoch_order, steps_per_epoch, train_size
+from yolox.data.dataset import ground_truth, load_image
+from yolox.data.errors import DataError
+from yolox.data.loader import eval_batches, train_batches
+from yolox.data.resize import letterbox
+
+RECIPE = Recipe(
+    input=InputSpec(input_size=(32, 64)),
+    loader=LoaderConfig(
+        batch_size=2, max_truths=20, workers=0, multiscale_sizes=(32, 64), multiscale_interval=2
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return noise_dataset(tmp_path_factory.mktemp("noise"), count=9)
+
+
+def recipe_with(**changes):
+    return attrs.evolve(RECIPE, loader=attrs.evolve(RECIPE.loader, **changes))
+
+
+def batches(dataset, *, epoch=1, augment=True, recipe=RECIPE, **options):
+    return list(train_batches(dataset, recipe=recipe, epoch=epoch, augment=augment, **options))
+
+
+def assert_same(first, second):
+    assert len(first) == len(second)
+    for one, two in zip(first, second, strict=True):
+        for a, b in zip(one, two, strict=True):
+            np.testing.assert_array_equal(a, b)
+            assert a.dtype == b.dtype
+
+
+def children():
+    return [
+        p for p in psutil.Process(os.getpid()).children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+@pytest.fixture
+def two_processors():
+    """Skips where two workers cannot be two processes."""
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("mindspore.dataset takes no more workers than processors")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("augment", [True, False])
+def test_batches_do_not_depend_on_the_number_of_workers(dataset, workers, augment):
+    before = len(children())
+    here = batches(dataset, augment=augment)
+    assert len(here) == 4
+    assert_same(here, batches(dataset, augment=augment, recipe=recipe_with(workers=workers)))
+    assert len(children()) == before
+
+
+def test_closing_early_ends_the_worker_processes(dataset, two_processors):
+    before, threads = len(children()), cv2.getNumThreads()
+    running = train_batches(dataset, recipe=recipe_with(workers=2), epoch=0, augment=True)
+    next(running)
+    assert len(children()) > before
+    running.close()
+    assert len(children()) == before and cv2.getNumThreads() == threads
+
+
+def test_epochs_and_seeds_differ(dataset):
+    first = batches(dataset, epoch=0)[0].images
+    for other in (batches(dataset, epoch=1), batches(dataset, epoch=0, recipe=recipe_with(seed=1))):
+        assert other[0].images.shape != first.shape or (other[0].images != first).any()
+
+
+def test_every_image_is_seen_once_in_an_epoch():
+    order = epoch_order(50, seed=3, epoch=4)
+    assert sorted(order) == list(range(50))
+    assert (order != epoch_order(50, seed=3, epoch=5)).any()
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_devices_share_the_global_batch_without_overlap(dataset, world):
+    """Two devices with batches of one see together what one device with batches of two sees."""
+    alone = batches(dataset, recipe=recipe_with(batch_size=4))
+    shares = [
+        batches(dataset, recipe=recipe_with(batch_size=4 // world), rank=r, world=world) for r in range(world)
+    ]
+    assert len(alone) == 2
+    for step, whole in enumerate(alone):
+        joined = [np.concatenate(parts) for parts in zip(*(share[step] for share in shares), strict=True)]
+        for a, b in zip(whole, joined, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_the_partial_last_batch_is_left_out(dataset):
+    assert [steps_per_epoch(dataset, batch_size=b) for b in (1, 2, 4, 9)] == [9, 4, 2, 1]
+
+
+def test_no_full_batch_is_an_error_that_says_what_to_do(dataset):
+    want = r"9 images make no batch of 8 on 2 device\(s\); set the batch size to at most 4, or add images"
+    with pytest.raises(DataError, match=want):
+        train_batches(dataset, recipe=recipe_with(batch_size=8), epoch=0, augment=True, world=2)
+
+
+def test_sizes_change_every_interval_and_depend_on_seed_and_step_alone():
+    config = LoaderConfig(multiscale_sizes=(320, 416, 640), multiscale_interval=10, seed=5)
+    sizes = [train_size(step, input_size=(416, 416), config=config) for step in range(300)]
+    assert sizes == [train_size(step, input_size=(416, 416), config=config) for step in range(300)]
+    assert all(len(set(sizes[i : i + 10])) == 1 for i in range(0, 300, 10))
+    assert set(sizes) == {(320, 320), (416, 416), (640, 640)}
+    other = attrs.evolve(config, seed=6)
+    assert sizes != [train_size(step, input_size=(416, 416), config=other) for step in range(300)]
+    assert train_size(0, input_size=(416, 640), config=LoaderConfig(multiscale_sizes=(320,))) == (320, 480)
+
+
+def test_steps_count_on_over_epochs_for_sizes(dataset):
+    source = TrainSource(dataset=dataset, recipe=RECIPE, epoch=3, augment=True)
+    for step in range(len(source)):
+        want = train_size(3 * 4 + step, input_size=(32, 64), config=RECIPE.loader)
+        assert source[step][0].shape == (2, *want, 3)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_surplus_truths_are_counted_and_reported_once(dataset, workers, caplog):
+    with caplog.at_level(logging.WARNING, logger="yolox.data"):
+        got = batches(dataset, augment=False, recipe=recipe_with(max_truths=1, workers=workers))
+    assert all(b.gt_boxes.shape == (2, 1, 4) for b in got)
+    lines = [r.getMessage() for r in caplog.records if r.name == "yolox.data"]
+    assert len(lines) == 1 and "smallest truths of images with more than max_truths=1" in lines[0]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_bad_image_is_named_from_whichever_process(tmp_path, workers):
+    broken = noise_dataset(tmp_path, count=4)
+    (tmp_path / "2.png").write_bytes(b"no image")
+    before = len(children())
+    with pytest.raises(DataError, match="2.png: cannot be decoded"):
+        batches(broken, augment=False, recipe=recipe_with(workers=workers))
+    assert len(children()) == before
+
+
+def test_the_partner_window_of_the_rolling_buffer(dataset, monkeypatch):
+    monkeypatch.setattr("yolox.data.batches.PARTNER_WINDOW", 3)
+    seen = []
+    monkeypatch.setattr("yolox.data.batches.train_sample", lambda *a, partners, **k: seen.append(partners))
+    recipe = attrs.evolve(RECIPE, augment=AugmentConfig(mosaic_partners="buffer"))
+    source = TrainSource(dataset=dataset, recipe=recipe, epoch=0, augment=True)
+    for step in range(2):
+        source.samples(step)
+    order = epoch_order(9, seed=0, epoch=0)
+    assert [p.tolist() for p in seen] == [order[max(i - 2, 0) : i + 1].tolist() for i in range(4)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("world", [1, 2])
+def test_evaluation_sees_every_image_once_in_fixed_shapes(dataset, workers, world):
+    spec, seen = InputSpec(input_size=(64, 32), letterbox="center"), []
+    for rank in range(world):
+        for batch in eval_batches(dataset, spec=spec, batch_size=4, workers=workers, rank=rank, world=world):
+            assert batch.images.shape == (4, 64, 32, 3) and len(batch.indices) == len(batch.transforms)
+            for image, index, transform in zip(batch.images, batch.indices, batch.transforms, strict=False):
+                want, geometry = letterbox(load_image(dataset, index), (64, 32), spec=spec)
+                np.testing.assert_array_equal(image, want)
+                assert transform == geometry
+            assert (batch.images[len(batch.indices) :] == 114).all()
+            seen += batch.indices.tolist()
+    assert sorted(seen) == list(range(9))
+    assert len(ground_truth(dataset)["images"]) == 9
