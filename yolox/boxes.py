@@ -151,7 +151,7 @@ def pairwise_iou(a: Tensor, b: Tensor, *, eps: float = 1e-8) -> Tensor:  # [B,N,
         ``a[i, n]`` and ``b[i, m]``.
 
     Raises:
-        ValueError: if `a` is not ``[B, N, 4]`` or `b` not ``[B, M, 4]``.
+        ValueError: if `a` is not ``[B, N, 4]`` or `b` not ``[B, M, 4]`` of the same B.
 
     Source: as `elementwise_iou`.
 
@@ -164,6 +164,10 @@ def pairwise_iou(a: Tensor, b: Tensor, *, eps: float = 1e-8) -> Tensor:  # [B,N,
     """
     check_rank("pairwise_iou", "a", a.shape, "B,N,4")
     check_rank("pairwise_iou", "b", b.shape, "B,M,4")
+    check_last_dim("pairwise_iou", "a", a.shape, 4)
+    check_last_dim("pairwise_iou", "b", b.shape, 4)
+    if a.shape[0] != b.shape[0]:
+        raise ValueError(f"pairwise_iou: a is {a.shape} and b {b.shape}, want the same batch")
     # The CPU's minimum and maximum are fifty times slower on operands that broadcast than on equal shapes.
     shape = (a.shape[0], a.shape[1], b.shape[1])
     wide_a = tuple(ops.broadcast_to(ops.expand_dims(a[..., i], 2), shape) for i in range(4))
@@ -184,8 +188,8 @@ def _check_pair(a: Tensor, b: Tensor) -> None:
     check_last_dim("elementwise_iou", "a", a.shape, 4)
     check_last_dim("elementwise_iou", "b", b.shape, 4)
     if len(a.shape) != len(b.shape):
-        raise ValueError(f"elementwise_iou: a has shape {a.shape} and b {b.shape}, want equal ranks")
+        raise ValueError(f"elementwise_iou: a is {a.shape} and b {b.shape}, want equal ranks")
     for m, n in zip(a.shape, b.shape):  # noqa: B905
         if m != n and m != 1 and n != 1:
-            raise ValueError(f"elementwise_iou: a has shape {a.shape} and b {b.shape}, want them to broadcast")
+            raise ValueError(f"elementwise_iou: a is {a.shape} and b {b.shape}, want them broadcastable")
 

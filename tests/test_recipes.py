@@ -1,0 +1,132 @@
+"""Recipes: every published number, and exactly which fields tell the two apart."""
+
+import attrs
+import pytest
+
+from yolox.config import Recipe
+from yolox.recipes import SCALES, megvii_recipe, mindyolo_recipe
+
+# field: (Megvii, MindYOLO), for scale s; where a field is not named the recipes agree
+DIFFERENCES = {
+    "plain_epochs": (16, 15),
+    "eval_interval": (10, 25),
+    "plain_eval_interval": (1, 5),
+    "input.channel_order": ("bgr", "rgb"),
+    "input.pixel_scale": (1.0, 1 / 255),
+    "input.letterbox": ("top_left", "center"),
+    "input.shrink_interpolation": ("linear", "area"),
+    "augment.mosaic_partners": ("uniform", "buffer"),
+    "augment.affine_scale": ((0.1, 2.0), (0.1, 1.9)),
+    "augment.affine_center": (False, True),
+    "augment.box_filter": ("min_side", "candidates"),
+    "augment.mixup_partner": ("image", "mosaic"),
+    "augment.hsv_mode": ("additive", "multiplicative"),
+    "augment.hsv_gains": ((5.0, 30.0, 30.0), (0.015, 0.7, 0.4)),
+    "assign.prior": ("center", "box_and_center"),
+    "assign.outside_penalty": (1e6, 1e3),
+    "optim.lr_per_image": (0.01 / 64, None),
+    "optim.lr": (None, 0.01),
+    "optim.warmup_start": (0.0, 0.01),
+    "optim.ema_decay": (0.9998, 0.9999),
+    "optim.gradient_reduction": ("mean", "sum"),
+    "optim.average_bn_stats": (True, False),
+    "loader.max_truths": (120, 160),
+    "loader.multiscale_sizes": (tuple(range(480, 801, 32)), ()),
+    "loader.workers": (4, 8),
+    "loader.seed": (0, 2),
+    "postprocess.score_threshold": (0.01, 0.001),
+    "postprocess.multi_label": (False, True),
+    "postprocess.max_detections": (30000, 300),
+}
+
+COMMON = {
+    "epochs": 300,
+    "input.pad_value": 114,
+    "augment.mosaic_prob": 1.0,
+    "augment.mixup_prob": 1.0,
+    "augment.degrees": 10.0,
+    "augment.translate": 0.1,
+    "augment.shear": 2.0,
+    "augment.mixup_scale": (0.5, 1.5),
+    "augment.hsv_prob": 1.0,
+    "augment.flip_prob": 0.5,
+    "assign.center_radius": 1.5,
+    "assign.top_k": 10,
+    "assign.cost_iou_weight": 3.0,
+    "loss.loss_iou_weight": 5.0,
+    "loss.loss_obj_weight": 1.0,
+    "loss.loss_cls_weight": 1.0,
+    "loss.loss_l1_weight": 1.0,
+    "loss.loss_normalizer": "local",
+    "optim.momentum": 0.9,
+    "optim.weight_decay": 5e-4,
+    "optim.warmup_epochs": 5,
+    "optim.min_lr_ratio": 0.05,
+    "optim.flat_epochs": 15,
+    "optim.ema_ramp": 2000.0,
+    "optim.loss_scale": 1024.0,
+    "optim.precision": "float32",
+    "loader.batch_size": 8,
+    "loader.multiscale_interval": 10,
+    "postprocess.iou_threshold": 0.65,
+    "postprocess.max_candidates": 30000,
+}
+
+
+def fields(value, prefix=""):
+    flat = {}
+    for field in attrs.fields(type(value)):
+        item = getattr(value, field.name)
+        name = prefix + field.name
+        flat |= fields(item, name + ".") if attrs.has(type(item)) else {name: item}
+    return flat
+
+
+def differences(one, other):
+    one, other = fields(one), fields(other)
+    return {name: (one[name], other[name]) for name in one if one[name] != other[name]}
+
+
+def test_the_two_recipes_differ_in_exactly_these_fields():
+    assert differences(megvii_recipe("s"), mindyolo_recipe("s")) == DIFFERENCES
+
+
+@pytest.mark.parametrize("recipe", [megvii_recipe, mindyolo_recipe])
+def test_common_numbers(recipe):
+    flat = fields(recipe("s"))
+    assert {name: flat[name] for name in COMMON} == COMMON
+
+
+def test_every_field_has_a_published_or_chosen_value():
+    chosen = {"input.input_size", "optim.max_bad_steps"}
+    assert set(fields(Recipe())) == set(DIFFERENCES) | set(COMMON) | chosen
+
+
+@pytest.mark.parametrize("recipe", [megvii_recipe, mindyolo_recipe])
+def test_scales_differ_only_where_published(recipe):
+    large = recipe("s")
+    for scale in ("m", "l", "x", "darknet53"):
+        assert recipe(scale) == large
+    small = {"input.input_size": ((640, 640), (416, 416)), "augment.mixup_prob": (1.0, 0.0)}
+    small["augment.affine_scale"] = (large.augment.affine_scale, (0.5, 1.5))
+    if large.loader.multiscale_sizes:
+        small["loader.multiscale_sizes"] = (large.loader.multiscale_sizes, tuple(range(320, 641, 32)))
+    assert differences(large, recipe("tiny")) == small
+    assert differences(recipe("tiny"), recipe("nano")) == {"augment.mosaic_prob": (1.0, 0.5)}
+
+
+@pytest.mark.parametrize("recipe", [megvii_recipe, mindyolo_recipe])
+def test_recipes_are_values(recipe):
+    for scale in SCALES:
+        assert recipe(scale) == recipe(scale) and hash(recipe(scale)) == hash(recipe(scale))
+        assert all(size % 32 == 0 for size in recipe(scale).loader.multiscale_sizes)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        recipe("s").epochs = 1
+    assert attrs.evolve(recipe("s"), epochs=40).epochs == 40
+
+
+@pytest.mark.parametrize("recipe", [megvii_recipe, mindyolo_recipe])
+def test_unknown_scale(recipe):
+    message = rf"{recipe.__name__}: scale is 'yolox-s', want one of nano, tiny, s, m, l, x, darknet53"
+    with pytest.raises(ValueError, match=message):
+        recipe("yolox-s")
