@@ -31,8 +31,8 @@ def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor) -> Tensor:
         [0.6931, 200.0]
     """
     _check_same("binary_cross_entropy_with_logits: logits", logits, targets)
-    # One kernel, half the time of relu, abs, exp and log, whose gradient at 0 is wrong. The gradient is exact; the
-    # value is off by up to 1e-6, and by 1e-7 below -8, where the CPU takes log(1 + exp(x)), in log1p too.
+    # One kernel, half the time of relu, abs, exp and log, whose gradient at 0 is wrong. Its gradient is
+    # exact; the value is off by up to 1e-6, and by 1e-7 below -8, where the CPU takes log(1 + exp(x)).
     return ops.softplus(logits) - logits * targets
 
 
