@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from .dataset import DetectionDataset
 from .errors import raise_offenders
+
+log = logging.getLogger("yolox.data")
 
 
 @attrs.define
@@ -47,6 +50,7 @@ def build_dataset(
     class_names: Sequence[str],
     category_ids: Sequence[int],
     offenders: Sequence[str] = (),
+    keep_flat: bool = True,
 ) -> DetectionDataset:
     """Check what a reader collected and pack it into flat arrays.
 
@@ -61,6 +65,8 @@ def build_dataset(
         class_names: C names.
         category_ids: C ids.
         offenders: problems that the reader found already; listed together with those found here.
+        keep_flat: whether boxes without width or height stay in the ground truth, as COCO's evaluation counts
+            them; False leaves them out and logs how many.
 
     Returns:
         DetectionDataset with boxes sorted by image, otherwise in the order of the reader.
@@ -80,7 +86,11 @@ def build_dataset(
     ]
     raise_offenders(source, found)
     order = np.argsort(owners, kind="stable")
-    counts = np.bincount(owners, minlength=len(names))
+    if not keep_flat:
+        order = order[(boxes[order, 2:] > boxes[order, :2]).all(axis=1)]
+        if len(order) < len(boxes):
+            log.warning("%s: left out %d boxes without area", source, len(boxes) - len(order))
+    counts = np.bincount(owners[order], minlength=len(names))
     return DetectionDataset(
         image_dir=os.fspath(image_dir),
         file_names=names,

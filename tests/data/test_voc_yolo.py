@@ -1,0 +1,280 @@
+"""VOC and YOLO folders: equal to COCO of the same images, and every fault named."""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.data.folders import noise_dataset, write_image
+from tests.data.test_image import smooth, with_orientation
+from yolox.config import LoaderConfig, Recipe
+from yolox.data.coco import read_coco
+from yolox.data.dataset import ground_truth, load_sample
+from yolox.data.errors import DataError
+from yolox.data.header import image_size
+from yolox.data.image import read_image
+from yolox.data.loader import train_batches
+from yolox.data.voc import read_voc
+from yolox.data.yolo import read_class_names, read_yolo
+
+XML = (
+    "<annotation><filename>{name}</filename><size><width>{w}</width><height>{h}</height></size>"
+    "{objects}</annotation>"
+)
+OBJECT = (
+    "<object><name>{}</name><difficult>{}</difficult><bndbox><xmin>{}</xmin><ymin>{}</ymin>"
+    "<xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
+)
+
+
+def write_voc(folder, stem, objects, *, name=None, size=(20, 30)):
+    rows = "".join(OBJECT.format(*row) for row in objects)
+    (folder / "xml").mkdir(exist_ok=True)
+    text = XML.format(name=name or f"{stem}.png", w=size[1], h=size[0], objects=rows)
+    (folder / "xml" / f"{stem}.xml").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two images of 20x30 (height, width), one with an upper-case suffix, with VOC and YOLO annotations."""
+    for name in ("a.png", "b.PNG"):
+        write_image(tmp_path / "img" / name, np.full((20, 30, 3), 9, np.uint8))
+    write_voc(tmp_path, "a", [("dog", 0, 3, 4, 15, 10), ("cat", 1, 0, 0, 30, 20)])
+    write_voc(tmp_path, "b", [], name="wrong/name.jpg")
+    (tmp_path / "txt").mkdir()
+    (tmp_path / "txt" / "a.txt").write_text("1 0.3 0.35 0.4 0.3\n\n0 0.5 0.5 1 1\n")
+    return tmp_path
+
+
+def voc(folder, **options):
+    return read_voc(str(folder / "xml"), str(folder / "img"), **options)
+
+
+def yolo(folder, names=("cat", "dog")):
+    return read_yolo(str(folder / "txt"), str(folder / "img"), class_names=names)
+
+
+def test_both_formats_give_the_same_dataset(folder):
+    for dataset in (voc(folder), yolo(folder)):
+        assert dataset.file_names == ("a.png", "b.PNG") and dataset.class_names == ("cat", "dog")
+        np.testing.assert_allclose(dataset.boxes, [[3, 4, 15, 10], [0, 0, 30, 20]], atol=1e-5)
+        assert dataset.classes.tolist() == [1, 0] and dataset.offsets.tolist() == [0, 2, 2]
+        assert dataset.image_ids.tolist() == [1, 2] and dataset.category_ids == (1, 2)
+        assert len(load_sample(dataset, 0).boxes) == 2 and len(load_sample(dataset, 1).boxes) == 0
+        assert [a["area"] for a in ground_truth(dataset)["annotations"]] == pytest.approx([72, 600])
+
+
+def test_voc_options(folder):
+    (folder / "set.txt").write_text("b  1\n\na -1\n")
+    dataset = voc(folder, image_set=str(folder / "set.txt"), first_pixel=1, class_names=("dog", "cat"))
+    assert dataset.file_names == ("b.PNG", "a.png") and dataset.classes.tolist() == [0, 1]
+    assert dataset.boxes.tolist() == [[2, 3, 15, 10], [-1, -1, 30, 20]]
+    assert voc(folder, difficult_as_crowd=True).crowd.tolist() == [False, True]
+    assert voc(folder).crowd.tolist() == [False, False]
+
+
+def test_boxes_without_area_are_left_out_and_logged(folder, caplog):
+    write_voc(folder, "b", [("dog", 0, 5, 5, 5, 5)])
+    assert len(voc(folder).boxes) == 2
+    assert "left out 1 boxes without area" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("objects", "message"),
+    [
+        ([("dog", 0, 5, 5, 4, 9)], "box .* has a negative size"),
+        ([("dog", 0, 31, 5, 40, 9)], "is outside its image of 30x20"),
+        ([("dog", 0, "nan", 5, 4, 9)], r"b.xml: object 1 \(dog\): want a name and four finite numbers"),
+        ([("dog", 0, "x", 5, 4, 9)], r"b.xml: object 1 \(dog\): want a name and four finite numbers"),
+        ([("", 0, 1, 5, 4, 9)], r"b.xml: object 1 \(without a name\)"),
+    ],
+)
+def test_wrong_voc_objects_are_named(folder, objects, message):
+    write_voc(folder, "b", objects)
+    with pytest.raises(DataError, match=message):
+        voc(folder)
+
+
+def test_wrong_voc_files_are_named(folder):
+    with pytest.raises(DataError, match="class 'dog' is none of the 1 classes wanted"):
+        voc(folder, class_names=("cat",))
+    write_voc(folder, "c", [])
+    with pytest.raises(DataError, match="c.png: no such image file"):
+        voc(folder)
+    write_voc(folder, "c", [], name="a.png", size=(0, 30))
+    with pytest.raises(DataError, match="c.xml: its size states no positive whole height and width"):
+        voc(folder)
+    (folder / "xml" / "c.xml").write_text('<!DOCTYPE a [<!ENTITY b "c">]><annotation/>')
+    with pytest.raises(DataError, match="c.xml: declares entities"):
+        voc(folder)
+    with pytest.raises(DataError, match="nowhere: cannot be read"):
+        read_voc(str(folder / "nowhere"), str(folder / "img"))
+    (folder / "set.txt").write_text("gone")
+    with pytest.raises(DataError, match="gone.xml: cannot be read"):
+        voc(folder, image_set=str(folder / "set.txt"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("0 0.5 0.5 0.1", "b.txt: line 2: '0 0.5 0.5 0.1', want a class index and four finite shares"),
+        ("0 0.5 0.5 0.1 nan", "want a class index and four finite shares"),
+        ("0 0.5 0.5 0.1 1e400", "want a class index and four finite shares"),
+        ("0.5 0.5 0.5 0.1 0.1", "want a class index and four finite shares"),
+        ("cat 0.5 0.5 0.1 0.1", "want a class index and four finite shares"),
+        ("2 0.5 0.5 0.1 0.1", "b.txt: line 2: class 2 is none of the 2 classes"),
+        ("0 0.5 0.5 -0.1 0.1", "annotation 4 of image b.PNG: box .* has a negative size"),
+        ("0 300 200 20 20", "box .* is outside its image"),
+    ],
+)
+def test_wrong_yolo_lines_are_named(folder, line, message):
+    (folder / "txt" / "b.txt").write_text(f"0 .5 .5 .1 .1\n{line}")
+    with pytest.raises(DataError, match=message):
+        yolo(folder)
+
+
+def test_yolo_labels_without_image_and_unreadable_files_are_named(folder):
+    (folder / "txt" / "classes.txt").write_text("cat\ndog\n")  # many tools leave it there
+    yolo(folder)
+    (folder / "txt" / "c.txt").write_text("")
+    with pytest.raises(DataError, match="c.txt: has no image"):
+        yolo(folder)
+    (folder / "txt" / "c.txt").unlink()
+    (folder / "img" / "bad.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(DataError, match="bad.jpg: cannot be decoded"):
+        yolo(folder)
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        read_yolo(str(folder / "nowhere"), str(folder / "img"), class_names=("a",))
+
+
+def test_yolo_sub_folders(folder):
+    write_image(folder / "img" / "deep" / "er" / "a.png", np.zeros((10, 10, 3), np.uint8))
+    (folder / "txt" / "deep" / "er").mkdir(parents=True)
+    (folder / "txt" / "deep" / "er" / "a.txt").write_text("0 .5 .5 .2 .4")
+    dataset = yolo(folder)
+    assert dataset.file_names[-1] == "deep/er/a.png"
+    np.testing.assert_allclose(dataset.boxes[-1], [4, 3, 6, 7], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path: x\nnames: [cat, 'big dog']\nnc: 2\n",
+        "names:\n  - cat # small\n  - big dog\ntrain: y\n",
+        "names:\n- cat\n- big dog\n",
+        "# names\nnames:\n  1: big dog\n  0: cat\n",
+        'names: {0: cat, 1: "big dog"}',
+        "names: [cat,\n  big dog]",
+    ],
+)
+def test_class_names_in_all_spellings(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    assert read_class_names(str(tmp_path / "a.yaml")) == ["cat", "big dog"]
+
+
+@pytest.mark.parametrize("text", ["", "nc: 3", "names: []", "names: [a, a]", "names: {0: a, 2: b}"])
+def test_files_without_class_names_are_refused(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(DataError, match="a.yaml: states no list of different class names"):
+        read_class_names(str(tmp_path / "a.yaml"))
+
+
+def test_class_names_in_a_text_file(tmp_path):
+    (tmp_path / "a.names").write_text("cat\nbig dog\n\n")
+    assert read_class_names(str(tmp_path / "a.names")) == ["cat", "big dog"]
+    (tmp_path / "a.names").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="a.names: is not a text file"):
+        read_class_names(str(tmp_path / "a.names"))
+    with pytest.raises(DataError, match="gone: cannot be read"):
+        read_class_names(str(tmp_path / "gone"))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tiff", ".webp"])
+def test_sizes_from_headers_are_those_of_the_decoded_image(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    write_image(path, smooth(33, 47))
+    assert image_size(str(path)) == (33, 47)
+    (tmp_path / "cut").write_bytes(path.read_bytes()[:15])
+    with pytest.raises(DataError, match="cut: cannot be decoded"):
+        image_size(str(tmp_path / "cut"))
+
+
+def test_sizes_of_turned_images_are_those_after_turning(tmp_path):
+    write_image(tmp_path / "a.jpg", smooth(33, 47))
+    path = tmp_path / "turned.jpg"
+    path.write_bytes(with_orientation((tmp_path / "a.jpg").read_bytes(), 6))
+    assert image_size(str(path)) == (47, 33) == read_image(str(path)).shape[:2]
+
+
+quiet = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@given(st.binary(max_size=60) | st.integers(0, 400))
+@quiet
+def test_any_xml_gives_a_dataset_or_a_clear_error(folder, junk):
+    path = folder / "xml" / "b.xml"
+    write_voc(folder, "b", [("dog", 0, 3, 4, 15, 10)])
+    path.write_bytes(path.read_bytes()[:junk] if isinstance(junk, int) else junk)
+    try:
+        voc(folder)
+    except DataError as error:
+        assert "xml" in str(error)
+
+
+@given(st.binary(max_size=40) | st.text("0123456789.-e nai\n", max_size=40))
+@quiet
+def test_any_text_gives_a_dataset_or_a_clear_error(folder, junk):
+    (folder / "txt" / "b.txt").write_bytes(junk if isinstance(junk, bytes) else junk.encode())
+    (folder / "names.yaml").write_bytes(b"names: " + (junk if isinstance(junk, bytes) else junk.encode()))
+    for read in (lambda: yolo(folder), lambda: read_class_names(str(folder / "names.yaml"))):
+        try:
+            read()
+        except DataError as error:
+            assert re.search("b.txt|b.PNG|names.yaml", str(error))
+
+
+def write_as_yolo(dataset, folder):
+    for i, name in enumerate(dataset.file_names):
+        height, width = dataset.sizes[i].tolist()
+        rows = slice(dataset.offsets[i], dataset.offsets[i + 1])
+        boxes = dataset.boxes[rows].astype(float)
+        shares = np.concatenate([boxes[:, :2] + boxes[:, 2:], 2 * (boxes[:, 2:] - boxes[:, :2])], axis=1) / 2
+        shares /= (width, height, width, height)
+        lines = [
+            " ".join([str(c), *(f"{v:.9f}" for v in row)])
+            for c, row in zip(dataset.classes[rows], shares.tolist(), strict=True)
+        ]
+        (folder / f"{name.rsplit('.', 1)[0]}.txt").write_text("\n".join(lines))
+
+
+def test_yolo_text_written_from_a_dataset_reads_back(tmp_path):
+    dataset = noise_dataset(tmp_path, count=4)
+    (tmp_path / "txt").mkdir()
+    write_as_yolo(dataset, tmp_path / "txt")
+    back = read_yolo(str(tmp_path / "txt"), str(tmp_path), class_names=dataset.class_names)
+    np.testing.assert_allclose(back.boxes, dataset.boxes, atol=1e-4)
+    np.testing.assert_array_equal(back.classes, dataset.classes)
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_voc_and_json_of_real_images_agree_box_for_box(data_dir, tmp_path, part):
+    bccd = data_dir / "bccd"
+    dataset = read_coco(str(bccd / f"instances_{part}.json"), str(bccd / "images"))
+    (tmp_path / "set.txt").write_text("\n".join(name[:-4] for name in dataset.file_names))
+    other = read_voc(
+        str(bccd / "voc_annotations"), str(bccd / "images"),
+        image_set=str(tmp_path / "set.txt"), class_names=dataset.class_names,
+    )  # fmt: skip
+    assert other.file_names == dataset.file_names
+    for field in ("boxes", "classes", "offsets", "sizes", "areas"):
+        np.testing.assert_array_equal(getattr(other, field), getattr(dataset, field))
+    recipe = Recipe(loader=LoaderConfig(batch_size=2, workers=0))
+    recipe = attrs.evolve(recipe, input=attrs.evolve(recipe.input, input_size=(96, 96)))
+    first, second = (next(train_batches(d, recipe=recipe, epoch=0, augment=True)) for d in (dataset, other))
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)

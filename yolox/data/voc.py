@@ -1,0 +1,150 @@
+"""Reader of Pascal VOC folders: one XML file for each image."""
+
+from __future__ import annotations
+
+import os
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+
+from .build import Columns, build_dataset
+from .dataset import DetectionDataset
+from .errors import DataError
+from .header import is_image_name
+
+
+def read_voc(
+    annotation_dir: str,
+    image_dir: str,
+    *,
+    image_set: str | None = None,
+    class_names: Sequence[str] | None = None,
+    first_pixel: int = 0,
+    difficult_as_crowd: bool = False,
+) -> DetectionDataset:
+    """Read a folder of Pascal VOC annotations.
+
+    Args:
+        annotation_dir: folder of the XML files.
+        image_dir: folder of the images; a file is found by the name in the XML, or else by the XML's own
+            name.
+        image_set: a list with one name (without suffix) on each line, as in ImageSets/Main; None reads every
+            XML file, by name.
+        class_names: the classes wanted and their order; None takes those that occur, by name.
+        first_pixel: 1 where coordinates count from 1 (the VOC challenge itself), 0 where from 0 (most tools).
+        difficult_as_crowd: True leaves objects marked difficult out of training and ignores them in
+            evaluation.
+
+    Returns:
+        DetectionDataset with ids counted from 1, categories too; boxes without area are left out.
+
+    Raises:
+        DataError: a list, folder or XML file that cannot be read; or, all listed together up to 20: a missing
+            image, an unknown class, a box that is not four finite numbers, has a negative size or lies
+            outside its image.
+    """
+    offenders: list[str] = []
+    columns, found = Columns(), []
+    images = _image_index(image_dir)
+    for stem in _stems(annotation_dir, image_set):
+        path = os.path.join(annotation_dir, f"{stem}.xml")
+        try:
+            root = _parse(path)
+            columns.sizes.append(_image_size(root))
+        except ValueError as error:
+            offenders.append(f"{path}: {error}")
+            continue
+        columns.file_names.append(_file_name(root, stem, images))
+        columns.image_ids.append(len(columns.image_ids) + 1)
+        for number, entry in enumerate(root.iter("object"), 1):
+            _add_object(entry, f"{path}: object {number}", columns, found, offenders, first_pixel)
+    names = sorted(set(found)) if class_names is None else list(class_names)
+    unknown = sorted(set(found) - set(names))
+    offenders += [f"class {name!r} is none of the {len(names)} classes wanted" for name in unknown]
+    columns.classes = [names.index(name) if name in names else 0 for name in found]
+    if not difficult_as_crowd:
+        columns.crowd = [False] * len(found)
+    ids = range(1, len(names) + 1)
+    return build_dataset(
+        annotation_dir,
+        columns,
+        image_dir=image_dir,
+        class_names=names,
+        category_ids=ids,
+        offenders=offenders,
+        keep_flat=False,
+    )
+
+
+def _stems(annotation_dir: str, image_set: str | None) -> list[str]:
+    """List the annotations to read; a line of an image set may end with a flag for one class."""
+    try:
+        have = {name[:-4] for name in os.listdir(annotation_dir) if name.lower().endswith(".xml")}
+        if image_set is None:
+            return sorted(have)
+        with open(image_set, encoding="utf-8") as file:
+            lines = [line.strip() for line in file if line.strip()]
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise DataError(f"{image_set}: is not a text file ({error})") from None
+    return [line if line in have else line.rsplit(maxsplit=1)[0] for line in lines]
+
+
+def _parse(path: str) -> ElementTree.Element:
+    try:
+        with open(path, "rb") as file:
+            text = file.read()
+        if b"<!ENTITY" in text:
+            raise ValueError("declares entities, which no annotation needs")
+        return ElementTree.fromstring(text)
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
+    except (ElementTree.ParseError, LookupError, RecursionError) as error:
+        raise ValueError(f"is not an XML file ({error})") from None
+
+
+def _image_size(root: ElementTree.Element) -> tuple[int, int]:
+    size = [_number(root.find(f"size/{side}")) for side in ("height", "width")]
+    if not all(v is not None and 0 < v < 2**20 and v == int(v) for v in size):
+        raise ValueError("its size states no positive whole height and width")
+    return int(size[0]), int(size[1])
+
+
+def _image_index(image_dir: str) -> dict[str, str]:
+    """Map names with and without suffix to the names of the files that are there."""
+    names = sorted(os.listdir(image_dir)) if os.path.isdir(image_dir) else []
+    names = [name for name in names if is_image_name(name)]
+    return {os.path.splitext(name)[0]: name for name in names} | {name: name for name in names}
+
+
+def _file_name(root: ElementTree.Element, stem: str, images: dict[str, str]) -> str:
+    stated = (root.findtext("filename") or "").strip().replace("\0", "")
+    return images.get(stated) or images.get(stem) or stated or stem
+
+
+def _add_object(
+    entry, place: str, columns: Columns, found: list, offenders: list[str], first_pixel: int
+) -> None:
+    name = (entry.findtext("name") or "").strip()
+    corners = [_number(entry.find(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
+    if not name or any(v is None for v in corners):
+        offenders.append(
+            f"{place} ({name or 'without a name'}): want a name and four finite numbers in bndbox"
+        )
+        return
+    x1, y1, x2, y2 = corners[0] - first_pixel, corners[1] - first_pixel, corners[2], corners[3]
+    found.append(name)
+    columns.owners.append(len(columns.file_names) - 1)
+    columns.boxes.append((x1, y1, x2, y2))
+    columns.areas.append((x2 - x1) * (y2 - y1))
+    columns.crowd.append(_number(entry.find("difficult")) == 1)
+    columns.annotation_ids.append(len(columns.annotation_ids) + 1)
+
+
+def _number(element) -> float | None:
+    """Read a finite number from an element's text."""
+    try:
+        value = float(element.text)
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return value if abs(value) < 1e12 else None
