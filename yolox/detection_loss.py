@@ -7,7 +7,7 @@ import mindspore as ms
 from mindspore import Tensor, ops
 from mindspore.ops import constexpr
 
-from yolox.assign.simota import simota_assign
+from yolox.assign.gathered import simota_assign_gathered
 from yolox.assign.targets import cls_targets, obj_targets, positive_rows, truths_of
 from yolox.boxes import cxcywh_to_xyxy, elementwise_iou, xyxy_to_cxcywh
 from yolox.checks import check_rank
@@ -38,7 +38,7 @@ def detection_loss(
     strides: tuple[int, ...] = (8, 16, 32),
     assign: AssignConfig = AssignConfig(),
     loss: LossConfig = LossConfig(),
-    assign_fn: Callable = simota_assign,
+    assign_fn: Callable = simota_assign_gathered,
     reduce_num_pos: Callable | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:  # ([B,5+C,H,W], ...),[B,G,4],[B,G],[B,G],[] -> [],([],[],[],[],[])
     """Measure how far raw head maps are from the truths.
@@ -54,7 +54,8 @@ def detection_loss(
         strides: pixels between points, a number for each map.
         assign: the rule of assignment.
         loss: the weights.
-        assign_fn: what decides the owners: `simota_assign` or a function of the same signature.
+        assign_fn: what decides the owners: `simota_assign_gathered`, `simota_assign` (the same owners from whole
+            tables, without a loop), or your own function of the same signature.
         reduce_num_pos: function of the number of positives, to divide by a mean over devices instead of one's own.
 
     Returns:
@@ -84,16 +85,72 @@ def detection_loss(
     owner, matched_iou = assign_fn(
         boxes, obj_logits, cls_logits, points, point_strides, gt_boxes, gt_classes, valid, config=assign
     )
-    rows, present, chosen = _positives(raw, owner, capacity=assign.top_k * valid.shape[1])
-    column = rows % raw.shape[1]
-    truths, classes = truths_of(owner, rows, gt_boxes, gt_classes)
-    iou, l1 = _box_sums(
-        chosen, truths, present, ops.gather(points, column, 0), ops.gather(point_strides, column, 0)
+    index, weight, chosen = _positives(raw, owner, assign.top_k * valid.shape[1])
+    truths, classes = truths_of(owner, index, gt_boxes, gt_classes)
+    truths = ops.where(ops.expand_dims(weight > 0, -1), truths, 1.0)
+    places = (ops.gather(points, index % raw.shape[1], 0), ops.gather(point_strides, index % raw.shape[1], 0))
+    wanted = encode_boxes(xyxy_to_cxcywh(truths), *places)
+    obj = binary_cross_entropy_with_logits(raw[..., 4], obj_targets(owner)).sum()
+    iou = _iou_sum(decode_boxes(chosen, *places), truths, weight)
+    cls = _cls_sum(chosen, classes, ops.gather(matched_iou.reshape(-1), index, 0), weight)
+    l1 = (l1_loss(chosen[:, :4], wanted).sum(-1) * weight).sum() * l1_weight
+    return _normalize((iou, obj, cls, l1), weight, loss, reduce_num_pos)
+
+
+def decoded_loss(
+    decoded: Tensor,
+    points: Tensor,
+    point_strides: Tensor,
+    gt_boxes: Tensor,
+    gt_classes: Tensor,
+    valid: Tensor,
+    *,
+    assign: AssignConfig = AssignConfig(),
+    loss: LossConfig = LossConfig(),
+    assign_fn: Callable = simota_assign_gathered,
+    reduce_num_pos: Callable | None = None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:  # [B,P,5+C],[P,2],[P],[B,G,4],[B,G],[B,G] -> [],([],[],[],[],[])
+    """Measure how far decoded predictions are from the truths.
+
+    The loss for detectors that decode boxes in another way than `decode_boxes`. It has no L1 part.
+
+    Args:
+        decoded: ``[B, P, 5 + C]`` float32: cxcywh in pixels, objectness and classes before the sigmoid.
+        points: ``[P, 2]`` float32 x, y in pixels.
+        point_strides: ``[P]`` float32 in pixels.
+        gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels.
+        gt_classes: ``[B, G]`` int32 in [0, C).
+        valid: ``[B, G]`` bool, False for padding.
+        assign: the rule of assignment.
+        loss: the weights.
+        assign_fn: what decides the owners, as in `detection_loss`.
+        reduce_num_pos: as in `detection_loss`.
+
+    Returns:
+        total and ``(iou, obj, cls, l1, num_pos)`` as `detection_loss` gives them; l1 is 0.
+
+    Raises:
+        ValueError: if predictions, points and truths do not fit together.
+
+    Source: as `detection_loss`.
+
+    Example:
+        >>> decoded = Tensor([[[4.0, 4.0, 8.0, 8.0, 0.0, 0.0]]])
+        >>> total, parts = decoded_loss(decoded, Tensor([[4.0, 4.0]]), Tensor([8.0]),
+        ...                             Tensor([[[0.0, 0.0, 8.0, 8.0]]]), Tensor([[0]]), Tensor([[True]]))
+        >>> [round(part.item(), 4) for part in parts]
+        [0.0, 0.6931, 0.6931, 0.0, 1.0]
+    """
+    boxes, obj_logits, cls_logits = split_predictions(ops.stop_gradient(decoded))
+    owner, matched_iou = assign_fn(
+        boxes, obj_logits, cls_logits, points, point_strides, gt_boxes, gt_classes, valid, config=assign
     )
-    cls = _cls_sum(chosen[:, 5:], classes, ops.gather(matched_iou.reshape(-1), rows, 0), present)
-    targets = obj_targets(owner)
-    obj = binary_cross_entropy_with_logits(raw[..., 4], targets).sum()
-    return _normalize((iou, obj, cls, l1 * l1_weight), targets, loss, reduce_num_pos)
+    index, weight, chosen = _positives(decoded, owner, assign.top_k * valid.shape[1])
+    truths, classes = truths_of(owner, index, gt_boxes, gt_classes)
+    obj = binary_cross_entropy_with_logits(decoded[..., 4], obj_targets(owner)).sum()
+    iou = _iou_sum(chosen[:, :4], truths, weight)
+    cls = _cls_sum(chosen, classes, ops.gather(matched_iou.reshape(-1), index, 0), weight)
+    return _normalize((iou, obj, cls, ops.zeros_like(obj)), weight, loss, reduce_num_pos)
 
 
 @constexpr
@@ -103,34 +160,27 @@ def _constant_points(size, strides):  # -> [P,2],[P]
     return Tensor(points), Tensor(point_strides)
 
 
-def _positives(raw, owner, *, capacity):  # [B,P,5+C],[B,P] -> [N],[N],[N,5+C]
-    """Fetch the raw predictions of positive points; rows that only fill the shape are zero."""
-    rows, present = positive_rows(owner, capacity=capacity)
-    chosen = ops.gather(raw.reshape(-1, raw.shape[-1]), rows, 0)
-    chosen = ops.where(ops.expand_dims(present, -1), chosen, ops.zeros_like(chosen))
-    return rows, present, chosen
+def _positives(predictions, owner, capacity):  # [B,P,5+C],[B,P] -> [N],[N],[N,5+C]
+    """Fetch the predictions of positive points; rows that only fill the shape are zero and have weight 0."""
+    index, present = positive_rows(owner, capacity=min(capacity, owner.shape[1]))
+    chosen = ops.gather(predictions.reshape(-1, predictions.shape[-1]), index, 0)
+    # Zeros instead of whatever lies there: 0 times an overflow would be NaN.
+    chosen = ops.where(ops.expand_dims(present, -1), chosen, 0.0)
+    return index, present.astype(ms.float32), chosen
 
 
-def _box_sums(chosen, truths, present, points, strides):  # [N,5+C],[N,4],[N],[N,2],[N] -> [],[]
-    """Sum 1 - IoU**2 and the L1 distance of raw outputs over positive points."""
-    truths = ops.where(ops.expand_dims(present, -1), truths, Tensor([0.0, 0.0, 1.0, 1.0], ms.float32))
-    decoded = cxcywh_to_xyxy(decode_boxes(chosen, points, strides))
-    overlap = iou_loss(elementwise_iou(decoded, truths))
-    distance = l1_loss(chosen[:, :4], encode_boxes(xyxy_to_cxcywh(truths), points, strides)).sum(-1)
-    weight = present.astype(ms.float32)
-    return (overlap * weight).sum(), (distance * weight).sum()
+def _iou_sum(boxes, truths, weight):  # cxcywh [N,4], xyxy [N,4],[N] -> []
+    return (iou_loss(elementwise_iou(cxcywh_to_xyxy(boxes), truths)) * weight).sum()
 
 
-def _cls_sum(cls_logits, classes, matched_iou, present):  # [N,C],[N],[N],[N] -> []
-    """Sum the class cross-entropy over positive points."""
-    targets = cls_targets(classes, matched_iou, num_classes=cls_logits.shape[-1])
-    losses = binary_cross_entropy_with_logits(cls_logits, targets).sum(-1)
-    return (losses * present.astype(ms.float32)).sum()
+def _cls_sum(chosen, classes, matched_iou, weight):  # [N,5+C],[N],[N],[N] -> []
+    targets = cls_targets(classes, matched_iou, num_classes=chosen.shape[-1] - 5)
+    return (binary_cross_entropy_with_logits(chosen[:, 5:], targets).sum(-1) * weight).sum()
 
 
-def _normalize(sums, targets, loss, reduce_num_pos):
+def _normalize(sums, weight, loss, reduce_num_pos):
     """Weigh the sums and divide them by the number of positives."""
-    num_pos = targets.sum()
+    num_pos = weight.sum()
     divisor = num_pos if reduce_num_pos is None else reduce_num_pos(num_pos)
     iou, obj, cls, l1 = (part / ops.clamp(divisor, min=1.0) for part in sums)
     iou, obj, cls = iou * loss.loss_iou_weight, obj * loss.loss_obj_weight, cls * loss.loss_cls_weight

@@ -7,15 +7,15 @@ from yolox.config import AssignConfig
 
 
 def center_prior(points: Tensor, point_strides: Tensor, gt_boxes: Tensor, *, radius: float) -> Tensor:
-    # [P,2],[P],[B,G,4] -> [B,G,P]
+    # [P,2] or [B,P,2],[P] or [B,P],[B,G,4] -> [B,G,P]
     """Tell which points lie near the centre of each truth.
 
     These are the points that may learn a truth under Megvii's rule. The region does not depend on the size of the
     box, so that even an object smaller than a stride has points.
 
     Args:
-        points: ``[P, 2]`` float32 x, y in pixels.
-        point_strides: ``[P]`` float32 in pixels.
+        points: ``[P, 2]`` float32 x, y in pixels, or ``[B, P, 2]`` where each image has its own.
+        point_strides: ``[P]`` or ``[B, P]`` float32 in pixels.
         gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels.
         radius: half side of the square region in strides; a point on its edge is outside.
 
@@ -37,19 +37,19 @@ def center_prior(points: Tensor, point_strides: Tensor, gt_boxes: Tensor, *, rad
     check_last_dim("center_prior", "gt_boxes", gt_boxes.shape, 4)
     center_x = (gt_boxes[..., 0:1] + gt_boxes[..., 2:3]) * 0.5
     center_y = (gt_boxes[..., 1:2] + gt_boxes[..., 3:4]) * 0.5
-    reach = radius * point_strides
-    near_x = ops.abs(points[:, 0] - center_x) < reach
-    near_y = ops.abs(points[:, 1] - center_y) < reach
+    reach = ops.expand_dims(radius * point_strides, -2)
+    near_x = ops.abs(ops.expand_dims(points[..., 0], -2) - center_x) < reach
+    near_y = ops.abs(ops.expand_dims(points[..., 1], -2) - center_y) < reach
     return ops.logical_and(near_x, near_y)
 
 
-def in_box(points: Tensor, gt_boxes: Tensor) -> Tensor:  # [P,2],[B,G,4] -> [B,G,P]
+def in_box(points: Tensor, gt_boxes: Tensor) -> Tensor:  # [P,2] or [B,P,2],[B,G,4] -> [B,G,P]
     """Tell which points lie inside each truth.
 
     These are the candidates of MindYOLO's rule. A box that is smaller than a stride may contain no point.
 
     Args:
-        points: ``[P, 2]`` float32 x, y in pixels.
+        points: ``[P, 2]`` float32 x, y in pixels, or ``[B, P, 2]`` where each image has its own.
         gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels.
 
     Returns:
@@ -66,7 +66,7 @@ def in_box(points: Tensor, gt_boxes: Tensor) -> Tensor:  # [P,2],[B,G,4] -> [B,G
     """
     check_rank("in_box", "gt_boxes", gt_boxes.shape, "B,G,4")
     check_last_dim("in_box", "gt_boxes", gt_boxes.shape, 4)
-    x, y = points[:, 0], points[:, 1]
+    x, y = ops.expand_dims(points[..., 0], -2), ops.expand_dims(points[..., 1], -2)
     between_x = ops.logical_and(x > gt_boxes[..., 0:1], x < gt_boxes[..., 2:3])
     between_y = ops.logical_and(y > gt_boxes[..., 1:2], y < gt_boxes[..., 3:4])
     return ops.logical_and(between_x, between_y)
@@ -78,8 +78,8 @@ def own_region(
     """Apply the rule of a config: each truth's preferred points, and the points that are candidates at all.
 
     Args:
-        points: ``[P, 2]`` float32 x, y in pixels.
-        point_strides: ``[P]`` float32 in pixels.
+        points: ``[P, 2]`` float32 x, y in pixels, or ``[B, P, 2]`` where each image has its own.
+        point_strides: ``[P]`` or ``[B, P]`` float32 in pixels.
         gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels.
         valid: ``[B, G]`` bool, False for padding.
         config: its `prior` and `center_radius` are used.

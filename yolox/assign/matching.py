@@ -43,22 +43,25 @@ def take_lowest(cost: Tensor, k: Tensor, *, top_k: int = 10) -> Tensor:  # [B,G,
 
     Args:
         cost: ``[B, G, P]`` float32, `NEVER` where a truth must not take a point.
-        k: ``[B, G]`` int32, at most `top_k`.
-        top_k: rounds of search; a round is one argmin, cheaper than a sort of P for the few points wanted.
+        k: ``[B, G]`` int32 in [1, top_k].
+        top_k: the largest possible k.
 
     Returns:
-        ``[B, G, P]`` bool with k points a truth, fewer where fewer are allowed. Of equal costs the lower index wins.
+        ``[B, G, P]`` bool with k points a truth, fewer where fewer are allowed. Of equal costs the lower index
+        wins, on every device: sorting only finds the k-th cost, counting settles the ties.
 
     Example:
-        >>> take_lowest(Tensor([[[3.0, 1.0, 2.0]]]), Tensor([[2]])).asnumpy().tolist()
-        [[[False, True, True]]]
+        >>> take_lowest(Tensor([[[3.0, 1.0, 2.0, 2.0]]]), Tensor([[2]], ms.int32)).asnumpy().tolist()
+        [[[False, True, True, False]]]
     """
-    positions = ops.arange(cost.shape[-1]).astype(ms.int32)
-    left = cost
-    for turn in range(min(top_k, cost.shape[-1])):
-        index = ops.where(turn < k, ops.argmin(left, axis=-1).astype(ms.int32), -1)
-        left = ops.where(positions == ops.expand_dims(index, -1), NEVER, left)
-    return left > cost
+    lowest = -ops.topk(-cost, min(top_k, cost.shape[-1]))[0]
+    rank = ops.clamp(k - 1, max=lowest.shape[-1] - 1)
+    border = ops.gather_elements(lowest, 2, ops.expand_dims(rank, -1))
+    below, equal = cost < border, cost == border
+    room = ops.expand_dims(k.astype(ms.float32), -1) - below.astype(ms.float32).sum(-1, keepdims=True)
+    first = ops.cumsum(equal.astype(ms.float32), -1) <= room
+    taken = ops.logical_or(below, ops.logical_and(equal, first))
+    return ops.logical_and(taken, cost < NEVER)
 
 
 def dynamic_k_matching(cost: Tensor, iou: Tensor, *, valid: Tensor, candidate: Tensor, top_k: int = 10) -> Tensor:
@@ -90,7 +93,7 @@ def dynamic_k_matching(cost: Tensor, iou: Tensor, *, valid: Tensor, candidate: T
     allowed = ops.logical_and(ops.expand_dims(valid, -1), ops.expand_dims(candidate, 1))
     cost = ops.where(allowed, cost, NEVER)
     taken = take_lowest(cost, dynamic_k(iou, candidate=candidate, top_k=top_k), top_k=top_k)
-    contested = taken.astype(ms.int32).sum(1, keepdims=True) > 1
+    contested = taken.astype(ms.float32).sum(1, keepdims=True) > 1
     rows = ops.arange(cost.shape[1]).astype(ms.int32).reshape(1, -1, 1)
     cheapest = rows == ops.expand_dims(ops.argmin(cost, axis=1).astype(ms.int32), 1)
     return ops.where(contested, cheapest, taken)

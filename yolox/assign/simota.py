@@ -26,7 +26,7 @@ def simota_assign(
     """Decide which truth each point should learn.
 
     Call it with the current predictions of any one-stage detector that predicts one box a point. It computes on
-    ``[B, G, P]`` tables without loops over images; `simota_assign_chunked` gives the same owners with less work.
+    ``[B, G, P]`` tables without loops over images; `simota_assign_gathered` gives the same owners with less work.
 
     Args:
         pred_boxes: ``[B, P, 4]`` float32 cxcywh in pixels.

@@ -1,0 +1,184 @@
+"""SimOTA on the few points and truths that matter: the owners of the dense form with a fraction of its work."""
+
+import mindspore as ms
+from mindspore import Tensor, ops
+
+from yolox.assign.cost import class_cost, class_terms, simota_cost
+from yolox.assign.geometry import own_region
+from yolox.assign.matching import NEVER, dynamic_k, take_lowest
+from yolox.assign.simota import check_assign_shapes
+from yolox.assign.targets import positive_rows
+from yolox.boxes import cxcywh_to_xyxy, elementwise_iou, pairwise_iou
+from yolox.config import AssignConfig
+
+CHUNK = 8
+"""Truths of an image that are handled at once; a loop ends after the last chunk that holds a valid one."""
+FEW_POINTS = 512
+"""Where no image has more candidate points than this, only so many are looked at, else all."""
+
+
+def simota_assign_gathered(
+    pred_boxes: Tensor,
+    obj_logits: Tensor,
+    cls_logits: Tensor,
+    points: Tensor,
+    point_strides: Tensor,
+    gt_boxes: Tensor,
+    gt_classes: Tensor,
+    valid: Tensor,
+    *,
+    config: AssignConfig = AssignConfig(),
+) -> tuple[Tensor, Tensor]:  # [B,P,4],[B,P],[B,P,C],[P,2],[P],[B,G,4],[B,G],[B,G] -> [B,P],[B,P]
+    """Decide which truth each point should learn, in time that follows the number of truths.
+
+    Use it in place of `simota_assign` where the loop costs less than the tables: on CPUs always. Both the points
+    that are no candidates and the rows that are padding are left out; shapes stay static, how often the
+    loops turn depends on the truths.
+
+    Args:
+        pred_boxes: ``[B, P, 4]`` float32 cxcywh in pixels.
+        obj_logits: ``[B, P]`` float32 before the sigmoid.
+        cls_logits: ``[B, P, C]`` float32 before the sigmoid.
+        points: ``[P, 2]`` float32 x, y in pixels.
+        point_strides: ``[P]`` float32 in pixels.
+        gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels, any values in padding.
+        gt_classes: ``[B, G]`` int32 in [0, C).
+        valid: ``[B, G]`` bool, False for padding; fastest with the valid rows first.
+        config: the rule and its numbers.
+
+    Returns:
+        owner ``[B, P]`` int32 and matched_iou ``[B, P]`` float32, as `simota_assign` returns them.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+
+    Source: as `simota_assign`. That few points can become positive follows from the centre prior.
+
+    Example:
+        >>> owner, iou = simota_assign_gathered(
+        ...     Tensor([[[4.0, 4.0, 8.0, 8.0], [60.0, 4.0, 8.0, 8.0]]]), Tensor([[0.0, 0.0]]), Tensor([[[0.0], [0.0]]]),
+        ...     Tensor([[4.0, 4.0], [60.0, 4.0]]), Tensor([8.0, 8.0]),
+        ...     Tensor([[[0.0, 0.0, 8.0, 8.0]]]), Tensor([[0]]), Tensor([[True]]))
+        >>> owner.asnumpy().tolist(), iou.asnumpy().tolist()
+        ([[0, -1]], [[1.0, 0.0]])
+    """
+    check_assign_shapes("simota_assign_gathered", pred_boxes, obj_logits, cls_logits, points, gt_boxes, gt_classes, valid)
+    boxes = cxcywh_to_xyxy(ops.stop_gradient(pred_boxes).astype(ms.float32))
+    obj_logits = ops.stop_gradient(obj_logits).astype(ms.float32)
+    cls_logits = ops.stop_gradient(cls_logits).astype(ms.float32)
+    truths = _in_chunks(gt_boxes, gt_classes, valid)
+    candidate = _candidates(points, point_strides, truths, config)
+    owner = _owner((boxes, obj_logits, cls_logits, points, point_strides), candidate, truths, config)
+    return ops.stop_gradient(owner), ops.stop_gradient(_matched_iou(boxes, truths[0], owner))
+
+
+def _in_chunks(gt_boxes: Tensor, gt_classes: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Pad rows to whole chunks, and count the rows up to the last valid one of any image."""
+    extra = -valid.shape[1] % CHUNK
+    rows = ops.arange(1, valid.shape[1] + 1).astype(ms.int32)
+    count = (valid.astype(ms.int32) * rows).max()
+    if extra > 0:
+        batch = valid.shape[0]
+        gt_boxes = ops.cat((gt_boxes, ops.zeros((batch, extra, 4), gt_boxes.dtype)), axis=1)
+        gt_classes = ops.cat((gt_classes, ops.zeros((batch, extra), gt_classes.dtype)), axis=1)
+        valid = ops.cat((valid, ops.zeros((batch, extra), ms.bool_)), axis=1)
+    return gt_boxes, gt_classes, valid.astype(ms.int32), count
+
+
+def _chunk(truths, start):  # -> [B,CHUNK,4],[B,CHUNK],[B,CHUNK]
+    index = ops.arange(CHUNK).astype(ms.int32) + start
+    gt_boxes, gt_classes, valid, _ = truths
+    return ops.gather(gt_boxes, index, 1), ops.gather(gt_classes, index, 1), ops.gather(valid, index, 1) > 0
+
+
+def _candidates(points, point_strides, truths, config):  # -> [B,P]
+    """Join the regions of all truths, chunk by chunk."""
+    start = ops.zeros((), ms.int32)
+    found = ops.zeros((truths[0].shape[0], points.shape[0]), ms.bool_)
+    while start < truths[3]:
+        gt_boxes, _, valid = _chunk(truths, start)
+        _, candidate = own_region(points, point_strides, gt_boxes, valid, config=config)
+        found = ops.logical_or(found, candidate)
+        start = start + CHUNK
+    return found
+
+
+def _owner(predictions, candidate, truths, config):  # -> [B,P]
+    """Choose between few points and all by the number of rows that loops visit: the loop of the other way does not run.
+
+    Not by `if`: MindSpore 2.10 gives wrong numbers for loops inside the branches of a compiled `if`.
+    """
+    if candidate.shape[1] <= FEW_POINTS:
+        return _assign_all(predictions, candidate, truths, config, rows=truths[3])
+    seen = ops.cumsum(candidate.astype(ms.float32), -1)
+    few = (seen[:, -1].max() <= FEW_POINTS).astype(ms.int32)
+    few_owner = _assign_few(predictions, candidate, seen, truths, config, rows=truths[3] * few)
+    all_owner = _assign_all(predictions, candidate, truths, config, rows=truths[3] * (1 - few))
+    return ops.maximum(few_owner, all_owner)
+
+
+def _assign_few(predictions, candidate, seen, truths, config, *, rows):  # -> [B,P]
+    """Assign among the first `FEW_POINTS` candidates of each image and carry the owners back to all points."""
+    boxes, obj_logits, cls_logits, points, point_strides = predictions
+    batch, count = candidate.shape
+    few = min(FEW_POINTS, count)
+    index, present = positive_rows(candidate.astype(ms.int32) - 1, capacity=few)
+    column, present = (index % count).reshape(batch, few), present.reshape(batch, few)
+    terms = class_terms(
+        ops.gather(obj_logits.reshape(-1), index, 0).reshape(batch, few),
+        ops.gather(cls_logits.reshape(batch * count, -1), index, 0).reshape(batch, few, -1),
+    )
+    boxes = ops.gather(boxes.reshape(-1, 4), index, 0).reshape(batch, few, 4)
+    places = (ops.gather(points, column, 0), ops.gather(point_strides, column, 0))
+    owner = _assign(boxes, terms, places, present, truths, config, rows=rows)
+    slot = ops.clamp(seen.astype(ms.int32) - 1, min=0, max=few - 1)
+    return ops.where(candidate, ops.gather_elements(owner, 1, slot), -1)
+
+
+def _assign_all(predictions, candidate, truths, config, *, rows):  # -> [B,P]
+    """Assign among all points; the class terms cost a pass over all classes, done only where they are needed."""
+    boxes, obj_logits, cls_logits, points, point_strides = predictions
+    batch, count, classes = cls_logits.shape
+    background = ops.zeros((batch, count), ms.float32)
+    swap = ops.zeros((batch, classes, count), ms.float32)
+    wanted = rows
+    while wanted > 0:
+        background, swap = class_terms(obj_logits, cls_logits)
+        wanted = wanted * 0
+    places = (points, point_strides)
+    return _assign(boxes, (background, swap), places, candidate, truths, config, rows=rows)
+
+
+def _assign(boxes, terms, places, candidate, truths, config, *, rows):  # -> [B,P]
+    """Let the truths take points chunk by chunk, remember takers and the lowest cost at each point, then settle."""
+    shape = candidate.shape
+    start = ops.zeros((), ms.int32)
+    takers, taker = ops.zeros(shape, ms.float32), ops.zeros(shape, ms.int32)
+    lowest, cheapest = ops.full(shape, NEVER, dtype=ms.float32), ops.zeros(shape, ms.int32)
+    while start < rows:
+        cost, taken = _chunk_costs(boxes, terms, places, candidate, _chunk(truths, start), config)
+        here = (ops.arange(CHUNK).astype(ms.int32) + start).reshape(1, -1, 1)
+        takers = takers + taken.astype(ms.float32).sum(1)
+        taker = taker + (taken.astype(ms.int32) * here).sum(1).astype(ms.int32)
+        best = cost.min(axis=1)
+        index = ops.argmin(cost, axis=1).astype(ms.int32) + start
+        cheapest = ops.where(best < lowest, index, cheapest)
+        lowest = ops.minimum(best, lowest)
+        start = start + CHUNK
+    return ops.where(takers > 1, cheapest, ops.where(takers > 0, taker, -1))
+
+
+def _chunk_costs(boxes, terms, places, candidate, chunk, config):  # -> [B,CHUNK,P],[B,CHUNK,P]
+    gt_boxes, gt_classes, valid = chunk
+    own, _ = own_region(*places, gt_boxes, valid, config=config)
+    iou = pairwise_iou(gt_boxes, boxes)
+    cost = simota_cost(class_cost(*terms, gt_classes), iou, own, config=config)
+    cost = ops.where(ops.logical_and(ops.expand_dims(valid, -1), ops.expand_dims(candidate, 1)), cost, NEVER)
+    k = dynamic_k(iou, candidate=candidate, top_k=config.top_k)
+    return cost, take_lowest(cost, k, top_k=config.top_k)
+
+
+def _matched_iou(boxes, gt_boxes, owner):  # [B,P,4],[B,G,4],[B,P] -> [B,P]
+    first = ops.expand_dims(ops.arange(owner.shape[0]).astype(ms.int32) * gt_boxes.shape[1], -1)
+    truths = ops.gather(gt_boxes.reshape(-1, 4), ops.clamp(owner, min=0) + first, 0)
+    return elementwise_iou(truths, boxes) * (owner >= 0).astype(ms.float32)
