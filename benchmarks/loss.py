@@ -19,9 +19,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import yolox  # noqa: E402, F401 (first: it picks the fast CPU path)
 import mindspore as ms  # noqa: E402, I001
 
+import yolox  # noqa: E402, F401 (first: it picks the fast CPU path)
 from benchmarks.measure import measure, peak_mb, print_json  # noqa: E402
 from benchmarks.truths import make_truths  # noqa: E402
 from yolox.assign.gathered import simota_assign_gathered  # noqa: E402

@@ -1,3 +1,137 @@
-"""YOLOX on MindSpore: the public names, and nothing else. The import of `runtime` comes first: it picks the fast CPU path."""
+"""YOLOX on MindSpore: the flat list of public names, and nothing else."""
 
-from yolox import runtime  # noqa: F401 I001
+from yolox import runtime  # noqa: F401 I001 (first: it chooses the fast CPU path before MindSpore's first operation)
+from yolox.assign.cost import class_cost, class_terms, simota_cost
+from yolox.assign.geometry import center_prior, in_box, own_region
+from yolox.assign.matching import dynamic_k, dynamic_k_matching
+from yolox.assign.simota import simota_assign
+from yolox.assign.targets import cls_targets, obj_targets, positive_rows, truths_of
+from yolox.boxes import (
+    area,
+    cxcywh_to_xyxy,
+    elementwise_iou,
+    pairwise_iou,
+    xywh_to_xyxy,
+    xyxy_to_cxcywh,
+)
+from yolox.checkpoint import load_checkpoint, save_checkpoint
+from yolox.config import (
+    AssignConfig,
+    AugmentConfig,
+    InputSpec,
+    LoaderConfig,
+    LossConfig,
+    OptimConfig,
+    PostprocessConfig,
+    Recipe,
+)
+from yolox.data.coco import read_coco
+from yolox.data.dataset import DetectionDataset
+from yolox.data.batches import steps_per_epoch
+from yolox.data.loader import eval_batches, train_batches
+from yolox.data.resize import letterbox
+from yolox.data.sample import Sample
+from yolox.decode import decode_boxes, decode_predictions, encode_boxes, flatten_levels, split_predictions
+from yolox.detection_loss import Losses, detection_loss
+from yolox.eval import (
+    Detections,
+    batched_nms,
+    detections_to_coco,
+    draw_detections,
+    evaluate_coco,
+    make_eval_step,
+    nms,
+    postprocess,
+    predict_dataset,
+    predict_images,
+)
+from yolox.fit import EpochReport, StepReport, TrainingDiverged, fit
+from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
+from yolox.nn import FPN, PAFPN, CSPDarknet, Darknet53, DecoupledHead, Detector, initialise
+from yolox.normalize import normalize_images
+from yolox.points import make_points
+from yolox.recipes import megvii_recipe, mindyolo_recipe
+from yolox.schedule import ema_decay, ema_value, learning_rate
+from yolox.train import TrainState, create_train_state, make_train_step
+from yolox.weights.load import load_weights
+
+__all__ = [
+    "AssignConfig",
+    "AugmentConfig",
+    "CSPDarknet",
+    "Darknet53",
+    "DecoupledHead",
+    "DetectionDataset",
+    "Detections",
+    "Detector",
+    "EpochReport",
+    "FPN",
+    "InputSpec",
+    "LoaderConfig",
+    "LossConfig",
+    "Losses",
+    "OptimConfig",
+    "PAFPN",
+    "PostprocessConfig",
+    "Recipe",
+    "Sample",
+    "StepReport",
+    "TrainState",
+    "TrainingDiverged",
+    "area",
+    "batched_nms",
+    "binary_cross_entropy_with_logits",
+    "center_prior",
+    "class_cost",
+    "class_terms",
+    "cls_targets",
+    "create_train_state",
+    "cxcywh_to_xyxy",
+    "decode_boxes",
+    "decode_predictions",
+    "detection_loss",
+    "detections_to_coco",
+    "draw_detections",
+    "dynamic_k",
+    "dynamic_k_matching",
+    "elementwise_iou",
+    "ema_decay",
+    "ema_value",
+    "encode_boxes",
+    "eval_batches",
+    "evaluate_coco",
+    "fit",
+    "flatten_levels",
+    "in_box",
+    "initialise",
+    "iou_loss",
+    "l1_loss",
+    "learning_rate",
+    "letterbox",
+    "load_checkpoint",
+    "load_weights",
+    "make_eval_step",
+    "make_points",
+    "make_train_step",
+    "megvii_recipe",
+    "mindyolo_recipe",
+    "nms",
+    "normalize_images",
+    "obj_targets",
+    "own_region",
+    "pairwise_iou",
+    "positive_rows",
+    "postprocess",
+    "predict_dataset",
+    "predict_images",
+    "read_coco",
+    "save_checkpoint",
+    "simota_assign",
+    "simota_cost",
+    "split_predictions",
+    "steps_per_epoch",
+    "train_batches",
+    "truths_of",
+    "xywh_to_xyxy",
+    "xyxy_to_cxcywh",
+]
