@@ -1,16 +1,13 @@
 """The loss against the reference's numbers, a slow oracle and its own invariants."""
 
-import functools
 
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
 
-from tests.assign.cases import golden_cases, load_golden, random_case
-from tests.oracles import simota as oracle
-from yolox.config import AssignConfig, LossConfig
-from yolox.detection_loss import Losses, detection_loss
+from tests.assign.cases import golden_cases, load_golden
+from yolox.detection_loss import detection_loss
 
 PARTS = ("total", "iou", "obj", "cls", "l1")
 

@@ -16,6 +16,9 @@ from yolox.decode import decode_boxes, encode_boxes, flatten_levels, split_predi
 from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
 from yolox.points import make_points
 
+USUAL_POSITIVES = 128
+"""Positive points of an image that the faster branch has room for, on average over the batch."""
+
 
 class Losses(NamedTuple):
     """Names for what `detection_loss` returns, for use outside the graph: ``Losses(total, *parts)``."""
@@ -85,16 +88,10 @@ def detection_loss(
     owner, matched_iou = assign_fn(
         boxes, obj_logits, cls_logits, points, point_strides, gt_boxes, gt_classes, valid, config=assign
     )
-    index, weight, chosen = _positives(raw, owner, assign.top_k * valid.shape[1])
-    truths, classes = truths_of(owner, index, gt_boxes, gt_classes)
-    truths = ops.where(ops.expand_dims(weight > 0, -1), truths, 1.0)
-    places = (ops.gather(points, index % raw.shape[1], 0), ops.gather(point_strides, index % raw.shape[1], 0))
-    wanted = encode_boxes(xyxy_to_cxcywh(truths), *places)
     obj = binary_cross_entropy_with_logits(raw[..., 4], obj_targets(owner)).sum()
-    iou = _iou_sum(decode_boxes(chosen, *places), truths, weight)
-    cls = _cls_sum(chosen, classes, ops.gather(matched_iou.reshape(-1), index, 0), weight)
-    l1 = (l1_loss(chosen[:, :4], wanted).sum(-1) * weight).sum() * l1_weight
-    return _normalize((iou, obj, cls, l1), weight, loss, reduce_num_pos)
+    matched = (owner, matched_iou, gt_boxes, gt_classes, points, point_strides)
+    iou, cls, l1 = _positive_sums(raw, matched, decode_boxes, most=assign.top_k * valid.shape[1])
+    return _normalize((iou, obj, cls, l1 * l1_weight), owner, loss, reduce_num_pos)
 
 
 def decoded_loss(
@@ -141,16 +138,15 @@ def decoded_loss(
         >>> [round(part.item(), 4) for part in parts]
         [0.0, 0.6931, 0.6931, 0.0, 1.0]
     """
+    decoded = ops.deepcopy(decoded)  # a view would be misread inside the branches of _positive_sums
     boxes, obj_logits, cls_logits = split_predictions(ops.stop_gradient(decoded))
     owner, matched_iou = assign_fn(
         boxes, obj_logits, cls_logits, points, point_strides, gt_boxes, gt_classes, valid, config=assign
     )
-    index, weight, chosen = _positives(decoded, owner, assign.top_k * valid.shape[1])
-    truths, classes = truths_of(owner, index, gt_boxes, gt_classes)
     obj = binary_cross_entropy_with_logits(decoded[..., 4], obj_targets(owner)).sum()
-    iou = _iou_sum(chosen[:, :4], truths, weight)
-    cls = _cls_sum(chosen, classes, ops.gather(matched_iou.reshape(-1), index, 0), weight)
-    return _normalize((iou, obj, cls, ops.zeros_like(obj)), weight, loss, reduce_num_pos)
+    matched = (owner, matched_iou, gt_boxes, gt_classes, points, point_strides)
+    iou, cls, _ = _positive_sums(decoded, matched, _as_decoded, most=assign.top_k * valid.shape[1])
+    return _normalize((iou, obj, cls, ops.zeros_like(obj)), owner, loss, reduce_num_pos)
 
 
 @constexpr
@@ -160,27 +156,51 @@ def _constant_points(size, strides):  # -> [P,2],[P]
     return Tensor(points), Tensor(point_strides)
 
 
-def _positives(predictions, owner, capacity):  # [B,P,5+C],[B,P] -> [N],[N],[N,5+C]
-    """Fetch the predictions of positive points; rows that only fill the shape are zero and have weight 0."""
-    index, present = positive_rows(owner, capacity=min(capacity, owner.shape[1]))
+def _as_decoded(predictions, points, point_strides):  # [N,5+C],[N,2],[N] -> [N,4]
+    return predictions[:, :4]
+
+
+def _positive_sums(predictions, matched, decode, *, most):  # [B,P,5+C] -> [],[],[]
+    """Sum the losses of boxes and classes over positive points, in few rows where these are enough.
+
+    `most` truths' points an image can be positive, yet a hundred are usual: the branch for these takes a quarter of
+    the time. Both give the same sums and gradients.
+    """
+    owner, matched_iou, gt_boxes, gt_classes, points, point_strides = matched
+    matched = (owner, matched_iou, ops.deepcopy(gt_boxes), ops.deepcopy(gt_classes), points, point_strides)
+    batch, count = owner.shape
+    few, most = USUAL_POSITIVES * batch, min(most, count) * batch
+    if most <= few:
+        return _sums(predictions, matched, decode, most)
+    if obj_targets(owner).sum() <= few:
+        iou, cls, l1 = _sums(predictions, matched, decode, few)
+    else:
+        iou, cls, l1 = _sums(predictions, matched, decode, most)
+    return iou, cls, l1
+
+
+def _sums(predictions, matched, decode, capacity):  # [B,P,5+C] -> [],[],[]
+    owner, matched_iou, gt_boxes, gt_classes, points, point_strides = matched
+    index, present = positive_rows(owner, capacity=capacity)
     chosen = ops.gather(predictions.reshape(-1, predictions.shape[-1]), index, 0)
-    # Zeros instead of whatever lies there: 0 times an overflow would be NaN.
+    # Zeros and unit boxes where a row only fills the shape: 0 times an overflow would be NaN.
     chosen = ops.where(ops.expand_dims(present, -1), chosen, 0.0)
-    return index, present.astype(ms.float32), chosen
+    truths, classes = truths_of(owner, index, gt_boxes, gt_classes)
+    truths = ops.where(ops.expand_dims(present, -1), truths, Tensor([0.0, 0.0, 1.0, 1.0], ms.float32))
+    column = index % owner.shape[1]
+    places = (ops.gather(points, column, 0), ops.gather(point_strides, column, 0))
+    boxes = cxcywh_to_xyxy(decode(chosen, *places))
+    soft = cls_targets(classes, ops.gather(matched_iou.reshape(-1), index, 0), num_classes=chosen.shape[-1] - 5)
+    iou = iou_loss(elementwise_iou(boxes, truths))
+    cls = binary_cross_entropy_with_logits(chosen[:, 5:], soft).sum(-1)
+    l1 = l1_loss(chosen[:, :4], encode_boxes(xyxy_to_cxcywh(truths), *places)).sum(-1)
+    weight = present.astype(ms.float32)
+    return (iou * weight).sum(), (cls * weight).sum(), (l1 * weight).sum()
 
 
-def _iou_sum(boxes, truths, weight):  # cxcywh [N,4], xyxy [N,4],[N] -> []
-    return (iou_loss(elementwise_iou(cxcywh_to_xyxy(boxes), truths)) * weight).sum()
-
-
-def _cls_sum(chosen, classes, matched_iou, weight):  # [N,5+C],[N],[N],[N] -> []
-    targets = cls_targets(classes, matched_iou, num_classes=chosen.shape[-1] - 5)
-    return (binary_cross_entropy_with_logits(chosen[:, 5:], targets).sum(-1) * weight).sum()
-
-
-def _normalize(sums, weight, loss, reduce_num_pos):
+def _normalize(sums, owner, loss, reduce_num_pos):
     """Weigh the sums and divide them by the number of positives."""
-    num_pos = weight.sum()
+    num_pos = obj_targets(owner).sum()
     divisor = num_pos if reduce_num_pos is None else reduce_num_pos(num_pos)
     iou, obj, cls, l1 = (part / ops.clamp(divisor, min=1.0) for part in sums)
     iou, obj, cls = iou * loss.loss_iou_weight, obj * loss.loss_obj_weight, cls * loss.loss_cls_weight

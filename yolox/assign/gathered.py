@@ -4,10 +4,10 @@ import mindspore as ms
 from mindspore import Tensor, ops
 
 from yolox.assign.cost import class_cost, class_terms, simota_cost
+from yolox.assign.counting import count_rows
 from yolox.assign.geometry import own_region
 from yolox.assign.matching import NEVER, dynamic_k, take_lowest
 from yolox.assign.simota import check_assign_shapes
-from yolox.assign.targets import positive_rows
 from yolox.boxes import cxcywh_to_xyxy, elementwise_iou, pairwise_iou
 from yolox.config import AssignConfig
 
@@ -64,18 +64,29 @@ def simota_assign_gathered(
     """
     check_assign_shapes("simota_assign_gathered", pred_boxes, obj_logits, cls_logits, points, gt_boxes, gt_classes, valid)
     boxes = cxcywh_to_xyxy(ops.stop_gradient(pred_boxes).astype(ms.float32))
-    obj_logits = ops.stop_gradient(obj_logits).astype(ms.float32)
-    cls_logits = ops.stop_gradient(cls_logits).astype(ms.float32)
-    truths = _in_chunks(gt_boxes, gt_classes, valid)
+    obj_logits = _settled(ops.stop_gradient(obj_logits).astype(ms.float32))
+    cls_logits = _settled(ops.stop_gradient(cls_logits).astype(ms.float32))
+    points, point_strides = _settled(points), _settled(point_strides)
+    truths = _in_chunks(_settled(gt_boxes), _settled(gt_classes), valid)
     candidate = _candidates(points, point_strides, truths, config)
-    owner = _owner((boxes, obj_logits, cls_logits, points, point_strides), candidate, truths, config)
-    return ops.stop_gradient(owner), ops.stop_gradient(_matched_iou(boxes, truths[0], owner))
+    predictions = (boxes, obj_logits, cls_logits, points, point_strides)
+    owner, matched_iou = _owner(predictions, candidate, truths, config)
+    return ops.stop_gradient(owner), ops.stop_gradient(matched_iou)
+
+
+def _settled(x: Tensor) -> Tensor:
+    """Copy what enters a loop.
+
+    MindSpore 2.10 hands a view (``x[..., 4]`` made outside the compiled function) to loops and branches with the
+    memory of its base, and computes with wrong numbers. A kernel in between reads it rightly.
+    """
+    return ops.deepcopy(x)
 
 
 def _in_chunks(gt_boxes: Tensor, gt_classes: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Pad rows to whole chunks, and count the rows up to the last valid one of any image."""
     extra = -valid.shape[1] % CHUNK
-    rows = ops.arange(1, valid.shape[1] + 1).astype(ms.int32)
+    rows = count_rows(valid.shape[1]) + 1
     count = (valid.astype(ms.int32) * rows).max()
     if extra > 0:
         batch = valid.shape[0]
@@ -86,7 +97,7 @@ def _in_chunks(gt_boxes: Tensor, gt_classes: Tensor, valid: Tensor) -> tuple[Ten
 
 
 def _chunk(truths, start):  # -> [B,CHUNK,4],[B,CHUNK],[B,CHUNK]
-    index = ops.arange(CHUNK).astype(ms.int32) + start
+    index = count_rows(CHUNK) + start
     gt_boxes, gt_classes, valid, _ = truths
     return ops.gather(gt_boxes, index, 1), ops.gather(gt_classes, index, 1), ops.gather(valid, index, 1) > 0
 
@@ -103,61 +114,60 @@ def _candidates(points, point_strides, truths, config):  # -> [B,P]
     return found
 
 
-def _owner(predictions, candidate, truths, config):  # -> [B,P]
-    """Choose between few points and all by the number of rows that loops visit: the loop of the other way does not run.
-
-    Not by `if`: MindSpore 2.10 gives wrong numbers for loops inside the branches of a compiled `if`.
-    """
+def _owner(predictions, candidate, truths, config):  # -> [B,P],[B,P]
+    """Look at few points where that is enough."""
     if candidate.shape[1] <= FEW_POINTS:
-        return _assign_all(predictions, candidate, truths, config, rows=truths[3])
+        return _assign_all(predictions, candidate, truths, config)
     seen = ops.cumsum(candidate.astype(ms.float32), -1)
-    few = (seen[:, -1].max() <= FEW_POINTS).astype(ms.int32)
-    few_owner = _assign_few(predictions, candidate, seen, truths, config, rows=truths[3] * few)
-    all_owner = _assign_all(predictions, candidate, truths, config, rows=truths[3] * (1 - few))
-    return ops.maximum(few_owner, all_owner)
+    if seen[:, -1].max() <= FEW_POINTS:
+        owner, matched_iou = _assign_few(predictions, candidate, seen, truths, config)
+    else:
+        owner, matched_iou = _assign_all(predictions, candidate, truths, config)
+    return owner, matched_iou
 
 
-def _assign_few(predictions, candidate, seen, truths, config, *, rows):  # -> [B,P]
-    """Assign among the first `FEW_POINTS` candidates of each image and carry the owners back to all points."""
+def _assign_few(predictions, candidate, seen, truths, config):  # -> [B,P],[B,P]
+    """Assign among the first `FEW_POINTS` candidates of each image and carry the result back to all points."""
     boxes, obj_logits, cls_logits, points, point_strides = predictions
     batch, count = candidate.shape
     few = min(FEW_POINTS, count)
-    index, present = positive_rows(candidate.astype(ms.int32) - 1, capacity=few)
-    column, present = (index % count).reshape(batch, few), present.reshape(batch, few)
+    column, present = _first(seen, few)
+    index = (column + ops.expand_dims(count_rows(batch) * count, -1)).reshape(-1)
     terms = class_terms(
         ops.gather(obj_logits.reshape(-1), index, 0).reshape(batch, few),
         ops.gather(cls_logits.reshape(batch * count, -1), index, 0).reshape(batch, few, -1),
     )
     boxes = ops.gather(boxes.reshape(-1, 4), index, 0).reshape(batch, few, 4)
     places = (ops.gather(points, column, 0), ops.gather(point_strides, column, 0))
-    owner = _assign(boxes, terms, places, present, truths, config, rows=rows)
+    owner, matched_iou = _assign(boxes, terms, places, present, truths, config)
     slot = ops.clamp(seen.astype(ms.int32) - 1, min=0, max=few - 1)
-    return ops.where(candidate, ops.gather_elements(owner, 1, slot), -1)
+    owner = ops.where(candidate, ops.gather_elements(owner, 1, slot), -1)
+    return owner, ops.where(candidate, ops.gather_elements(matched_iou, 1, slot), 0.0)
 
 
-def _assign_all(predictions, candidate, truths, config, *, rows):  # -> [B,P]
-    """Assign among all points; the class terms cost a pass over all classes, done only where they are needed."""
+def _first(seen, few):  # [B,P] -> [B,few],[B,few]
+    """Find the columns of the first candidates, from the number of candidates seen up to each point."""
+    wanted = count_rows(few, "float32") + 1.0
+    wanted = ops.broadcast_to(ops.expand_dims(wanted, 0), (seen.shape[0], few))
+    column = ops.clamp(ops.searchsorted(seen, wanted).astype(ms.int32), max=seen.shape[1] - 1)
+    return column, wanted <= seen[:, -1:]
+
+
+def _assign_all(predictions, candidate, truths, config):  # -> [B,P],[B,P]
+    """Assign among all points."""
     boxes, obj_logits, cls_logits, points, point_strides = predictions
-    batch, count, classes = cls_logits.shape
-    background = ops.zeros((batch, count), ms.float32)
-    swap = ops.zeros((batch, classes, count), ms.float32)
-    wanted = rows
-    while wanted > 0:
-        background, swap = class_terms(obj_logits, cls_logits)
-        wanted = wanted * 0
-    places = (points, point_strides)
-    return _assign(boxes, (background, swap), places, candidate, truths, config, rows=rows)
+    return _assign(boxes, class_terms(obj_logits, cls_logits), (points, point_strides), candidate, truths, config)
 
 
-def _assign(boxes, terms, places, candidate, truths, config, *, rows):  # -> [B,P]
+def _assign(boxes, terms, places, candidate, truths, config):  # -> [B,P],[B,P]
     """Let the truths take points chunk by chunk, remember takers and the lowest cost at each point, then settle."""
     shape = candidate.shape
     start = ops.zeros((), ms.int32)
     takers, taker = ops.zeros(shape, ms.float32), ops.zeros(shape, ms.int32)
     lowest, cheapest = ops.full(shape, NEVER, dtype=ms.float32), ops.zeros(shape, ms.int32)
-    while start < rows:
+    while start < truths[3]:
         cost, taken = _chunk_costs(boxes, terms, places, candidate, _chunk(truths, start), config)
-        here = (ops.arange(CHUNK).astype(ms.int32) + start).reshape(1, -1, 1)
+        here = (count_rows(CHUNK) + start).reshape(1, -1, 1)
         takers = takers + taken.astype(ms.float32).sum(1)
         taker = taker + (taken.astype(ms.int32) * here).sum(1).astype(ms.int32)
         best = cost.min(axis=1)
@@ -165,7 +175,8 @@ def _assign(boxes, terms, places, candidate, truths, config, *, rows):  # -> [B,
         cheapest = ops.where(best < lowest, index, cheapest)
         lowest = ops.minimum(best, lowest)
         start = start + CHUNK
-    return ops.where(takers > 1, cheapest, ops.where(takers > 0, taker, -1))
+    owner = ops.where(takers > 1, cheapest, ops.where(takers > 0, taker, -1))
+    return owner, _matched_iou(boxes, truths[0], owner)
 
 
 def _chunk_costs(boxes, terms, places, candidate, chunk, config):  # -> [B,CHUNK,P],[B,CHUNK,P]
@@ -179,6 +190,6 @@ def _chunk_costs(boxes, terms, places, candidate, chunk, config):  # -> [B,CHUNK
 
 
 def _matched_iou(boxes, gt_boxes, owner):  # [B,P,4],[B,G,4],[B,P] -> [B,P]
-    first = ops.expand_dims(ops.arange(owner.shape[0]).astype(ms.int32) * gt_boxes.shape[1], -1)
+    first = ops.expand_dims(count_rows(owner.shape[0]) * gt_boxes.shape[1], -1)
     truths = ops.gather(gt_boxes.reshape(-1, 4), ops.clamp(owner, min=0) + first, 0)
     return elementwise_iou(truths, boxes) * (owner >= 0).astype(ms.float32)

@@ -3,6 +3,7 @@
 import mindspore as ms
 from mindspore import Tensor, ops
 
+from yolox.assign.counting import count_rows
 from yolox.checks import check_rank
 
 NEVER = 3e38
@@ -94,6 +95,6 @@ def dynamic_k_matching(cost: Tensor, iou: Tensor, *, valid: Tensor, candidate: T
     cost = ops.where(allowed, cost, NEVER)
     taken = take_lowest(cost, dynamic_k(iou, candidate=candidate, top_k=top_k), top_k=top_k)
     contested = taken.astype(ms.float32).sum(1, keepdims=True) > 1
-    rows = ops.arange(cost.shape[1]).astype(ms.int32).reshape(1, -1, 1)
+    rows = count_rows(cost.shape[1]).reshape(1, -1, 1)
     cheapest = rows == ops.expand_dims(ops.argmin(cost, axis=1).astype(ms.int32), 1)
     return ops.where(contested, cheapest, taken)

@@ -4,6 +4,7 @@ import mindspore as ms
 from mindspore import Tensor, ops
 
 from yolox.assign.cost import class_cost, class_terms, simota_cost
+from yolox.assign.counting import count_rows
 from yolox.assign.geometry import own_region
 from yolox.assign.matching import dynamic_k_matching
 from yolox.boxes import cxcywh_to_xyxy, pairwise_iou
@@ -70,7 +71,7 @@ def simota_assign(
 
 
 def _owner(match: Tensor) -> Tensor:  # [B,G,P] -> [B,P]
-    rows = ops.arange(1, match.shape[1] + 1).astype(ms.int32).reshape(1, -1, 1)
+    rows = (count_rows(match.shape[1]) + 1).reshape(1, -1, 1)
     return (match.astype(ms.int32) * rows).sum(1).astype(ms.int32) - 1
 
 

@@ -3,6 +3,7 @@
 import mindspore as ms
 from mindspore import Tensor, ops
 
+from yolox.assign.counting import count_rows
 from yolox.checks import check_rank
 
 
@@ -29,29 +30,26 @@ def positive_rows(owner: Tensor, *, capacity: int) -> tuple[Tensor, Tensor]:  # 
 
     Args:
         owner: ``[B, P]`` int32 from `simota_assign`, -1 for none.
-        capacity: rows kept for each image, at least its number of positives: ``top_k * G`` is always enough.
+        capacity: N, at least the number of positives in the batch: ``B * min(top_k * G, P)`` is always enough.
 
     Returns:
-        rows: ``[N]`` int32, N = B * capacity, indices into the flattened ``[B * P]`` points, rising within an image.
-        present: ``[N]`` bool, False for rows that only fill the shape; these point into the same image.
+        rows: ``[N]`` int32, indices into the flattened ``[B * P]`` points, rising.
+        present: ``[N]`` bool, False for rows that only fill the shape.
 
     Raises:
         ValueError: if `owner` is not ``[B, P]``.
 
     Example:
-        >>> rows, present = positive_rows(Tensor([[-1, 0, 3], [1, -1, -1]], ms.int32), capacity=2)
-        >>> rows.asnumpy().tolist(), present.asnumpy().tolist()
-        ([1, 2, 3, 5], [True, True, True, False])
+        >>> rows, present = positive_rows(Tensor([[-1, 0, 3], [1, -1, -1]], ms.int32), capacity=4)
+        >>> rows[:3].asnumpy().tolist(), present.asnumpy().tolist()
+        ([1, 2, 3], [True, True, True, False])
     """
     check_rank("positive_rows", "owner", owner.shape, "B,P")
-    batch, count = owner.shape
-    seen = ops.cumsum(obj_targets(owner), -1)
-    wanted = ops.arange(1, capacity + 1).astype(ms.float32)
-    wanted = ops.broadcast_to(ops.expand_dims(wanted, 0), (batch, capacity))
     # The n-th positive is the first point at which n positives have been seen.
-    column = ops.clamp(ops.searchsorted(seen, wanted).astype(ms.int32), max=count - 1)
-    first = ops.expand_dims(ops.arange(batch).astype(ms.int32), -1) * count
-    return (column + first).reshape(-1), (wanted <= seen[:, -1:]).reshape(-1)
+    seen = ops.cumsum(obj_targets(owner).reshape(-1), 0)
+    wanted = count_rows(capacity, "float32") + 1.0
+    rows = ops.clamp(ops.searchsorted(seen, wanted).astype(ms.int32), max=seen.shape[0] - 1)
+    return rows, wanted <= seen[-1]
 
 
 def truths_of(owner: Tensor, rows: Tensor, gt_boxes: Tensor, gt_classes: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,5 +98,5 @@ def cls_targets(classes: Tensor, matched_iou: Tensor, *, num_classes: int) -> Te
         >>> cls_targets(Tensor([1]), Tensor([0.5]), num_classes=3).asnumpy().tolist()
         [[0.0, 0.5, 0.0]]
     """
-    hit = ops.arange(num_classes).astype(ms.int32) == ops.expand_dims(classes.astype(ms.int32), -1)
+    hit = count_rows(num_classes) == ops.expand_dims(classes.astype(ms.int32), -1)
     return hit.astype(ms.float32) * ops.expand_dims(matched_iou, -1)
