@@ -1,4 +1,5 @@
 # make test   the tests, in an environment of their own     make demo   train on drawn shapes, in about 5 minutes
+# make test-slow  those that compile the large graphs
 # make venv   only the environment                          make bench  the works of benchmarks/, one JSON line each
 # Another MindSpore than the pinned one: make test MINDSPORE=2.7.0
 
@@ -9,7 +10,7 @@ VENV := .venv$(if $(filter-out $(PINNED),$(MINDSPORE)),-$(MINDSPORE))
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
-.PHONY: venv test demo bench lint clean
+.PHONY: venv test test-slow demo bench lint clean
 
 venv: $(READY)
 
@@ -24,6 +25,9 @@ lint: $(READY)
 
 test: $(READY) lint
 	$(RUN) -m pytest
+
+test-slow: $(READY)
+	$(RUN) -m pytest -m slow
 
 demo: $(READY)
 	$(RUN) examples/demo.py --output demo

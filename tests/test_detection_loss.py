@@ -9,6 +9,8 @@ from mindspore import Tensor
 from tests.assign.cases import golden_cases, load_golden
 from yolox.detection_loss import detection_loss
 
+pytestmark = pytest.mark.slow
+
 PARTS = ("total", "iou", "obj", "cls", "l1")
 
 

@@ -3,7 +3,6 @@
 import mindspore as ms
 from mindspore import Tensor, ops
 
-
 for_each = ops.HyperMap()
 """Map a function over tuples in graph code; a Python loop over hundreds of parameters nests too deeply to compile."""
 

@@ -44,13 +44,17 @@ def random_case(rng, *, kind="mixed", batch=2, rows=6, classes=3, size=(64, 96))
     if kind == "crowded":
         center = (0.5 * extent + rng.normal(0, 6, (batch, rows, 2))).astype(np.float32)
         sides = rng.uniform(20, 40, (batch, rows, 2)).astype(np.float32)
+    if kind == "spread":  # truths everywhere: most points are candidates
+        center = rng.uniform(0, 1, (batch, rows, 2)).astype(np.float32) * extent
+        sides = rng.uniform(8, 60, (batch, rows, 2)).astype(np.float32)
     if kind == "edges":  # on cell borders and image corners, where strictness matters
         center = (rng.integers(-1, 4, (batch, rows, 2)) * 4).astype(np.float32) * rng.choice([1, 4])
     if kind == "twins":
-        center[:, 1::2], sides[:, 1::2] = center[:, ::2], sides[:, ::2]
+        pairs = rows // 2
+        center[:, :pairs], sides[:, :pairs] = center[:, pairs : 2 * pairs], sides[:, pairs : 2 * pairs]
     gt_boxes = np.concatenate([center - sides / 2, center + sides / 2], axis=-1)
     gt_classes = rng.integers(0, classes, (batch, rows)).astype(np.int32)
-    valid = rng.random((batch, rows)) < rng.choice([0.2, 0.8, 1.0])
+    valid = rng.random((batch, rows)) < (1.0 if kind == "spread" else rng.choice([0.0, 0.2, 0.8, 1.0]))
     if kind == "good":  # predictions near the truths: many positives, k above the number of own points
         near = rng.integers(0, rows, (batch, len(points)))
         target = np.take_along_axis(np.concatenate([center, sides], -1), near[..., None], 1)

@@ -32,8 +32,8 @@ def class_terms(obj_logits: Tensor, cls_logits: Tensor) -> tuple[Tensor, Tensor]
 
     Example:
         >>> background, swap = class_terms(Tensor([[0.0]]), Tensor([[[0.0, 0.0]]]))
-        >>> background.shape, swap.shape, (background + swap[:, 0]).asnumpy().round(4).tolist()
-        ((1, 1), (1, 2, 1), [[1.3862999677658081]])
+        >>> background.shape, swap.shape, round(float((background + swap[:, 0]).item()), 3)
+        ((1, 1), (1, 2, 1), 1.386)
     """
     check_rank("class_terms", "obj_logits", obj_logits.shape, "B,P")
     check_rank("class_terms", "cls_logits", cls_logits.shape, "B,P,C")

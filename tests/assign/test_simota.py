@@ -1,0 +1,135 @@
+"""The composition: owners of the reference exactly, of plain loops, and what must hold whatever the numbers."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from tests.assign.cases import golden_cases, load_golden, random_case
+from tests.oracles import simota as oracle
+from yolox.assign.gathered import simota_assign_gathered
+from yolox.assign.simota import simota_assign
+from yolox.config import AssignConfig
+from yolox.decode import decode_boxes, flatten_levels
+from yolox.points import make_points
+
+FORMS = {"dense": simota_assign, "gathered": simota_assign_gathered}
+MINDYOLO = AssignConfig(prior="box_and_center", outside_penalty=1000.0)
+KINDS = ("mixed", "tiny", "crowded", "edges", "twins", "good", "spread")
+
+
+def _tensors(case):
+    raw, boxes, points, strides, gt_boxes, gt_classes, valid = case
+    arrays = (boxes, raw[..., 4], raw[..., 5:], points, strides, gt_boxes, gt_classes, valid)
+    return tuple(Tensor(np.ascontiguousarray(array)) for array in arrays)
+
+
+def _golden_arguments(path):
+    case, maps, truths = load_golden(path)
+    size = (maps[0].shape[2] * 8, maps[0].shape[3] * 8)
+    points, strides = (Tensor(part) for part in make_points(size, (8, 16, 32)))
+    raw = flatten_levels(maps)
+    return case, (decode_boxes(raw, points, strides), raw[..., 4], raw[..., 5:], points, strides, *truths)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("mode", ["eager", "jit"])
+def test_owners_of_every_golden_case(golden_dir, form, mode):
+    def run(*arguments):
+        return FORMS[form](*arguments)
+
+    assign = ms.jit(run) if mode == "jit" else run
+    for path in golden_cases(golden_dir):
+        case, arguments = _golden_arguments(path)
+        owner, matched_iou = assign(*arguments)
+        assert (owner.dtype, matched_iou.dtype) == (ms.int32, ms.float32)
+        np.testing.assert_array_equal(owner.asnumpy(), case["owner"], err_msg=path.name)
+        np.testing.assert_allclose(matched_iou.asnumpy(), case["matched_iou"], atol=1e-4, err_msg=path.name)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("prior", ["center", "box_and_center"])
+def test_owners_of_plain_loops(form, prior):
+    config = AssignConfig() if prior == "center" else MINDYOLO
+    rng = np.random.default_rng(11)
+    for kind in KINDS:
+        case = random_case(rng, kind=kind, batch=2, rows=5)
+        raw, boxes, points, strides, gt_boxes, gt_classes, valid = case
+        want, iou = oracle.assign(
+            boxes, raw[..., 4], raw[..., 5:], points, strides, gt_boxes, gt_classes, valid,
+            prior=prior, penalty=config.outside_penalty,
+        )  # fmt: skip
+        owner, matched_iou = FORMS[form](*_tensors(case), config=config)
+        np.testing.assert_array_equal(owner.asnumpy(), want, err_msg=kind)
+        np.testing.assert_allclose(matched_iou.asnumpy(), iou, atol=1e-4, err_msg=kind)
+
+
+def test_the_rules_of_both_systems_differ_on_small_objects():
+    points, strides = make_points((32, 32), (8, 16, 32))
+    boxes = np.full((1, 21, 4), 8.0, np.float32)
+    small = Tensor([[[6.5, 6.5, 9.5, 9.5]]], ms.float32)  # holds no point of any level
+    rest = (Tensor(np.zeros((1, 21), np.float32)), Tensor(np.zeros((1, 21, 1), np.float32)))
+    arguments = (Tensor(boxes), *rest, Tensor(points), Tensor(strides), small, Tensor([[0]]), Tensor([[True]]))
+    assert (simota_assign(*arguments)[0].asnumpy() >= 0).sum() == 1
+    assert (simota_assign(*arguments, config=MINDYOLO)[0].asnumpy() >= 0).sum() == 0
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_padding_may_hold_anything_and_lie_anywhere(form):
+    rng = np.random.default_rng(2)
+    raw, boxes, points, strides, gt_boxes, gt_classes, _ = random_case(rng, kind="crowded", batch=1, rows=3)
+    alone = FORMS[form](*_tensors((raw, boxes, points, strides, gt_boxes, gt_classes, np.ones((1, 3), bool))))
+    places = [1, 4, 8]
+    padded, classes = rng.uniform(0, 60, (1, 10, 4)).astype(np.float32), np.zeros((1, 10), np.int32)
+    valid = np.zeros((1, 10), bool)
+    padded[:, places], classes[:, places], valid[:, places] = gt_boxes, gt_classes, True
+    owner, iou = FORMS[form](*_tensors((raw, boxes, points, strides, padded, classes, valid)))
+    want = np.where(alone[0].asnumpy() >= 0, np.take(places, alone[0].asnumpy()), -1)
+    np.testing.assert_array_equal(owner.asnumpy(), want)
+    np.testing.assert_array_equal(iou.asnumpy(), alone[1].asnumpy())
+    assert (want >= 0).any()
+
+
+def test_permuting_truths_permutes_owners_and_images_do_not_mix():
+    rng = np.random.default_rng(5)
+    raw, boxes, points, strides, gt_boxes, gt_classes, valid = random_case(rng, kind="mixed", batch=3, rows=7)
+    owner = simota_assign(*_tensors((raw, boxes, points, strides, gt_boxes, gt_classes, valid)))[0].asnumpy()
+    order = rng.permutation(7)
+    turned = (raw[::-1], boxes[::-1], points, strides, gt_boxes[::-1, order], gt_classes[::-1, order])
+    got = simota_assign(*_tensors((*turned, valid[::-1, order])))[0].asnumpy()[::-1]
+    np.testing.assert_array_equal(np.where(got >= 0, order[got], -1), owner)
+    assert (owner >= 0).any()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_truths_and_truths_beyond_the_image_give_no_owner(form):
+    raw, boxes, points, strides, gt_boxes, gt_classes, valid = random_case(np.random.default_rng(1), rows=2)
+    for shift, keep in ((0, False), (5000, True)):
+        owner, iou = FORMS[form](
+            *_tensors((raw, boxes, points, strides, gt_boxes + shift, gt_classes, np.full_like(valid, keep)))
+        )
+        assert (owner.asnumpy() == -1).all() and (iou.asnumpy() == 0).all()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_gradient_flows_and_half_precision_is_ranked_in_float32(form):
+    case = _tensors(random_case(np.random.default_rng(4), kind="good", batch=1, rows=3))
+
+    def overlap(boxes, obj, cls):
+        return FORMS[form](boxes, obj, cls, *case[3:])[1].sum()
+
+    for gradient in ms.grad(overlap, (0, 1, 2))(*case[:3]):
+        assert (gradient.asnumpy() == 0).all()
+    half = tuple(part.astype(ms.float16) for part in case[:3])
+    full = tuple(part.astype(ms.float32) for part in half)
+    owner, iou = FORMS[form](*half, *case[3:])
+    assert iou.dtype == ms.float32
+    np.testing.assert_array_equal(owner.asnumpy(), FORMS[form](*full, *case[3:])[0].asnumpy())
+
+
+def test_says_what_does_not_fit():
+    case = list(_tensors(random_case(np.random.default_rng(0), batch=1, rows=2)))
+    with pytest.raises(ValueError, match=r"points \(125, 2\), want the same B and P"):
+        simota_assign(*case[:3], case[3][1:], *case[4:])
+    with pytest.raises(ValueError, match=r"pred_boxes has shape \(1, 126, 3\), want last dimension 4"):
+        simota_assign(case[0][..., :3], *case[1:])
