@@ -7,9 +7,11 @@ from mindspore import Tensor
 
 from tests.assign.cases import random_case
 from tests.oracles.simota import near_center
-from yolox.assign.gathered import simota_assign_gathered
+from yolox.assign.gathered import FEW_POINTS, simota_assign_gathered
 from yolox.assign.simota import simota_assign
 from yolox.config import AssignConfig
+
+pytestmark = pytest.mark.slow
 
 KINDS = ("mixed", "tiny", "crowded", "edges", "twins", "good", "spread")
 MINDYOLO = AssignConfig(prior="box_and_center", outside_penalty=1000.0)

@@ -63,7 +63,8 @@ def image_tables(boxes, obj, cls, points, strides, gt_boxes, gt_classes, rows, *
         for p in candidates:
             overlap[g, p] = iou([float(v) for v in gt_boxes[g]], corners(boxes[p]))
             cost[g, p] = class_cost(obj[p], cls[p], gt_classes[g]) - 3.0 * math.log(overlap[g, p] + 1e-8)
-            cost[g, p] += 0.0 if own(g, p) else penalty
+            if not own(g, p):  # float32 leaves steps of 1/16 at a million: part of the rule, it makes ties
+                cost[g, p] = float(np.float32(np.float32(cost[g, p]) + np.float32(penalty)))
     return candidates, overlap, cost
 
 
