@@ -11,8 +11,6 @@ from yolox.assign.gathered import FEW_POINTS, simota_assign_gathered
 from yolox.assign.simota import simota_assign
 from yolox.config import AssignConfig
 
-pytestmark = pytest.mark.slow
-
 KINDS = ("mixed", "tiny", "crowded", "edges", "twins", "good", "spread")
 MINDYOLO = AssignConfig(prior="box_and_center", outside_penalty=1000.0)
 
@@ -34,10 +32,13 @@ def arguments(case):
 
 
 # Images, rows and size; the third has more points than FEW_POINTS and uses both branches.
-SHAPES = [(10, 11, (32, 32), 35), (10, 8, (64, 96), 35), (6, 40, (160, 192), 50)]
+SHAPES = [(10, 11, (32, 32), 35), (10, 8, (64, 96), 35), (6, 120, (160, 192), 50)]
 
 
-@pytest.mark.parametrize("config", [None, MINDYOLO], ids=["center", "box_and_center"])
+@pytest.mark.parametrize(
+    "config",
+    [pytest.param(None, id="center"), pytest.param(MINDYOLO, id="box_and_center", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("batch, rows, size, calls", SHAPES, ids=["1x1", "8x12", "20x24"])
 def test_owners_equal_those_of_the_dense_form(batch, rows, size, calls, config):
     dense, gathered = _jitted(simota_assign, config), _jitted(simota_assign_gathered, config)
@@ -59,7 +60,7 @@ def test_both_branches_are_taken_by_the_random_images():
     rng = np.random.default_rng(7)
     most = []
     for kind in ("spread", "tiny"):
-        _, _, points, strides, gt_boxes, _, valid = random_case(rng, kind=kind, batch=6, rows=40, size=(160, 192))
+        _, _, points, strides, gt_boxes, _, valid = random_case(rng, kind=kind, batch=6, rows=120, size=(160, 192))
         valid[:, 8:] &= kind == "spread"
         most.append(
             max(
