@@ -22,10 +22,12 @@ class ShapesConfig:
     """Height and width in pixels."""
     shapes: tuple[int, int] = (1, 5)
     """Least and most shapes in an image."""
-    sides: tuple[float, float] = (12.0, 50.0)
+    sides: tuple[float, float] = (14.0, 52.0)
     """Range of the diameter of a shape, in pixels."""
     noise: float = 12.0
     """Standard deviation of the grey-level noise."""
+    tint: float = 12.0
+    """Standard deviation of the background's colour around grey, in grey levels."""
     hue_jitter: float = 25.0
     """Degrees, plus and minus, around the hue of a class: circles are red, squares green, triangles blue.
 
@@ -92,7 +94,7 @@ def _shape_colour(
     typical = 360.0 * index / len(SHAPE_NAMES)
     for _ in range(50):
         hue = (typical + rng.uniform(-config.hue_jitter, config.hue_jitter)) % 360
-        hsv = np.array([[[hue, rng.uniform(0.4, 1), rng.uniform(0.25, 1)]]], np.float32)  # degrees, shares
+        hsv = np.array([[[hue, rng.uniform(0.4, 1), rng.uniform(0.4, 1)]]], np.float32)  # degrees, shares
         colour = 255.0 * cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0]
         if np.abs(colour - background).max() >= config.contrast:
             break
@@ -138,7 +140,7 @@ def draw_shapes(*, rng: np.random.Generator, config: ShapesConfig | None = None)
         ((128, 128, 3), True)
     """
     config = config or ShapesConfig()
-    background = rng.uniform(40, 215, 3)
+    background = np.clip(rng.uniform(30, 225) + rng.normal(0.0, config.tint, 3), 0, 255)
     pixels = np.broadcast_to(background, (*config.image_size, 3)).copy()
     wanted = rng.integers(config.shapes[0], config.shapes[1], endpoint=True)
     masks, classes = _place(rng, rng.integers(0, len(SHAPE_NAMES), wanted), config)

@@ -1,0 +1,48 @@
+"""Weights decide the pixels, and the recipe unless the user names one."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from yolox.cli.experiment import Experiment
+from yolox.cli.inputs import recipe_of_weights
+from yolox.config import InputSpec, Recipe
+from yolox.recipes import megvii_recipe, mindyolo_recipe
+from yolox.weights.load import LoadedWeights
+
+RECIPES = {"megvii": megvii_recipe("nano"), "mindyolo": mindyolo_recipe("nano")}
+NANO = Experiment(name="nano", build_detector=None, recipes=RECIPES, make_step=None)
+RGB = InputSpec(input_size=(640, 640), channel_order="rgb", letterbox="center")
+
+
+def weights(source, **known):
+    return LoadedWeights(source=source, loaded=(), **known)
+
+
+@pytest.mark.parametrize("source", ["megvii", "mindyolo"])
+def test_foreign_weights_bring_their_systems_recipe_at_the_scales_size(source):
+    recipe = recipe_of_weights(NANO, None, weights(source, input=RGB))
+    assert recipe.postprocess == RECIPES[source].postprocess
+    assert recipe.input == attrs.evolve(RGB, input_size=(416, 416))
+
+
+def test_a_named_recipe_changes_the_postprocessing_and_never_the_pixels():
+    recipe = recipe_of_weights(NANO, "mindyolo", weights("megvii", input=RECIPES["megvii"].input))
+    assert recipe.postprocess.multi_label and recipe.input.channel_order == "bgr"
+
+
+def test_own_checkpoints_bring_their_recipe_with_its_size():
+    own = Recipe(epochs=7, input=attrs.evolve(RGB, input_size=(64, 96)))
+    assert recipe_of_weights(NANO, None, weights("yolox", input=own.input, recipe=own)) == own
+    named = recipe_of_weights(NANO, "megvii", weights("yolox", input=own.input, recipe=own))
+    assert (named.epochs, named.input) == (300, own.input)
+
+
+def test_weights_that_tell_nothing_get_megviis_recipe():
+    assert recipe_of_weights(NANO, None, weights("unknown")) == RECIPES["megvii"]
+
+
+def test_an_experiment_needs_megviis_recipe():
+    with pytest.raises(ValueError, match="want at least 'megvii'"):
+        Experiment(name="x", build_detector=None, recipes={}, make_step=None)
