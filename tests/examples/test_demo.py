@@ -12,7 +12,6 @@ from yolox.cli.options import base_recipe, parse_options
 from yolox.data.shapes import write_shapes
 from yolox.fit import check_epochs
 
-
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
