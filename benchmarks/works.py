@@ -7,6 +7,7 @@ from collections.abc import Callable
 import mindspore as ms
 import numpy as np
 
+from benchmarks.loss import loss
 from benchmarks.truths import make_truths
 from examples import yolox_nano, yolox_s
 from yolox.eval.predict import make_eval_step
@@ -65,6 +66,9 @@ def bare(scale: str, size: int, batch: int) -> Callable[[], object]:
 WORKS: dict[str, Callable[[], Callable[[], object]]] = {
     "infer nano 416 b1": lambda: infer("nano", 416, 1),
     "infer s 640 b1": lambda: infer("s", 640, 1),
+    "loss nano 416 b8": lambda: loss(416, 8),
+    "loss nano 416 b8, 120 truths": lambda: loss(416, 8, per_image=120),
+    "loss s 640 b2": lambda: loss(640, 2),
     "train nano 416 b8": lambda: train("nano", 416, 8),
     "train s 640 b2": lambda: train("s", 640, 2),
     "bare nano 416 b8": lambda: bare("nano", 416, 8),

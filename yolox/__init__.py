@@ -2,6 +2,7 @@
 
 from yolox import runtime  # noqa: F401 I001 (first: it chooses the fast CPU path before MindSpore's first operation)
 from yolox.assign.cost import class_cost, class_terms, simota_cost
+from yolox.assign.gathered import simota_assign_gathered
 from yolox.assign.geometry import center_prior, in_box, own_region
 from yolox.assign.matching import dynamic_k, dynamic_k_matching
 from yolox.assign.simota import simota_assign
@@ -32,7 +33,7 @@ from yolox.data.loader import eval_batches, train_batches
 from yolox.data.resize import letterbox
 from yolox.data.sample import Sample
 from yolox.decode import decode_boxes, decode_predictions, encode_boxes, flatten_levels, split_predictions
-from yolox.detection_loss import Losses, detection_loss
+from yolox.detection_loss import Losses, decoded_loss, detection_loss
 from yolox.eval import (
     Detections,
     batched_nms,
@@ -89,6 +90,7 @@ __all__ = [
     "cxcywh_to_xyxy",
     "decode_boxes",
     "decode_predictions",
+    "decoded_loss",
     "detection_loss",
     "detections_to_coco",
     "draw_detections",
@@ -127,6 +129,7 @@ __all__ = [
     "read_coco",
     "save_checkpoint",
     "simota_assign",
+    "simota_assign_gathered",
     "simota_cost",
     "split_predictions",
     "steps_per_epoch",
