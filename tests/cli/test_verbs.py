@@ -17,8 +17,6 @@ from yolox.data.shapes import SHAPE_NAMES, ShapesConfig, write_shapes
 from yolox.recipe_io import recipe_from_json
 from yolox.weights.load import load_weights
 
-pytestmark = pytest.mark.slow
-
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SMALL = (
     "--input-size 64 --batch-size 2 --epochs 2 --warmup-epochs 0 --flat-epochs 1 --plain-epochs 1 "
