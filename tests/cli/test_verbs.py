@@ -6,7 +6,9 @@ import json
 import sys
 from pathlib import Path
 
+import attrs
 import cv2
+import mindspore as ms
 import numpy as np
 import pytest
 
@@ -171,6 +173,15 @@ def test_training_feeds_the_pixels_that_the_weights_want(nano, data, trained, tm
     assert (spec.channel_order, spec.letterbox, spec.input_size) == ("rgb", "top_left", (96, 96))
 
 
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", ms.float32), ("float16", ms.float16)])
+def test_the_precision_option_reaches_the_convolutions(nano, data, tmp_path, without_fit, precision, dtype):
+    seen = []
+    experiment = attrs.evolve(nano, make_step=lambda detector, state, recipe: seen.append(detector))
+    assert run(experiment, train_words(data, tmp_path / "run", "--precision", precision)) == 0
+    convolution = seen[0].backbone.stem.conv.conv
+    assert convolution(ms.ops.zeros((1, 12, 8, 8))).dtype == dtype
+
+
 def test_averages_are_copied_in_place(nano, trained):
     state = train.create_train_state(nano.build_detector(3))
     other = nano.build_detector(3)
@@ -287,8 +298,6 @@ def test_weights_of_another_scale_are_refused(data, trained, capsys):
 
 
 def test_ascend_on_a_machine_without_it_is_a_message(nano, capsys):
-    import mindspore as ms
-
     err = fails(capsys, nano, ["info", "--device", "Ascend"], 1)
     assert "--device Ascend: not usable here; try --device CPU" in err
     ms.set_device("CPU")

@@ -24,7 +24,7 @@ from yolox.data.batches import steps_per_epoch
 from yolox.data.dataset import DetectionDataset
 from yolox.data.loader import train_batches
 from yolox.fit import check_epochs, fit
-from yolox.nn import initialise
+from yolox.nn import initialise, set_precision
 from yolox.recipe_io import recipe_to_json
 from yolox.train import TrainState, create_train_state
 from yolox.weights.load import LoadedWeights, load_weights, read_weights, with_convention
@@ -51,6 +51,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
     initialise(detector, seed=recipe.loader.seed)
     if options.weights is not None:
         console.print(_describe_start(load_weights(detector, options.weights), train_set.class_names))
+    set_precision(detector, recipe.optim.precision)
     _describe_run(console, experiment, recipe, train_set, val_set, steps)
     state = create_train_state(detector)
     save = partial(save_state, state=state, recipe=recipe, class_names=train_set.class_names)
