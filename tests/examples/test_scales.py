@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from tests.nn.scales import PARAMETERS
 from yolox.config import InputSpec
 from yolox.data.sample import Sample
 from yolox.decode import decode_predictions
@@ -21,15 +22,6 @@ from yolox.points import make_points
 from yolox.train import create_train_state
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-PARAMETERS = {  # counted from the layers of the paper's code, for 80 classes
-    "nano": 912_159,
-    "tiny": 5_055_855,
-    "s": 8_968_255,
-    "m": 25_326_495,
-    "l": 54_208_895,
-    "x": 99_071_455,
-    "darknet53": 63_724_767,
-}
 
 
 def load_script(name: str):

@@ -11,6 +11,15 @@ from mindspore import Tensor
 from yolox.nn import FPN, PAFPN, CSPDarknet, Darknet53, DecoupledHead, Detector
 
 SCALES = ("nano", "tiny", "s", "m", "l", "x", "darknet53")
+PARAMETERS = {  # 80 classes, derived by hand from the published architecture
+    "nano": 912_159,
+    "tiny": 5_055_855,
+    "s": 8_968_255,
+    "m": 25_326_495,
+    "l": 54_208_895,
+    "x": 99_071_455,
+    "darknet53": 63_724_767,
+}
 FACTORS = {  # depth, width
     "nano": (0.33, 0.25),
     "tiny": (0.33, 0.375),

@@ -9,19 +9,10 @@ import numpy as np
 import pytest
 
 from tests.nn.cells import jitted, numbers
-from tests.nn.scales import SCALES, build_detector, fill_by_rule, yolox_name
+from tests.nn.scales import PARAMETERS, SCALES, build_detector, fill_by_rule, yolox_name
 from tests.oracles.network import forward as exact_forward
 from yolox.nn import FPN, PAFPN, CSPDarknet, Darknet53, DecoupledHead, Detector, count_flops, count_parameters
 
-PARAMETERS = {  # 80 classes, derived by hand from the published architecture
-    "nano": 912_159,
-    "tiny": 5_055_855,
-    "s": 8_968_255,
-    "m": 25_326_495,
-    "l": 54_208_895,
-    "x": 99_071_455,
-    "darknet53": 63_724_767,
-}
 STATISTICS = {
     "nano": 15_392,
     "tiny": 17_328,

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from yolox.checkpoint import atomic_path
 from yolox.cli.messages import CommandError, UsageError
 
 RUN_FILES = ("best.safetensors", "last.safetensors", "history.csv", "recipe.json")
@@ -121,7 +122,8 @@ class RunRecorder:
         ap = None if report.metrics is None else report.metrics["AP"] or 0.0
         if (ap is not None and ap > self.best_ap) or (ap is None and self.best_ap == -math.inf):
             self.best_ap = self.best_ap if ap is None else ap
-            self._copy(last, self._folder / "best.safetensors")
+            with atomic_path(self._folder / "best.safetensors") as best:
+                shutil.copyfile(last, best)
 
     def _append(self, row: dict) -> None:
         path = self._folder / "history.csv"
@@ -132,7 +134,3 @@ class RunRecorder:
                 writer.writeheader()
             writer.writerow(row)
 
-    def _copy(self, source: Path, target: Path) -> None:
-        part = target.with_suffix(".part")  # a copy that is cut short never replaces the best
-        shutil.copyfile(source, part)
-        part.replace(target)
