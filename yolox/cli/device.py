@@ -12,12 +12,16 @@ from yolox.cli.messages import CommandError
 def use_device(name: str) -> None:
     """Run MindSpore's graphs on CPU or Ascend from here on.
 
-    MindSpore's own warnings (each second compilation is one) are left out, unless the environment has GLOG_v.
+    A device that is in use already stays as it is: MindSpore refuses every call of ``set_device`` after its first
+    kernel, and a notebook has run many before it calls a verb. MindSpore's own warnings (each second compilation is
+    one) are left out, unless the environment has GLOG_v.
 
     Raises:
-        CommandError: if this machine or this MindSpore has no such device.
+        CommandError: if this machine or this MindSpore has no such device, or the process already runs on another.
     """
     os.environ.setdefault("GLOG_v", "3")  # read when MindSpore writes its first message
+    if name == ms.get_context("device_target"):
+        return
     try:
         ms.set_device(name)
     except (RuntimeError, ValueError) as error:
