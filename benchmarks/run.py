@@ -28,9 +28,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _run_here(work: str, repeats: int) -> None:
     from benchmarks.measure import measure, print_json
     from benchmarks.works import WORKS
+    from yolox.cli.device import use_device
 
     if work not in WORKS:
         sys.exit(f"--work: got {work!r}, want one of: {', '.join(WORKS)}")
+    use_device("CPU")  # as the scripts of examples/ do
     print_json(measure(work, WORKS[work](), repeats=repeats))
 
 

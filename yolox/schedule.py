@@ -6,7 +6,7 @@ because a Python number would compile it again for every value.
 
 import math
 
-from mindspore import Tensor
+from mindspore import Tensor, ops
 
 
 def learning_rate(
@@ -110,7 +110,7 @@ def ema_value(ema: Tensor, value: Tensor, decay: Tensor | float) -> Tensor:  # [
     """
     if ema.shape != value.shape:
         raise ValueError(f"ema_value: ema has shape {ema.shape} and value {value.shape}, want equal shapes")
-    return ema * decay + value * (1.0 - decay)
+    return ops.lerp(ema, value, 1.0 - decay)  # one kernel; exactly `ema` at decay 1
 
 
 def _check(step: int, steps_per_epoch: int, epochs: int, warmup_epochs: int, flat_epochs: int) -> None:

@@ -8,7 +8,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from yolox.config import InputSpec, OptimConfig
 from yolox.normalize import normalize_images
-from yolox.optim import for_each, gradient_sums, masked_sgd
+from yolox.optim import for_each, gradient_sums, masked_sgd, unused_stats
 from yolox.schedule import ema_value
 
 
@@ -106,7 +106,7 @@ def make_train_step(
         Paper section 2.1 for the strategy; order of the operations as in Megvii's trainer, with the check added.
     """
     scale = optim.loss_scale if optim.precision == "float16" else 1.0
-    params, momenta, averages = state.params, state.momenta, state.ema
+    params, momenta, averages, stats = state.params, state.momenta, state.ema, unused_stats(state.params)
     buffers, safe_buffers, averaged = state.buffers, state.safe_buffers, state.averaged
 
     def forward(images, gt_boxes, gt_classes, valid, l1_weight):
@@ -126,7 +126,7 @@ def make_train_step(
         sums = gradient_sums(gradients)
         finite = ops.isfinite(sums.sum() + total)
         masked_sgd(
-            params, momenta, gradients, lr, finite, momentum=optim.momentum, weight_decay=optim.weight_decay
+            params, momenta, stats, gradients, lr, finite, momentum=optim.momentum, weight_decay=optim.weight_decay
         )
         for_each(ops.partial(_keep_or_restore, finite), buffers, safe_buffers)
         decay = ops.select(finite, ema_decay, ops.ones_like(ema_decay))
