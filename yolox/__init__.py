@@ -46,12 +46,15 @@ from yolox.eval import (
     predict_dataset,
     predict_images,
 )
-from yolox.fit import EpochReport, StepReport, TrainingDiverged, fit
+from yolox.fit import TrainingDiverged, TrainingStopped, fit
 from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
 from yolox.nn import FPN, PAFPN, CSPDarknet, Darknet53, DecoupledHead, Detector, initialise
 from yolox.normalize import normalize_images
 from yolox.points import make_points
+from yolox.position import Position
 from yolox.recipes import megvii_recipe, mindyolo_recipe
+from yolox.reports import EpochReport, StepReport
+from yolox.resume import restore_state, save_state
 from yolox.schedule import ema_decay, ema_value, learning_rate
 from yolox.train import TrainState, create_train_state, make_train_step
 from yolox.weights.load import load_weights
@@ -74,11 +77,13 @@ __all__ = [
     "OptimConfig",
     "PAFPN",
     "PostprocessConfig",
+    "Position",
     "Recipe",
     "Sample",
     "StepReport",
     "TrainState",
     "TrainingDiverged",
+    "TrainingStopped",
     "area",
     "batched_nms",
     "binary_cross_entropy_with_logits",
@@ -127,7 +132,9 @@ __all__ = [
     "predict_dataset",
     "predict_images",
     "read_coco",
+    "restore_state",
     "save_checkpoint",
+    "save_state",
     "simota_assign",
     "simota_assign_gathered",
     "simota_cost",

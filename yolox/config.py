@@ -148,7 +148,9 @@ class OptimConfig:
     average_bn_stats: bool = True
     """Average BN statistics over devices before evaluation (Megvii); False takes those of one (MindYOLO)."""
     loss_scale: float = attrs.field(default=1024.0, validator=_positive)
-    """Loss scale when the network runs in float16."""
+    """First loss scale when the network runs in float16; it halves at an overflow."""
+    loss_scale_interval: int = attrs.field(default=2000, validator=_positive)
+    """Good steps in a row after which the loss scale doubles."""
     precision: Literal["float32", "float16"] = "float32"
     """Arithmetic of the network; assignment and losses are always float32."""
     max_bad_steps: int = attrs.field(default=20, validator=_positive)

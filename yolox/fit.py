@@ -3,177 +3,43 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 
 import mindspore as ms
 import numpy as np
-from attrs import frozen
+from attrs import evolve
 
-from yolox.config import OptimConfig, Recipe
-from yolox.schedule import ema_decay, learning_rate
+from yolox.config import Recipe
+from yolox.phases import check_epochs, is_evaluated, is_plain, rate_at
+from yolox.position import Position, after_epoch, after_step, first_position
+from yolox.reports import LOSS_NAMES, EpochReport, Listener, StepReport
+from yolox.schedule import ema_decay
 
-LOSS_NAMES = ("total", "iou", "obj", "cls", "l1")
+BATCH_NAMES = ("images", "gt_boxes", "gt_classes", "valid")
 
 
 class TrainingDiverged(RuntimeError):
-    """Too many steps in a row had a loss or gradients that are not finite."""
+    """Too many steps in a row had a loss or gradients that are not finite.
 
-
-@frozen
-class StepReport:
-    """What one step did; losses are floats by name, times are in seconds."""
-
-    epoch: int
-    step: int
-    losses: dict[str, float]
-    num_pos: int
-    finite: bool
-    lr: float
-    images_per_second: float
-    data_wait_share: float
-    seconds_left: float
-
-
-@frozen
-class EpochReport:
-    """What one epoch did; losses are means over its applied steps, `metrics` is None where nothing was evaluated."""
-
-    epoch: int
-    losses: dict[str, float]
-    lr: float
-    images_per_second: float
-    data_wait_share: float
-    skipped: int
-    seconds: float
-    metrics: dict | None
-
-
-class Listener(Protocol):
-    """Receives reports; a training run is silent without one."""
-
-    def on_step(self, report: StepReport) -> None:
-        """Take the report of a step."""
-
-    def on_epoch(self, report: EpochReport) -> None:
-        """Take the report of an epoch, after its evaluation."""
-
-
-def check_epochs(recipe: Recipe) -> None:
-    """Raise ValueError if warm-up and the flat end leave no room in the epochs of `recipe`, or a phase is negative.
-
-    Example:
-        >>> check_epochs(Recipe(epochs=3))
-        Traceback (most recent call last):
-        ValueError: epochs: 3 is less than warmup_epochs 5 + flat_epochs 15; lower these two or train longer
+    `batch` is the last of them by name, as numpy arrays.
     """
-    optim = recipe.optim
-    if min(optim.warmup_epochs, optim.flat_epochs, recipe.plain_epochs) < 0:
-        raise ValueError("warmup_epochs, flat_epochs and plain_epochs: want 0 or more")
-    if optim.warmup_epochs + optim.flat_epochs > recipe.epochs:
-        raise ValueError(
-            f"epochs: {recipe.epochs} is less than warmup_epochs {optim.warmup_epochs} + flat_epochs "
-            f"{optim.flat_epochs}; lower these two or train longer"
-        )
+
+    def __init__(self, message: str, batch: dict[str, np.ndarray]) -> None:
+        super().__init__(message)
+        self.batch = batch
 
 
-def is_plain(recipe: Recipe, epoch: int) -> bool:
-    """Tell whether an epoch, counted from 0, is one of the last without mosaic and with L1.
-
-    Example:
-        >>> [is_plain(Recipe(epochs=20, plain_epochs=2), e) for e in (17, 18, 19)]
-        [False, True, True]
-    """
-    return epoch >= recipe.epochs - recipe.plain_epochs
+class StopRequested(Exception):
+    """Raised by an evaluation that was asked to stop."""
 
 
-def is_evaluated(recipe: Recipe, epoch: int) -> bool:
-    """Tell whether an epoch, counted from 0, ends with an evaluation: those of its interval, and the last."""
-    interval = recipe.plain_eval_interval if is_plain(recipe, epoch) else recipe.eval_interval
-    return (epoch + 1) % interval == 0 or epoch + 1 == recipe.epochs
+class TrainingStopped(Exception):
+    """The run was asked to stop and did so between two steps; `position` is where it goes on."""
 
-
-def peak_rate(optim: OptimConfig, global_batch: int) -> float:
-    """Give the peak learning rate: absolute, or per image times the images of a step over all devices.
-
-    Example:
-        >>> round(peak_rate(OptimConfig(), 64), 6), peak_rate(OptimConfig(lr=0.02, lr_per_image=None), 64)
-        (0.01, 0.02)
-    """
-    return optim.lr if optim.lr is not None else optim.lr_per_image * global_batch
-
-
-def rate_at(recipe: Recipe, step: int, steps_per_epoch: int, global_batch: int) -> float:
-    """Give the learning rate that the step with this index, counted from 0 over the whole run, uses."""
-    optim = recipe.optim
-    return learning_rate(
-        step,
-        peak=peak_rate(optim, global_batch),
-        steps_per_epoch=steps_per_epoch,
-        epochs=recipe.epochs,
-        warmup_epochs=optim.warmup_epochs,
-        flat_epochs=optim.flat_epochs,
-        warmup_start=optim.warmup_start,
-        min_lr_ratio=optim.min_lr_ratio,
-    )
-
-
-class _Clock:
-    """Time of an epoch and the share of it spent waiting for batches."""
-
-    def __init__(self) -> None:
-        self.start = time.perf_counter()
-        self.waited = 0.0
-
-    def timed(self, batches: Iterable) -> Iterator:
-        iterator = iter(batches)
-        while True:
-            before = time.perf_counter()
-            batch = next(iterator, None)
-            self.waited += time.perf_counter() - before
-            if batch is None:
-                return
-            yield batch
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self.start
-
-    @property
-    def wait_share(self) -> float:
-        return self.waited / max(self.seconds, 1e-9)
-
-
-def _scalar(value: float) -> ms.Tensor:
-    return ms.Tensor(value, ms.float32)
-
-
-def first_bad(names: tuple[str, ...], sums: np.ndarray) -> str:
-    """Name the first tensor whose gradient sum is not finite, or the loss if all gradients are finite.
-
-    Example:
-        >>> first_bad(("a", "b"), np.array([1.0, np.nan])), first_bad(("a",), np.array([1.0]))
-        ('b', 'the loss')
-    """
-    bad = np.flatnonzero(~np.isfinite(sums))
-    return names[bad[0]] if len(bad) else "the loss"
-
-
-class _BadSteps:
-    """Counts steps that changed nothing, and stops the run when too many come in a row."""
-
-    def __init__(self, limit: int, names: tuple[str, ...]) -> None:
-        self.limit, self.names = limit, names
-        self.in_a_row = self.total = 0
-
-    def see(self, step: int, finite: bool, sums) -> None:
-        self.in_a_row = 0 if finite else self.in_a_row + 1
-        self.total += not finite
-        if self.in_a_row >= self.limit:
-            raise TrainingDiverged(
-                f"stopped at step {step}: {self.in_a_row} steps in a row were not finite, first in "
-                f"{first_bad(self.names, sums.asnumpy())}; lower the learning rate, or check the images and boxes"
-            )
+    def __init__(self, position: Position) -> None:
+        super().__init__(f"stopped in epoch {position.epoch + 1} after {position.step} steps")
+        self.position = position
 
 
 def fit(
@@ -181,11 +47,12 @@ def fit(
     *,
     recipe: Recipe,
     steps_per_epoch: int,
-    train_batches: Callable[[int, bool], Iterable],
+    train_batches: Callable[[int, bool, int], Iterable],
     listener: Listener,
     evaluate: Callable[[], dict] | None = None,
-    parameter_names: tuple[str, ...] = (),
-    start_epoch: int = 0,
+    parameters: Sequence = (),
+    start: Position | None = None,
+    stop: Callable[[], bool] = lambda: False,
     world: int = 1,
 ) -> None:
     """Run the epochs of a recipe: feed batches and schedules to the step, evaluate, and report.
@@ -194,56 +61,185 @@ def fit(
         step: as made by `yolox.train.make_train_step`.
         recipe: epochs, schedules, phases.
         steps_per_epoch: number of batches of every epoch, on this device.
-        train_batches: function of (epoch, augment) that gives the epoch's batches, each
-            (images, gt_boxes, gt_classes, valid) as numpy arrays or tensors.
+        train_batches: function of (epoch, augment, first) that gives the epoch's batches from number `first` on,
+            each (images, gt_boxes, gt_classes, valid) as numpy arrays or tensors.
         listener: receives a report after every step and every epoch.
-        evaluate: gives the metrics of the averaged weights, with "AP" among them; None skips evaluation.
-        parameter_names: of the trainable parameters, to name a gradient that is not finite.
-        start_epoch: epochs that are already done.
+        evaluate: gives the metrics of the averaged weights, with "AP" among them; None skips evaluation. It may
+            raise `StopRequested`.
+        parameters: the trainable Parameters in the order of the step's sums, then any others (`TrainState.averaged`),
+            to name what is not finite.
+        start: where a run goes on that was saved; None begins one.
+        stop: asked after every step whether to stop there.
         world: number of devices that train together.
 
     Raises:
         ValueError: if the recipe's phases do not fit its epochs.
         TrainingDiverged: after `recipe.optim.max_bad_steps` steps in a row that were not finite.
+        TrainingStopped: `stop` said so; the caller saves the state with the position of the exception.
 
     Source:
         Megvii's trainer: rate and average are functions of the step; L1 and plain images begin together.
     """
     check_epochs(recipe)
-    bad = _BadSteps(recipe.optim.max_bad_steps, parameter_names)
-    for epoch in range(start_epoch, recipe.epochs):
-        report = _run_epoch(epoch, step, recipe, steps_per_epoch, train_batches, listener, bad, world)
-        metrics = evaluate() if evaluate is not None and is_evaluated(recipe, epoch) else None
-        listener.on_epoch(EpochReport(epoch=epoch, metrics=metrics, **report))
+    position = start or first_position(recipe.optim)
+    while position.epoch < recipe.epochs:
+        running = _Epoch(recipe, position, steps_per_epoch, world)
+        with closing(running.timed(train_batches)) as batches:  # worker processes end with the iterator
+            for batch in batches:
+                report = running.run(step, batch, parameters)
+                listener.on_step(report)
+                if stop():
+                    raise TrainingStopped(report.position)
+        metrics = _metrics(evaluate, recipe, running)
+        report = running.report(metrics)
+        listener.on_epoch(report)
+        position = report.position
 
 
-def _run_epoch(epoch, step, recipe, steps_per_epoch, train_batches, listener, bad, world) -> dict:
-    plain, clock, skipped_before = is_plain(recipe, epoch), _Clock(), bad.total
-    l1_weight = _scalar(recipe.loss.loss_l1_weight if plain else 0.0)
-    applied, done, images_seen, lr = [], epoch * steps_per_epoch, 0, 0.0
-    for batch in clock.timed(train_batches(epoch, not plain)):
-        lr = rate_at(recipe, done, steps_per_epoch, recipe.loader.batch_size * world)
-        decay = ema_decay(done + 1, decay=recipe.optim.ema_decay, ramp=recipe.optim.ema_ramp)
+def _metrics(evaluate, recipe: Recipe, running: _Epoch) -> dict | None:
+    if evaluate is None or not is_evaluated(recipe, running.position.epoch):
+        return None
+    running.end_training()
+    try:
+        return evaluate()
+    except StopRequested:
+        raise TrainingStopped(running.now()) from None
+
+
+class _Epoch:
+    """One epoch while it runs: its position and its clock, which go on where a saved run stopped."""
+
+    def __init__(self, recipe: Recipe, position: Position, steps: int, world: int) -> None:
+        self.recipe, self.position, self.steps, self.world = recipe, position, steps, world
+        self.begin, self.waited, self.end = time.perf_counter(), 0.0, None
+        self.plain = is_plain(recipe, position.epoch)
+        self.l1_weight = _scalar(recipe.loss.loss_l1_weight if self.plain else 0.0)
+
+    @property
+    def done(self) -> int:
+        """Steps of the whole run."""
+        return self.position.epoch * self.steps + self.position.step
+
+    @property
+    def lr(self) -> float:
+        """Rate of the next step."""
+        return self.rate(self.done)
+
+    def rate(self, step: int) -> float:
+        return rate_at(self.recipe, step, self.steps, self.recipe.loader.batch_size * self.world)
+
+    def timed(self, train_batches: Callable) -> Iterator:
+        """Give the batches that are left, and count the time spent waiting for them."""
+        if self.position.step >= self.steps:  # stopped in the evaluation
+            return
+        iterator = iter(train_batches(self.position.epoch, not self.plain, self.position.step))
+        try:
+            while True:
+                before = time.perf_counter()
+                batch = next(iterator, None)
+                self.waited += time.perf_counter() - before
+                if batch is None:
+                    return
+                yield batch
+        finally:
+            getattr(iterator, "close", bool)()
+
+    def now(self) -> Position:
+        """Give the position with the time spent up to now."""
+        spent = (self.end or time.perf_counter()) - self.begin
+        times = {"seconds": self.position.seconds + spent, "waited": self.position.waited + self.waited}
+        return evolve(self.position, **times)
+
+    def end_training(self) -> None:
+        """Stop the clock: an evaluation is not counted."""
+        self.end = time.perf_counter()
+
+    def run(self, step: Callable, batch, parameters: Sequence) -> StepReport:
+        optim, lr = self.recipe.optim, self.lr
+        decay = ema_decay(self.done + 1, decay=optim.ema_decay, ramp=optim.ema_ramp)
+        scalars = (_scalar(lr), _scalar(decay), self.l1_weight, _scalar(self.position.loss_scale.value))
         tensors = tuple(ms.Tensor(part) for part in batch[:4])
-        *parts, num_pos, finite, sums = step(*tensors, _scalar(lr), _scalar(decay), l1_weight)
-        losses = {name: float(part.asnumpy()) for name, part in zip(LOSS_NAMES, parts, strict=True)}
-        done, images_seen, finite = done + 1, images_seen + len(tensors[0]) * world, bool(finite.asnumpy())
-        bad.see(done, finite, sums)
-        if finite:
-            applied.append(list(losses.values()))
-        left = (recipe.epochs * steps_per_epoch - done) * clock.seconds / (done - epoch * steps_per_epoch)
-        speed = images_seen / clock.seconds
-        listener.on_step(
-            StepReport(
-                epoch, done, losses, int(num_pos.asnumpy()), finite, lr, speed, clock.wait_share, left
+        *parts, num_pos, finite, sums = step(*tensors, *scalars)
+        losses, finite = tuple(float(part.asnumpy()) for part in parts), bool(finite.asnumpy())
+        bad = None if finite else first_bad(batch, sums.asnumpy(), parameters)
+        images = len(tensors[0]) * self.world
+        self.position = after_step(self.position, losses, finite=finite, images=images, optim=optim)
+        self._check_bad(batch, bad)
+        return self._step_report(losses, int(num_pos.asnumpy()), bad, lr)
+
+    def _check_bad(self, batch, bad: str | None) -> None:
+        in_a_row = self.position.bad_in_a_row
+        if bad is not None and in_a_row >= self.recipe.optim.max_bad_steps:
+            raise TrainingDiverged(
+                f"stopped at step {self.done}: {in_a_row} steps in a row were not finite, first in {bad}; "
+                "lower the learning rate, or check the images and boxes",
+                {name: _numpy(part) for name, part in zip(BATCH_NAMES, batch, strict=False)},
             )
+
+    def _step_report(self, losses, num_pos: int, bad: str | None, lr: float) -> StepReport:
+        now = self.now()
+        return StepReport(
+            epoch=now.epoch,
+            step=self.done,
+            losses=dict(zip(LOSS_NAMES, losses, strict=True)),
+            num_pos=num_pos,
+            finite=bad is None,
+            bad=bad,
+            lr=lr,
+            seconds_left=(self.recipe.epochs * self.steps - self.done) * now.seconds / now.step,
+            position=now,
+            **_speed(now),
         )
-    means = np.mean(applied, axis=0) if applied else np.full(len(LOSS_NAMES), np.nan)
-    return {
-        "losses": dict(zip(LOSS_NAMES, map(float, means), strict=True)),
-        "lr": lr,
-        "images_per_second": images_seen / clock.seconds,
-        "data_wait_share": clock.wait_share,
-        "skipped": bad.total - skipped_before,
-        "seconds": clock.seconds,
-    }
+
+    def report(self, metrics: dict | None) -> EpochReport:
+        now = self.now()
+        return EpochReport(
+            epoch=now.epoch,
+            losses=dict(zip(LOSS_NAMES, now.loss_means or (float("nan"),) * len(LOSS_NAMES), strict=True)),
+            lr=self.rate(self.done - 1),
+            skipped=now.skipped,
+            seconds=now.seconds,
+            metrics=metrics,
+            position=after_epoch(now),
+            **_speed(now),
+        )
+
+
+def _speed(now: Position) -> dict[str, float]:
+    seconds = max(now.seconds, 1e-9)
+    return {"images_per_second": now.images / seconds, "data_wait_share": now.waited / seconds}
+
+
+def _scalar(value: float) -> ms.Tensor:
+    return ms.Tensor(value, ms.float32)
+
+
+def _numpy(part) -> np.ndarray:
+    return part.asnumpy() if hasattr(part, "asnumpy") else np.asarray(part)
+
+
+def first_bad(batch: Sequence, sums: np.ndarray, parameters: Sequence = ()) -> str:
+    """Name the first thing that is not finite: the batch, then a parameter, then a gradient, else the loss.
+
+    A number that is not finite spreads to everything after it, so that the order of the search is that of the
+    computation.
+
+    Args:
+        batch: images, boxes, classes, validity.
+        sums: one number for each trainable parameter, not finite where its gradient is not.
+        parameters: with `name` and `asnumpy()`, the trainable ones first.
+
+    Example:
+        >>> first_bad((np.ones(2), np.array([np.inf])), np.ones(1)), first_bad((), np.array([1.0, np.nan]))
+        ('gt_boxes of the batch', 'the gradient of parameter 1')
+    """
+    for name, part in zip(BATCH_NAMES, batch, strict=False):
+        if not np.isfinite(_numpy(part)).all():
+            return f"{name} of the batch"
+    for parameter in parameters:
+        if not np.isfinite(parameter.asnumpy()).all():
+            return f"the values of {parameter.name}"
+    bad = np.flatnonzero(~np.isfinite(sums))
+    if not len(bad):
+        return "the loss"
+    return f"the gradient of {parameters[bad[0]].name if bad[0] < len(parameters) else f'parameter {bad[0]}'}"

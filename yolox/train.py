@@ -93,36 +93,37 @@ def make_train_step(
         loss_fn: pure function of (maps, gt_boxes, gt_classes, valid, l1_weight) that returns
             (total, (iou, obj, cls, l1, num_pos)), all float32 scalars.
         state: made by `create_train_state` for this detector.
-        optim: momentum, weight decay, precision and loss scale.
+        optim: momentum, weight decay and precision.
         spec: pixels that the detector takes.
         reduce_gradients: function from gradients to gradients averaged or summed over devices.
 
     Returns:
         step(images uint8 [B,H,W,3] BGR, gt_boxes float32 [B,G,4] xyxy px, gt_classes int32 [B,G], valid bool [B,G],
-        lr, ema_decay, l1_weight float32 scalars) -> (total, iou, obj, cls, l1, num_pos, finite, sums), scalars but
-        for `sums`: one number for each trainable parameter, not finite where its gradient is not.
+        lr, ema_decay, l1_weight, loss_scale float32 scalars) -> (total, iou, obj, cls, l1, num_pos, finite, sums),
+        scalars but for `sums`: one number for each trainable parameter, not finite where its gradient is not.
+        `loss_scale` counts in float16 only and is 1 where it is left out.
 
     Source:
         Paper section 2.1 for the strategy; order of the operations as in Megvii's trainer, with the check added.
     """
-    scale = optim.loss_scale if optim.precision == "float16" else 1.0
+    scaled = optim.precision == "float16"
     params, momenta, averages, stats = state.params, state.momenta, state.ema, unused_stats(state.params)
     buffers, safe_buffers, averaged = state.buffers, state.safe_buffers, state.averaged
 
-    def forward(images, gt_boxes, gt_classes, valid, l1_weight):
+    def forward(images, gt_boxes, gt_classes, valid, l1_weight, loss_scale):
         maps = detector(normalize_images(images, spec=spec))
         total, parts = loss_fn(maps, gt_boxes, gt_classes, valid, l1_weight)
-        return total * scale, total, parts
+        return total * loss_scale if scaled else total, total, parts
 
     gradient_fn = ms.value_and_grad(forward, None, weights=ms.ParameterTuple(params), has_aux=True)
 
     @ms.jit
-    def step(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight):
-        (_, total, parts), gradients = gradient_fn(images, gt_boxes, gt_classes, valid, l1_weight)
+    def step(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale):
+        (_, total, parts), gradients = gradient_fn(images, gt_boxes, gt_classes, valid, l1_weight, loss_scale)
         if reduce_gradients is not None:
             gradients = reduce_gradients(gradients)
-        if scale != 1.0:
-            gradients = for_each(ops.partial(_unscale_one, scale), gradients)
+        if scaled:
+            gradients = for_each(ops.partial(_unscale_one, loss_scale), gradients)
         sums = gradient_sums(gradients)
         finite = ops.isfinite(sums.sum() + total)
         masked_sgd(
@@ -133,8 +134,10 @@ def make_train_step(
         for_each(ops.partial(_average_one, decay), averages, averaged)
         return (total, *parts, finite, sums)
 
-    def run(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight):
+    unscaled = Tensor(1.0, ms.float32)
+
+    def run(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale=unscaled):
         detector.set_train(True)
-        return step(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight)
+        return step(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale)
 
     return run

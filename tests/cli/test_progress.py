@@ -11,11 +11,15 @@ from rich.console import Console
 from yolox.cli import progress
 from yolox.cli.progress import LiveProgress, PlainProgress, format_epoch, make_progress
 from yolox.config import Recipe
-from yolox.fit import EpochReport, StepReport
+from yolox.position import Position
+from yolox.reports import EpochReport, StepReport
 
 LOSSES = {"total": 4.2, "iou": 2.0, "obj": 1.2, "cls": 1.0, "l1": 0.0}
-STEP = StepReport(2, 25, LOSSES, 40, True, 1e-3, 51.26, 0.03, 3725.0)
-EPOCH = EpochReport(2, LOSSES, 1e-3, 51.26, 0.03, 0, 75.0, None)
+SPEED = {"lr": 1e-3, "images_per_second": 51.26, "data_wait_share": 0.03, "position": Position()}
+STEP = StepReport(
+    epoch=2, step=25, losses=LOSSES, num_pos=40, finite=True, bad=None, seconds_left=3725.0, **SPEED
+)
+EPOCH = EpochReport(epoch=2, losses=LOSSES, skipped=0, seconds=75.0, metrics=None, **SPEED)
 
 
 def console(**kwargs) -> Console:

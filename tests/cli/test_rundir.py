@@ -8,10 +8,14 @@ import pytest
 from yolox.cli.messages import CommandError, UsageError
 from yolox.cli.rundir import HISTORY_COLUMNS, RunRecorder, prepare_run, read_history
 from yolox.eval.coco import METRIC_NAMES
-from yolox.fit import LOSS_NAMES, EpochReport
+from yolox.position import Position
+from yolox.reports import LOSS_NAMES, EpochReport
 
 LOSSES = dict.fromkeys(LOSS_NAMES, 1.5)
-EPOCH = EpochReport(0, LOSSES, 1e-3, 50.0, 0.03, 1, 7.0, None)
+EPOCH = EpochReport(
+    epoch=0, losses=LOSSES, lr=1e-3, images_per_second=50.0, data_wait_share=0.03, skipped=1, seconds=7.0,
+    metrics=None, position=Position(epoch=1),
+)  # fmt: skip
 
 
 def metrics(ap):
@@ -52,9 +56,10 @@ def test_prepare_run_says_that_it_may_not_write(tmp_path):
 
 
 def record(tmp_path, *aps):
-    recorder = RunRecorder(tmp_path, lambda path, extra: path.write_text(str(extra["epoch"])))
+    recorder = RunRecorder(tmp_path, lambda path, position, extra: path.write_text(str(position.epoch)))
     for epoch, ap in enumerate(aps):
-        recorder.on_epoch(attrs.evolve(EPOCH, epoch=epoch, metrics=None if ap == "skip" else metrics(ap)))
+        found = None if ap == "skip" else metrics(ap)
+        recorder.on_epoch(attrs.evolve(EPOCH, epoch=epoch, metrics=found, position=Position(epoch=epoch + 1)))
     return [(tmp_path / f"{name}.safetensors").read_text() for name in ("best", "last")]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from yolox.cli.options import base_recipe, parse_options
 from yolox.data.shapes import write_shapes
-from yolox.fit import check_epochs
+from yolox.phases import check_epochs
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

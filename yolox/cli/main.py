@@ -18,8 +18,10 @@ from yolox.cli.options import (
     PredictOptions,
     TrainOptions,
     base_recipe,
+    given_option,
     parse_options,
 )
+from yolox.cli.resuming import remembered
 
 COMMANDS = {
     InfoOptions: info.run,
@@ -39,9 +41,13 @@ def run(experiment: Experiment, argv: Sequence[str]) -> int:
     Returns:
         The exit status: 0, 1 for a failure, 2 for arguments that cannot be used. Messages go to stderr.
     """
-    parse = partial(parse_options, argv, prog=Path(sys.argv[0]).name or experiment.name)
+    prog = Path(sys.argv[0]).name or experiment.name
     try:
-        options = parse(base_recipe(argv, experiment.recipes))
+        recipe, values = base_recipe(argv, experiment.recipes), {}
+        if list(argv[:1]) == ["train"] and (folder := given_option(argv, "resume")):
+            recipe, values = remembered(Path(folder))
+        parse = partial(parse_options, argv, prog=prog, remembered=values)
+        options = parse(recipe)
         use_device(options.device)
         COMMANDS[type(options)](experiment, options, parse)
     except SystemExit as stop:  # --help

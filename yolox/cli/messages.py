@@ -18,6 +18,14 @@ class CommandError(RuntimeError):
     """The command was understood and cannot be done; exit status 1."""
 
 
+class Stopped(CommandError):
+    """The run was asked to stop, and saved what it had; exit status 128 and the signal's number, as shells have it."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.status = 128 + signal
+
+
 _BOX = re.compile(r"[╭╮╰╯│─]")
 _FIELD_PREFIX = re.compile(r"^Error parsing [\w.-]+: (?=\w+: got )")  # a config's own message follows
 
@@ -76,7 +84,7 @@ def explain(error: BaseException) -> str:
 
 
 def exit_status(error: BaseException) -> int:
-    """Choose the exit status: 2 for usage, 130 for an interrupt, 1 for every other failure.
+    """Choose the exit status: 2 for usage, 130 for an interrupt, 128 + signal for a run that was saved, else 1.
 
     Example:
         >>> exit_status(UsageError("no")), exit_status(OSError())
@@ -84,6 +92,8 @@ def exit_status(error: BaseException) -> int:
     """
     if isinstance(error, UsageError):
         return USAGE
+    if isinstance(error, Stopped):
+        return error.status
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILURE
 
 
@@ -95,5 +105,6 @@ def report(error: BaseException, *, debug: bool) -> int:
     """
     if debug:
         traceback.print_exception(error, file=sys.stderr)
-    print(f"error: {explain(error)}", file=sys.stderr)
+    label = "" if isinstance(error, Stopped) else "error: "
+    print(f"{label}{explain(error)}", file=sys.stderr)
     return exit_status(error)

@@ -6,7 +6,7 @@ import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import attrs
 import tyro
@@ -60,6 +60,10 @@ class TrainOptions(CommonOptions):
     """Folder of the run: best and last checkpoint, history.csv, recipe.json."""
     overwrite: bool = False
     """Replace the run that is already in the folder."""
+    resume: Path | None = None
+    """Go on with the run in this folder, which knows its recipe and its data; give nothing else."""
+    save_steps: int | None = None
+    """Save within an epoch too, after every so many steps; an epoch's end always saves."""
     settings: Recipe = Recipe()
 
 
@@ -162,20 +166,20 @@ def base_recipe(argv: Sequence[str], recipes: Mapping[str, Recipe]) -> Recipe:
     return recipe
 
 
-def _defaults(verb: str, recipe: Recipe):
+def _defaults(verb: str, recipe: Recipe, remembered: Mapping[str, Any]):
     kind = VERBS[verb]
-    values = {"settings": recipe}
+    values = {**remembered, "settings": recipe}
     if verb in ("eval", "predict"):
         changes = PREDICT_THRESHOLDS if verb == "predict" else {}
         values = {"input": recipe.input, "postprocess": attrs.evolve(recipe.postprocess, **changes)}
     missing = {f.name: tyro.MISSING for f in attrs.fields(kind) if f.default is attrs.NOTHING}
-    return kind(**missing, **values)
+    return kind(**{**missing, **values})
 
 
-def _run_parser(argv: Sequence[str], recipe: Recipe, prog: str) -> Options:
+def _run_parser(argv: Sequence[str], recipe: Recipe, prog: str, remembered: Mapping[str, Any]) -> Options:
     settings = {"registry": _registry, "config": (tyro.conf.OmitArgPrefixes,)}
     if argv and argv[0] in VERBS:  # one verb's options alone: faster, and its messages are shorter
-        default = _defaults(argv[0], recipe)
+        default = _defaults(argv[0], recipe, remembered)
         return tyro.cli(
             VERBS[argv[0]], default=default, prog=f"{prog} {argv[0]}", args=list(argv[1:]), **settings
         )
@@ -183,13 +187,16 @@ def _run_parser(argv: Sequence[str], recipe: Recipe, prog: str) -> Options:
     return tyro.cli(Union[tuple(verbs)], prog=prog, args=list(argv), **settings)  # noqa: UP007
 
 
-def parse_options(argv: Sequence[str], recipe: Recipe, *, prog: str = "yolox") -> Options:
+def parse_options(
+    argv: Sequence[str], recipe: Recipe, *, prog: str = "yolox", remembered: Mapping[str, Any] | None = None
+) -> Options:
     """Read the arguments of one verb; what they leave out comes from `recipe`.
 
     Args:
         argv: words after the script's name, the verb first.
         recipe: defaults; `base_recipe` or the recipe of a checkpoint.
         prog: name of the script in messages.
+        remembered: defaults for other options, of a run that is resumed.
 
     Returns:
         The frozen options of the verb.
@@ -205,7 +212,7 @@ def parse_options(argv: Sequence[str], recipe: Recipe, *, prog: str = "yolox") -
     boxed = io.StringIO()
     try:
         with contextlib.redirect_stderr(boxed):
-            return _run_parser(argv, recipe, prog)
+            return _run_parser(argv, recipe, prog, remembered or {})
     except SystemExit as stop:
         if not stop.code:
             raise

@@ -55,6 +55,16 @@ def format_epoch(report, epochs: int) -> str:
     return "  ".join(parts)
 
 
+def is_first_bad(report) -> bool:
+    """Tell whether a step is the first of a row that was not finite."""
+    return not report.finite and report.position.bad_in_a_row == 1
+
+
+def format_bad(report) -> str:
+    """Write the line for a step that was skipped."""
+    return f"step {report.step} skipped: {report.bad} was not finite"
+
+
 def _share(value: float | None) -> str:
     return "none" if value is None else f"{value:.4f}"
 
@@ -72,7 +82,9 @@ class PlainProgress:
         self._last = time.monotonic()
 
     def on_step(self, report) -> None:
-        """Print the step if the last line is half a minute old."""
+        """Print the step if the last line is half a minute old, and the first of each row of bad steps."""
+        if is_first_bad(report):
+            self._print(format_bad(report))
         if time.monotonic() - self._last < PLAIN_SECONDS:
             return
         left = f"{format_seconds(report.seconds_left)} left"
@@ -113,6 +125,8 @@ class LiveProgress:
 
     def on_step(self, report) -> None:
         """Move the bar and show losses, rates and the time left."""
+        if is_first_bad(report):
+            self._progress.console.print(format_bad(report), highlight=False)
         left = f"{format_seconds(report.seconds_left)} left"
         state = f"{format_losses(report.losses)}\n{format_rates(report)}, {left}"
         name = f"epoch {report.epoch + 1}/{self._epochs}"

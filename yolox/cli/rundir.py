@@ -1,18 +1,23 @@
-"""The folder of a run: best and last checkpoint, history.csv, and the recipe."""
+"""The folder of a run: best and last checkpoint, history.csv, the recipe and the options."""
 
 from __future__ import annotations
 
 import csv
 import json
-import math
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from yolox.checkpoint import atomic_path
 from yolox.cli.messages import CommandError, UsageError
+from yolox.position import Position
 
-RUN_FILES = ("best.safetensors", "last.safetensors", "history.csv", "recipe.json")
+BEST, LAST, HISTORY, RECIPE, OPTIONS = (
+    "best.safetensors", "last.safetensors", "history.csv", "recipe.json", "options.json",
+)  # fmt: skip
+BAD_BATCH = "bad_batch.npz"
+RUN_FILES = (BEST, LAST, HISTORY, RECIPE, OPTIONS)
 LOSSES = ("total", "iou", "obj", "cls", "l1")
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 HISTORY_COLUMNS = (
@@ -64,7 +69,7 @@ def prepare_run(folder: Path, *, overwrite: bool) -> Path:
             f"--output {folder}: is not empty; give another folder, or --overwrite to replace its run"
         )
     make_folder(folder)
-    for name in RUN_FILES:
+    for name in (*RUN_FILES, BAD_BATCH):
         (folder / name).unlink(missing_ok=True)
     return folder
 
@@ -96,41 +101,86 @@ def read_history(path: Path) -> list[dict]:
         return [{key: float(value) if value else None for key, value in row.items()} for row in rows]
 
 
+def cut_history(path: Path, epochs: int) -> None:
+    """Leave the rows of the first `epochs` epochs; what a killed run wrote after its checkpoint goes.
+
+    Args:
+        path: history.csv; its last line may be torn, and it may be missing.
+        epochs: epochs that are done at the checkpoint.
+
+    Raises:
+        CommandError: fewer rows than that.
+    """
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    kept = lines[: epochs + 1]
+    if epochs and (len(kept) < epochs + 1 or not kept[-1].endswith("\n")):
+        raise CommandError(f"{path}: has {max(len(lines) - 1, 0)} epochs, the checkpoint has done {epochs}")
+    if not epochs:
+        path.unlink(missing_ok=True)
+    elif kept != lines:
+        with atomic_path(path) as temporary:
+            temporary.write_text("".join(kept))
+
+
 class RunRecorder:
     """Listener that writes the run's files after every epoch.
 
     Args:
         folder: from `prepare_run`.
-        save: function that writes a checkpoint to a path, given extra facts for its header.
+        save: function that writes a checkpoint to a path, given the position and extra facts for its header.
+        best_ap: of a run that is resumed.
+        save_steps: also writes the last checkpoint after so many steps of an epoch; None only after epochs.
     """
 
-    def __init__(self, folder: Path, save: Callable[[Path, dict], None]) -> None:
-        self.best_ap = -math.inf
-        self._folder, self._save = folder, save
+    def __init__(
+        self,
+        folder: Path,
+        save: Callable[[Path, Position, dict], None],
+        *,
+        best_ap: float | None = None,
+        save_steps: int | None = None,
+    ) -> None:
+        self.best_ap = best_ap
+        self._folder, self._save, self._save_steps = folder, save, save_steps
+
+    def save(self, position: Position, *, ap: float | None = None, best: bool = False) -> None:
+        """Write the last checkpoint; the one before stays until the new one is whole."""
+        facts = {"epoch": position.epoch, "AP": ap, "best_AP": self.best_ap, "best": best}
+        self._save(self._folder / LAST, position, facts)
 
     def on_step(self, report) -> None:
-        """Do nothing: the files change once an epoch."""
+        """Write the last checkpoint at the interval of steps; a kill then loses no more than these."""
+        if self._save_steps is not None and report.position.step % self._save_steps == 0:
+            self.save(report.position)
 
     def on_epoch(self, report) -> None:
         """Append to history.csv, write the last checkpoint, and the best if this is the best AP so far.
 
-        Without an evaluation in the whole run, the last is also the best.
+        Without an evaluation in the whole run, the last is also the best. The order matters to a run that is
+        killed in between: `cut_history` and `copy_best` mend what is then missing.
         """
         self._append(history_row(report))
-        last = self._folder / "last.safetensors"
-        self._save(last, {"epoch": report.epoch + 1, "AP": (report.metrics or {}).get("AP")})
         ap = None if report.metrics is None else report.metrics["AP"] or 0.0
-        if (ap is not None and ap > self.best_ap) or (ap is None and self.best_ap == -math.inf):
-            self.best_ap = self.best_ap if ap is None else ap
-            with atomic_path(self._folder / "best.safetensors") as best:
-                shutil.copyfile(last, best)
+        best = self.best_ap is None if ap is None else self.best_ap is None or ap > self.best_ap
+        if best:
+            self.best_ap = ap
+        self.save(report.position, ap=(report.metrics or {}).get("AP"), best=best)
+        if best:
+            copy_best(self._folder)
 
     def _append(self, row: dict) -> None:
-        path = self._folder / "history.csv"
+        path = self._folder / HISTORY
         new = not path.exists()
         with path.open("a", newline="") as file:
             writer = csv.DictWriter(file, HISTORY_COLUMNS)
             if new:
                 writer.writeheader()
             writer.writerow(row)
+            file.flush()
+            os.fsync(file.fileno())
 
+
+def copy_best(folder: Path) -> None:
+    """Make the last checkpoint the best."""
+    with atomic_path(folder / BEST) as best:
+        shutil.copyfile(folder / LAST, best)

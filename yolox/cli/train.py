@@ -11,32 +11,36 @@ import attrs
 from mindspore import Tensor, nn, ops
 from rich.console import Console
 
-from yolox.checkpoint import save_checkpoint
+from yolox.cli.endings import saved_endings
 from yolox.cli.evaluate import measure
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import read_evaluation_set, read_training_set
 from yolox.cli.messages import UsageError
 from yolox.cli.options import TrainOptions
 from yolox.cli.progress import make_progress
-from yolox.cli.rundir import RunRecorder, prepare_run
+from yolox.cli.resuming import check_options, open_run, remember, remembered
+from yolox.cli.rundir import BEST, LAST, RunRecorder, prepare_run
+from yolox.cli.stopping import StopSignals
 from yolox.config import Recipe
 from yolox.data.batches import steps_per_epoch
 from yolox.data.dataset import DetectionDataset
 from yolox.data.loader import train_batches
-from yolox.fit import check_epochs, fit
+from yolox.fit import StopRequested, fit
 from yolox.nn import initialise, set_precision
-from yolox.recipe_io import recipe_to_json
+from yolox.phases import check_epochs
+from yolox.position import Position, first_position
+from yolox.resume import data_facts, save_state
 from yolox.train import TrainState, create_train_state
 from yolox.weights.load import LoadedWeights, load_weights, read_weights, with_convention
 
 
 def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe], TrainOptions]) -> None:
-    """Train as the options say, and leave the run in the folder ``--output``.
+    """Train as the options say, and leave the run in the folder ``--output``; or go on with ``--resume``.
 
     Raises:
         UsageError: options that contradict each other, or an output folder that is not empty.
-        DataError, WeightsError, CommandError: files that cannot be used.
-        TrainingDiverged: too many steps in a row were not finite.
+        DataError, WeightsError, CommandError, CheckpointError: files that cannot be used or written.
+        Stopped: a signal came; the run is saved.
     """
     console = Console(soft_wrap=True, highlight=False)
     _check(options)
@@ -44,9 +48,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
     val_set = _validation_set(options, train_set)
     steps = steps_per_epoch(train_set, batch_size=options.settings.loader.batch_size)
     options = parse(_with_weights_input(options))
-    recipe = options.settings
-    folder = prepare_run(options.output, overwrite=options.overwrite)
-    (folder / "recipe.json").write_text(recipe_to_json(recipe))
+    folder, recipe = _open_folder(options), options.settings
     detector = experiment.build_detector(len(train_set.class_names))
     initialise(detector, seed=recipe.loader.seed)
     if options.weights is not None:
@@ -54,38 +56,56 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
     set_precision(detector, recipe.optim.precision)
     _describe_run(console, experiment, recipe, train_set, val_set, steps)
     state = create_train_state(detector)
-    save = partial(save_state, state=state, recipe=recipe, class_names=train_set.class_names)
-    listener = _Listeners(RunRecorder(folder, save), make_progress(console, recipe, steps))
+    recorder, start = _open_recorder(options, folder, state, train_set)
+    if start.epoch == recipe.epochs:
+        console.print(f"{folder}: all {recipe.epochs} epochs are done")
+        return
+    if options.resume is not None:
+        console.print(f"going on in epoch {start.epoch + 1} of {recipe.epochs}, {start.step} steps of it are done")
+    listener = _Listeners(recorder, make_progress(console, recipe, steps))
     try:
-        fit(
-            experiment.make_step(detector, state, recipe),
-            recipe=recipe,
-            steps_per_epoch=steps,
-            train_batches=partial(_batches, train_set, recipe),
-            evaluate=None if val_set is None else _evaluator(experiment, state, recipe, val_set),
-            listener=listener,
-            parameter_names=tuple(p.name for p in state.params),
-        )
+        with StopSignals() as stop, saved_endings(folder, recorder, stop):
+            fit(
+                experiment.make_step(detector, state, recipe),
+                recipe=recipe,
+                steps_per_epoch=steps,
+                train_batches=partial(_batches, train_set, recipe),
+                evaluate=None if val_set is None else _evaluator(experiment, state, recipe, val_set, stop),
+                listener=listener,
+                parameters=state.averaged,
+                start=start,
+                stop=stop,
+            )
     finally:
         listener.close()
-    console.print(f"wrote {folder}/best.safetensors and {folder}/last.safetensors")
+    console.print(f"wrote {folder / BEST} and {folder / LAST}")
 
 
-def state_tensors(state: TrainState) -> dict:
-    """Copy a training state to numpy: ``params.*`` with BN statistics, ``ema.*`` and ``momentum.*``."""
-    tensors = {f"params.{p.name}": p.asnumpy() for p in state.averaged}
-    tensors |= {
-        f"ema.{p.name}": average.asnumpy() for p, average in zip(state.averaged, state.ema, strict=True)
-    }
-    return tensors | {
-        f"momentum.{p.name}": momentum.asnumpy()
-        for p, momentum in zip(state.params, state.momenta, strict=True)
-    }
+def _open_folder(options: TrainOptions) -> Path:
+    if options.resume is not None:
+        return options.resume
+    folder = prepare_run(options.output, overwrite=options.overwrite)
+    remember(folder, options, options.settings)
+    return folder
 
 
-def save_state(path: Path, extra: dict, *, state: TrainState, recipe: Recipe, class_names) -> None:
-    """Write a training state as a checkpoint."""
-    save_checkpoint(path, state_tensors(state), recipe=recipe, class_names=class_names, extra=extra)
+def _open_recorder(
+    options: TrainOptions, folder: Path, state: TrainState, train_set: DetectionDataset
+) -> tuple[RunRecorder, Position]:
+    """Begin the run's files with a first checkpoint, or read them and give where the run goes on."""
+    facts, recipe = data_facts(train_set), options.settings
+    start, best_ap = first_position(recipe.optim), None
+    if options.resume is not None:
+        start, best_ap = open_run(folder, state, facts)
+
+    def save(path: Path, position: Position, extra: dict) -> None:
+        extra = {**extra, "data": facts}
+        save_state(path, state, position, recipe=recipe, class_names=train_set.class_names, extra=extra)
+
+    recorder = RunRecorder(folder, save, best_ap=best_ap, save_steps=options.save_steps)
+    if options.resume is None:
+        recorder.save(start)
+    return recorder, start
 
 
 def copy_averages(state: TrainState, detector: nn.Cell) -> None:
@@ -96,19 +116,31 @@ def copy_averages(state: TrainState, detector: nn.Cell) -> None:
         ops.assign(parameter, Tensor(averages[parameter.name].asnumpy()))
 
 
-def _evaluator(experiment: Experiment, state: TrainState, recipe: Recipe, dataset: DetectionDataset):
+def _evaluator(
+    experiment: Experiment,
+    state: TrainState,
+    recipe: Recipe,
+    dataset: DetectionDataset,
+    stop: Callable[[], bool] = lambda: False,
+):
     averaged = experiment.build_detector(len(dataset.class_names))
     loader = {"batch_size": recipe.loader.batch_size, "workers": recipe.loader.workers}
     score = measure(averaged, spec=recipe.input, postprocess=recipe.postprocess, **loader)
 
+    def check(_done: int) -> None:
+        if stop():
+            raise StopRequested
+
     def evaluate() -> dict:
         copy_averages(state, averaged)
-        return score(dataset)
+        return score(dataset, check)
 
     return evaluate
 
 
 def _check(options: TrainOptions) -> None:
+    if options.resume is not None:
+        check_options(options, remembered(options.resume)[0])
     if (options.val_json is None) != (options.val_images is None):
         raise UsageError("--val-json and --val-images: give both, or neither to train without evaluation")
     try:
@@ -156,8 +188,8 @@ def _describe_run(console, experiment, recipe, train_set, val_set, steps) -> Non
     )
 
 
-def _batches(dataset: DetectionDataset, recipe: Recipe, epoch: int, augment: bool):
-    return train_batches(dataset, recipe=recipe, epoch=epoch, augment=augment)
+def _batches(dataset: DetectionDataset, recipe: Recipe, epoch: int, augment: bool, first: int):
+    return train_batches(dataset, recipe=recipe, epoch=epoch, augment=augment, first=first)
 
 
 class _Listeners:

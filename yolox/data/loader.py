@@ -34,6 +34,7 @@ def train_batches(
     rank: int = 0,
     world: int = 1,
     read: Read | None = None,
+    first: int = 0,
 ) -> Iterator[Batch]:
     """Iterate over the training batches of one epoch.
 
@@ -45,6 +46,7 @@ def train_batches(
         rank: of this device; the devices share every step's global batch without overlap.
         world: number of devices.
         read: cache to read pixels from; None reads files.
+        first: batch to begin with; those before it are not made, which is how a resumed epoch goes on.
 
     Returns:
         Iterator of Batch, the same for any number of workers. 0 workers load here, 1 in a thread, more in
@@ -59,12 +61,12 @@ def train_batches(
         dataset=dataset, recipe=recipe, epoch=epoch, augment=augment, rank=rank, world=world, read=read
     )
     len(source)  # raises at once
-    return _train_batches(source)
+    return _train_batches(source, first)
 
 
-def _train_batches(source: TrainSource) -> Iterator[Batch]:
+def _train_batches(source: TrainSource, first: int) -> Iterator[Batch]:
     surplus, loader = 0, source.recipe.loader
-    for *batch, dropped in load_rows(source, columns=5, workers=loader.workers):
+    for *batch, dropped in load_rows(source, columns=5, workers=loader.workers, first=first):
         surplus += int(dropped)
         yield Batch(*batch)
     if surplus:
@@ -124,7 +126,7 @@ def eval_batches(
         yield EvalBatch(images, indices[:real], transforms)
 
 
-def load_rows(source, *, columns: int, workers: int) -> Iterator[tuple[np.ndarray, ...]]:
+def load_rows(source, *, columns: int, workers: int, first: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
     """Iterate over the rows of a random-access source, in order.
 
     Args:
@@ -132,6 +134,7 @@ def load_rows(source, *, columns: int, workers: int) -> Iterator[tuple[np.ndarra
         columns: number of arrays in a row.
         workers: 0 makes rows here, 1 in a thread, more in processes; never more than the machine has
             processors, which is `mindspore.dataset`'s limit.
+        first: row to begin with.
 
     Returns:
         Iterator of rows. The processes end with it, also when it is closed early.
@@ -140,13 +143,13 @@ def load_rows(source, *, columns: int, workers: int) -> Iterator[tuple[np.ndarra
         DataError: as raised by the source, from whichever process.
     """
     if workers == 0:
-        yield from (source[step] for step in range(len(source)))
+        yield from (source[step] for step in range(first, len(source)))
         return
     workers = min(workers, cpu_count())
     with _single_threaded_cv2():
         names = [f"column{i}" for i in range(columns)] + ["problem"]
         dataset = ds.GeneratorDataset(
-            _Reporting(source, columns),
+            _Reporting(source, columns, first),
             names,
             shuffle=False,
             num_parallel_workers=workers,
@@ -168,13 +171,14 @@ class _Reporting:
 
     source: object
     columns: int
+    first: int
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.source) - self.first
 
     def __getitem__(self, step: int) -> tuple:
         try:
-            return *self.source[int(step)], np.zeros(1, np.uint8)
+            return *self.source[self.first + int(step)], np.zeros(1, np.uint8)
         except DataError as error:
             nothing = [np.zeros(1, np.uint8)] * self.columns
             return *nothing, np.frombuffer(str(error).encode(), np.uint8)

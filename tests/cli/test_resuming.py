@@ -1,0 +1,178 @@
+"""Runs that are killed, stopped or run out of disk go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import time
+
+import pytest
+
+from tests.cli.runs import assert_gone, assert_same_run, changes, start, stop, wait_for
+from tests.cli.tiny import EXPERIMENT, write_data
+from yolox import checkpoint as checkpoint_module
+from yolox.checkpoint import load_checkpoint
+from yolox.cli import run
+from yolox.cli.rundir import read_history
+
+LONG = ("--epochs", "30", "--eval-interval", "3", "--plain-epochs", "4")
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def whole(words, tmp_path_factory):
+    """A run that nothing disturbs."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    assert run(EXPERIMENT, ["train", *words, *LONG, "--output", str(folder)]) == 0
+    return folder
+
+
+def resume(folder, *more):
+    return run(EXPERIMENT, ["train", "--resume", str(folder), *more])
+
+
+def test_killed_twice_then_ctrl_c_then_sigterm_then_finished(words, whole, tmp_path):
+    """The first two at random times; the signals save, say so, and leave no process behind."""
+    folder, rng = tmp_path / "run", random.Random(1)
+    last = folder / "last.safetensors"
+    first = [*words, *LONG, "--output", folder, "--save-steps", 2]
+    for arguments in (first, ["--resume", folder]):
+        process = start(*arguments)
+        assert wait_for(changes(last), process)
+        time.sleep(rng.uniform(0, 0.5))
+        stop(process, signal.SIGKILL)
+    for number, workers in ((signal.SIGINT, 2), (signal.SIGTERM, 0)):
+        process = start("--resume", folder, "--workers", workers)
+        assert wait_for(changes(last), process), "the run was over too soon"
+        code, out = stop(process, number)
+        assert code in (128 + number, 143), out  # within a step, MindSpore makes a SIGTERM of a SIGINT
+        assert "stopped and saved" in out and f"go on with: train --resume {folder}" in out
+        assert_gone(process)
+    assert resume(folder) == 0
+    assert_same_run(folder, whole)
+
+
+def kill_often(words, whole, folder, *, kills, seed):
+    """Kill and resume until the run is done, again and again, until so many kills were survived."""
+    rng, killed, finished = random.Random(seed), 0, 0
+    while killed < kills or finished == 0 or folder.exists():
+        more = ["--save-steps", rng.choice([1, 3, 7])]
+        fresh = [*words, *LONG, "--output", folder, *more]
+        process = start(*(["--resume", folder] if (folder / "last.safetensors").exists() else [*fresh, "--overwrite"]))
+        if killed < kills:
+            wait_for(changes(folder / "last.safetensors"), process)
+            time.sleep(rng.uniform(0, 2))
+        if killed < kills and process.poll() is None:
+            process.kill()
+            killed += 1
+        out, _ = process.communicate(timeout=300)
+        if process.returncode == 0:
+            assert_same_run(folder, whole)
+            shutil.rmtree(folder)
+            finished += 1
+        else:
+            assert process.returncode == -signal.SIGKILL, out
+    return killed, finished
+
+
+@pytest.mark.slow
+def test_killed_twenty_times(words, whole, tmp_path):
+    killed, finished = kill_often(words, whole, tmp_path / "run", kills=20, seed=2)
+    print(f"{killed} kills survived, {finished} runs the same to the bit")
+
+
+def test_a_full_disk_is_a_message_and_the_last_good_checkpoint_stays(words, whole, tmp_path, capsys, monkeypatch):
+    folder, original, saves = tmp_path / "run", checkpoint_module.save_file, []
+
+    def full(tensors, temporary, **options):
+        saves.append(temporary)
+        if len(saves) == 3:
+            temporary.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        original(tensors, temporary, **options)
+
+    monkeypatch.setattr(checkpoint_module, "save_file", full)
+    assert run(EXPERIMENT, ["train", *words, *LONG, "--output", str(folder)]) == 1
+    err = capsys.readouterr().err
+    assert "last.safetensors: not written, the file before is untouched" in err and "No space left" in err
+    assert load_checkpoint(folder / "last.safetensors").extra["epoch"] == 1
+    assert len(read_history(folder / "history.csv")) == 2  # written before the checkpoint; --resume cuts it
+    assert not list(folder.glob(".*"))
+    assert resume(folder) == 0
+    assert_same_run(folder, whole)
+
+
+def test_a_finished_run_is_left_alone(whole, capsys):
+    before = (whole / "last.safetensors").read_bytes()
+    assert resume(whole) == 0
+    assert "all 30 epochs are done" in capsys.readouterr().out
+    assert (whole / "last.safetensors").read_bytes() == before
+
+
+def test_a_best_checkpoint_that_was_not_copied_is_copied(whole, tmp_path):
+    """Killed between the two files: the last checkpoint knows that it is also the best."""
+    shutil.copytree(whole, tmp_path / "run")
+    last = load_checkpoint(whole / "last.safetensors")
+    extra = {**last.extra, "best": True}
+    checkpoint_module.save_checkpoint(
+        tmp_path / "run/last.safetensors", last.tensors, recipe=last.recipe, class_names=last.class_names, extra=extra
+    )
+    assert resume(tmp_path / "run") == 0
+    assert (tmp_path / "run/best.safetensors").read_bytes() == (tmp_path / "run/last.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "message"),
+    [
+        (["--lr", "0.5"], 2, "--lr: a resumed run keeps the recipe"),
+        (["--epochs", "40", "--seed", "3"], 2, "--epochs, --seed: a resumed run"),
+        (["--overwrite"], 2, "--overwrite: a resumed run"),
+        (["--weights", "a.pth"], 2, "--weights: a resumed run"),
+        (["--output", "elsewhere"], 2, "--output elsewhere: --resume goes on in"),
+        (["--workers", "1"], 0, None),
+    ],
+)
+def test_options_that_would_make_it_another_run_are_refused(whole, capsys, more, status, message):
+    assert resume(whole, *more) == status
+    assert message is None or message in capsys.readouterr().err
+
+
+def fails(folder, capsys, *more):
+    assert resume(folder, *more) == 1
+    return capsys.readouterr().err
+
+
+def test_folders_that_are_no_runs_are_refused(whole, tmp_path, capsys):
+    assert "not the folder of a run" in fails(tmp_path / "nothing", capsys)
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    (folder / "last.safetensors").unlink()
+    assert "stopped before its first" in fails(folder, capsys)
+    (folder / "last.safetensors").write_bytes((whole / "last.safetensors").read_bytes()[:-1])
+    assert "last.safetensors: " in fails(folder, capsys)
+    (folder / "options.json").write_text("{")
+    assert "damaged" in fails(folder, capsys)
+    shutil.copy(whole / "options.json", folder)
+    (folder / "recipe.json").write_text('{"epoch": 3}')
+    assert "did you mean 'epochs'" in fails(folder, capsys)
+
+
+def test_other_data_are_refused(words, whole, tmp_path, capsys):
+    content = json.loads(open(words[1]).read())
+    content["annotations"][0]["bbox"][0] += 1
+    (tmp_path / "changed.json").write_text(json.dumps(content))
+    err = fails(whole, capsys, "--train-json", str(tmp_path / "changed.json"))
+    assert "was trained on 10 images" in err and "want the same annotations" in err
+
+
+def test_a_history_shorter_than_the_checkpoint_is_refused(whole, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "run")
+    path = tmp_path / "run/history.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    assert "has 29 epochs, the checkpoint has done 30" in fails(tmp_path / "run", capsys)

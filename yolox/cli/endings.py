@@ -1,0 +1,41 @@
+"""How a training run ends before its last epoch: stopped by a signal, or by numbers that are not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from yolox.cli.messages import CommandError, Stopped
+from yolox.cli.rundir import BAD_BATCH, LAST, RunRecorder
+from yolox.cli.stopping import StopSignals
+from yolox.fit import TrainingDiverged, TrainingStopped
+
+
+@contextmanager
+def saved_endings(folder: Path, recorder: RunRecorder, stop: StopSignals) -> Iterator[None]:
+    """Save the run when the body is stopped, and the batch when it diverges; say how to go on.
+
+    Args:
+        folder: of the run.
+        recorder: writes its checkpoints.
+        stop: knows which signal came.
+
+    Raises:
+        Stopped: in place of `TrainingStopped`, after the checkpoint was written.
+        CommandError: in place of `TrainingDiverged`, after the batch was written.
+        CheckpointError: the checkpoint could not be written; the last good one stays.
+    """
+    try:
+        yield
+    except TrainingStopped as stopped:
+        recorder.save(stopped.position)
+        place = f"epoch {stopped.position.epoch + 1}, {stopped.position.step} steps done"
+        message = f"stopped and saved {folder / LAST} ({place})\ngo on with: train --resume {folder}"
+        raise Stopped(message, stop.signal or 0) from None
+    except TrainingDiverged as diverged:
+        np.savez_compressed(folder / BAD_BATCH, **diverged.batch)
+        lines = f"{diverged}\nthe batch of that step is in {folder / BAD_BATCH}"
+        raise CommandError(f"{lines}; {folder / LAST} is from before") from diverged

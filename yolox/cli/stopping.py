@@ -1,0 +1,55 @@
+"""Ctrl-C and SIGTERM as a question that training asks between two steps."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType, TracebackType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopSignals:
+    """Context manager that catches SIGINT and SIGTERM; calling it tells whether one came.
+
+    The first signal lets the step end and the run be saved. The second stops at once, as without this class.
+    In a thread other than the main one, where Python allows no handlers, it catches nothing.
+
+    While a compiled graph runs, SIGINT belongs to MindSpore (2.10), which sends the process a SIGTERM instead: a
+    Ctrl-C within a step arrives here as SIGTERM.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._process, self._before = os.getpid(), {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.getsignal(number) for number in SIGNALS}
+            self._install()
+        return self
+
+    def __exit__(self, _kind: type | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def __call__(self) -> bool:
+        if self._before and self.signal is None:
+            self._install()  # each run of a compiled graph leaves MindSpore's handler of SIGINT behind
+        return self.signal is not None
+
+    def _install(self) -> None:
+        for number in self._before:
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a worker that inherited the handler ends as it would have
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        self.signal = number
+        for each in SIGNALS:
+            signal.signal(each, signal.default_int_handler)
+        print("\nstopping after this step; a second signal stops at once", file=sys.stderr, flush=True)

@@ -1,0 +1,67 @@
+"""What the recipe says about an epoch or a step: which phase it is in, and its learning rate."""
+
+from __future__ import annotations
+
+from yolox.config import OptimConfig, Recipe
+from yolox.schedule import learning_rate
+
+
+def check_epochs(recipe: Recipe) -> None:
+    """Raise ValueError if warm-up and the flat end leave no room in the epochs of `recipe`, or a phase is negative.
+
+    Example:
+        >>> check_epochs(Recipe(epochs=3))
+        Traceback (most recent call last):
+        ValueError: epochs: 3 is less than warmup_epochs 5 + flat_epochs 15; lower these two or train longer
+    """
+    optim = recipe.optim
+    if min(optim.warmup_epochs, optim.flat_epochs, recipe.plain_epochs) < 0:
+        raise ValueError("warmup_epochs, flat_epochs and plain_epochs: want 0 or more")
+    if optim.warmup_epochs + optim.flat_epochs > recipe.epochs:
+        raise ValueError(
+            f"epochs: {recipe.epochs} is less than warmup_epochs {optim.warmup_epochs} + flat_epochs "
+            f"{optim.flat_epochs}; lower these two or train longer"
+        )
+
+
+def is_plain(recipe: Recipe, epoch: int) -> bool:
+    """Tell whether an epoch, counted from 0, is one of the last without mosaic and with L1.
+
+    Example:
+        >>> [is_plain(Recipe(epochs=20, plain_epochs=2), e) for e in (17, 18, 19)]
+        [False, True, True]
+    """
+    return epoch >= recipe.epochs - recipe.plain_epochs
+
+
+def is_evaluated(recipe: Recipe, epoch: int) -> bool:
+    """Tell whether an epoch, counted from 0, ends with an evaluation: those of its interval, and the last."""
+    interval = recipe.plain_eval_interval if is_plain(recipe, epoch) else recipe.eval_interval
+    return (epoch + 1) % interval == 0 or epoch + 1 == recipe.epochs
+
+
+def peak_rate(optim: OptimConfig, global_batch: int) -> float:
+    """Give the peak learning rate: absolute, or per image times the images of a step over all devices.
+
+    Example:
+        >>> round(peak_rate(OptimConfig(), 64), 6), peak_rate(OptimConfig(lr=0.02, lr_per_image=None), 64)
+        (0.01, 0.02)
+    """
+    return optim.lr if optim.lr is not None else optim.lr_per_image * global_batch
+
+
+def rate_at(recipe: Recipe, step: int, steps_per_epoch: int, global_batch: int) -> float:
+    """Give the learning rate that the step with this index, counted from 0 over the whole run, uses."""
+    optim = recipe.optim
+    return learning_rate(
+        step,
+        peak=peak_rate(optim, global_batch),
+        steps_per_epoch=steps_per_epoch,
+        epochs=recipe.epochs,
+        warmup_epochs=optim.warmup_epochs,
+        flat_epochs=optim.flat_epochs,
+        warmup_start=optim.warmup_start,
+        min_lr_ratio=optim.min_lr_ratio,
+    )
+
+

@@ -1,0 +1,109 @@
+"""A training state to a checkpoint and back, so that a run goes on with the same bits."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mindspore import Tensor, ops
+
+from yolox.checkpoint import Checkpoint, CheckpointError, save_checkpoint
+from yolox.config import Recipe
+from yolox.data.dataset import DetectionDataset
+from yolox.position import Position, position_from_dict, position_to_dict
+from yolox.train import TrainState
+
+
+def state_tensors(state: TrainState) -> dict[str, np.ndarray]:
+    """Copy a training state to numpy: ``params.*`` with BN statistics, ``ema.*`` and ``momentum.*``.
+
+    Between two steps the backup of the BN statistics equals them, so that it is not stored.
+    """
+    return {name: parameter.asnumpy().copy() for name, parameter in _parameters(state)}
+
+
+def save_state(
+    path: str | os.PathLike,
+    state: TrainState,
+    position: Position,
+    *,
+    recipe: Recipe,
+    class_names: Sequence[str],
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a training state and where the run stands as a checkpoint, whole or not at all.
+
+    Args:
+        path: the file.
+        state: the state between two steps.
+        position: of a `StepReport`, an `EpochReport` or `TrainingStopped`.
+        recipe: the recipe of the run.
+        class_names: names of the classes.
+        extra: more facts that JSON can hold.
+
+    Raises:
+        CheckpointError: as `save_checkpoint`.
+    """
+    facts = {**(extra or {}), "position": position_to_dict(position)}
+    save_checkpoint(path, state_tensors(state), recipe=recipe, class_names=class_names, extra=facts)
+
+
+def restore_state(checkpoint: Checkpoint, state: TrainState) -> Position:
+    """Write a checkpoint's tensors into a training state, all of them or none.
+
+    Args:
+        checkpoint: one that `save_state` wrote.
+        state: of the same detector.
+
+    Returns:
+        Where the run goes on: hand it to `fit` as `start`.
+
+    Raises:
+        CheckpointError: the checkpoint is one for inference, or its names, shapes or types differ from the state's.
+    """
+    if "position" not in checkpoint.extra:
+        raise CheckpointError("has no position: weights for inference, or of a version that could not resume")
+    try:
+        position = position_from_dict(checkpoint.extra["position"])
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise CheckpointError(str(error)) from None
+    wanted = dict(_parameters(state))
+    _check_same(checkpoint.tensors, wanted)
+    for name, parameter in wanted.items():
+        _write(parameter, checkpoint.tensors[name])
+    for buffer, backup in zip(state.buffers, state.safe_buffers, strict=True):
+        _write(backup, buffer.asnumpy())
+    return position
+
+
+def data_facts(dataset: DetectionDataset) -> dict[str, int]:
+    """Describe a dataset so that a resumed run can tell another one: counts, and a checksum of names and boxes."""
+    names = zlib.crc32("\n".join((*dataset.file_names, *dataset.class_names)).encode())
+    checksum = zlib.crc32(dataset.classes.tobytes(), zlib.crc32(dataset.boxes.tobytes(), names))
+    return {"images": len(dataset), "boxes": len(dataset.boxes), "checksum": checksum}
+
+
+def _parameters(state: TrainState):
+    """Pairs of the name in the checkpoint and the Parameter."""
+    yield from ((f"params.{p.name}", p) for p in state.averaged)
+    yield from ((f"ema.{p.name}", average) for p, average in zip(state.averaged, state.ema, strict=True))
+    yield from ((f"momentum.{p.name}", momentum) for p, momentum in zip(state.params, state.momenta, strict=True))
+
+
+def _write(parameter, value: np.ndarray) -> None:
+    # in place: compiled steps do not see the memory that set_data would give the parameter
+    ops.assign(parameter, Tensor(value))
+
+
+def _check_same(tensors: Mapping[str, np.ndarray], wanted: Mapping[str, Any]) -> None:
+    came = {name: (tuple(array.shape), array.dtype) for name, array in tensors.items()}
+    want = {name: (tuple(p.shape), p.asnumpy().dtype) for name, p in wanted.items()}
+    differ = [name for name in {**want, **came} if came.get(name) != want.get(name)]
+    if differ:
+        raise CheckpointError(
+            f"{len(differ)} of {len(want)} tensors differ from the detector's, such as {', '.join(differ[:3])}; "
+            "want the script and the number of classes of the run"
+        )
