@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 
 from yolox.cli.experiment import Experiment
+from yolox.cli.fetching import local_weights
 from yolox.cli.messages import CommandError
 from yolox.config import Recipe
 from yolox.data.coco import read_coco
@@ -23,7 +24,7 @@ def open_detector(experiment: Experiment, path: Path):
 
     Args:
         experiment: the scale.
-        path: weights of any supported form.
+        path: weights of any supported form, or a name such as ``megvii:s``.
 
     Returns:
         The detector, and what is known about the weights.
@@ -31,6 +32,7 @@ def open_detector(experiment: Experiment, path: Path):
     Raises:
         WeightsError: the file cannot be read, or belongs to another scale.
     """
+    path = local_weights(path)
     tensors, _ = read_weights(path)
     classes = len(tensors[CLASS_BIAS]) if CLASS_BIAS in tensors else len(COCO_NAMES)
     detector = experiment.build_detector(classes)

@@ -55,7 +55,7 @@ class TrainOptions(CommonOptions):
     val_images: Path | None = None
     """Folder of the validation images."""
     weights: Path | None = None
-    """Start from these: .pth, .npz, .ckpt or .safetensors; random weights if left out."""
+    """Start from these: .pth, .npz, .ckpt, .safetensors, megvii:SCALE or mindyolo:SCALE; random if left out."""
     output: Path
     """Folder of the run: best and last checkpoint, history.csv, recipe.json."""
     overwrite: bool = False
@@ -74,7 +74,7 @@ class EvalOptions(CommonOptions):
     recipe: Literal["megvii", "mindyolo"] | None = None
     """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
-    """Weights: .pth, .npz, .ckpt or .safetensors."""
+    """Weights: .pth, .npz, .ckpt or .safetensors; or megvii:SCALE or mindyolo:SCALE, which is downloaded."""
     val_json: Path
     """COCO annotations."""
     val_images: Path
@@ -96,7 +96,7 @@ class PredictOptions(CommonOptions):
     recipe: Literal["megvii", "mindyolo"] | None = None
     """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
-    """Weights: .pth, .npz, .ckpt or .safetensors."""
+    """Weights: .pth, .npz, .ckpt or .safetensors; or megvii:SCALE or mindyolo:SCALE, which is downloaded."""
     source: tuple[Path, ...]
     """Images, and folders of images."""
     output: Path

@@ -14,6 +14,7 @@ from rich.console import Console
 from yolox.cli.endings import saved_endings
 from yolox.cli.evaluate import measure
 from yolox.cli.experiment import Experiment
+from yolox.cli.fetching import local_weights
 from yolox.cli.inputs import read_evaluation_set, read_training_set
 from yolox.cli.messages import UsageError
 from yolox.cli.options import TrainOptions
@@ -52,7 +53,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
     detector = experiment.build_detector(len(train_set.class_names))
     initialise(detector, seed=recipe.loader.seed)
     if options.weights is not None:
-        console.print(_describe_start(load_weights(detector, options.weights), train_set.class_names))
+        console.print(_describe_start(load_weights(detector, local_weights(options.weights)), train_set.class_names))
     set_precision(detector, recipe.optim.precision)
     _describe_run(console, experiment, recipe, train_set, val_set, steps)
     state = create_train_state(detector)
@@ -166,7 +167,7 @@ def _validation_set(options: TrainOptions, train_set: DetectionDataset) -> Detec
 def _with_weights_input(options: TrainOptions) -> Recipe:
     if options.weights is None:
         return options.settings
-    _, facts = read_weights(options.weights)
+    _, facts = read_weights(local_weights(options.weights))
     return attrs.evolve(options.settings, input=with_convention(options.settings.input, facts.input))
 
 

@@ -1,0 +1,170 @@
+"""Downloads from a server on loopback that breaks off, stalls, redirects and lies."""
+
+import os
+import urllib.request
+
+import pytest
+
+from tests.weights.servers import Server, serving
+from yolox.weights import download as module
+from yolox.weights.download import DownloadPolicy, _Redirects, download, file_sha256
+from yolox.weights.errors import WeightsError
+
+CONTENT = bytes(range(256)) * 1200  # several chunks
+POLICY = DownloadPolicy(allow_http=True, timeout=0.4, pause=0.0, attempts=3, max_bytes=1 << 20)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "file.pth"
+
+
+def get(path, *behaviours, content=CONTENT, etag='"1"', policy=POLICY, **options):
+    """Download from a server of these behaviours; give the ranges that were asked for."""
+    with serving(Server(content, *behaviours, etag=etag)) as server:
+        download(server.url, path, policy=policy, **options)
+    return server.requests
+
+
+def fails(path, message, *behaviours, **options):
+    with pytest.raises(WeightsError, match=message):
+        get(path, *behaviours, **options)
+    assert not path.exists()
+
+
+def test_a_good_server_gives_the_file_and_progress(path):
+    seen = []
+    assert get(path, on_progress=lambda done, total: seen.append((done, total))) == [None]
+    assert path.read_bytes() == CONTENT and os.listdir(path.parent) == [path.name]
+    assert seen[-1] == (len(CONTENT), len(CONTENT)) and seen == sorted(seen)
+
+
+def test_a_broken_connection_goes_on_where_it_broke(path):
+    assert get(path, "cut:1000", "cut:70000", "good") == [None, "bytes=1000-", "bytes=71000-"]
+    assert path.read_bytes() == CONTENT
+
+
+def test_another_call_goes_on_too(path):
+    fails(path, "broke off after 9000 of 307200 bytes.*3 times; what arrived is kept", "cut:3000")
+    with serving(Server(CONTENT)) as server:
+        part = path.with_name(".file.pth.part")
+        assert part.read_bytes() == CONTENT[:9000]
+        notes = path.with_name(".file.pth.part.json")
+        notes.write_text(notes.read_text().replace(notes.read_text().split('"')[3], server.url))
+        download(server.url, path, policy=POLICY)
+    assert server.requests == ["bytes=9000-"] and path.read_bytes() == CONTENT
+
+
+def test_a_file_that_changed_meanwhile_is_loaded_from_the_start(path):
+    other = bytes(reversed(CONTENT))
+    server = Server(CONTENT, "cut:1000", "good")
+    original = server.next
+
+    def change():
+        if server.requests:
+            server.content, server.etag = other, '"2"'
+        return original()
+
+    server.next = change
+    with serving(server):
+        download(server.url, path, policy=POLICY)
+    assert server.requests == [None, "bytes=1000-"] and path.read_bytes() == other
+
+
+@pytest.mark.parametrize("etag", [None, 'W/"1"'])
+def test_without_a_strong_tag_nothing_is_put_together(path, etag):
+    assert get(path, "cut:1000", "good", etag=etag) == [None, None]
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_begins_again(path):
+    assert get(path, "cut:1000", "ignores") == [None, "bytes=1000-"]
+    assert path.read_bytes() == CONTENT
+
+
+def test_another_range_than_wanted_is_not_believed(path):
+    fails(path, "the server sent 'bytes 1001-", "cut:1000", "wrong")
+
+
+def test_a_rest_longer_than_the_file_is_thrown_away(path):
+    server = Server(CONTENT, "cut:2000", "good")
+    with serving(server):
+        with pytest.raises(WeightsError):
+            download(server.url, path, policy=DownloadPolicy(allow_http=True, attempts=1))
+        server.content = CONTENT[:500]
+        download(server.url, path, policy=POLICY)
+    assert path.read_bytes() == CONTENT[:500]
+
+
+def test_stalls_are_ended(path):
+    fails(path, "broke off after 30 of 307200 bytes .Timeout", "stall:10")
+    slow = DownloadPolicy(allow_http=True, timeout=0.3, pause=0.0, attempts=1)
+    fails(path, "stalled after", "trickle", policy=slow)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "message"),
+    [
+        ("long", "broke off after 307200 of 307250"),
+        ("silent", "does not state the file's size"),
+        ("huge", "has 1099511627776 bytes, more than the limit of 1048576"),
+        ("404", "answers 404"),
+        ("503", "answers 503 .*3 times"),
+    ],
+)
+def test_lies_and_refusals(path, behaviour, message):
+    fails(path, message, behaviour)
+
+
+def test_a_size_that_is_stated_too_small_cuts_the_file(path):
+    """Nothing more can be known here; the hash and the reader of the file notice."""
+    get(path, "short")
+    assert path.read_bytes() == CONTENT[: len(CONTENT) // 2]
+
+
+def test_redirections_are_followed_to_allowed_places_only(path):
+    with serving(Server(CONTENT)) as target:
+        get(path, f"moved:{target.url}")
+        assert path.read_bytes() == CONTENT
+        path.unlink()
+        for place in ("file:///etc/passwd", "ftp://127.0.0.1/a", "data:,a"):
+            fails(path, "not an HTTPS address; refused|is not allowed", f"moved:{place}")
+    with serving(Server(CONTENT)) as server:
+        server.behaviours = [f"moved:{server.url}"]
+        with pytest.raises(WeightsError, match="answers 302"):
+            download(server.url, path, policy=POLICY)
+        assert len(server.requests) < 15
+
+
+def test_a_redirection_from_https_to_http_is_refused():
+    request = urllib.request.Request("https://example.org/a")
+    with pytest.raises(WeightsError, match="http://example.org/b: not an HTTPS address; refused"):
+        _Redirects(DownloadPolicy()).redirect_request(request, None, 302, "", {}, "http://example.org/b")
+
+
+def test_http_has_to_be_allowed(path):
+    with serving(Server(CONTENT)) as server, pytest.raises(WeightsError, match="not an HTTPS address; refused"):
+        download(server.url, path)
+    assert server.requests == []
+    with pytest.raises(WeightsError, match="not an HTTPS address"):
+        download("file:///etc/passwd", path, policy=POLICY)
+
+
+def test_nobody_there(path):
+    with serving(Server(CONTENT)) as server:
+        pass
+    with pytest.raises(WeightsError, match="no answer .*refused.*3 times"):
+        download(server.url, path, policy=POLICY)
+
+
+def test_a_full_disk_is_a_message(path, monkeypatch):
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "_receive", full)
+    fails(path, "file.pth: cannot be written .No space left on device", "good")
+
+
+def test_hash_of_a_file(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    assert file_sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
