@@ -112,11 +112,32 @@ def _bad_images(names: Sequence[str], image_ids: Sequence[int], image_dir: str) 
     bad += [f"image {name} is listed more than once" for name in _repeated(names)]
     if not os.path.isdir(image_dir):
         return [*bad, f"{image_dir}: no such image folder"]
+    outside = _outside(names, image_dir)
     return bad + [
-        f"{os.path.join(image_dir, name)}: no such image file"
+        f"{os.path.join(image_dir, name)}: {outside.get(name, 'no such image file')}"
         for name in names
-        if not os.path.isfile(os.path.join(image_dir, name))
+        if name in outside or not os.path.isfile(os.path.join(image_dir, name))
     ]
+
+
+def _outside(names: Sequence[str], image_dir: str) -> dict[str, str]:
+    """Find the names that lead out of the image folder: upwards, absolute, or by a link."""
+    root = os.path.realpath(image_dir)
+    folders = {
+        folder: _is_within(os.path.realpath(os.path.join(root, folder)), root)
+        for folder in {os.path.dirname(name) for name in names}
+    }
+    found = {}
+    for name in names:
+        path = os.path.join(root, name)
+        inside = folders[os.path.dirname(name)] and not os.path.isabs(name)
+        if not inside or (os.path.islink(path) and not _is_within(os.path.realpath(path), root)):
+            found[name] = f"lies outside of the image folder {image_dir}; refused"
+    return found
+
+
+def _is_within(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
 
 
 def _repeated(values: Sequence) -> list:

@@ -7,7 +7,7 @@ import os
 import attrs
 import numpy as np
 
-from .image import read_image
+from .image import MAX_PIXELS, read_image
 from .sample import Sample, clip_boxes
 
 
@@ -28,6 +28,7 @@ class DetectionDataset:
         annotation_ids: [M] int64.
         class_names: C names.
         category_ids: C ids, as in the annotation file.
+        max_pixels: image files whose header states more are refused before they are decoded.
 
     Raises:
         ValueError: lengths that do not fit each other.
@@ -45,6 +46,7 @@ class DetectionDataset:
     annotation_ids: np.ndarray
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
+    max_pixels: int = MAX_PIXELS
 
     def __attrs_post_init__(self) -> None:
         images = {len(self.file_names), len(self.image_ids), len(self.sizes), len(self.offsets) - 1}
@@ -66,7 +68,8 @@ def image_path(dataset: DetectionDataset, index: int) -> str:
 def load_image(dataset: DetectionDataset, index: int, *, reduce: int = 1) -> np.ndarray:  # [H,W,3] uint8 BGR
     """Read an image of the dataset, at full size or decoded at 1/2, 1/4 or 1/8 of it (`read_image`)."""
     height, width = dataset.sizes[index].tolist()
-    return read_image(image_path(dataset, index), size=(height, width), reduce=reduce)
+    limits = {"size": (height, width), "max_pixels": dataset.max_pixels}
+    return read_image(image_path(dataset, index), reduce=reduce, **limits)
 
 
 def truths(dataset: DetectionDataset, index: int, *, keep_crowd: bool = False):  # -> [n,4] float32, [n] int32

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from .errors import DataError
+from .stated import stated_size
 
 REDUCTIONS = {
     1: cv2.IMREAD_COLOR,
@@ -16,8 +17,13 @@ REDUCTIONS = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 
+MAX_PIXELS = 1 << 27
+"""Most pixels of an image file, 134 million: 400 MB when decoded."""
 
-def read_image(path: str, *, size: tuple[int, int] | None = None, reduce: int = 1) -> np.ndarray:
+
+def read_image(
+    path: str, *, size: tuple[int, int] | None = None, reduce: int = 1, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
     """Read an image file as uint8 BGR, at full size or decoded at 1/2, 1/4 or 1/8 of it.
 
     JPEG decoding at reduced size costs a fraction of the time and averages the pixels, which a tile that will
@@ -29,23 +35,24 @@ def read_image(path: str, *, size: tuple[int, int] | None = None, reduce: int = 
         path: the file.
         size: height and width in pixels that the annotations state; None accepts any.
         reduce: 1, 2, 4 or 8.
+        max_pixels: an image whose header states more is refused before it is decoded.
 
     Returns:
         [H,W,3] uint8; reduced images have ceil or floor of size / reduce, and pixel i covers i * reduce
         onwards.
 
     Raises:
-        DataError: the file is missing, cannot be decoded, or has another size than annotated.
+        DataError: the file is missing, is none of JPEG, PNG, BMP, TIFF and WebP, states more pixels than allowed,
+            cannot be decoded, or has another size than annotated.
     """
-    if not os.path.isfile(path):
-        raise DataError(f"{path}: no such image file")
+    _check_header(path, max_pixels)
     image = _decode(path, REDUCTIONS[reduce])
     if size is None or _fits(image, size, reduce):
         return image
     stored = _decode(path, REDUCTIONS[reduce] | cv2.IMREAD_IGNORE_ORIENTATION)
     if _fits(stored, size, reduce):
         return stored
-    found = image.shape[:2] if reduce == 1 else read_image(path).shape[:2]
+    found = image.shape[:2] if reduce == 1 else read_image(path, max_pixels=max_pixels).shape[:2]
     raise DataError(
         f"{path}: the image is {found[1]}x{found[0]}, its annotation says {size[1]}x{size[0]}"
         f"{' (turned by EXIF?)' if found == tuple(size)[::-1] else ''}"
@@ -67,6 +74,22 @@ def shrink_image(image: np.ndarray, reduce: int) -> np.ndarray:  # [H,W,3] -> [H
     height, width = (max(side // reduce, 1) for side in image.shape[:2])
     whole = image[: height * reduce, : width * reduce]
     return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _check_header(path: str, max_pixels: int) -> None:
+    if not os.path.isfile(path):  # a pipe or a device would never end
+        raise DataError(f"{path}: no such image file")
+    try:
+        with open(path, "rb") as file:
+            stated = stated_size(file)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if stated is None:
+        raise DataError(f"{path}: cannot be decoded as an image (no header of JPEG, PNG, BMP, TIFF or WebP)")
+    if stated[0] * stated[1] > max_pixels:
+        raise DataError(
+            f"{path}: states {stated[1]}x{stated[0]} pixels, more than max_pixels={max_pixels}; not decoded"
+        )
 
 
 def _decode(path: str, flags: int) -> np.ndarray:

@@ -1,0 +1,96 @@
+"""Annotations that lead out of the image folder, and XML that expands."""
+
+import os
+
+import attrs
+import numpy as np
+import pytest
+
+from tests.data.folders import coco_dict, write_image, write_json
+from yolox.data.coco import read_coco
+from yolox.data.dataset import load_image
+from yolox.data.errors import DataError
+from yolox.data.voc import read_voc
+from yolox.data.yolo import read_yolo
+
+PIXELS = np.zeros((20, 30, 3), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An image inside of the folder `images`, and one outside of it."""
+    write_image(tmp_path / "images/sub/in.png", PIXELS)
+    write_image(tmp_path / "secret/out.png", PIXELS)
+    write_image(tmp_path / "images2/near.png", PIXELS)
+    return tmp_path
+
+
+def read(folder, *names):
+    content = coco_dict([(i, name, 20, 30) for i, name in enumerate(names)], [])
+    return read_coco(write_json(folder / "a.json", content), str(folder / "images"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../secret/out.png", "sub/../../secret/out.png", "../images2/near.png", "ABSOLUTE", "INSIDE", "/etc/passwd"],
+)
+def test_names_that_leave_the_folder_are_refused(folder, name):
+    absolute = {"ABSOLUTE": folder / "secret/out.png", "INSIDE": folder / "images/sub/in.png"}
+    with pytest.raises(DataError, match="lies outside of the image folder .*images; refused"):
+        read(folder, "sub/in.png", str(absolute.get(name, name)))
+
+
+def test_links_that_leave_the_folder_are_refused(folder):
+    (folder / "images/link.png").symlink_to(folder / "secret/out.png")
+    (folder / "images/dir").symlink_to(folder / "secret")
+    (folder / "images/chain.png").symlink_to("link.png")
+    for name in ("link.png", "dir/out.png", "chain.png"):
+        with pytest.raises(DataError, match=f"{name}: lies outside of the image folder"):
+            read(folder, name)
+
+
+def test_links_within_the_folder_and_to_the_folder_are_followed(folder):
+    (folder / "images/link.png").symlink_to("sub/in.png")
+    assert len(read(folder, "link.png", "sub/in.png")) == 2
+
+
+def test_a_folder_that_is_a_link_itself(folder):
+    (folder / "alias").symlink_to(folder / "images")
+    content = coco_dict([(1, "sub/in.png", 20, 30)], [])
+    assert len(read_coco(write_json(folder / "a.json", content), str(folder / "alias"))) == 1
+
+
+def test_the_other_readers_refuse_links_too(folder):
+    (folder / "images/link.png").symlink_to(folder / "secret/out.png")
+    for name in ("link", "sub/in"):
+        (folder / "labels" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"labels/{name}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    with pytest.raises(DataError, match="link.png: lies outside"):
+        read_yolo(str(folder / "labels"), str(folder / "images"), class_names=["a"])
+    os.makedirs(folder / "xml")
+    (folder / "xml/link.xml").write_text(
+        "<annotation><filename>link.png</filename><size><width>30</width><height>20</height></size></annotation>"
+    )
+    with pytest.raises(DataError, match="link.png: lies outside"):
+        read_voc(str(folder / "xml"), str(folder / "images"), class_names=["a"])
+
+
+def test_xml_cannot_expand_or_read_files(folder):
+    laughs = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 12))
+    document = "<!DOCTYPE x [{}]><annotation><filename>{}</filename></annotation>"
+    os.makedirs(folder / "xml")
+    for entities, name in (
+        (f'<!ENTITY a0 "ha">{laughs}', "&a11;"),
+        ('<!ENTITY e SYSTEM "file:///etc/passwd">', "&e;"),
+    ):
+        (folder / "xml/a.xml").write_text(document.format(entities, name))
+        with pytest.raises(DataError, match="a.xml") as error:
+            read_voc(str(folder / "xml"), str(folder / "images"), class_names=["a"])
+        assert "root:" not in str(error.value)
+
+
+def test_the_dataset_carries_the_limit_of_pixels(folder):
+    dataset = read(folder, "sub/in.png")
+    assert load_image(dataset, 0).shape == (20, 30, 3)
+    with pytest.raises(DataError, match="states 30x20 pixels, more than max_pixels=599"):
+        load_image(attrs.evolve(dataset, max_pixels=599), 0)
