@@ -59,12 +59,14 @@ def detection_loss(
         loss: the weights.
         assign_fn: what decides the owners: `simota_assign_gathered`, `simota_assign` (the same owners from whole
             tables, without a loop), or your own function of the same signature.
-        reduce_num_pos: function of the number of positives, to divide by a mean over devices instead of one's own.
+        reduce_num_pos: function of the number of positives to what the sums are divided by, such as a mean over
+            devices (see `yolox.parallel.positives_reducer`); None takes max(num_pos, 1).
 
     Returns:
         total: float32 scalar.
         parts: ``(iou, obj, cls, l1, num_pos)`` float32 scalars, the first four weighted: they add up to the total.
-        Images without truths contribute objectness only. Everything is divided by max(num_pos, 1) of the batch.
+        Images without truths contribute objectness only. Everything is divided by max(num_pos, 1) of the batch,
+            or what `reduce_num_pos` makes of it.
 
     Raises:
         ValueError: if maps, strides and truths do not fit together.
@@ -201,8 +203,8 @@ def _sums(predictions, matched, decode, capacity):  # [B,P,5+C] -> [],[],[]
 def _normalize(sums, owner, loss, reduce_num_pos):
     """Weigh the sums and divide them by the number of positives."""
     num_pos = obj_targets(owner).sum()
-    divisor = num_pos if reduce_num_pos is None else reduce_num_pos(num_pos)
-    iou, obj, cls, l1 = (part / ops.clamp(divisor, min=1.0) for part in sums)
+    divisor = ops.clamp(num_pos, min=1.0) if reduce_num_pos is None else reduce_num_pos(num_pos)
+    iou, obj, cls, l1 = (part / divisor for part in sums)
     iou, obj, cls = iou * loss.loss_iou_weight, obj * loss.loss_obj_weight, cls * loss.loss_cls_weight
     return iou + obj + cls + l1, (iou, obj, cls, l1, num_pos)
 

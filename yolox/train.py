@@ -95,7 +95,8 @@ def make_train_step(
         state: made by `create_train_state` for this detector.
         optim: momentum, weight decay and precision.
         spec: pixels that the detector takes.
-        reduce_gradients: function from gradients to gradients averaged or summed over devices.
+        reduce_gradients: function from a tuple of tensors to the tuple averaged or summed over devices; it gets the
+            gradients and, last, the total loss. See `yolox.parallel.gradient_reducer`.
 
     Returns:
         step(images uint8 [B,H,W,3] BGR, gt_boxes float32 [B,G,4] xyxy px, gt_classes int32 [B,G], valid bool [B,G],
@@ -120,12 +121,14 @@ def make_train_step(
     @ms.jit
     def step(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale):
         (_, total, parts), gradients = gradient_fn(images, gt_boxes, gt_classes, valid, l1_weight, loss_scale)
-        if reduce_gradients is not None:
-            gradients = reduce_gradients(gradients)
+        checked = total
+        if reduce_gradients is not None:  # the total too: devices must agree on whether a step is applied
+            reduced = reduce_gradients(gradients + (total,))
+            gradients, checked = reduced[:-1], reduced[-1]
         if scaled:
             gradients = for_each(ops.partial(_unscale_one, loss_scale), gradients)
         sums = gradient_sums(gradients)
-        finite = ops.isfinite(sums.sum() + total)
+        finite = ops.isfinite(sums.sum() + checked)
         masked_sgd(
             params, momenta, stats, gradients, lr, finite, momentum=optim.momentum, weight_decay=optim.weight_decay
         )

@@ -1,0 +1,112 @@
+"""What the processes of tests/test_parallel.py run; started by msrun, or alone for the reference.
+
+    python tests/processes.py OUTPUT_FOLDER
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn, ops
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from yolox.config import InputSpec, OptimConfig  # noqa: E402
+from yolox.detection_loss import detection_loss  # noqa: E402
+from yolox.parallel import (  # noqa: E402
+    Group,
+    any_of,
+    from_first,
+    gather_rows,
+    gradient_reducer,
+    join_group,
+    positives_reducer,
+    share_statistics,
+)
+from yolox.train import create_train_state, make_train_step  # noqa: E402
+
+IMAGES, SIZE, STEPS, CLASSES = 8, 64, 5, 3
+
+
+class Maps(nn.Cell):
+    """Three maps from averaged pixels, with BN in inference mode: batches of any division give the same numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.CellList([nn.Conv2d(3, 5 + CLASSES, 1, has_bias=True) for _ in range(3)])
+        self.norms = nn.CellList([nn.BatchNorm2d(5 + CLASSES, use_batch_statistics=False) for _ in range(3)])
+        rng = np.random.default_rng(0)
+        for parameter in self.trainable_params():
+            parameter.set_data(ms.Tensor(rng.normal(0, 0.1, parameter.shape).astype(np.float32)))
+
+    def construct(self, x):
+        return (
+            self.norms[0](self.convs[0](ops.avg_pool2d(x, 8, 8))),
+            self.norms[1](self.convs[1](ops.avg_pool2d(x, 16, 16))),
+            self.norms[2](self.convs[2](ops.avg_pool2d(x, 32, 32))),
+        )
+
+
+def batch(step: int, group: Group) -> tuple[ms.Tensor, ...]:
+    """The part of one process of a batch of all; the first images have more objects than the last."""
+    rng = np.random.default_rng(step)
+    images = rng.integers(0, 256, (IMAGES, SIZE, SIZE, 3)).astype(np.uint8)
+    low = rng.uniform(0, 30, (IMAGES, 4, 2))
+    boxes = np.concatenate([low, low + rng.uniform(8, 30, (IMAGES, 4, 2))], -1).astype(np.float32)
+    classes = rng.integers(0, CLASSES, (IMAGES, 4)).astype(np.int32)
+    valid = np.arange(4)[None] < np.minimum(4, IMAGES - np.arange(IMAGES))[:, None]
+    valid[-2:] = False
+    mine = slice(group.rank * IMAGES // group.world, (group.rank + 1) * IMAGES // group.world)
+    return tuple(ms.Tensor(part[mine]) for part in (images, boxes, classes, valid))
+
+
+def train(group: Group) -> dict[str, np.ndarray]:
+    """Five steps with global normalisation; the parameters after them."""
+    cell, reduce_num_pos = Maps(), positives_reducer(group)
+    state = create_train_state(cell)
+
+    def loss(maps, gt_boxes, gt_classes, valid, l1_weight):
+        return detection_loss(maps, gt_boxes, gt_classes, valid, l1_weight, reduce_num_pos=reduce_num_pos)
+
+    step = make_train_step(
+        cell,
+        loss,
+        state,
+        optim=OptimConfig(),
+        spec=InputSpec(input_size=(SIZE, SIZE), pixel_scale=1 / 255),
+        reduce_gradients=gradient_reducer(group, "mean"),
+    )
+    for number in range(STEPS):
+        step(*batch(number, group), *(ms.Tensor(value, ms.float32) for value in (0.02, 0.9, 1.0)))
+    return {p.name: p.asnumpy() for p in state.params}
+
+
+def exchange(group: Group) -> dict[str, np.ndarray]:
+    """One of each collective; every process returns what it got."""
+    rows = np.random.default_rng(group.rank).normal(size=(3 * group.rank, 2)) * 1e-300  # rank 0 has none
+    statistics = [ms.Parameter(ms.Tensor(np.full((2, 2), group.rank + 1.0, np.float32)), name="mean") for _ in range(2)]
+    share_statistics(statistics[:1], group, average=True)
+    share_statistics(statistics[1:], group, average=False)
+    return {
+        **{f"rows{i}": table for i, table in enumerate(gather_rows(rows, group))},
+        "averaged": statistics[0].asnumpy(),
+        "first": statistics[1].asnumpy(),
+        "any": np.array([any_of(group.rank == group.world - 1, group), any_of(False, group)]),
+        "from_first": np.array(from_first({"AP": 0.1, "none": None} if group.is_first else None, group)["AP"]),
+        "sum_gradient": gradient_reducer(group, "sum")((ms.Tensor([1.0, 2.0]),))[0].asnumpy(),
+    }
+
+
+def main(folder: Path) -> None:
+    """Run alone or as one of several, and leave what came out as rank*.npz."""
+    group = join_group() if "MS_ROLE" in os.environ else Group()
+    exchanged = exchange(group) if group.world > 1 else {}
+    np.savez(folder / f"rank{group.rank}.npz", **train(group), **exchanged)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

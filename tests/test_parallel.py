@@ -1,0 +1,107 @@
+"""Several processes on CPU against one process with all their images."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from yolox.parallel import (
+    Group,
+    any_of,
+    from_first,
+    gather_rows,
+    gradient_reducer,
+    join_group,
+    positives_reducer,
+    share_statistics,
+)
+
+SCRIPT = Path(__file__).with_name("processes.py")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def launch(folder: Path, world: int) -> list[dict]:
+    """Run the script in `world` processes, and read what each of them left."""
+    folder.mkdir()
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "GLOG_v": "3"}
+    command = [sys.executable, str(SCRIPT), str(folder)]
+    if world > 1:
+        msrun = [f"--worker_num={world}", f"--local_worker_num={world}", f"--master_port={free_port()}", "--join=True"]
+        command = ["msrun", *msrun, f"--log_dir={folder / 'logs'}", "--cluster_time_out=120", *command[1:]]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    logs = "\n".join(path.read_text() for path in folder.glob("logs/worker_*.log"))
+    assert done.returncode == 0, done.stdout + done.stderr + logs
+    return [dict(np.load(folder / f"rank{rank}.npz")) for rank in range(world)]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return launch(tmp_path_factory.mktemp("one") / "out", 1)[0]
+
+
+@pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
+def ranks(request, tmp_path_factory):
+    return launch(tmp_path_factory.mktemp("many") / "out", request.param)
+
+
+def test_processes_train_as_one_with_all_their_images(alone, ranks):
+    moved = 0.0
+    for name, want in alone.items():
+        np.testing.assert_allclose(ranks[0][name], want, rtol=1e-4, atol=1e-6, err_msg=name)
+        moved = max(moved, float(np.abs(want).max()))
+    assert moved > 0.05  # the weights are not zeros
+    for rank in ranks[1:]:
+        for name in alone:
+            np.testing.assert_array_equal(rank[name], ranks[0][name], err_msg=f"{name}: ranks drift apart")
+
+
+def test_tables_come_in_the_order_of_ranks_with_their_bits(ranks):
+    for got in ranks:
+        for rank in range(len(ranks)):
+            want = np.random.default_rng(rank).normal(size=(3 * rank, 2)) * 1e-300
+            np.testing.assert_array_equal(got[f"rows{rank}"], want)
+
+
+def test_statistics_become_those_of_all_or_of_the_first(ranks):
+    for got in ranks:
+        np.testing.assert_array_equal(got["averaged"], np.full((2, 2), (len(ranks) + 1) / 2, np.float32))
+        np.testing.assert_array_equal(got["first"], np.ones((2, 2), np.float32))
+
+
+def test_everyone_hears_what_one_says(ranks):
+    assert all(got["any"].tolist() == [True, False] for got in ranks)
+    assert all(got["from_first"] == 0.1 for got in ranks)
+
+
+def test_sum_leaves_the_gradients_undivided(ranks):
+    np.testing.assert_array_equal(ranks[0]["sum_gradient"], [len(ranks), 2.0 * len(ranks)])
+
+
+def test_one_process_keeps_everything_as_it_is():
+    alone, rows = Group(), np.ones((2, 3))
+    mean = ms.Parameter(ms.Tensor([3.0]), name="mean")
+    share_statistics([mean], alone, average=True)
+    assert gradient_reducer(alone, "mean") is None and positives_reducer(alone) is None
+    assert gather_rows(rows, alone)[0] is rows and from_first("x", alone) == "x" and not any_of(False, alone)
+    assert mean.asnumpy().tolist() == [3.0]
+
+
+def test_a_rank_outside_its_group_is_refused():
+    with pytest.raises(ValueError, match="rank 2 of 2"):
+        Group(rank=2, world=2)
+
+
+def test_joining_without_msrun_says_how(monkeypatch):
+    monkeypatch.delenv("MS_ROLE", raising=False)
+    with pytest.raises(RuntimeError, match="want msrun --worker_num=N"):
+        join_group()
