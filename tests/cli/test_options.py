@@ -143,7 +143,7 @@ def test_given_option_takes_the_last_and_both_spellings():
     [
         ([], "info"),
         (["fly"], "fly"),
-        (["train"], "--train-json"),
+        (["train"], "--output"),
         ([*EVAL, "--colour", "red"], "--colour"),
         ([*EVAL, "--score-threshold", "high"], "--score-threshold"),
         ([*TRAIN, "--mosaic-prob", "2"], "mosaic_prob: got 2.0, want a probability in [0, 1]"),

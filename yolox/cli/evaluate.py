@@ -12,6 +12,7 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_detector, read_evaluation_set, recipe_of_weights
 from yolox.cli.options import EvalOptions
 from yolox.cli.rundir import METRICS, make_folder, write_json
+from yolox.cli.sources import evaluation_source
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.dataset import DetectionDataset, ground_truth
 from yolox.eval.coco import detections_to_coco, evaluate_coco
@@ -56,11 +57,10 @@ def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], 
     Raises:
         WeightsError, DataError, CommandError: files that cannot be used, or do not fit each other.
     """
+    source = evaluation_source(options)
     detector, facts = open_detector(experiment, options.weights)
     options = parse(recipe_of_weights(experiment, options.recipe, facts))
-    dataset = read_evaluation_set(
-        options.val_json, options.val_images, num_classes=detector.num_classes, class_names=facts.class_names
-    )
+    dataset = read_evaluation_set(source, num_classes=detector.num_classes, class_names=facts.class_names)
     if options.json is not None:
         make_folder(options.json.parent, option="--json")
     score = measure(

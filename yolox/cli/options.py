@@ -1,4 +1,4 @@
-"""Options of the four verbs as frozen types, and the parser that tyro makes of them."""
+"""Options of the verbs as frozen types, and the parser that tyro makes of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import tyro
 from attrs import frozen
 
 from yolox.cli.messages import UsageError, condense_usage
+from yolox.cli.sources import TrainingSet, ValidationSet
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 
 PREDICT_THRESHOLDS = {"score_threshold": 0.25, "iou_threshold": 0.45}
@@ -43,17 +44,9 @@ class InfoOptions(CommonOptions):
 
 
 @frozen(kw_only=True)
-class TrainOptions(CommonOptions):
-    """Train on a COCO dataset, from random weights or from any weights."""
+class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
+    """Train on a COCO, VOC or YOLO dataset, from random weights or from any weights."""
 
-    train_json: Path
-    """COCO annotations of the training images."""
-    train_images: Path
-    """Folder of the training images."""
-    val_json: Path | None = None
-    """COCO annotations of the validation images; without them the last weights are also the best."""
-    val_images: Path | None = None
-    """Folder of the validation images."""
     weights: Path | None = None
     """Start from these: .pth, .npz, .ckpt, .safetensors, megvii:SCALE or mindyolo:SCALE; random if left out."""
     output: Path
@@ -68,17 +61,13 @@ class TrainOptions(CommonOptions):
 
 
 @frozen(kw_only=True)
-class EvalOptions(CommonOptions):
-    """Evaluate weights on a COCO dataset: twelve numbers, and AP per class."""
+class EvalOptions(CommonOptions, ValidationSet):
+    """Evaluate weights on a COCO, VOC or YOLO dataset: twelve numbers, and AP per class."""
 
     recipe: Literal["megvii", "mindyolo"] | None = None
     """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
     """Weights: .pth, .npz, .ckpt or .safetensors; or megvii:SCALE or mindyolo:SCALE, which is downloaded."""
-    val_json: Path
-    """COCO annotations."""
-    val_images: Path
-    """Folder of the images."""
     json: Path | None = None
     """File for the numbers."""
     batch_size: int = 8

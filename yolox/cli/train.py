@@ -21,6 +21,7 @@ from yolox.cli.options import TrainOptions
 from yolox.cli.progress import make_progress
 from yolox.cli.resuming import check_options, open_run, remember, remembered
 from yolox.cli.rundir import BEST, LAST, RunRecorder, prepare_run
+from yolox.cli.sources import DataSource, data_source, training_source
 from yolox.cli.stopping import StopSignals
 from yolox.config import Recipe
 from yolox.data.batches import steps_per_epoch
@@ -44,9 +45,9 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
         Stopped: a signal came; the run is saved.
     """
     console = Console(soft_wrap=True, highlight=False)
-    _check(options)
-    train_set = read_training_set(options.train_json, options.train_images)
-    val_set = _validation_set(options, train_set)
+    train_source, val_source = _check(options)
+    train_set = read_training_set(train_source)
+    val_set = _validation_set(val_source, train_set)
     steps = steps_per_epoch(train_set, batch_size=options.settings.loader.batch_size)
     options = parse(_with_weights_input(options))
     folder, recipe = _open_folder(options), options.settings
@@ -139,15 +140,15 @@ def _evaluator(
     return evaluate
 
 
-def _check(options: TrainOptions) -> None:
+def _check(options: TrainOptions) -> tuple[DataSource, DataSource | None]:
     if options.resume is not None:
         check_options(options, remembered(options.resume)[0])
-    if (options.val_json is None) != (options.val_images is None):
-        raise UsageError("--val-json and --val-images: give both, or neither to train without evaluation")
+    sources = training_source(options), data_source(options, "val")
     try:
         check_epochs(options.settings)
     except ValueError as error:
         raise UsageError(_as_options(str(error))) from None
+    return sources
 
 
 def _as_options(text: str) -> str:
@@ -155,13 +156,11 @@ def _as_options(text: str) -> str:
     return re.sub(r"\b(?:\w+_)?epochs\b(?! of)", lambda match: "--" + match[0].replace("_", "-"), text)
 
 
-def _validation_set(options: TrainOptions, train_set: DetectionDataset) -> DetectionDataset | None:
-    if options.val_json is None:
+def _validation_set(source: DataSource | None, train_set: DetectionDataset) -> DetectionDataset | None:
+    if source is None:
         return None
     names = train_set.class_names
-    return read_evaluation_set(
-        options.val_json, options.val_images, num_classes=len(names), class_names=names
-    )
+    return read_evaluation_set(source, num_classes=len(names), class_names=names)
 
 
 def _with_weights_input(options: TrainOptions) -> Recipe:
