@@ -98,7 +98,7 @@ def test_common_numbers(recipe):
 
 
 def test_every_field_has_a_published_or_chosen_value():
-    chosen = {"input.input_size", "optim.max_bad_steps"}
+    chosen = {"input.input_size", "optim.max_bad_steps", "loader.truth_paddings", "loader.cache"}
     assert set(fields(Recipe())) == set(DIFFERENCES) | set(COMMON) | chosen
 
 

@@ -11,6 +11,7 @@ import attrs
 from mindspore import Tensor, nn, ops
 from rich.console import Console
 
+from yolox.cli.caching import CACHE_FILE, open_cache
 from yolox.cli.endings import saved_endings
 from yolox.cli.evaluate import measure
 from yolox.cli.experiment import Experiment
@@ -26,7 +27,7 @@ from yolox.cli.stopping import StopSignals
 from yolox.config import Recipe
 from yolox.data.batches import steps_per_epoch
 from yolox.data.dataset import DetectionDataset
-from yolox.data.loader import train_batches
+from yolox.data.loader import log_surplus, report_once, train_batches
 from yolox.fit import StopRequested, fit
 from yolox.nn import initialise, set_precision
 from yolox.phases import check_epochs
@@ -64,6 +65,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
         return
     if options.resume is not None:
         console.print(f"going on in epoch {start.epoch + 1} of {recipe.epochs}, {start.step} steps of it are done")
+    loading = {"read": open_cache(train_set, recipe.loader.cache, folder), "on_surplus": report_once(log_surplus)}
     listener = _Listeners(recorder, make_progress(console, recipe, steps))
     try:
         with StopSignals() as stop, saved_endings(folder, recorder, stop):
@@ -71,7 +73,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
                 experiment.make_step(detector, state, recipe),
                 recipe=recipe,
                 steps_per_epoch=steps,
-                train_batches=partial(_batches, train_set, recipe),
+                train_batches=partial(_batches, train_set, recipe, loading),
                 evaluate=None if val_set is None else _evaluator(experiment, state, recipe, val_set, stop),
                 listener=listener,
                 parameters=state.averaged,
@@ -80,6 +82,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
             )
     finally:
         listener.close()
+        (folder / CACHE_FILE).unlink(missing_ok=True)
     console.print(f"wrote {folder / BEST} and {folder / LAST}")
 
 
@@ -188,8 +191,8 @@ def _describe_run(console, experiment, recipe, train_set, val_set, steps) -> Non
     )
 
 
-def _batches(dataset: DetectionDataset, recipe: Recipe, epoch: int, augment: bool, first: int):
-    return train_batches(dataset, recipe=recipe, epoch=epoch, augment=augment, first=first)
+def _batches(dataset: DetectionDataset, recipe: Recipe, options: dict, epoch: int, augment: bool, first: int):
+    return train_batches(dataset, recipe=recipe, epoch=epoch, augment=augment, first=first, **options)
 
 
 class _Listeners:
