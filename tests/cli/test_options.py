@@ -8,6 +8,7 @@ import pytest
 from yolox.cli.messages import UsageError
 from yolox.cli.options import (
     PREDICT_THRESHOLDS,
+    CheckOptions,
     EvalOptions,
     InfoOptions,
     TrainOptions,
@@ -43,7 +44,7 @@ def help_of(capsys, *argv) -> str:
 
 
 def test_no_two_options_share_a_name():
-    for kind in (InfoOptions, TrainOptions, EvalOptions):
+    for kind in (InfoOptions, CheckOptions, TrainOptions, EvalOptions):
         names = leaves(kind)
         assert len(names) == len(set(names))
 
@@ -62,7 +63,7 @@ def test_help_shows_the_defaults_of_the_chosen_recipe(capsys, recipe, channel):
 
 def test_help_without_a_verb_lists_the_verbs(capsys):
     text = help_of(capsys, "--help")
-    assert all(verb in text for verb in ("info", "train", "eval", "predict"))
+    assert all(verb in text for verb in ("info", "check", "train", "eval", "predict"))
 
 
 @pytest.mark.parametrize("name", ["megvii", "mindyolo"])

@@ -61,6 +61,21 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
 
 
 @frozen(kw_only=True)
+class CheckOptions(CommonOptions, ValidationSet, TrainingSet):
+    """Look at a dataset before training: counts, what is wrong, a picture of the labels; the first thing to do."""
+
+    output: Path = Path("check")
+    """Folder for labels.png and report.json."""
+    overfit: bool = False
+    """Also train on one batch until its loss collapses, and fail if it does not."""
+    overfit_steps: int = 300
+    """Steps after which that fails."""
+    weights: Path | None = None
+    """Weights that this training starts from; random weights if left out."""
+    settings: Recipe = Recipe()
+
+
+@frozen(kw_only=True)
 class EvalOptions(CommonOptions, ValidationSet):
     """Evaluate weights on a COCO, VOC or YOLO dataset: twelve numbers, and AP per class."""
 
@@ -96,8 +111,14 @@ class PredictOptions(CommonOptions):
     postprocess: PostprocessConfig = PostprocessConfig()
 
 
-Options = InfoOptions | TrainOptions | EvalOptions | PredictOptions
-VERBS = {"info": InfoOptions, "train": TrainOptions, "eval": EvalOptions, "predict": PredictOptions}
+Options = InfoOptions | CheckOptions | TrainOptions | EvalOptions | PredictOptions
+VERBS = {
+    "info": InfoOptions,
+    "check": CheckOptions,
+    "train": TrainOptions,
+    "eval": EvalOptions,
+    "predict": PredictOptions,
+}
 _registry = tyro.constructors.ConstructorRegistry()
 
 

@@ -12,11 +12,11 @@ from mindspore import Tensor, nn, ops
 from rich.console import Console
 
 from yolox.cli.caching import CACHE_FILE, open_cache
+from yolox.cli.check import quick_check, read_sets
 from yolox.cli.endings import saved_endings
 from yolox.cli.evaluate import measure
 from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
-from yolox.cli.inputs import read_evaluation_set, read_training_set
 from yolox.cli.messages import UsageError
 from yolox.cli.options import TrainOptions
 from yolox.cli.progress import make_progress
@@ -46,11 +46,12 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
         Stopped: a signal came; the run is saved.
     """
     console = Console(soft_wrap=True, highlight=False)
-    train_source, val_source = _check(options)
-    train_set = read_training_set(train_source)
-    val_set = _validation_set(val_source, train_set)
+    sources = _check(options)
+    datasets = read_sets(sources)
+    train_set, val_set = datasets["train"], datasets.get("val")
     steps = steps_per_epoch(train_set, batch_size=options.settings.loader.batch_size)
     options = parse(_with_weights_input(options))
+    quick_check(console, sources, datasets, options.settings)
     folder, recipe = _open_folder(options), options.settings
     detector = experiment.build_detector(len(train_set.class_names))
     initialise(detector, seed=recipe.loader.seed)
@@ -143,10 +144,10 @@ def _evaluator(
     return evaluate
 
 
-def _check(options: TrainOptions) -> tuple[DataSource, DataSource | None]:
+def _check(options: TrainOptions) -> dict[str, DataSource | None]:
     if options.resume is not None:
         check_options(options, remembered(options.resume)[0])
-    sources = training_source(options), data_source(options, "val")
+    sources = {"train": training_source(options), "val": data_source(options, "val")}
     try:
         check_epochs(options.settings)
     except ValueError as error:
@@ -157,13 +158,6 @@ def _check(options: TrainOptions) -> tuple[DataSource, DataSource | None]:
 def _as_options(text: str) -> str:
     """Turn the names of fields into those of options: ``flat_epochs`` into ``--flat-epochs``."""
     return re.sub(r"\b(?:\w+_)?epochs\b(?! of)", lambda match: "--" + match[0].replace("_", "-"), text)
-
-
-def _validation_set(source: DataSource | None, train_set: DetectionDataset) -> DetectionDataset | None:
-    if source is None:
-        return None
-    names = train_set.class_names
-    return read_evaluation_set(source, num_classes=len(names), class_names=names)
 
 
 def _with_weights_input(options: TrainOptions) -> Recipe:

@@ -46,7 +46,8 @@ def read_yolo_data(path: str, *, split: str, image_dir: str | None = None) -> De
         found = _listed_pairs(place) if place.lower().endswith(".txt") else folder_pairs(labels_of(place), place)
         pairs += found[0]
         offenders += found[1]
-    root = places[0] if len(places) == 1 and os.path.isdir(places[0]) else folder
+    folders = [place for place in places if os.path.isdir(place)]
+    root = os.path.commonpath(folders if len(folders) == len(places) else [folder, *folders])
     return read_pairs(path, pairs, image_dir=root, class_names=names, offenders=offenders)
 
 
