@@ -17,6 +17,7 @@ from yolox.cli.options import (
     parse_options,
 )
 from yolox.config import Recipe
+from yolox.finetune import finetune_recipe
 from yolox.recipes import megvii_recipe, mindyolo_recipe
 
 RECIPES = {"megvii": megvii_recipe("nano"), "mindyolo": mindyolo_recipe("nano")}
@@ -102,6 +103,15 @@ def test_an_absolute_rate_takes_the_rate_per_image_away_and_back():
     assert (optim.lr, optim.lr_per_image) == (0.02, None)
     optim = parse(*TRAIN, "--recipe", "mindyolo", "--lr-per-image", "0.001").settings.optim
     assert (optim.lr, optim.lr_per_image) == (None, 0.001)
+
+
+@pytest.mark.parametrize("name", ["megvii", "mindyolo"])
+def test_the_fine_tuning_preset_is_a_default_that_options_change(name):
+    preset = finetune_recipe(RECIPES[name])
+    assert parse(*TRAIN, "--recipe", name, "--finetune").settings == preset
+    assert parse(*TRAIN, "--epochs", "9", "--finetune", "--recipe", name).settings == attrs.evolve(preset, epochs=9)
+    optim = parse(*TRAIN, "--finetune", "--recipe", name, "--lr", "0.001").settings.optim
+    assert (optim.lr, optim.lr_per_image, optim.ema_ramp) == (0.001, None, 200)
 
 
 def test_every_setting_of_a_short_fine_tuning_can_be_given():

@@ -15,6 +15,7 @@ from attrs import frozen
 from yolox.cli.messages import UsageError, condense_usage
 from yolox.cli.sources import TrainingSet, ValidationSet
 from yolox.config import InputSpec, PostprocessConfig, Recipe
+from yolox.finetune import finetune_recipe
 
 PREDICT_THRESHOLDS = {"score_threshold": 0.25, "iou_threshold": 0.45}
 """What Megvii's README uses to draw pictures; an evaluation needs the low scores, a viewer does not."""
@@ -49,6 +50,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
 
     weights: Path | None = None
     """Start from these: .pth, .npz, .ckpt, .safetensors, megvii:SCALE or mindyolo:SCALE; random if left out."""
+    finetune: bool = False
+    """Take the preset for fine-tuning as the defaults of the options below: 40 epochs, half the rate, a short average."""
     output: Path
     """Folder of the run: best and last checkpoint, history.csv, recipe.json."""
     overwrite: bool = False
@@ -164,9 +167,12 @@ def given_option(argv: Sequence[str], name: str) -> str | None:
 def base_recipe(argv: Sequence[str], recipes: Mapping[str, Recipe]) -> Recipe:
     """Pick the recipe that the arguments start from.
 
-    A learning rate is given per image or absolute. Giving one of the two takes the other one away.
+    ``--finetune`` changes the recipe before other options do. A learning rate is given per image or absolute. Giving
+    one of the two takes the other one away.
     """
     recipe = recipes.get(given_option(argv, "recipe") or "megvii", recipes["megvii"])
+    if "--finetune" in argv and "--no-finetune" not in argv:
+        recipe = finetune_recipe(recipe)
     for name, other in (("lr", "lr_per_image"), ("lr_per_image", "lr")):
         if given_option(argv, name) is not None and given_option(argv, other) is None:
             placeholder = getattr(recipe.optim, name) or 1.0
