@@ -100,7 +100,7 @@ def _parse(path: str) -> ElementTree.Element:
     try:
         with open(path, "rb") as file:
             text = file.read()
-        if b"<!ENTITY" in text:
+        if b"<!ENTITY" in text.replace(b"\0", b""):  # in UTF-16 too
             raise ValueError("declares entities, which no annotation needs")
         return ElementTree.fromstring(text)
     except OSError as error:
