@@ -33,3 +33,11 @@ def test_a_cache_that_does_not_fit_is_refused(tmp_path, monkeypatch, kind):
     with pytest.raises(DataError, match="a cache of 2 images takes 0.00 GB, more than the 0.00 GB allowed"):
         open_cache(noise_dataset(tmp_path, count=2), kind, tmp_path)
     assert not (tmp_path / CACHE_FILE).exists()
+
+
+def test_a_cache_that_cannot_be_finished_leaves_no_file(tmp_path):
+    dataset = noise_dataset(tmp_path, count=2)
+    (tmp_path / "1.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="1.png: cannot be decoded"):
+        open_cache(dataset, "disk", tmp_path)
+    assert not (tmp_path / CACHE_FILE).exists()

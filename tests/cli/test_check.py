@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from tests.cli.test_verbs import SMALL, nano, without_fit  # noqa: F401 (fixtures)
+from tests.data.folders import write_as_yolo
 from yolox.cli import run
 from yolox.cli.check import quick_check
 from yolox.cli.sheet import label_sheet
@@ -96,6 +97,60 @@ def test_boxes_of_the_picture_lie_where_the_batch_has_them(tmp_path):
     ys, xs = np.nonzero(coloured[80:, :])  # below the label
     left = 8 if plain[160, 20 * 5].min() > 200 else 24  # the flip of the plain sample, seen in the pixels
     assert abs(xs.min() - left * 5) <= 2 and abs(xs.max() - (left + 32) * 5) <= 2 and abs(ys.max() + 80 - 48 * 5) <= 2
+
+
+@pytest.fixture
+def other_formats(data):
+    """The drawn datasets as YOLO texts with a YAML, and as VOC folders."""
+    for part in ("train", "val"):
+        dataset = read_coco(str(data / part / "instances.json"), str(data / part / "images"))
+        for folder in ("labels", "Annotations"):
+            (data / part / folder).mkdir()
+        write_as_yolo(dataset, data / part / "labels")
+        (data / part / "JPEGImages").symlink_to(data / part / "images")
+        for truth in to_voc(dataset):
+            (data / part / "Annotations" / f"{truth[0]}.xml").write_text(truth[1])
+    names = ", ".join(dataset.class_names)
+    (data / "data.yaml").write_text(f"names: [{names}]\ntrain: train/images\nval: val/images\n")
+    return data
+
+
+def to_voc(dataset):
+    """Give the name and the XML text of each image; VOC's corners are whole numbers here, as in the drawn boxes."""
+    for i, name in enumerate(dataset.file_names):
+        rows = range(dataset.offsets[i], dataset.offsets[i + 1])
+        corners = [(dataset.class_names[dataset.classes[r]], *dataset.boxes[r].tolist()) for r in rows]
+        objects = "".join(f"<object><name>{n}</name><bndbox><xmin>{a}</xmin><ymin>{b}</ymin><xmax>{c}</xmax><ymax>{d}</ymax>"
+                          "</bndbox></object>" for n, a, b, c, d in corners)  # fmt: skip
+        height, width = dataset.sizes[i].tolist()
+        size = f"<size><width>{width}</width><height>{height}</height></size>"
+        yield name.rsplit(".", 1)[0], f"<annotation>{size}{objects}</annotation>"
+
+
+def test_every_format_trains_on_the_same_batches(nano, other_formats, without_fit):  # noqa: F811
+    data = other_formats
+    named = [("--train-voc", data / "train", "--val-voc", data / "val"),
+             ("--train-yolo", data / "data.yaml", "--val-yolo", data / "data.yaml", "--overwrite", "--cache", "ram"),
+             ("--train-yolo", data / "data.yaml", "--overwrite", "--cache", "disk")]  # fmt: skip
+    assert run(nano, words(data, "train")) == 0
+    for options in named:
+        assert run(nano, [*words(data, "train", "--overwrite", parts=()), *map(str, options)]) == 0
+    assert [settings["evaluate"] is None for settings in without_fit] == [False, False, False, True]
+    assert {path.name for path in (data / "out").iterdir()} == {"recipe.json"}  # the disk cache is gone again
+    want, *others = (list(settings["train_batches"](0, True)) for settings in without_fit[:3])
+    assert len(want) == 2
+    for other in others:
+        for one, same in zip(want, other, strict=True):
+            np.testing.assert_array_equal(one.images, same.images)
+            np.testing.assert_allclose(one.gt_boxes, same.gt_boxes, atol=1e-3)
+            np.testing.assert_array_equal(one.gt_classes, same.gt_classes)
+
+
+def test_training_without_a_dataset_is_refused(nano, tmp_path, capsys):  # noqa: F811
+    assert run(nano, ["train", "--output", str(tmp_path / "run")]) == 2
+    assert "no training images: give --train-json" in capsys.readouterr().err
+    assert run(nano, ["eval", "--weights", "none.pth"]) == 2
+    assert "no images to evaluate on: give --val-json" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -37,4 +37,8 @@ def open_cache(dataset: DetectionDataset, kind: str, folder: Path) -> ImageCache
     text = f"cache: {len(dataset)} images take {need / 1e9:.2f} GB in {place}; {free / 1e9:.1f} GB are free"
     print(text, file=sys.stderr, flush=True)
     path = None if kind == "ram" else str(folder / CACHE_FILE)
-    return cache_images(dataset, max_bytes=int(MOST * free), path=path)
+    try:
+        return cache_images(dataset, max_bytes=int(MOST * free), path=path)
+    except BaseException:  # an interrupt too: a half-made cache is of no use
+        (folder / CACHE_FILE).unlink(missing_ok=True)
+        raise
