@@ -44,7 +44,8 @@ def overfit(
     lie on the right pixels is seen in a picture only.
 
     Args:
-        step: as made by `yolox.train.make_train_step`, for weights that nobody needs afterwards.
+        step: as made by `yolox.train.make_train_step`, for random weights that nobody needs afterwards (weights that
+            know the images already leave the loss little to fall).
         batch: images, gt_boxes, gt_classes, valid, without augmentation.
         max_steps: steps after which the check fails.
         rate: learning rate after `WARMUP_STEPS` steps.
@@ -74,7 +75,7 @@ def _verdict(losses: list[float], num_pos: int, finite: bool, target: float) -> 
     """Judge after a step; None goes on."""
     count, first, last = len(losses), losses[0], losses[-1]
     if not finite:
-        return False, f"loss or gradients are not finite at step {count}: look at the weights and the images"
+        return False, f"loss or gradients are not finite at step {count}: look at the images and --precision"
     if num_pos == 0:
         return False, f"no point is matched to a box at step {count}: look at the boxes' pixels and the input size"
     if last <= target * first:

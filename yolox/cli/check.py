@@ -23,10 +23,9 @@ from yolox.data.check import EXAMPLES, DatasetReport, Probe, check_dataset, prob
 from yolox.data.copies import copied_images
 from yolox.data.dataset import DetectionDataset
 from yolox.data.errors import raise_offenders
-from yolox.nn import initialise
+from yolox.nn import initialise, set_precision
 from yolox.overfit import overfit
 from yolox.train import create_train_state
-from yolox.weights.load import load_weights
 
 MOST_CLASSES = 30
 
@@ -136,14 +135,13 @@ def _write_sheet(console: Console, path: Path, dataset: DetectionDataset, recipe
 
 
 def _overfit(console: Console, experiment: Experiment, options: CheckOptions, dataset: DetectionDataset) -> None:
-    """Train a detector that is thrown away on one batch of plain images."""
+    """Train a detector of random weights, thrown away afterwards, on one batch of plain images."""
     size = min(options.settings.loader.batch_size, len(dataset))
     loader = attrs.evolve(options.settings.loader, batch_size=size, multiscale_sizes=())
     recipe = attrs.evolve(options.settings, loader=loader)
     detector = experiment.build_detector(len(dataset.class_names))
     initialise(detector, seed=loader.seed)
-    if options.weights is not None:
-        load_weights(detector, options.weights)
+    set_precision(detector, recipe.optim.precision)
     step = experiment.make_step(detector, create_train_state(detector), recipe)
     batch = TrainSource(dataset=dataset, recipe=recipe, epoch=0, augment=False)[0][:4]
     with console.status("one batch: compiling the step") as status:

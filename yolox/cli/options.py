@@ -73,8 +73,6 @@ class CheckOptions(CommonOptions, ValidationSet, TrainingSet):
     """Also train on one batch until its loss collapses, and fail if it does not."""
     overfit_steps: int = 300
     """Steps after which that fails."""
-    weights: Path | None = None
-    """Weights that this training starts from; random weights if left out."""
     settings: Recipe = Recipe()
 
 

@@ -98,9 +98,22 @@ def probe_pixels(dataset: DetectionDataset, index: int) -> str | None:
 
 
 def shared_images(one: DetectionDataset, other: DetectionDataset) -> list[str]:
-    """List the file names of `one` whose files are in `other` too, found by path; copies are not found."""
-    paths = {os.path.realpath(image_path(other, i)) for i in range(len(other))}
-    return [name for i, name in enumerate(one.file_names) if os.path.realpath(image_path(one, i)) in paths]
+    """List the file names of `one` whose files are in `other` too, links included; copies are not found."""
+    files = set(_identities(other)) - {None}
+    return [name for name, identity in zip(one.file_names, _identities(one), strict=True) if identity in files]
+
+
+def _identities(dataset: DetectionDataset) -> list[tuple[int, int] | None]:
+    """Give what tells the file of each image from every other, None where there is no file."""
+    found = []
+    for index in range(len(dataset)):
+        try:
+            state = os.stat(image_path(dataset, index))
+        except OSError:
+            found.append(None)
+        else:
+            found.append((state.st_dev, state.st_ino))
+    return found
 
 
 def _probe_all(dataset: DetectionDataset, probe: Probe) -> tuple[list[str], list[str]]:
