@@ -7,7 +7,7 @@ import pytest
 
 from tests.test_recipes import differences
 from yolox.finetune import finetune_recipe
-from yolox.fit import check_epochs, peak_rate
+from yolox.phases import check_epochs, peak_rate
 from yolox.recipes import SCALES, megvii_recipe, mindyolo_recipe
 from yolox.schedule import ema_decay
 

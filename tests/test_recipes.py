@@ -102,7 +102,8 @@ def test_common_numbers(recipe):
 
 
 def test_every_field_has_a_published_or_chosen_value():
-    chosen = {"input.input_size", "optim.max_bad_steps", "loader.truth_paddings", "loader.cache"}
+    chosen = {"input.input_size", "loader.truth_paddings", "loader.cache"}
+    chosen |= {"optim.max_bad_steps", "optim.loss_scale_interval"}
     assert set(fields(Recipe())) == set(DIFFERENCES) | set(COMMON) | chosen
 
 

@@ -49,8 +49,8 @@ from yolox.eval import (
     predict_dataset,
     predict_images,
 )
-from yolox.fit import TrainingDiverged, TrainingStopped, fit
 from yolox.finetune import finetune_recipe
+from yolox.fit import TrainingDiverged, TrainingStopped, fit
 from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
 from yolox.nn import FPN, PAFPN, CSPDarknet, Darknet53, DecoupledHead, Detector, initialise
 from yolox.normalize import normalize_images

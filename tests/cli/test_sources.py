@@ -10,7 +10,10 @@ import pytest
 from tests.data.folders import noise_dataset, write_as_yolo
 from yolox.cli.inputs import read_evaluation_set, read_training_set
 from yolox.cli.messages import CommandError, UsageError
+from yolox.cli.options import parse_options
+from yolox.cli.resuming import remember, remembered
 from yolox.cli.sources import data_source, evaluation_source, training_source
+from yolox.config import Recipe
 
 
 def options(part="train", **values):
@@ -65,3 +68,18 @@ def test_a_voc_folder_takes_all_unless_a_list_is_asked_for(folder):
     for split, message in (("train", "so no list 'train'"), (None, "0 images and no box")):
         with pytest.raises((ValueError, CommandError), match=message):
             read_training_set(training_source(options(voc=folder / "x", split=split)))
+
+
+def test_a_run_remembers_where_its_data_lie_in_every_format(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    argv = "train --train-voc VOC --train-split mine.txt --val-yolo data.yaml --val-split test --output run --cache ram".split()
+    made = parse_options(argv, Recipe())
+    (tmp_path / "run").mkdir()
+    remember(tmp_path / "run", made, made.settings)
+    recipe, values = remembered(tmp_path / "run")
+    assert recipe == made.settings and recipe.loader.cache == "ram"
+    assert (values["train_voc"], values["train_split"]) == (tmp_path / "VOC", str(tmp_path / "mine.txt"))
+    assert (values["val_yolo"], values["val_split"]) == (tmp_path / "data.yaml", "test")
+    assert values["train_json"] is values["train_images"] is values["val_voc"] is None
+    again = parse_options(["train", "--resume", "run"], recipe, remembered=values)
+    assert (again.train_voc, again.val_split, again.settings) == (tmp_path / "VOC", "test", recipe)

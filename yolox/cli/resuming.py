@@ -74,7 +74,7 @@ def check_options(options, recipe: Recipe) -> None:
     """
     if options.output != options.resume:
         raise UsageError(f"--output {options.output}: --resume goes on in {options.resume}; leave it out")
-    for name in ("weights", "overwrite"):
+    for name in ("weights", "finetune", "overwrite"):
         if getattr(options, name):
             raise UsageError(f"--{name}: a resumed run goes on with what it has; leave it out")
     differ = sorted(_differences(attrs.asdict(options.settings), attrs.asdict(recipe)))
