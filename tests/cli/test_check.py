@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from tests.cli.test_verbs import SMALL, nano, without_fit  # noqa: F401 (fixtures)
+from tests.cli.tiny import EXPERIMENT
 from tests.data.folders import write_as_yolo
 from yolox.cli import run
 from yolox.cli.caching import CACHE_FILE
@@ -128,14 +129,14 @@ def to_voc(dataset):
         yield name.rsplit(".", 1)[0], f"<annotation>{size}{objects}</annotation>"
 
 
-def test_every_format_trains_on_the_same_batches(nano, other_formats, without_fit):  # noqa: F811
+def test_every_format_trains_on_the_same_batches(other_formats, without_fit):  # noqa: F811
     data = other_formats
     named = [("--train-voc", data / "train", "--val-voc", data / "val"),
              ("--train-yolo", data / "data.yaml", "--val-yolo", data / "data.yaml", "--overwrite", "--cache", "ram"),
              ("--train-yolo", data / "data.yaml", "--overwrite", "--cache", "disk")]  # fmt: skip
-    assert run(nano, words(data, "train")) == 0
+    assert run(EXPERIMENT, words(data, "train")) == 0
     for options in named:
-        assert run(nano, [*words(data, "train", "--overwrite", parts=()), *map(str, options)]) == 0
+        assert run(EXPERIMENT, [*words(data, "train", "--overwrite", parts=()), *map(str, options)]) == 0
     assert [settings["evaluate"] is None for settings in without_fit] == [False, False, False, True]
     assert (data / "out/recipe.json").exists() and not (data / "out" / CACHE_FILE).exists()
     want, *others = (list(settings["train_batches"](0, True, 0)) for settings in without_fit[:3])

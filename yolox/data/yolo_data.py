@@ -13,6 +13,7 @@ from .textfile import read_lines, read_text
 from .yolo import folder_pairs, read_pairs
 
 YAML_SUFFIXES = (".yaml", ".yml")
+MOST_BRACKETS = 1000  # the parser's time grows with the square of their depth
 
 
 def read_yolo_data(path: str, *, split: str, image_dir: str | None = None) -> DetectionDataset:
@@ -88,10 +89,11 @@ def labels_of(image_path: str) -> str:
 
 def _read_yaml(path: str) -> dict:
     """Read a YAML whose scalars all stay texts, so that a class may be called no or 1."""
+    text = read_text(path)
+    if text.count("[") + text.count("{") > MOST_BRACKETS:
+        raise DataError(f"{path}: is not a YAML file of a dataset (more than {MOST_BRACKETS} opening brackets)")
     try:
-        content = yaml.load(read_text(path), Loader=yaml.BaseLoader)
-    except DataError:
-        raise
+        content = yaml.load(text, Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not a YAML file ({' '.join(str(error).split())[:200]})") from None
     content = {} if content is None else content
