@@ -155,6 +155,15 @@ def test_training_without_a_dataset_is_refused(nano, tmp_path, capsys):  # noqa:
     assert "no images to evaluate on: give --val-json" in capsys.readouterr().err
 
 
+def test_one_batch_is_learned_or_the_check_fails(data, capsys):
+    argv = words(data, "check", "--overfit", "--max-truths", "8", parts=("train",))
+    assert run(EXPERIMENT, argv) == 0
+    assert "one batch: sound: the loss of one batch fell from" in capsys.readouterr().out
+    assert run(EXPERIMENT, [*argv, "--overfit-steps", "1"]) == 1
+    assert "in 1 steps, and should fall below" in capsys.readouterr().err
+    assert not (data / "out/last.safetensors").exists()
+
+
 @pytest.mark.slow
 def test_one_batch_of_drawn_shapes_is_learned(nano, data, capsys):  # noqa: F811
     assert run(nano, words(data, "check", "--overfit", "--batch-size", "4", parts=("train",))) == 0
