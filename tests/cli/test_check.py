@@ -53,10 +53,10 @@ def test_validation_images_that_training_sees_are_told(nano, data, capsys):  # n
     (data / "val/images" / copied).write_bytes((data / "train/images/shapes_00002.png").read_bytes())
     assert run(nano, words(data, "check")) == 0
     out = capsys.readouterr().out
-    assert "warning: 1 groups of image files are equal byte for byte: shapes_00002.png = shapes_00001.png" in out
+    assert "warning: groups of image files that are equal byte for byte: 1 (shapes_00002.png = shapes_00001.png)" in out
     same = ["--val-json", str(data / "train/instances.json"), "--val-images", str(data / "train/images")]
     assert run(nano, [*words(data, "check", parts=("train",)), *same]) == 0
-    assert "warning: 4 images for validation are trained on too" in capsys.readouterr().out
+    assert "warning: images for validation that are trained on too: 4 (shapes_00001.png, " in capsys.readouterr().out
 
 
 def test_images_that_cannot_be_read_stop_the_check_and_training_with_all_named(nano, data, capsys, without_fit):  # noqa: F811
@@ -75,7 +75,7 @@ def test_the_quick_check_lists_twenty_and_prints_warnings(tmp_path):
     source = type("Source", (), {"name": "a.json"})
     console, recipe = Console(record=True, width=200), Recipe(loader=LoaderConfig(max_truths=1))
     quick_check(console, {"train": source}, {"train": dataset}, recipe)
-    assert "images have more boxes than max_truths=1; the smallest go: image shapes_000" in console.export_text()
+    assert "images with more boxes than max_truths=1; the smallest go: " in console.export_text()
     for name in dataset.file_names:
         (tmp_path / "images" / name).write_bytes(b"")
     with pytest.raises(DataError, match="a.json: 25 problems") as caught:

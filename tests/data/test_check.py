@@ -45,13 +45,13 @@ def test_counts_are_those_of_a_recount(tmp_path):
 @pytest.mark.parametrize(
     ("annotations", "want"),
     [
-        ([(7, 0, 1, (1, 1, 0, 5))], "1 boxes without area; training leaves them out: annotation 7 of image a.png"),
-        ([(7, 0, 1, (1, 1, 1.5, 5))], "1 boxes with a side below 2 px: annotation 7 of image a.png"),
-        ([(7, 0, 1, (-3, 1, 9, 5))], "1 boxes reach more than 1 px over the edge of their image; training clips them: ann"),
-        ([(7, 0, 1, (25, 1, 9, 5))], "1 boxes reach more than 1 px over the edge"),
-        ([(7, 0, 1, (1, 2, 5, 6)), (9, 0, 1, (1, 2, 5, 6))], "1 boxes repeat another one of their image and class: annotation 9"),
-        ([(i, 1, 1, (i, i, 5, 6)) for i in range(1, 5)], "1 images have more boxes than max_truths=3; the smallest go: image b"),
-        ([], "2 images have no box; more than half, are labels missing?: image a.png, image b.png"),
+        ([(7, 0, 1, (1, 1, 0, 5))], "boxes without area; training leaves them out: 1 (annotation 7 of image a.png)"),
+        ([(7, 0, 1, (1, 1, 1.5, 5))], "boxes with a side below 2 px: 1 (annotation 7 of image a.png)"),
+        ([(7, 0, 1, (-3, 1, 9, 5))], "boxes over the edge of their image by more than 1 px; training clips them: 1 (ann"),
+        ([(7, 0, 1, (25, 1, 9, 5))], "boxes over the edge of their image by more than 1 px"),
+        ([(7, 0, 1, (1, 2, 5, 6)), (9, 0, 1, (1, 2, 5, 6))], "boxes that repeat another one of their image and class: 1 (ann"),
+        ([(i, 1, 1, (i, i, 5, 6)) for i in range(1, 5)], "images with more boxes than max_truths=3; the smallest go: 1 (image b"),
+        ([], "images without a box, more than half; are labels missing?: 2 (image a.png, image b.png)"),
     ],
 )  # fmt: skip
 def test_every_doubt_is_a_warning_with_examples(tmp_path, annotations, want):
@@ -69,12 +69,13 @@ def test_one_pixel_over_the_edge_and_other_classes_are_no_doubt(tmp_path):
 def test_boxes_too_small_for_the_network_are_told_with_what_helps(tmp_path):
     rows = [(1, 0, 1, (1, 1, 5, 5)), (2, 1, 2, (1, 1, 15, 15))]
     (line,) = warnings(dataset_of(tmp_path, rows, size=(200, 300)), input_size=(64, 96))
-    assert line.startswith("1 boxes with a side below 2 px at the network's 96x64; a larger --input-size shows them")
+    what = "boxes with a side below 2 px at the network's 96x64; a larger --input-size shows them"
+    assert line == f"{what}: 1 (annotation 1 of image a.png)"
 
 
 def test_classes_without_boxes_are_named(tmp_path):
     rows = [(1, 0, 1, (1, 1, 15, 15)), (2, 1, 1, (1, 1, 15, 15))]
-    assert warnings(dataset_of(tmp_path, rows)) == ("1 classes have no box: dog",)
+    assert warnings(dataset_of(tmp_path, rows)) == ("classes without a box: 1 (dog)",)
 
 
 FILLED = [(1, 0, 1, (2, 2, 9, 9)), (2, 1, 2, (2, 2, 9, 9))]
@@ -100,7 +101,7 @@ def test_files_that_were_cut_off_are_told(tmp_path, suffix):
     content = (tmp_path / names[1]).read_bytes()
     (tmp_path / names[1]).write_bytes(content[: len(content) * 2 // 3])
     (line,) = warnings(dataset, input_size=(320, 320))
-    assert line == f"1 image files end too early, their rest will be grey: image b.{suffix}"
+    assert line == f"image files that end too early, their rest will be grey: 1 (image b.{suffix})"
 
 
 def test_turned_images_fit_both_ways_of_annotating(tmp_path):

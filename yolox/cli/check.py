@@ -99,13 +99,13 @@ def _overlap(datasets: dict[str, DetectionDataset]) -> list[str]:
         return []
     shared = shared_images(datasets["val"], datasets["train"])
     some = ", ".join(shared[:EXAMPLES])
-    return [f"{len(shared)} images for validation are trained on too: {some}"] if shared else []
+    return [f"images for validation that are trained on too: {len(shared)} ({some})"] if shared else []
 
 
 def _copies(datasets: dict[str, DetectionDataset]) -> list[str]:
     groups = [group for group in copied_images(*datasets.values()) if len(set(group)) > 1]
     some = ", ".join(" = ".join(Path(path).name for path in group) for group in groups[:EXAMPLES])
-    return [f"{len(groups)} groups of image files are equal byte for byte: {some}"] if groups else []
+    return [f"groups of image files that are equal byte for byte: {len(groups)} ({some})"] if groups else []
 
 
 def _counts(reports: dict[str, DatasetReport]) -> Table:

@@ -123,7 +123,7 @@ def _probe_all(dataset: DetectionDataset, probe: Probe) -> tuple[list[str], list
             cut.append(probe(dataset, index))
         except DataError as error:
             errors.append(str(error))
-    return errors, _several("image files end too early, their rest will be grey", [line for line in cut if line])
+    return errors, _several("image files that end too early, their rest will be grey", [line for line in cut if line])
 
 
 def _per_class(dataset: DetectionDataset) -> list[int]:
@@ -151,8 +151,8 @@ def _doubtful_boxes(dataset: DetectionDataset, input_size: Size) -> list[str]:
             "a larger --input-size shows them",
             (least > 0) & ~tiny & (least * ratios < FEWEST_PIXELS),
         ),
-        ("boxes reach more than 1 px over the edge of their image; training clips them", over > 1),
-        ("boxes repeat another one of their image and class", _repeated_boxes(dataset, owners)),
+        ("boxes over the edge of their image by more than 1 px; training clips them", over > 1),
+        ("boxes that repeat another one of their image and class", _repeated_boxes(dataset, owners)),
     )
     return [line for what, mask in kinds for line in _several(what, _annotations(dataset, owners, mask))]
 
@@ -177,9 +177,9 @@ def _doubtful_images(dataset: DetectionDataset, max_truths: int) -> list[str]:
     empty = [f"image {names[i]}" for i in np.flatnonzero(counts == 0)]
     many = len(empty) > len(dataset) / 2
     return [
-        *_several(f"images have more boxes than max_truths={max_truths}; the smallest go", full),
-        *_several("images have no box; more than half, are labels missing?", empty if many else []),
-        *_several("classes have no box", absent),
+        *_several(f"images with more boxes than max_truths={max_truths}; the smallest go", full),
+        *_several("images without a box, more than half; are labels missing?", empty if many else []),
+        *_several("classes without a box", absent),
     ]
 
 
@@ -188,4 +188,4 @@ def _several(what: str, found: list[str]) -> list[str]:
     if not found:
         return []
     more = ", ..." if len(found) > EXAMPLES else ""
-    return [f"{len(found)} {what}: {', '.join(found[:EXAMPLES])}{more}"]
+    return [f"{what}: {len(found)} ({', '.join(found[:EXAMPLES])}{more})"]
