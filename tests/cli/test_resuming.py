@@ -17,7 +17,7 @@ from yolox.checkpoint import load_checkpoint
 from yolox.cli import run
 from yolox.cli.rundir import read_history
 
-LONG = ("--epochs", "30", "--eval-interval", "3", "--plain-epochs", "4")
+LONG = ("--epochs", "20", "--eval-interval", "4", "--plain-epochs", "2")
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_a_full_disk_is_a_message_and_the_last_good_checkpoint_stays(words, whol
 def test_a_finished_run_is_left_alone(whole, capsys):
     before = (whole / "last.safetensors").read_bytes()
     assert resume(whole) == 0
-    assert "all 30 epochs are done" in capsys.readouterr().out
+    assert "all 20 epochs are done" in capsys.readouterr().out
     assert (whole / "last.safetensors").read_bytes() == before
 
 
@@ -175,4 +175,4 @@ def test_a_history_shorter_than_the_checkpoint_is_refused(whole, tmp_path, capsy
     shutil.copytree(whole, tmp_path / "run")
     path = tmp_path / "run/history.csv"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    assert "has 29 epochs, the checkpoint has done 30" in fails(tmp_path / "run", capsys)
+    assert "has 19 epochs, the checkpoint has done 20" in fails(tmp_path / "run", capsys)
