@@ -77,6 +77,21 @@ def assert_gone(process: subprocess.Popen, seconds: float = 20.0) -> None:
     assert not group_of(process)
 
 
+def shared_memory() -> set[str]:
+    """List what lies in shared memory and is used by no process that lives: POSIX files, and System V segments."""
+    rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
+    used = "".join(_maps(path) for path in Path("/proc").glob("[0-9]*/maps"))
+    segments = {f"segment {row[1]}" for row in rows if row[6] == "0"}
+    return segments | {path.name for path in Path("/dev/shm").iterdir() if str(path) not in used}
+
+
+def _maps(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
 def assert_same_run(found: Path, wanted: Path) -> None:
     """Compare all tensors of both checkpoints, their places in the run and the history, but not the times."""
     for name in ("last.safetensors", "best.safetensors"):

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.cli.runs import assert_gone, assert_same_run, changes, start, stop, wait_for
+from tests.cli.runs import assert_gone, assert_same_run, changes, shared_memory, start, stop, wait_for
 from tests.cli.tiny import EXPERIMENT, write_data
 from yolox import checkpoint as checkpoint_module
 from yolox.checkpoint import load_checkpoint
@@ -38,15 +38,17 @@ def resume(folder, *more):
 
 
 def test_killed_twice_then_ctrl_c_then_sigterm_then_finished(words, whole, tmp_path):
-    """The first two at random times; the signals save, say so, and leave no process behind."""
+    """The first two at random times; the signals save and say so; no process and no shared memory is left behind."""
     folder, rng = tmp_path / "run", random.Random(1)
     last = folder / "last.safetensors"
     first = [*words, *LONG, "--output", folder, "--save-steps", 2]
-    for arguments in (first, ["--resume", folder]):
+    shared = shared_memory()
+    for arguments in (first, ["--resume", folder, "--workers", 2]):
         process = start(*arguments)
         assert wait_for(changes(last), process)
         time.sleep(rng.uniform(0, 0.3))
         stop(process, signal.SIGKILL)
+        assert_gone(process)
     for number, workers in ((signal.SIGINT, 2), (signal.SIGTERM, 0)):
         process = start("--resume", folder, "--workers", workers)
         assert wait_for(changes(last), process), "the run was over too soon"
@@ -54,6 +56,7 @@ def test_killed_twice_then_ctrl_c_then_sigterm_then_finished(words, whole, tmp_p
         assert code in (128 + number, 143), out  # within a step, MindSpore makes a SIGTERM of a SIGINT
         assert "stopped and saved" in out and f"go on with: train --resume {folder}" in out
         assert_gone(process)
+    assert not (shared_memory() - shared)
     assert resume(folder) == 0
     assert_same_run(folder, whole)
 
