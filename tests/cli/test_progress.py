@@ -73,3 +73,16 @@ def test_live_progress_shows_everything_in_a_terminal():
 def test_an_epoch_names_metrics_and_skipped_steps(ap, shown):
     line = format_epoch(attrs.evolve(EPOCH, skipped=2, metrics={"AP": ap, "AP50": 0.5}), 40)
     assert shown in line and "AP50 0.5000" in line and "2 steps skipped" in line
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_first_bad_step_of_a_row_is_named(terminal):
+    target = console(force_terminal=terminal)
+    shown = make_progress(target, Recipe(epochs=40), 10)
+    for in_a_row in (1, 2, 3):
+        place = Position(step=5, bad_in_a_row=in_a_row)
+        bad = attrs.evolve(STEP, finite=False, bad="the gradient of stem", step=24 + in_a_row, position=place)
+        shown.on_step(bad)
+    shown.close()
+    text = target.file.getvalue()
+    assert "step 25 skipped: the gradient of stem was not finite" in text and "step 26 skipped" not in text

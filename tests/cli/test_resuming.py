@@ -144,6 +144,11 @@ def test_options_that_would_make_it_another_run_are_refused(whole, capsys, more,
     assert message is None or message in capsys.readouterr().err
 
 
+def test_an_interval_of_no_steps_is_refused(words, tmp_path, capsys):
+    assert run(EXPERIMENT, ["train", *words, "--output", str(tmp_path / "run"), "--save-steps", "0"]) == 2
+    assert "--save-steps 0: want 1 or more" in capsys.readouterr().err
+
+
 def fails(folder, capsys, *more):
     assert resume(folder, *more) == 1
     return capsys.readouterr().err
