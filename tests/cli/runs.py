@@ -26,7 +26,7 @@ def start(*words) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes)
 
 
-def wait_for(condition, process: subprocess.Popen) -> bool:
+def wait_for(condition, process: subprocess.Popen, pause: float = 0.01) -> bool:
     """Wait until the condition holds; False if the process ended before."""
     end = time.monotonic() + PATIENCE
     while not condition():
@@ -35,7 +35,7 @@ def wait_for(condition, process: subprocess.Popen) -> bool:
         if time.monotonic() > end:
             process.kill()
             raise AssertionError(f"waited too long: {process.communicate()[0]}")
-        time.sleep(0.01)
+        time.sleep(pause)
     return True
 
 

@@ -13,9 +13,10 @@ import pytest
 from tests.cli.runs import assert_gone, assert_same_run, changes, shared_memory, start, stop, wait_for
 from tests.cli.tiny import EXPERIMENT, write_data
 from yolox import checkpoint as checkpoint_module
-from yolox.checkpoint import load_checkpoint
+from yolox.checkpoint import CheckpointError, load_checkpoint
 from yolox.cli import run
 from yolox.cli.rundir import read_history
+from yolox.phases import is_evaluated
 
 LONG = ("--epochs", "14", "--eval-interval", "4", "--plain-epochs", "2")
 
@@ -61,19 +62,37 @@ def test_killed_twice_then_ctrl_c_then_sigterm_then_finished(words, whole, tmp_p
     assert_same_run(folder, whole)
 
 
+def evaluating(last) -> bool:
+    """Tell whether the last checkpoint is that of an epoch's last step, and an evaluation follows it."""
+    try:
+        found = load_checkpoint(last)
+    except CheckpointError:
+        return False
+    place = found.extra["position"]
+    return place["step"] == 5 and is_evaluated(found.recipe, place["epoch"])
+
+
 def kill_often(words, whole, folder, *, kills, seed):
-    """Kill and resume until the run is done, again and again, until so many kills were survived."""
-    rng, killed, finished = random.Random(seed), 0, 0
-    while killed < kills or finished == 0 or folder.exists():
-        more = ["--save-steps", rng.choice([1, 3, 7])]
-        fresh = [*words, *LONG, "--output", folder, *more]
-        process = start(*(["--resume", folder] if (folder / "last.safetensors").exists() else [*fresh, "--overwrite"]))
-        if killed < kills:
-            wait_for(changes(folder / "last.safetensors"), process)
-            time.sleep(rng.uniform(0, 2))
-        if killed < kills and process.poll() is None:
+    """Kill and resume until so many kills were survived and every run is done.
+
+    A third of them at random times, a third within the writing of a checkpoint, a third in an evaluation.
+    """
+    rng, finished, killed = random.Random(seed), 0, {"at random": 0, "in a write": 0, "in an evaluation": 0}
+    last, part = folder / "last.safetensors", folder / ".last.safetensors.part"
+    wanted = {
+        "at random": lambda: True,
+        "in a write": part.exists,
+        "in an evaluation": lambda: evaluating(last),
+    }
+    while sum(killed.values()) < kills or folder.exists():
+        where = min(killed, key=killed.get)
+        fresh = [*words, *LONG, "--output", folder, "--overwrite"]
+        steps = 1 if where == "in an evaluation" else rng.choice([1, 3, 7])
+        process = start(*(["--resume", folder] if last.exists() else fresh), "--save-steps", steps)
+        if sum(killed.values()) < kills and wait_for(changes(last), process):
+            time.sleep(rng.uniform(0, 1))
+            wait_for(wanted[where], process, pause=0.0)
             process.kill()
-            killed += 1
         out, _ = process.communicate(timeout=300)
         if process.returncode == 0:
             assert_same_run(folder, whole)
@@ -81,13 +100,13 @@ def kill_often(words, whole, folder, *, kills, seed):
             finished += 1
         else:
             assert process.returncode == -signal.SIGKILL, out
-    return killed, finished
+            killed[where] += 1
+    return f"survived {killed}; {finished} runs the same to the bit"
 
 
 @pytest.mark.slow
 def test_killed_twenty_times(words, whole, tmp_path):
-    killed, finished = kill_often(words, whole, tmp_path / "run", kills=20, seed=2)
-    print(f"{killed} kills survived, {finished} runs the same to the bit")
+    print(kill_often(words, whole, tmp_path / "run", kills=20, seed=2))
 
 
 def test_a_full_disk_is_a_message_and_the_last_good_checkpoint_stays(words, tmp_path, capsys, monkeypatch):
