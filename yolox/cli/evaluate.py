@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import open_detector, read_evaluation_set, recipe_of_weights
+from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weights
 from yolox.cli.options import EvalOptions
 from yolox.cli.rundir import METRICS, make_folder, write_json
 from yolox.config import InputSpec, PostprocessConfig, Recipe
@@ -40,6 +40,13 @@ def measure(
         score(dataset) -> metrics as `yolox.eval.coco.evaluate_coco` gives them.
     """
     step = make_eval_step(detector, spec=spec)
+    return measure_step(step, spec=spec, postprocess=postprocess, batch_size=batch_size, workers=workers)
+
+
+def measure_step(
+    step: Callable, *, spec: InputSpec, postprocess: PostprocessConfig, batch_size: int, workers: int
+) -> Callable[[DetectionDataset], dict]:
+    """Do the work of `measure` for a step from images to decoded predictions, such as an exported file."""
 
     def score(dataset: DetectionDataset, on_batch: Callable[[int], None] | None = None) -> dict:
         settings = {"batch_size": min(batch_size, len(dataset)), "workers": workers, "on_batch": on_batch}
@@ -56,15 +63,16 @@ def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], 
     Raises:
         WeightsError, DataError, CommandError: files that cannot be used, or do not fit each other.
     """
-    detector, facts = open_detector(experiment, options.weights)
+    opened = open_weights(experiment, options.weights)
+    facts = opened.facts
     options = parse(recipe_of_weights(experiment, options.recipe, facts))
     dataset = read_evaluation_set(
-        options.val_json, options.val_images, num_classes=detector.num_classes, class_names=facts.class_names
+        options.val_json, options.val_images, num_classes=opened.num_classes, class_names=facts.class_names
     )
     if options.json is not None:
         make_folder(options.json.parent, option="--json")
-    score = measure(
-        detector,
+    score = measure_step(
+        opened.make_step(options.input),
         spec=options.input,
         postprocess=options.postprocess,
         batch_size=options.batch_size,

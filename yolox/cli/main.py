@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from yolox.cli import evaluate, info, predict, train
+from yolox.cli import evaluate, export, info, predict, train
 from yolox.cli.device import use_device
 from yolox.cli.experiment import Experiment
 from yolox.cli.messages import report
 from yolox.cli.options import (
     EvalOptions,
+    ExportOptions,
     InfoOptions,
     PredictOptions,
     TrainOptions,
@@ -28,6 +29,7 @@ COMMANDS = {
     TrainOptions: train.run,
     EvalOptions: evaluate.run,
     PredictOptions: predict.run,
+    ExportOptions: export.run,
 }
 
 

@@ -1,4 +1,4 @@
-"""Options of the four verbs as frozen types, and the parser that tyro makes of them."""
+"""Options of the verbs as frozen types, and the parser that tyro makes of them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class EvalOptions(CommonOptions):
     recipe: Literal["megvii", "mindyolo"] | None = None
     """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
-    """Weights: .pth, .npz, .ckpt or .safetensors; or megvii:SCALE or mindyolo:SCALE, which is downloaded."""
+    """Weights: .pth, .npz, .ckpt or .safetensors; megvii:SCALE or mindyolo:SCALE, which is downloaded; or an export."""
     val_json: Path
     """COCO annotations."""
     val_images: Path
@@ -96,7 +96,7 @@ class PredictOptions(CommonOptions):
     recipe: Literal["megvii", "mindyolo"] | None = None
     """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
-    """Weights: .pth, .npz, .ckpt or .safetensors; or megvii:SCALE or mindyolo:SCALE, which is downloaded."""
+    """Weights: .pth, .npz, .ckpt or .safetensors; megvii:SCALE or mindyolo:SCALE, which is downloaded; or an export."""
     source: tuple[Path, ...]
     """Images, and folders of images."""
     output: Path
@@ -107,8 +107,36 @@ class PredictOptions(CommonOptions):
     postprocess: PostprocessConfig = PostprocessConfig()
 
 
-Options = InfoOptions | TrainOptions | EvalOptions | PredictOptions
-VERBS = {"info": InfoOptions, "train": TrainOptions, "eval": EvalOptions, "predict": PredictOptions}
+@frozen(kw_only=True)
+class ExportOptions(CommonOptions):
+    """Write a detector as ONNX or MINDIR, run the file, and keep it only if it agrees with the detector."""
+
+    recipe: Literal["megvii", "mindyolo"] | None = None
+    """Published recipe whose post-processing is the default; left out, that of the weights."""
+    weights: Path
+    """Weights: .pth, .npz, .ckpt or .safetensors."""
+    output: Path
+    """The file."""
+    format: Literal["onnx", "mindir"] = "onnx"
+    """onnx for ONNX Runtime, OpenVINO and others; mindir for MindSpore."""
+    batch: int | Literal["dynamic"] = 1
+    """Images at a time, or any number (ONNX)."""
+    nms: bool = False
+    """End the file with NMS: boxes, scores, classes, count (ONNX, fixed batch)."""
+    image: Path | None = None
+    """Image to compare file and detector on; left out, one is drawn."""
+    input: InputSpec = InputSpec()
+    postprocess: PostprocessConfig = PostprocessConfig()
+
+
+Options = InfoOptions | TrainOptions | EvalOptions | PredictOptions | ExportOptions
+VERBS = {
+    "info": InfoOptions,
+    "train": TrainOptions,
+    "eval": EvalOptions,
+    "predict": PredictOptions,
+    "export": ExportOptions,
+}
 _registry = tyro.constructors.ConstructorRegistry()
 
 
@@ -169,8 +197,8 @@ def base_recipe(argv: Sequence[str], recipes: Mapping[str, Recipe]) -> Recipe:
 def _defaults(verb: str, recipe: Recipe, remembered: Mapping[str, Any]):
     kind = VERBS[verb]
     values = {**remembered, "settings": recipe}
-    if verb in ("eval", "predict"):
-        changes = PREDICT_THRESHOLDS if verb == "predict" else {}
+    if verb in ("eval", "predict", "export"):
+        changes = {} if verb == "eval" else PREDICT_THRESHOLDS
         values = {"input": recipe.input, "postprocess": attrs.evolve(recipe.postprocess, **changes)}
     missing = {f.name: tyro.MISSING for f in attrs.fields(kind) if f.default is attrs.NOTHING}
     return kind(**{**missing, **values})

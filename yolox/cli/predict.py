@@ -10,7 +10,7 @@ import cv2
 from rich.console import Console
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import open_detector, recipe_of_weights
+from yolox.cli.inputs import open_weights, recipe_of_weights
 from yolox.cli.messages import CommandError, UsageError
 from yolox.cli.options import PredictOptions
 from yolox.cli.rundir import make_folder, write_json
@@ -19,7 +19,7 @@ from yolox.data.coco_names import names_of_classes
 from yolox.data.image import read_image
 from yolox.eval.draw import draw_detections
 from yolox.eval.postprocess import Detections
-from yolox.eval.predict import make_eval_step, predict_images
+from yolox.eval.predict import predict_images
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -33,10 +33,10 @@ def run(experiment: Experiment, options: PredictOptions, parse: Callable[[Recipe
     """
     files = find_images(options.source)
     folder = make_folder(options.output)
-    detector, facts = open_detector(experiment, options.weights)
-    options = parse(recipe_of_weights(experiment, options.recipe, facts))
-    names = names_of_classes(detector.num_classes, facts.class_names)
-    step = make_eval_step(detector, spec=options.input)
+    opened = open_weights(experiment, options.weights)
+    options = parse(recipe_of_weights(experiment, options.recipe, opened.facts))
+    names = names_of_classes(opened.num_classes, opened.facts.class_names)
+    step = opened.make_step(options.input)
     settings = {"spec": options.input, "config": options.postprocess, "batch_size": options.batch_size}
     shown, seen = tee(read_image(str(file)) for file in files)
     detections = predict_images(step, seen, **settings)
