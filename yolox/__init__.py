@@ -46,12 +46,14 @@ from yolox.eval import (
     predict_dataset,
     predict_images,
 )
+from yolox.export import ExportedDetector, export_detector, open_exported
 from yolox.fit import TrainingDiverged, TrainingStopped, fit
 from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
 from yolox.nn import FPN, PAFPN, CSPDarknet, Darknet53, DecoupledHead, Detector, initialise
 from yolox.normalize import normalize_images
 from yolox.points import make_points
 from yolox.position import Position
+from yolox.predict import predict
 from yolox.recipes import megvii_recipe, mindyolo_recipe
 from yolox.reports import EpochReport, StepReport
 from yolox.resume import restore_state, save_state
@@ -69,6 +71,7 @@ __all__ = [
     "Detections",
     "Detector",
     "EpochReport",
+    "ExportedDetector",
     "FPN",
     "InputSpec",
     "LoaderConfig",
@@ -107,6 +110,7 @@ __all__ = [
     "encode_boxes",
     "eval_batches",
     "evaluate_coco",
+    "export_detector",
     "fit",
     "flatten_levels",
     "in_box",
@@ -125,10 +129,12 @@ __all__ = [
     "nms",
     "normalize_images",
     "obj_targets",
+    "open_exported",
     "own_region",
     "pairwise_iou",
     "positive_rows",
     "postprocess",
+    "predict",
     "predict_dataset",
     "predict_images",
     "read_coco",

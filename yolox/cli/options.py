@@ -91,16 +91,20 @@ class EvalOptions(CommonOptions):
 
 @frozen(kw_only=True)
 class PredictOptions(CommonOptions):
-    """Detect objects in images: one picture per image, and predictions.json."""
+    """Detect objects in images and videos: pictures with boxes, and the boxes in files."""
 
     recipe: Literal["megvii", "mindyolo"] | None = None
     """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
     """Weights: .pth, .npz, .ckpt or .safetensors; megvii:SCALE or mindyolo:SCALE, which is downloaded; or an export."""
     source: tuple[Path, ...]
-    """Images, and folders of images."""
+    """Images, videos, folders of them, and patterns such as 'photos/*.jpg'."""
     output: Path
-    """Folder for the pictures and predictions.json."""
+    """Folder for the pictures, the videos and the files of --save."""
+    save: tuple[Literal["json", "txt", "csv", "coco"], ...] = ("json",)
+    """Forms of the boxes: predictions.json, labels/*.txt (YOLO), predictions.csv, predictions_coco.json."""
+    strict: bool = False
+    """End with status 1 if a source could not be read; the others are done either way."""
     batch_size: int = 1
     """Images at a time."""
     input: InputSpec = InputSpec()
