@@ -12,9 +12,9 @@ import pytest
 from yolox.cli import predict as verb
 from yolox.cli import run
 from yolox.cli.experiment import Experiment
+from yolox.cli.frames import find_files, frames_per_second, read_frames, unique_names
 from yolox.cli.inputs import OpenedWeights
 from yolox.cli.messages import UsageError
-from yolox.cli.sources import find_files, frames_per_second, read_frames, unique_names
 from yolox.config import InputSpec, Recipe
 from yolox.data.errors import DataError
 from yolox.weights.load import LoadedWeights

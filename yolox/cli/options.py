@@ -18,6 +18,9 @@ from yolox.config import InputSpec, PostprocessConfig, Recipe
 PREDICT_THRESHOLDS = {"score_threshold": 0.25, "iou_threshold": 0.45}
 """What Megvii's README uses to draw pictures; an evaluation needs the low scores, a viewer does not."""
 
+EXPORT_SETTINGS = {**PREDICT_THRESHOLDS, "max_detections": 300}
+"""A file with NMS has as many rows as this, found or not; the recipes of evaluation keep thousands."""
+
 
 @frozen(kw_only=True)
 class CommonOptions:
@@ -202,7 +205,7 @@ def _defaults(verb: str, recipe: Recipe, remembered: Mapping[str, Any]):
     kind = VERBS[verb]
     values = {**remembered, "settings": recipe}
     if verb in ("eval", "predict", "export"):
-        changes = {} if verb == "eval" else PREDICT_THRESHOLDS
+        changes = {"eval": {}, "predict": PREDICT_THRESHOLDS, "export": EXPORT_SETTINGS}[verb]
         values = {"input": recipe.input, "postprocess": attrs.evolve(recipe.postprocess, **changes)}
     missing = {f.name: tyro.MISSING for f in attrs.fields(kind) if f.default is attrs.NOTHING}
     return kind(**{**missing, **values})

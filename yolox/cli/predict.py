@@ -10,12 +10,12 @@ import cv2
 from rich.console import Console
 
 from yolox.cli.experiment import Experiment
+from yolox.cli.frames import Frame, VideoFile, find_files, frames_per_second, read_frames, unique_names
 from yolox.cli.inputs import open_weights, recipe_of_weights
 from yolox.cli.messages import CommandError
 from yolox.cli.options import PredictOptions
 from yolox.cli.rundir import make_folder
 from yolox.cli.sinks import SINKS
-from yolox.cli.sources import Frame, VideoFile, find_files, frames_per_second, read_frames, unique_names
 from yolox.config import Recipe
 from yolox.data.coco_names import names_of_classes
 from yolox.data.errors import DataError

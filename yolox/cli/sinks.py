@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from yolox.cli.frames import Frame
 from yolox.cli.rundir import write_json
-from yolox.cli.sources import Frame
 from yolox.eval.coco import detections_to_coco
 from yolox.eval.postprocess import Detections
 
