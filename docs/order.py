@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 ORDER = (
-    "index", "own_dataset", "datasets", "recipes", "custom_detector", "simota_elsewhere", "deployment",
+    "index", "own_dataset", "datasets", "recipes", "custom_detector", "simota_elsewhere", "deployment", "pictures",
     "long_runs", "scaling", "performance", "conventions", "graph_mode", "troubleshooting", "reference",
 )  # fmt: skip
 

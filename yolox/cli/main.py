@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from yolox.cli import evaluate, export, info, predict, train
+from yolox.cli import evaluate, export, info, plot, predict, train
 from yolox.cli.device import use_device
 from yolox.cli.experiment import Experiment
 from yolox.cli.messages import report
@@ -16,6 +16,7 @@ from yolox.cli.options import (
     EvalOptions,
     ExportOptions,
     InfoOptions,
+    PlotOptions,
     PredictOptions,
     TrainOptions,
     base_recipe,
@@ -30,6 +31,7 @@ COMMANDS = {
     EvalOptions: evaluate.run,
     PredictOptions: predict.run,
     ExportOptions: export.run,
+    PlotOptions: plot.run,
 }
 
 

@@ -83,7 +83,9 @@ class EvalOptions(CommonOptions):
     val_images: Path
     """Folder of the images."""
     json: Path | None = None
-    """File for the numbers."""
+    """File for the numbers, and the curves and the confusion matrix that the verb plot draws."""
+    pictures: Path | None = None
+    """Folder for predictions beside truths, and for charts (pip install 'yolox-mindspore[plot]')."""
     batch_size: int = 8
     """Images at a time."""
     workers: int = 2
@@ -136,13 +138,24 @@ class ExportOptions(CommonOptions):
     postprocess: PostprocessConfig = PostprocessConfig()
 
 
-Options = InfoOptions | TrainOptions | EvalOptions | PredictOptions | ExportOptions
+@frozen(kw_only=True)
+class PlotOptions(CommonOptions):
+    """Draw a run again from its files: curves of history.csv, charts of an evaluation's JSON."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of the run, or the JSON file of an evaluation."""
+    output: Path | None = None
+    """Folder for the pictures; left out, that of the run."""
+
+
+Options = InfoOptions | TrainOptions | EvalOptions | PredictOptions | ExportOptions | PlotOptions
 VERBS = {
     "info": InfoOptions,
     "train": TrainOptions,
     "eval": EvalOptions,
     "predict": PredictOptions,
     "export": ExportOptions,
+    "plot": PlotOptions,
 }
 _registry = tyro.constructors.ConstructorRegistry()
 
@@ -203,7 +216,7 @@ def base_recipe(argv: Sequence[str], recipes: Mapping[str, Recipe]) -> Recipe:
 
 def _defaults(verb: str, recipe: Recipe, remembered: Mapping[str, Any]):
     kind = VERBS[verb]
-    values = {**remembered, "settings": recipe}
+    values = {} if verb == "plot" else {**remembered, "settings": recipe}
     if verb in ("eval", "predict", "export"):
         changes = {"eval": {}, "predict": PREDICT_THRESHOLDS, "export": EXPORT_SETTINGS}[verb]
         values = {"input": recipe.input, "postprocess": attrs.evolve(recipe.postprocess, **changes)}

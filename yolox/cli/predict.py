@@ -19,7 +19,7 @@ from yolox.cli.sinks import SINKS
 from yolox.config import Recipe
 from yolox.data.coco_names import names_of_classes
 from yolox.data.errors import DataError
-from yolox.eval.draw import draw_detections
+from yolox.eval.draw import draw_detections, enlarge_small
 from yolox.eval.postprocess import Detections, with_names
 from yolox.eval.predict import predict_images
 
@@ -94,9 +94,9 @@ class _Painter:
         self._count = self._objects = 0
 
     def add(self, frame: Frame, found: Detections) -> None:
-        picture = draw_detections(frame.image, found, self._names)
         if frame.number is None:
             self.close()
+            picture = draw_detections(*enlarge_small(frame.image, found), self._names)
             path = self._folder / (frame.name + _suffix(frame.file))
             _write_picture(path, picture)
             self._console.print(f"{frame.file}: {len(found)} objects, {path}", markup=False)
@@ -105,7 +105,7 @@ class _Painter:
             self.close()
             self._file = self._folder / f"{frame.name.rpartition('_')[0]}.mp4"
             self._video = VideoFile(self._file, frames_per_second(frame.file))
-        self._video.add(picture)
+        self._video.add(draw_detections(frame.image, found, self._names))
         self._count, self._objects = self._count + 1, self._objects + len(found)
 
     def close(self) -> None:
