@@ -18,7 +18,8 @@ from yolox.data.dataset import truths
 from yolox.data.shapes import write_shapes
 from yolox.eval.analysis import analyse, truths_of_dataset
 from yolox.eval.postprocess import Detections
-from yolox.fit import EpochReport
+from yolox.position import Position
+from yolox.reports import LOSS_NAMES, EpochReport
 
 EXPERIMENT = Experiment(name="none", build_detector=None, recipes={"megvii": Recipe()}, make_step=None)
 
@@ -80,9 +81,13 @@ def test_what_cannot_be_drawn_is_said(tmp_path, capsys, prepare, status, message
 
 
 def test_training_draws_its_curves_after_every_epoch(tmp_path):
-    recorder = RunRecorder(tmp_path, lambda path, extra: path.write_bytes(b"weights"))
+    recorder = RunRecorder(tmp_path, lambda path, position, extra: path.write_bytes(b"weights"))
     fields = {name: 1.0 for name in ("lr", "images_per_second", "data_wait_share", "seconds")}
-    losses = dict.fromkeys(("total", "iou", "obj", "cls", "l1"), 2.0)
+    losses, pictures = dict.fromkeys(LOSS_NAMES, 2.0), []
     for epoch in range(2):
-        recorder.on_epoch(EpochReport(epoch=epoch, losses=losses, metrics=None, skipped=0, **fields))
-    assert cv2.imread(str(tmp_path / "curves.png")) is not None
+        position = Position(epoch=epoch + 1)
+        recorder.on_epoch(
+            EpochReport(epoch=epoch, losses=losses, metrics=None, skipped=0, position=position, **fields)
+        )
+        pictures.append(cv2.imread(str(tmp_path / "curves.png")))
+    assert (pictures[0] != pictures[1]).any()

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from rich.console import Console
 
 from yolox.cli.experiment import Experiment
+from yolox.cli.file_options import ExportOptions
 from yolox.cli.inputs import open_detector, recipe_of_weights
 from yolox.cli.messages import UsageError
-from yolox.cli.options import ExportOptions
 from yolox.cli.rundir import make_folder
 from yolox.config import Recipe
 from yolox.data.coco_names import names_of_classes

@@ -12,6 +12,8 @@ import attrs
 import tyro
 from attrs import frozen
 
+from yolox.cli.common import CommonOptions
+from yolox.cli.file_options import ExportOptions, PlotOptions
 from yolox.cli.messages import UsageError, condense_usage
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 
@@ -20,18 +22,6 @@ PREDICT_THRESHOLDS = {"score_threshold": 0.25, "iou_threshold": 0.45}
 
 EXPORT_SETTINGS = {**PREDICT_THRESHOLDS, "max_detections": 300}
 """A file with NMS has as many rows as this, found or not; the recipes of evaluation keep thousands."""
-
-
-@frozen(kw_only=True)
-class CommonOptions:
-    """Options of every verb."""
-
-    recipe: Literal["megvii", "mindyolo"] = "megvii"
-    """Published recipe whose values are the defaults of the options below."""
-    device: Literal["CPU", "Ascend"] = "CPU"
-    """Where MindSpore runs."""
-    debug: bool = False
-    """Show the traceback of an error."""
 
 
 @frozen(kw_only=True)
@@ -114,38 +104,6 @@ class PredictOptions(CommonOptions):
     """Images at a time."""
     input: InputSpec = InputSpec()
     postprocess: PostprocessConfig = PostprocessConfig()
-
-
-@frozen(kw_only=True)
-class ExportOptions(CommonOptions):
-    """Write a detector as ONNX or MINDIR, run the file, and keep it only if it agrees with the detector."""
-
-    recipe: Literal["megvii", "mindyolo"] | None = None
-    """Published recipe whose post-processing is the default; left out, that of the weights."""
-    weights: Path
-    """Weights: .pth, .npz, .ckpt or .safetensors."""
-    output: Path
-    """The file."""
-    format: Literal["onnx", "mindir"] = "onnx"
-    """onnx for ONNX Runtime, OpenVINO and others; mindir for MindSpore."""
-    batch: int | Literal["dynamic"] = 1
-    """Images at a time, or any number (ONNX)."""
-    nms: bool = False
-    """End the file with NMS: boxes, scores, classes, count (ONNX, fixed batch)."""
-    image: Path | None = None
-    """Image to compare file and detector on; left out, one is drawn."""
-    input: InputSpec = InputSpec()
-    postprocess: PostprocessConfig = PostprocessConfig()
-
-
-@frozen(kw_only=True)
-class PlotOptions(CommonOptions):
-    """Draw a run again from its files: curves of history.csv, charts of an evaluation's JSON."""
-
-    run: tyro.conf.Positional[Path]
-    """Folder of the run, or the JSON file of an evaluation."""
-    output: Path | None = None
-    """Folder for the pictures; left out, that of the run."""
 
 
 Options = InfoOptions | TrainOptions | EvalOptions | PredictOptions | ExportOptions | PlotOptions

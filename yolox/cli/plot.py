@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from yolox.cli.experiment import Experiment
+from yolox.cli.file_options import PlotOptions
 from yolox.cli.messages import CommandError, UsageError
-from yolox.cli.options import PlotOptions
 from yolox.cli.pictures import write_charts
 from yolox.cli.rundir import make_folder, write_curves
 from yolox.config import Recipe
