@@ -57,6 +57,8 @@ class TrainOptions(CommonOptions):
     """Go on with the run in this folder, which knows its recipe and its data; give nothing else."""
     save_steps: int | None = None
     """Save within an epoch too, after every so many steps; an epoch's end always saves."""
+    patience: int | None = None
+    """Stop when AP has not risen for this many epochs; the plain last epochs are then left out."""
     settings: Recipe = Recipe()
 
 

@@ -18,9 +18,10 @@ from yolox.cli.fetching import local_weights
 from yolox.cli.inputs import read_evaluation_set, read_training_set
 from yolox.cli.messages import UsageError
 from yolox.cli.options import TrainOptions
+from yolox.cli.patience import EarlyStop, Patience
 from yolox.cli.progress import make_progress
 from yolox.cli.resuming import check_options, open_run, remember, remembered
-from yolox.cli.rundir import BEST, LAST, RunRecorder, prepare_run
+from yolox.cli.rundir import BEST, HISTORY, LAST, RunRecorder, prepare_run, read_history
 from yolox.cli.stopping import StopSignals
 from yolox.config import Recipe
 from yolox.data.batches import steps_per_epoch
@@ -63,7 +64,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
         return
     if options.resume is not None:
         console.print(f"going on in epoch {start.epoch + 1} of {recipe.epochs}, {start.step} steps of it are done")
-    listener = _Listeners(recorder, make_progress(console, recipe, steps))
+    listener = _Listeners(recorder, make_progress(console, recipe, steps), _patience(options, folder))
     try:
         with StopSignals() as stop, saved_endings(folder, recorder, stop):
             fit(
@@ -77,9 +78,18 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
                 start=start,
                 stop=stop,
             )
+    except EarlyStop as reason:
+        console.print(str(reason))
     finally:
         listener.close()
     console.print(f"wrote {folder / BEST} and {folder / LAST}")
+
+
+def _patience(options: TrainOptions, folder: Path) -> Patience | None:
+    history = folder / HISTORY
+    if options.patience is None:
+        return None
+    return Patience(options.patience, read_history(history) if history.exists() else ())
 
 
 def _open_folder(options: TrainOptions) -> Path:
@@ -142,6 +152,8 @@ def _evaluator(
 def _check(options: TrainOptions) -> None:
     if options.resume is not None:
         check_options(options, remembered(options.resume)[0])
+    if options.patience is not None and (options.patience < 1 or options.val_json is None):
+        raise UsageError(f"--patience {options.patience}: want 1 or more, with --val-json and --val-images")
     if (options.val_json is None) != (options.val_images is None):
         raise UsageError("--val-json and --val-images: give both, or neither to train without evaluation")
     try:
@@ -196,8 +208,8 @@ def _batches(dataset: DetectionDataset, recipe: Recipe, epoch: int, augment: boo
 class _Listeners:
     """Passes reports on; files come before the screen, so that what is shown is saved."""
 
-    def __init__(self, recorder: RunRecorder, progress) -> None:
-        self._all, self._progress = (recorder, progress), progress
+    def __init__(self, recorder: RunRecorder, progress, patience: Patience | None = None) -> None:
+        self._all, self._progress = (recorder, progress, *([patience] if patience else [])), progress
 
     def on_step(self, report) -> None:
         for listener in self._all:
