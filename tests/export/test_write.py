@@ -57,6 +57,7 @@ def test_onnx_runtime_agrees_at_any_batch(dynamic, wanted):
         np.testing.assert_allclose(rows, wanted[:count], atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.slow  # nano's test asks OpenVINO every time
 def test_openvino_agrees_at_any_batch(dynamic, wanted):
     for count in (1, 4):
         rows = in_openvino(dynamic, to_planes(pictures(4)[:count], spec=SPEC))["predictions"]
