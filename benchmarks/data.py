@@ -4,7 +4,8 @@
     python benchmarks/data.py --json A.json --images DIR       a COCO dataset
 
 Works: "data 640" (one sample, one process, files), "data 640 cache" (the same from decoded images in memory),
-and "loader 640 workers N" (one sample's share of an epoch of batches, workers started and ended with it).
+"loader 640 workers N" (one sample's share of an epoch of batches, workers started and ended with it), and how many
+times faster two workers are than one; that needs a machine with two idle cores.
 Keys: work, median_s, min_s, max_s, and cpu_s, the median of processor seconds of the calling thread, which a
 busy machine disturbs less.
 """
@@ -86,8 +87,8 @@ def time_samples(dataset: DetectionDataset, repeats: int) -> None:
         report(work, wall, cpu_s=median(processor))
 
 
-def time_loader(dataset: DetectionDataset, workers: int, repeats: int) -> None:
-    """Time whole epochs of batches on a dataset repeated until an epoch has about ten batches."""
+def time_loader(dataset: DetectionDataset, workers: int, repeats: int) -> float:
+    """Time whole epochs of batches on a dataset repeated until an epoch has about ten batches; give the median."""
     recipe = Recipe(loader=LoaderConfig(batch_size=BATCH, workers=workers))
     long = repeat_images(dataset, -(-10 * BATCH // len(dataset)))
 
@@ -100,6 +101,7 @@ def time_loader(dataset: DetectionDataset, workers: int, repeats: int) -> None:
         epoch(i)
         seconds.append((time.perf_counter() - start) / images)
     report(f"loader 640 workers {workers}", seconds)
+    return median(seconds)
 
 
 def repeat_images(dataset: DetectionDataset, times: int) -> DetectionDataset:
@@ -125,8 +127,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         dataset = read_coco(options.json, options.images) if options.json else draw_dataset(Path(folder))
         time_samples(dataset, options.repeats)
-        for workers in (0, 1, 2):
-            time_loader(dataset, workers, repeats=max(options.repeats // 60, 2))
+        _, one, two = (time_loader(dataset, workers, repeats=max(options.repeats // 60, 2)) for workers in (0, 1, 2))
+        print(json.dumps({"work": "loader 640, two workers over one", "times": round(one / two, 2)}))
 
 
 if __name__ == "__main__":

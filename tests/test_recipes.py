@@ -1,5 +1,9 @@
 """Recipes: every published number, and exactly which fields tell the two apart."""
 
+import ast
+import re
+from pathlib import Path
+
 import attrs
 import pytest
 
@@ -98,7 +102,8 @@ def test_common_numbers(recipe):
 
 
 def test_every_field_has_a_published_or_chosen_value():
-    chosen = {"input.input_size", "optim.max_bad_steps"}
+    chosen = {"input.input_size", "loader.truth_paddings", "loader.cache"}
+    chosen |= {"optim.max_bad_steps", "optim.loss_scale_interval"}
     assert set(fields(Recipe())) == set(DIFFERENCES) | set(COMMON) | chosen
 
 
@@ -130,3 +135,17 @@ def test_unknown_scale(recipe):
     message = rf"{recipe.__name__}: scale is 'yolox-s', want one of nano, tiny, s, m, l, x, darknet53"
     with pytest.raises(ValueError, match=message):
         recipe("yolox-s")
+
+
+@pytest.mark.parametrize("name", [*DIFFERENCES, *COMMON])
+def test_published_number(name):
+    both = fields(megvii_recipe("s"))[name], fields(mindyolo_recipe("s"))[name]
+    assert both == (DIFFERENCES[name] if name in DIFFERENCES else (COMMON[name], COMMON[name]))
+
+
+def test_the_page_shows_every_number_of_both_recipes():
+    page = (Path(__file__).resolve().parents[1] / "docs/recipes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| `([\w.]+)` \| (.+) \| (.+) \|$", page, flags=re.MULTILINE)
+    shown = {name: tuple(ast.literal_eval(cell.strip("*")) for cell in cells) for name, *cells in rows}
+    assert shown == DIFFERENCES | {name: (value, value) for name, value in COMMON.items()}
+    assert {name for name, *cells in rows if cells[0].startswith("**")} == set(DIFFERENCES)

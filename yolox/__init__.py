@@ -27,7 +27,10 @@ from yolox.config import (
     Recipe,
 )
 from yolox.data.coco import read_coco
-from yolox.data.dataset import DetectionDataset
+from yolox.data.dataset import DetectionDataset, ground_truth
+from yolox.data.check import check_dataset
+from yolox.data.voc_data import read_voc_data
+from yolox.data.yolo_data import read_yolo_data
 from yolox.data.batches import steps_per_epoch
 from yolox.data.loader import eval_batches, train_batches
 from yolox.data.resize import letterbox
@@ -47,10 +50,12 @@ from yolox.eval import (
     predict_images,
 )
 from yolox.export import ExportedDetector, export_detector, open_exported
+from yolox.finetune import finetune_recipe
 from yolox.fit import TrainingDiverged, TrainingStopped, fit
 from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
 from yolox.nn import FPN, PAFPN, CSPDarknet, Darknet53, DecoupledHead, Detector, initialise
 from yolox.normalize import normalize_images
+from yolox.overfit import overfit
 from yolox.points import make_points
 from yolox.position import Position
 from yolox.predict import predict
@@ -79,8 +84,8 @@ __all__ = [
     "Losses",
     "OptimConfig",
     "PAFPN",
-    "PostprocessConfig",
     "Position",
+    "PostprocessConfig",
     "Recipe",
     "Sample",
     "StepReport",
@@ -91,6 +96,7 @@ __all__ = [
     "batched_nms",
     "binary_cross_entropy_with_logits",
     "center_prior",
+    "check_dataset",
     "class_cost",
     "class_terms",
     "cls_targets",
@@ -111,8 +117,10 @@ __all__ = [
     "eval_batches",
     "evaluate_coco",
     "export_detector",
+    "finetune_recipe",
     "fit",
     "flatten_levels",
+    "ground_truth",
     "in_box",
     "initialise",
     "iou_loss",
@@ -130,6 +138,7 @@ __all__ = [
     "normalize_images",
     "obj_targets",
     "open_exported",
+    "overfit",
     "own_region",
     "pairwise_iou",
     "positive_rows",
@@ -138,6 +147,8 @@ __all__ = [
     "predict_dataset",
     "predict_images",
     "read_coco",
+    "read_voc_data",
+    "read_yolo_data",
     "restore_state",
     "save_checkpoint",
     "save_state",

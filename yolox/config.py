@@ -169,14 +169,28 @@ class LoaderConfig:
     """Images per device and step."""
     max_truths: int = attrs.field(default=120, validator=_positive)
     """Rows to which truths are padded; the smallest boxes of fuller images are dropped and counted."""
+    truth_paddings: tuple[int, ...] = ()
+    """Fewer rows: on one device a batch takes the least of these and `max_truths` that holds its truths. Each is one
+    more compiled step for every image size."""
     multiscale_sizes: tuple[int, ...] = ()
     """Heights of training images, one drawn every `multiscale_interval` steps; empty trains at one size."""
     multiscale_interval: int = attrs.field(default=10, validator=_positive)
     """Steps between changes of the training size."""
     workers: int = 2
     """Worker processes that load and augment; 0 loads in the main process."""
+    cache: Literal["none", "ram", "disk"] = "none"
+    """Keep all training images decoded, in memory or in a file of the run; their size is told first."""
     seed: int = 0
     """Seed of shuffling, augmentation, training sizes and fresh weights."""
+
+
+    def __attrs_post_init__(self) -> None:
+        sizes = (0, *self.truth_paddings, self.max_truths)
+        if any(low >= high for low, high in zip(sizes, sizes[1:], strict=False)):
+            raise ValueError(
+                f"truth_paddings: got {self.truth_paddings}, want rising positive numbers below "
+                f"max_truths {self.max_truths}"
+            )
 
 
 @frozen(kw_only=True)

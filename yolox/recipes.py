@@ -8,7 +8,7 @@ Every difference between them is the value of a field. Three habits of the origi
   rounds truths and MindYOLO the matching costs to half precision.
 * The images that do not fill the last batch of an epoch are left out, as in MindYOLO. Megvii carries them
   over into the next epoch; the number of steps is the same.
-* A loss scale is the static 1024 of MindYOLO; Megvii's is dynamic. It acts in float16 only.
+* The loss scale moves, as Megvii's does, and begins at the 1024 that MindYOLO keeps. It acts in float16 only.
 """
 
 from __future__ import annotations

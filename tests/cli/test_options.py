@@ -8,6 +8,7 @@ import pytest
 from yolox.cli.messages import UsageError
 from yolox.cli.options import (
     PREDICT_THRESHOLDS,
+    CheckOptions,
     EvalOptions,
     InfoOptions,
     TrainOptions,
@@ -16,6 +17,7 @@ from yolox.cli.options import (
     parse_options,
 )
 from yolox.config import Recipe
+from yolox.finetune import finetune_recipe
 from yolox.recipes import megvii_recipe, mindyolo_recipe
 
 RECIPES = {"megvii": megvii_recipe("nano"), "mindyolo": mindyolo_recipe("nano")}
@@ -43,7 +45,7 @@ def help_of(capsys, *argv) -> str:
 
 
 def test_no_two_options_share_a_name():
-    for kind in (InfoOptions, TrainOptions, EvalOptions):
+    for kind in (InfoOptions, CheckOptions, TrainOptions, EvalOptions):
         names = leaves(kind)
         assert len(names) == len(set(names))
 
@@ -62,7 +64,7 @@ def test_help_shows_the_defaults_of_the_chosen_recipe(capsys, recipe, channel):
 
 def test_help_without_a_verb_lists_the_verbs(capsys):
     text = help_of(capsys, "--help")
-    assert all(verb in text for verb in ("info", "train", "eval", "predict"))
+    assert all(verb in text for verb in ("info", "check", "train", "eval", "predict"))
 
 
 @pytest.mark.parametrize("name", ["megvii", "mindyolo"])
@@ -101,6 +103,15 @@ def test_an_absolute_rate_takes_the_rate_per_image_away_and_back():
     assert (optim.lr, optim.lr_per_image) == (0.02, None)
     optim = parse(*TRAIN, "--recipe", "mindyolo", "--lr-per-image", "0.001").settings.optim
     assert (optim.lr, optim.lr_per_image) == (None, 0.001)
+
+
+@pytest.mark.parametrize("name", ["megvii", "mindyolo"])
+def test_the_fine_tuning_preset_is_a_default_that_options_change(name):
+    preset = finetune_recipe(RECIPES[name])
+    assert parse(*TRAIN, "--recipe", name, "--finetune").settings == preset
+    assert parse(*TRAIN, "--epochs", "9", "--finetune", "--recipe", name).settings == attrs.evolve(preset, epochs=9)
+    optim = parse(*TRAIN, "--finetune", "--recipe", name, "--lr", "0.001").settings.optim
+    assert (optim.lr, optim.lr_per_image, optim.ema_ramp) == (0.001, None, 200)
 
 
 def test_every_setting_of_a_short_fine_tuning_can_be_given():
@@ -143,7 +154,7 @@ def test_given_option_takes_the_last_and_both_spellings():
     [
         ([], "info"),
         (["fly"], "fly"),
-        (["train"], "--train-json"),
+        (["train"], "--output"),
         ([*EVAL, "--colour", "red"], "--colour"),
         ([*EVAL, "--score-threshold", "high"], "--score-threshold"),
         ([*TRAIN, "--mosaic-prob", "2"], "mosaic_prob: got 2.0, want a probability in [0, 1]"),

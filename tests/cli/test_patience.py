@@ -51,4 +51,4 @@ def test_training_stops_with_its_files_and_says_why(words, tmp_path, capsys):
 def test_patience_needs_an_evaluation(words, tmp_path, capsys):
     train_only = words[:4]
     assert run(EXPERIMENT, ["train", *train_only, "--patience", "3", "--output", str(tmp_path / "run")]) == 2
-    assert "--patience 3: want 1 or more, with --val-json and --val-images" in capsys.readouterr().err
+    assert "--patience 3: want 1 or more, and validation images" in capsys.readouterr().err

@@ -65,3 +65,18 @@ def found_box(mask: np.ndarray):
     """Whole-pixel bounds of a mask, xyxy; None when it is empty."""
     ys, xs = np.nonzero(mask)
     return None if len(xs) == 0 else np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
+
+
+def write_as_yolo(dataset, folder: Path) -> None:
+    """Write the boxes of a dataset as YOLO texts, one for each image."""
+    for i, name in enumerate(dataset.file_names):
+        height, width = dataset.sizes[i].tolist()
+        rows = slice(dataset.offsets[i], dataset.offsets[i + 1])
+        boxes = dataset.boxes[rows].astype(float)
+        shares = np.concatenate([boxes[:, :2] + boxes[:, 2:], 2 * (boxes[:, 2:] - boxes[:, :2])], axis=1) / 2
+        shares /= (width, height, width, height)
+        lines = [
+            " ".join([str(c), *(f"{v:.9f}" for v in row)])
+            for c, row in zip(dataset.classes[rows], shares.tolist(), strict=True)
+        ]
+        (folder / name).with_suffix(".txt").write_text("\n".join(lines))

@@ -176,7 +176,7 @@ def test_malformed_files_are_refused(folder, text, message):
 
 def test_unreadable_and_wrongly_encoded_files_are_refused(folder):
     (folder / "bad.json").write_bytes('{"images": "é"}'.encode("latin-1"))
-    with pytest.raises(DataError, match="bad.json: is not a JSON file"):
+    with pytest.raises(DataError, match="bad.json: is not a text file in UTF-8"):
         read_coco(str(folder / "bad.json"), str(folder))
     with pytest.raises(DataError, match="gone.json: cannot be read"):
         read_coco(str(folder / "gone.json"), str(folder))

@@ -16,7 +16,7 @@ from yolox.config import AugmentConfig, InputSpec, LoaderConfig, Recipe
 from yolox.data.batches import TrainSource, epoch_order, steps_per_epoch, train_size
 from yolox.data.dataset import ground_truth, load_image
 from yolox.data.errors import DataError
-from yolox.data.loader import eval_batches, train_batches
+from yolox.data.loader import eval_batches, log_surplus, report_once, train_batches
 from yolox.data.resize import letterbox
 
 RECIPE = Recipe(
@@ -180,3 +180,52 @@ def test_evaluation_sees_every_image_once_in_fixed_shapes(dataset, workers, worl
             seen += batch.indices.tolist()
     assert sorted(seen) == list(range(9))
     assert len(ground_truth(dataset)["images"]) == 9
+
+
+def test_truths_are_padded_to_the_least_size_that_holds_them(dataset):
+    """Each image of the plain epochs has three truths; a mosaic has more or fewer."""
+    sizes = recipe_with(truth_paddings=(1, *range(3, 20, 2)))
+    assert {b.valid.shape for b in batches(dataset, augment=False, recipe=sizes)} == {(2, 3)}
+    whole = batches(dataset, recipe=recipe_with(max_truths=20))
+    short = batches(dataset, recipe=sizes)
+    assert len({b.valid.shape[1] for b in short}) > 1
+    for one, other in zip(whole, short, strict=True):
+        rows, most = other.valid.shape[1], int(one.valid.sum(axis=1).max())
+        assert rows == min(size for size in (1, *range(3, 20, 2), 20) if size >= most)
+        for a, b in zip(one[1:], other[1:], strict=True):
+            np.testing.assert_array_equal(a[:, :rows], b)
+
+
+def test_devices_that_train_together_have_one_padding(dataset):
+    sizes = recipe_with(batch_size=1, truth_paddings=(1, 3, 8))
+    assert {b.valid.shape for b in batches(dataset, recipe=sizes, world=2)} == {(1, 20)}
+
+
+def test_surplus_beyond_the_largest_padding_is_the_smallest_boxes(dataset):
+    with_all = batches(dataset, augment=False)
+    seen = []
+    options = {"augment": False, "on_surplus": lambda *facts: seen.append(facts)}
+    for one, other in zip(
+        with_all, batches(dataset, recipe=recipe_with(max_truths=2, truth_paddings=(1,)), **options), strict=True
+    ):
+        areas = (one.gt_boxes[..., 2:] - one.gt_boxes[..., :2]).prod(axis=-1)
+        for row in range(2):
+            kept = np.sort(np.argsort(-areas[row], kind="stable")[:2])
+            np.testing.assert_array_equal(other.gt_boxes[row], one.gt_boxes[row][kept])
+    assert seen == [(1, 8, 2)]
+
+
+def test_a_run_reports_surplus_once(dataset, caplog):
+    report = report_once(log_surplus)
+    with caplog.at_level(logging.WARNING, logger="yolox.data"):
+        for epoch in range(3):
+            batches(dataset, epoch=epoch, augment=False, recipe=recipe_with(max_truths=1), on_surplus=report)
+    assert [r.getMessage() for r in caplog.records] == [
+        "epoch 0: left out the 16 smallest truths of images with more than max_truths=1"
+    ]
+
+
+@pytest.mark.parametrize("paddings", [(0,), (8, 8), (20,), (9, 4)])
+def test_paddings_rise_and_stay_below_the_largest(paddings):
+    with pytest.raises(ValueError, match="truth_paddings: got .* want rising positive numbers below max_truths 20"):
+        recipe_with(truth_paddings=paddings)

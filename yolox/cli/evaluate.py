@@ -13,6 +13,7 @@ from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weight
 from yolox.cli.options import EvalOptions
 from yolox.cli.pictures import write_evaluation
 from yolox.cli.rundir import METRICS, make_folder, write_json
+from yolox.cli.sources import evaluation_source
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.dataset import DetectionDataset, ground_truth
 from yolox.eval.analysis import analyse, truths_of_dataset
@@ -62,12 +63,11 @@ def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], 
     Raises:
         WeightsError, DataError, CommandError: files that cannot be used, or do not fit each other.
     """
+    source = evaluation_source(options)
     opened = open_weights(experiment, options.weights)
     facts = opened.facts
     options = parse(recipe_of_weights(experiment, options.recipe, facts))
-    dataset = read_evaluation_set(
-        options.val_json, options.val_images, num_classes=opened.num_classes, class_names=facts.class_names
-    )
+    dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=facts.class_names)
     if options.json is not None:
         make_folder(options.json.parent, option="--json")
     if options.pictures is not None:

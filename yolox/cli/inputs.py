@@ -12,8 +12,9 @@ from attrs import frozen
 from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
 from yolox.cli.messages import CommandError, UsageError
+from yolox.cli.sources import DataSource
 from yolox.config import InputSpec, Recipe
-from yolox.data.coco import read_coco
+from yolox.data.classes import with_classes
 from yolox.data.coco_names import COCO_NAMES
 from yolox.data.dataset import DetectionDataset
 from yolox.eval.predict import make_eval_step
@@ -113,29 +114,28 @@ def recipe_of_weights(experiment: Experiment, name: str | None, facts: LoadedWei
     return attrs.evolve(recipe, input=spec)
 
 
-def read_training_set(json_path: Path, image_dir: Path) -> DetectionDataset:
+def read_training_set(source: DataSource) -> DetectionDataset:
     """Read a dataset to train on.
 
     Raises:
         DataError: the file or an annotation cannot be used.
         CommandError: there is no box to learn from.
     """
-    dataset = read_coco(json_path, image_dir)
+    dataset = source.read()
     if len(dataset.boxes) == 0:
-        raise CommandError(f"{json_path}: {len(dataset)} images and no box; nothing can be learned from it")
+        raise CommandError(f"{source.name}: {len(dataset)} images and no box; nothing can be learned from it")
     return dataset
 
 
 def read_evaluation_set(
-    json_path: Path, image_dir: Path, *, num_classes: int, class_names: Sequence[str] | None
+    source: DataSource, *, num_classes: int, class_names: Sequence[str] | None
 ) -> DetectionDataset:
     """Read a dataset to evaluate a detector on, its classes in the order of the detector's outputs.
 
     Args:
-        json_path: COCO annotations; may have fewer categories than the detector, found by their names.
-        image_dir: folder of the images.
+        source: the dataset; may have fewer categories than the detector, found by their names.
         num_classes: classes of the detector.
-        class_names: their names; None takes COCO's where they fit, else the dataset's by rising category id.
+        class_names: their names; None takes COCO's where they fit, else the dataset's in its own order.
 
     Returns:
         Dataset of `num_classes` classes.
@@ -144,28 +144,28 @@ def read_evaluation_set(
         DataError: the file or an annotation cannot be used.
         CommandError: no images, or categories that the detector does not have.
     """
-    dataset = read_coco(json_path, image_dir)
+    dataset = source.read()
     if len(dataset) == 0:
-        raise CommandError(f"{json_path}: has no images; nothing can be evaluated")
+        raise CommandError(f"{source.name}: has no images; nothing can be evaluated")
     names = class_names
     if names is None and num_classes == len(COCO_NAMES) and set(dataset.class_names) <= set(COCO_NAMES):
         names = COCO_NAMES
     if names is not None and tuple(names) != dataset.class_names:
-        _check_categories(json_path, dataset, names)
-        dataset = read_coco(json_path, image_dir, class_names=names)
+        _check_categories(source.name, dataset, names)
+        dataset = with_classes(dataset, names)
     if len(dataset.class_names) != num_classes:
         raise CommandError(
-            f"{json_path}: has {len(dataset.class_names)} categories, the detector has {num_classes} classes "
+            f"{source.name}: has {len(dataset.class_names)} categories, the detector has {num_classes} classes "
             "without names; want a dataset of the same classes"
         )
     return dataset
 
 
-def _check_categories(json_path: Path, dataset: DetectionDataset, names: Sequence[str]) -> None:
-    unknown = [name for name in dataset.class_names if name not in set(names)]
+def _check_categories(name: str, dataset: DetectionDataset, names: Sequence[str]) -> None:
+    unknown = [known for known in dataset.class_names if known not in set(names)]
     if unknown:
         raise CommandError(
-            f"{json_path}: {len(unknown)} of {len(dataset.class_names)} categories ({_some(unknown)}) "
+            f"{name}: {len(unknown)} of {len(dataset.class_names)} categories ({_some(unknown)}) "
             f"are none of the detector's {len(names)} classes ({_some(names)})\n"
             "want a dataset of the same classes, or weights that were trained on these"
         )

@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from yolox.cli import evaluate, export, info, plot, predict, train
+from yolox.cli import check, evaluate, export, info, plot, predict, train
 from yolox.cli.device import use_device
 from yolox.cli.experiment import Experiment
 from yolox.cli.messages import report
 from yolox.cli.options import (
+    CheckOptions,
     EvalOptions,
     ExportOptions,
     InfoOptions,
@@ -27,6 +28,7 @@ from yolox.cli.resuming import remembered
 
 COMMANDS = {
     InfoOptions: info.run,
+    CheckOptions: check.run,
     TrainOptions: train.run,
     EvalOptions: evaluate.run,
     PredictOptions: predict.run,

@@ -15,7 +15,9 @@ from attrs import frozen
 from yolox.cli.common import CommonOptions
 from yolox.cli.file_options import ExportOptions, PlotOptions
 from yolox.cli.messages import UsageError, condense_usage
+from yolox.cli.sources import TrainingSet, ValidationSet
 from yolox.config import InputSpec, PostprocessConfig, Recipe
+from yolox.finetune import finetune_recipe
 
 PREDICT_THRESHOLDS = {"score_threshold": 0.25, "iou_threshold": 0.45}
 """What Megvii's README uses to draw pictures; an evaluation needs the low scores, a viewer does not."""
@@ -36,19 +38,13 @@ class InfoOptions(CommonOptions):
 
 
 @frozen(kw_only=True)
-class TrainOptions(CommonOptions):
-    """Train on a COCO dataset, from random weights or from any weights."""
+class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
+    """Train on a COCO, VOC or YOLO dataset, from random weights or from any weights."""
 
-    train_json: Path
-    """COCO annotations of the training images."""
-    train_images: Path
-    """Folder of the training images."""
-    val_json: Path | None = None
-    """COCO annotations of the validation images; without them the last weights are also the best."""
-    val_images: Path | None = None
-    """Folder of the validation images."""
     weights: Path | None = None
     """Start from these: .pth, .npz, .ckpt, .safetensors, megvii:SCALE or mindyolo:SCALE; random if left out."""
+    finetune: bool = False
+    """Take the preset for fine-tuning as the defaults of the options below: 40 epochs, half the rate, a short average."""
     output: Path
     """Folder of the run: best and last checkpoint, history.csv, recipe.json."""
     overwrite: bool = False
@@ -63,17 +59,26 @@ class TrainOptions(CommonOptions):
 
 
 @frozen(kw_only=True)
-class EvalOptions(CommonOptions):
-    """Evaluate weights on a COCO dataset: twelve numbers, and AP per class."""
+class CheckOptions(CommonOptions, ValidationSet, TrainingSet):
+    """Look at a dataset before training: counts, what is wrong, a picture of the labels; the first thing to do."""
+
+    output: Path = Path("check")
+    """Folder for labels.png and report.json."""
+    overfit: bool = False
+    """Also train on one batch until its loss collapses, and fail if it does not."""
+    overfit_steps: int = 300
+    """Steps after which that fails."""
+    settings: Recipe = Recipe()
+
+
+@frozen(kw_only=True)
+class EvalOptions(CommonOptions, ValidationSet):
+    """Evaluate weights on a COCO, VOC or YOLO dataset: twelve numbers, and AP per class."""
 
     recipe: Literal["megvii", "mindyolo"] | None = None
     """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
     """Weights: .pth, .npz, .ckpt or .safetensors; megvii:SCALE or mindyolo:SCALE, which is downloaded; or an export."""
-    val_json: Path
-    """COCO annotations."""
-    val_images: Path
-    """Folder of the images."""
     json: Path | None = None
     """File for the numbers, and the curves and the confusion matrix that the verb plot draws."""
     pictures: Path | None = None
@@ -108,9 +113,10 @@ class PredictOptions(CommonOptions):
     postprocess: PostprocessConfig = PostprocessConfig()
 
 
-Options = InfoOptions | TrainOptions | EvalOptions | PredictOptions | ExportOptions | PlotOptions
+Options = InfoOptions | CheckOptions | TrainOptions | EvalOptions | PredictOptions | ExportOptions | PlotOptions
 VERBS = {
     "info": InfoOptions,
+    "check": CheckOptions,
     "train": TrainOptions,
     "eval": EvalOptions,
     "predict": PredictOptions,
@@ -162,9 +168,12 @@ def given_option(argv: Sequence[str], name: str) -> str | None:
 def base_recipe(argv: Sequence[str], recipes: Mapping[str, Recipe]) -> Recipe:
     """Pick the recipe that the arguments start from.
 
-    A learning rate is given per image or absolute. Giving one of the two takes the other one away.
+    ``--finetune`` changes the recipe before other options do. A learning rate is given per image or absolute. Giving
+    one of the two takes the other one away.
     """
     recipe = recipes.get(given_option(argv, "recipe") or "megvii", recipes["megvii"])
+    if "--finetune" in argv and "--no-finetune" not in argv:
+        recipe = finetune_recipe(recipe)
     for name, other in (("lr", "lr_per_image"), ("lr_per_image", "lr")):
         if given_option(argv, name) is not None and given_option(argv, other) is None:
             placeholder = getattr(recipe.optim, name) or 1.0

@@ -19,7 +19,8 @@ from yolox.recipe_io import RecipeError, recipe_from_json, recipe_to_json
 from yolox.resume import restore_state
 from yolox.train import TrainState
 
-PATHS = ("train_json", "train_images", "val_json", "val_images")
+PATHS = tuple(f"{part}_{kind}" for part in ("train", "val") for kind in ("json", "voc", "yolo", "images"))
+SPLITS = ("train_split", "val_split")
 FREE = ("workers",)  # fields of the loader that change no number
 
 
@@ -27,11 +28,17 @@ def remember(folder: Path, options, recipe: Recipe) -> None:
     """Write what `train --resume` needs: the recipe, and where the data lie."""
     paths = {name: getattr(options, name) for name in PATHS}
     facts = {name: None if path is None else os.path.abspath(path) for name, path in paths.items()}
+    facts |= {name: _whole_path(getattr(options, name)) for name in SPLITS}
     facts |= {"device": options.device, "recipe": options.recipe, "save_steps": options.save_steps}
     facts["patience"] = options.patience
     with atomic_path(folder / RECIPE) as recipe_path, atomic_path(folder / OPTIONS) as options_path:
         recipe_path.write_text(recipe_to_json(recipe))
         write_json(options_path, facts)
+
+
+def _whole_path(split: str | None) -> str | None:
+    """Make a split that is a text file independent of the present folder."""
+    return os.path.abspath(split) if split is not None and split.lower().endswith(".txt") else split
 
 
 def remembered(folder: Path) -> tuple[Recipe, dict[str, Any]]:
@@ -47,7 +54,7 @@ def remembered(folder: Path) -> tuple[Recipe, dict[str, Any]]:
         recipe = recipe_from_json((folder / RECIPE).read_text())
         facts = json.loads((folder / OPTIONS).read_text())
         values = {name: None if facts[name] is None else Path(facts[name]) for name in PATHS}
-        others = {name: facts[name] for name in ("device", "recipe", "save_steps")}
+        others = {name: facts[name] for name in ("device", "recipe", "save_steps", *SPLITS)}
         others["patience"] = facts.get("patience")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
@@ -69,7 +76,7 @@ def check_options(options, recipe: Recipe) -> None:
     """
     if options.output != options.resume:
         raise UsageError(f"--output {options.output}: --resume goes on in {options.resume}; leave it out")
-    for name in ("weights", "overwrite"):
+    for name in ("weights", "finetune", "overwrite"):
         if getattr(options, name):
             raise UsageError(f"--{name}: a resumed run goes on with what it has; leave it out")
     differ = sorted(_differences(attrs.asdict(options.settings), attrs.asdict(recipe)))
@@ -122,7 +129,7 @@ def _check_data(folder: Path, checkpoint: Checkpoint, facts: Mapping[str, Any]) 
     before = checkpoint.extra.get("data")
     if before != dict(facts):
         raise CommandError(
-            f"--resume {folder}: was trained on {_words(before)}, --train-json has {_words(facts)}; "
+            f"--resume {folder}: was trained on {_words(before)}, its annotations now have {_words(facts)}; "
             "want the same annotations"
         )
 

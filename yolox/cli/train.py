@@ -11,22 +11,24 @@ import attrs
 from mindspore import Tensor, nn, ops
 from rich.console import Console
 
+from yolox.cli.caching import CACHE_FILE, open_cache
+from yolox.cli.check import quick_check, read_sets
 from yolox.cli.endings import saved_endings
 from yolox.cli.evaluate import measure
 from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
-from yolox.cli.inputs import read_evaluation_set, read_training_set
 from yolox.cli.messages import UsageError
 from yolox.cli.options import TrainOptions
 from yolox.cli.patience import EarlyStop, Patience
 from yolox.cli.progress import make_progress
 from yolox.cli.resuming import check_options, open_run, remember, remembered
 from yolox.cli.rundir import BEST, HISTORY, LAST, RunRecorder, prepare_run, read_history
+from yolox.cli.sources import DataSource, data_source, training_source
 from yolox.cli.stopping import StopSignals
 from yolox.config import Recipe
 from yolox.data.batches import steps_per_epoch
 from yolox.data.dataset import DetectionDataset
-from yolox.data.loader import train_batches
+from yolox.data.loader import log_surplus, report_once, train_batches
 from yolox.fit import StopRequested, fit
 from yolox.nn import initialise, set_precision
 from yolox.phases import check_epochs
@@ -45,11 +47,12 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
         Stopped: a signal came; the run is saved.
     """
     console = Console(soft_wrap=True, highlight=False)
-    _check(options)
-    train_set = read_training_set(options.train_json, options.train_images)
-    val_set = _validation_set(options, train_set)
+    sources = _check(options)
+    datasets = read_sets(sources)
+    train_set, val_set = datasets["train"], datasets.get("val")
     steps = steps_per_epoch(train_set, batch_size=options.settings.loader.batch_size)
     options = parse(_with_weights_input(options))
+    quick_check(console, sources, datasets, options.settings)
     folder, recipe = _open_folder(options), options.settings
     detector = experiment.build_detector(len(train_set.class_names))
     initialise(detector, seed=recipe.loader.seed)
@@ -64,6 +67,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
         return
     if options.resume is not None:
         console.print(f"going on in epoch {start.epoch + 1} of {recipe.epochs}, {start.step} steps of it are done")
+    loading = {"read": open_cache(train_set, recipe.loader.cache, folder), "on_surplus": report_once(log_surplus)}
     listener = _Listeners(recorder, make_progress(console, recipe, steps), _patience(options, folder))
     try:
         with StopSignals() as stop, saved_endings(folder, recorder, stop):
@@ -71,7 +75,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
                 experiment.make_step(detector, state, recipe),
                 recipe=recipe,
                 steps_per_epoch=steps,
-                train_batches=partial(_batches, train_set, recipe),
+                train_batches=partial(_batches, train_set, recipe, loading),
                 evaluate=None if val_set is None else _evaluator(experiment, state, recipe, val_set, stop),
                 listener=listener,
                 parameters=state.averaged,
@@ -82,6 +86,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
         console.print(str(reason))
     finally:
         listener.close()
+        (folder / CACHE_FILE).unlink(missing_ok=True)
     console.print(f"wrote {folder / BEST} and {folder / LAST}")
 
 
@@ -149,31 +154,22 @@ def _evaluator(
     return evaluate
 
 
-def _check(options: TrainOptions) -> None:
+def _check(options: TrainOptions) -> dict[str, DataSource | None]:
     if options.resume is not None:
         check_options(options, remembered(options.resume)[0])
-    if options.patience is not None and (options.patience < 1 or options.val_json is None):
-        raise UsageError(f"--patience {options.patience}: want 1 or more, with --val-json and --val-images")
-    if (options.val_json is None) != (options.val_images is None):
-        raise UsageError("--val-json and --val-images: give both, or neither to train without evaluation")
+    sources = {"train": training_source(options), "val": data_source(options, "val")}
+    if options.patience is not None and (options.patience < 1 or sources["val"] is None):
+        raise UsageError(f"--patience {options.patience}: want 1 or more, and validation images")
     try:
         check_epochs(options.settings)
     except ValueError as error:
         raise UsageError(_as_options(str(error))) from None
+    return sources
 
 
 def _as_options(text: str) -> str:
     """Turn the names of fields into those of options: ``flat_epochs`` into ``--flat-epochs``."""
     return re.sub(r"\b(?:\w+_)?epochs\b(?! of)", lambda match: "--" + match[0].replace("_", "-"), text)
-
-
-def _validation_set(options: TrainOptions, train_set: DetectionDataset) -> DetectionDataset | None:
-    if options.val_json is None:
-        return None
-    names = train_set.class_names
-    return read_evaluation_set(
-        options.val_json, options.val_images, num_classes=len(names), class_names=names
-    )
 
 
 def _with_weights_input(options: TrainOptions) -> Recipe:
@@ -201,8 +197,8 @@ def _describe_run(console, experiment, recipe, train_set, val_set, steps) -> Non
     )
 
 
-def _batches(dataset: DetectionDataset, recipe: Recipe, epoch: int, augment: bool, first: int):
-    return train_batches(dataset, recipe=recipe, epoch=epoch, augment=augment, first=first)
+def _batches(dataset: DetectionDataset, recipe: Recipe, options: dict, epoch: int, augment: bool, first: int):
+    return train_batches(dataset, recipe=recipe, epoch=epoch, augment=augment, first=first, **options)
 
 
 class _Listeners:

@@ -7,7 +7,7 @@ import numpy as np
 
 from yolox.config import InputSpec, LoaderConfig, Recipe, Size
 
-from .collate import collate, count_surplus
+from .collate import collate, count_surplus, padding_size
 from .dataset import DetectionDataset, load_image
 from .errors import DataError
 from .pipeline import Read, plain_sample, train_sample
@@ -140,12 +140,11 @@ class TrainSource:
         )
 
     def __getitem__(self, step: int) -> tuple:
-        samples = self.samples(int(step))
-        max_truths = self.recipe.loader.max_truths
-        return (
-            *collate(samples, max_truths=max_truths),
-            np.int32(count_surplus(samples, max_truths=max_truths)),
-        )
+        samples, loader = self.samples(int(step)), self.recipe.loader
+        # a device sees its own batch only, and all devices have to run the same compiled step
+        sizes = (*(loader.truth_paddings if self.world == 1 else ()), loader.max_truths)
+        batch = collate(samples, max_truths=padding_size(samples, sizes))
+        return *batch, np.int32(count_surplus(samples, max_truths=loader.max_truths))
 
 
 @attrs.frozen(eq=False, kw_only=True)

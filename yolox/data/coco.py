@@ -11,6 +11,7 @@ from numbers import Integral, Real
 from .build import Columns, build_dataset
 from .dataset import DetectionDataset
 from .errors import DataError, raise_offenders
+from .textfile import read_text
 
 
 def read_coco(
@@ -50,11 +51,9 @@ def read_coco(
 
 
 def _read_json(path: str) -> dict:
+    text = read_text(path)
     try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+        content = json.loads(text, object_hook=_without_polygons)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not a JSON file ({error})") from None
     if not isinstance(content, dict):
@@ -62,6 +61,12 @@ def _read_json(path: str) -> dict:
             f"{path}: holds a {type(content).__name__}, want an object with three lists"
         )
     return content
+
+
+def _without_polygons(entry: dict) -> dict:
+    """Drop, while the file is read, what takes most of its memory and no box needs."""
+    entry.pop("segmentation", None)
+    return entry
 
 
 def _entries(content: dict, key: str, path: str) -> list[dict]:

@@ -66,6 +66,24 @@ def collate(samples: Sequence[Sample], *, max_truths: int) -> Batch:
     return batch
 
 
+def padding_size(samples: Sequence[Sample], sizes: Sequence[int]) -> int:
+    """Choose the least of the padding sizes that holds the truths of every sample, or else the largest.
+
+    Fewer rows make the assignment cheaper; a finite number of sizes keeps the number of compiled steps finite.
+
+    Args:
+        samples: of one batch.
+        sizes: rising numbers of rows.
+
+    Example:
+        >>> boxes = np.zeros((5, 4), np.float32)
+        >>> padding_size([Sample(np.zeros((8, 8, 3), np.uint8), boxes, np.zeros(5, np.int32))], (4, 16, 120))
+        16
+    """
+    most = max(len(sample.classes) for sample in samples)
+    return next((size for size in sizes if size >= most), sizes[-1])
+
+
 def keep_largest(sample: Sample, count: int) -> Sample:
     """Keep the `count` boxes of largest area, in the order in which they stand."""
     if len(sample.classes) <= count:

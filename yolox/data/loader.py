@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import cpu_count
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from .pipeline import Read
 from .resize import LetterboxTransform
 
 log = logging.getLogger("yolox.data")
+OnSurplus = Callable[[int, int, int], None]  # epoch, truths left out, max_truths
 
 
 def train_batches(
@@ -35,6 +36,7 @@ def train_batches(
     world: int = 1,
     read: Read | None = None,
     first: int = 0,
+    on_surplus: OnSurplus | None = None,
 ) -> Iterator[Batch]:
     """Iterate over the training batches of one epoch.
 
@@ -47,12 +49,14 @@ def train_batches(
         world: number of devices.
         read: cache to read pixels from; None reads files.
         first: batch to begin with; those before it are not made, which is how a resumed epoch goes on.
+        on_surplus: is called once, at the end of the epoch, where truths beyond `max_truths` were left out, with the
+            epoch, their number and `max_truths`; None logs it (`log_surplus`). A run of many epochs gives
+            ``report_once(log_surplus)``.
 
     Returns:
         Iterator of Batch, the same for any number of workers. 0 workers load here, 1 in a thread, more in
         processes, which end with the iteration or when the iterator is closed. A partial last batch is left
-        out. Truths beyond `max_truths` are counted and reported once, at the end of the epoch, by the logger
-        `yolox.data`.
+        out.
 
     Raises:
         DataError: fewer images than one step takes (at once); an image that cannot be used (while iterating).
@@ -61,21 +65,34 @@ def train_batches(
         dataset=dataset, recipe=recipe, epoch=epoch, augment=augment, rank=rank, world=world, read=read
     )
     len(source)  # raises at once
-    return _train_batches(source, first)
+    return _train_batches(source, first, on_surplus or log_surplus)
 
 
-def _train_batches(source: TrainSource, first: int) -> Iterator[Batch]:
+def log_surplus(epoch: int, dropped: int, max_truths: int) -> None:
+    """Log how many truths an epoch left out."""
+    log.warning(
+        "epoch %d: left out the %d smallest truths of images with more than max_truths=%d", epoch, dropped, max_truths
+    )
+
+
+def report_once(report: OnSurplus) -> OnSurplus:
+    """Make a report that passes its first call on and is silent after it, for a run of many epochs."""
+    waiting = [report]
+
+    def once(epoch: int, dropped: int, max_truths: int) -> None:
+        if waiting:
+            waiting.pop()(epoch, dropped, max_truths)
+
+    return once
+
+
+def _train_batches(source: TrainSource, first: int, on_surplus: OnSurplus) -> Iterator[Batch]:
     surplus, loader = 0, source.recipe.loader
     for *batch, dropped in load_rows(source, columns=5, workers=loader.workers, first=first):
         surplus += int(dropped)
         yield Batch(*batch)
     if surplus:
-        log.warning(
-            "epoch %d: left out the %d smallest truths of images with more than max_truths=%d",
-            source.epoch,
-            surplus,
-            loader.max_truths,
-        )
+        on_surplus(source.epoch, surplus, loader.max_truths)
 
 
 class EvalBatch(NamedTuple):
@@ -181,7 +198,7 @@ class _Reporting:
             return *self.source[self.first + int(step)], np.zeros(1, np.uint8)
         except DataError as error:
             nothing = [np.zeros(1, np.uint8)] * self.columns
-            return *nothing, np.frombuffer(str(error).encode(), np.uint8)
+            return *nothing, np.frombuffer(str(error).encode(errors="replace"), np.uint8)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from .build import Columns, build_dataset
 from .dataset import DetectionDataset
 from .errors import DataError
 from .header import is_image_name
+from .textfile import files_below, read_lines
 
 
 def read_voc(
@@ -24,8 +25,8 @@ def read_voc(
     """Read a folder of Pascal VOC annotations.
 
     Args:
-        annotation_dir: folder of the XML files.
-        image_dir: folder of the images; a file is found by the name in the XML, or else by the XML's own
+        annotation_dir: folder of the XML files, searched with its sub-folders.
+        image_dir: folder of the images, likewise; a file is found by the name in the XML, or else by the XML's own
             name.
         image_set: a list with one name (without suffix) on each line, as in ImageSets/Main; None reads every
             XML file, by name.
@@ -45,8 +46,7 @@ def read_voc(
     offenders: list[str] = []
     columns, found = Columns(), []
     images = _image_index(image_dir)
-    for stem in _stems(annotation_dir, image_set):
-        path = os.path.join(annotation_dir, f"{stem}.xml")
+    for stem, path in _annotation_files(annotation_dir, image_set):
         try:
             root = _parse(path)
             columns.sizes.append(_image_size(root))
@@ -60,7 +60,8 @@ def read_voc(
     names = sorted(set(found)) if class_names is None else list(class_names)
     unknown = sorted(set(found) - set(names))
     offenders += [f"class {name!r} is none of the {len(names)} classes wanted" for name in unknown]
-    columns.classes = [names.index(name) if name in names else 0 for name in found]
+    index = {name: i for i, name in enumerate(names)}
+    columns.classes = [index.get(name, 0) for name in found]
     if not difficult_as_crowd:
         columns.crowd = [False] * len(found)
     ids = range(1, len(names) + 1)
@@ -75,26 +76,31 @@ def read_voc(
     )
 
 
-def _stems(annotation_dir: str, image_set: str | None) -> list[str]:
-    """List the annotations to read; a line of an image set may end with a flag for one class."""
-    try:
-        have = {name[:-4] for name in os.listdir(annotation_dir) if name.lower().endswith(".xml")}
-        if image_set is None:
-            return sorted(have)
-        with open(image_set, encoding="utf-8") as file:
-            lines = [line.strip() for line in file if line.strip()]
-    except OSError as error:
-        raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise DataError(f"{image_set}: is not a text file ({error})") from None
-    return [line if line in have else line.rsplit(maxsplit=1)[0] for line in lines]
+def _annotation_files(annotation_dir: str, image_set: str | None) -> list[tuple[str, str]]:
+    """List the annotations to read as name and path; a line of an image set may end with a flag for one class."""
+    if not os.path.isdir(annotation_dir):
+        raise DataError(f"{annotation_dir}: no such folder")
+    have = {os.path.splitext(name)[0]: name for name in files_below(annotation_dir, _is_xml)}
+    stems = sorted(have) if image_set is None else [_stem(line, have) for line in read_lines(image_set) if line.strip()]
+    return [(stem, os.path.join(annotation_dir, have.get(stem, f"{stem}.xml"))) for stem in stems]
+
+
+def _is_xml(name: str) -> bool:
+    return name.lower().endswith(".xml")
+
+
+def _stem(line: str, have: dict[str, str]) -> str:
+    """Find the annotation that a line of an image set means: a name, perhaps with a suffix or a flag."""
+    line = line.strip()
+    forms = (line, os.path.splitext(line)[0], line.rsplit(maxsplit=1)[0])
+    return next((form for form in forms if form in have), forms[2]).replace("\0", "")
 
 
 def _parse(path: str) -> ElementTree.Element:
     try:
         with open(path, "rb") as file:
             text = file.read()
-        if b"<!ENTITY" in text:
+        if b"<!ENTITY" in text.replace(b"\0", b""):  # in UTF-16 too
             raise ValueError("declares entities, which no annotation needs")
         return ElementTree.fromstring(text)
     except OSError as error:
@@ -112,14 +118,14 @@ def _image_size(root: ElementTree.Element) -> tuple[int, int]:
 
 def _image_index(image_dir: str) -> dict[str, str]:
     """Map names with and without suffix to the names of the files that are there."""
-    names = sorted(os.listdir(image_dir)) if os.path.isdir(image_dir) else []
-    names = [name for name in names if is_image_name(name)]
+    names = files_below(image_dir, is_image_name) if os.path.isdir(image_dir) else []
     return {os.path.splitext(name)[0]: name for name in names} | {name: name for name in names}
 
 
 def _file_name(root: ElementTree.Element, stem: str, images: dict[str, str]) -> str:
     stated = (root.findtext("filename") or "").strip().replace("\0", "")
-    return images.get(stated) or images.get(stem) or stated or stem
+    forms = (os.path.join(os.path.dirname(stem), stated), stated, stem)
+    return next((images[form] for form in forms if form in images), stated or stem)
 
 
 def _add_object(

@@ -9,6 +9,9 @@ from .build import Columns, build_dataset
 from .dataset import DetectionDataset
 from .errors import DataError
 from .header import image_size, is_image_name
+from .textfile import files_below, read_lines
+
+NO_LABELS = ("classes", "names", "_darknet", "readme.dataset", "readme.roboflow")  # texts that tools leave among labels
 
 
 def read_yolo(label_dir: str, image_dir: str, *, class_names: Sequence[str]) -> DetectionDataset:
@@ -19,7 +22,7 @@ def read_yolo(label_dir: str, image_dir: str, *, class_names: Sequence[str]) -> 
             y of the box's centre, width, height, the four as shares of the image. An image without a file has
             no objects.
         image_dir: folder of the images, searched with its sub-folders.
-        class_names: the classes by index (`read_class_names` reads them from a YAML or a text file).
+        class_names: the classes by index (`read_class_names` finds them in a YAML or a text file).
 
     Returns:
         DetectionDataset with images by name, ids counted from 1, categories too; boxes
@@ -30,77 +33,76 @@ def read_yolo(label_dir: str, image_dir: str, *, class_names: Sequence[str]) -> 
             is not an index and four finite numbers, an unknown index, a negative size, a box outside its
             image, an unreadable image.
     """
-    offenders: list[str] = []
-    columns, names = Columns(), _files(image_dir, is_image_name)
-    labels = {
-        os.path.splitext(name)[0]: name for name in _files(label_dir, lambda n: n.lower().endswith(".txt"))
-    }
-    for name in names:
-        try:
-            columns.sizes.append(image_size(os.path.join(image_dir, name)))
-        except DataError as error:
-            offenders.append(str(error))
-            continue
-        columns.file_names.append(name)
-        columns.image_ids.append(len(columns.image_ids) + 1)
-        label = labels.pop(os.path.splitext(name)[0], None)
-        if label is not None:
-            _read_labels(os.path.join(label_dir, label), columns, len(class_names), offenders)
-    without = [labels[key] for key in labels if os.path.basename(key).lower() not in ("classes", "names")]
-    offenders += [f"{os.path.join(label_dir, label)}: has no image in {image_dir}" for label in without]
-    return build_dataset(
-        label_dir,
-        columns,
-        image_dir=image_dir,
-        class_names=class_names,
-        category_ids=range(1, len(class_names) + 1),
-        offenders=offenders,
-        keep_flat=False,
-    )
+    pairs, offenders = folder_pairs(label_dir, image_dir)
+    return read_pairs(label_dir, pairs, image_dir=image_dir, class_names=class_names, offenders=offenders)
 
 
-def read_class_names(path: str) -> list[str]:
-    """Read class names from a dataset's YAML file (its `names`) or from a text file with a name on each line.
-
-    Args:
-        path: the file; `.yaml` and `.yml` are read as YAML with `names` as a list or as indices with names.
+def folder_pairs(label_dir: str, image_dir: str) -> tuple[list[tuple[str, str | None]], list[str]]:
+    """Find the label file of every image below a folder.
 
     Returns:
-        names by index.
+        Pairs of an image's path and that of its label file (None where there is none), by name; and a line for each
+        label file without an image.
 
     Raises:
-        DataError: the file cannot be read or states no names.
+        DataError: a missing folder.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise DataError(f"{path}: is not a text file ({error})") from None
-    yaml = path.lower().endswith((".yaml", ".yml"))
-    names = _yaml_names(lines) if yaml else [line.strip() for line in lines if line.strip()]
-    if not names or len(set(names)) != len(names):
-        raise DataError(f"{path}: states no list of different class names")
-    return names
+    names, texts = files_below(image_dir, is_image_name), files_below(label_dir, _is_text)
+    labels = {os.path.splitext(name)[0]: os.path.join(label_dir, name) for name in texts}
+    stems = [os.path.splitext(name)[0] for name in names]
+    pairs = [(os.path.join(image_dir, name), labels.get(stem)) for name, stem in zip(names, stems, strict=True)]
+    orphans = sorted(stem for stem in set(labels) - set(stems) if os.path.basename(stem).lower() not in NO_LABELS)
+    return pairs, [f"{labels[stem]}: has no image in {image_dir}" for stem in orphans]
 
 
-def _files(folder: str, wanted) -> list[str]:
-    """List files below a folder that are wanted, by name relative to it."""
-    if not os.path.isdir(folder):
-        raise DataError(f"{folder}: no such folder")
-    paths = (
-        os.path.join(place, name) for place, _, files in os.walk(folder) for name in files if wanted(name)
-    )
-    return sorted(os.path.relpath(path, folder) for path in paths)
+def read_pairs(
+    source: str,
+    pairs: Sequence[tuple[str, str | None]],
+    *,
+    image_dir: str,
+    class_names: Sequence[str],
+    offenders: Sequence[str] = (),
+) -> DetectionDataset:
+    """Read images with their label files, wherever the two lie.
+
+    Args:
+        source: the file or folder that named them, for messages.
+        pairs: path of each image, and of its label file or None.
+        image_dir: folder that the dataset's file names are relative to.
+        class_names: the classes by index.
+        offenders: problems found already.
+
+    Returns:
+        DetectionDataset in the order of `pairs`; the rest as `read_yolo`.
+
+    Raises:
+        DataError: as `read_yolo`.
+    """
+    columns, found = Columns(), list(offenders)
+    for image, label in pairs:
+        try:
+            columns.sizes.append(image_size(image))
+        except DataError as error:
+            found.append(str(error))
+            continue
+        columns.file_names.append(os.path.relpath(image, image_dir))
+        columns.image_ids.append(len(columns.image_ids) + 1)
+        if label is not None:
+            _read_labels(label, columns, len(class_names), found)
+    ids = range(1, len(class_names) + 1)
+    names = {"class_names": class_names, "category_ids": ids}
+    return build_dataset(source, columns, image_dir=image_dir, **names, offenders=found, keep_flat=False)
+
+
+def _is_text(name: str) -> bool:
+    return name.lower().endswith(".txt")
 
 
 def _read_labels(path: str, columns: Columns, classes: int, offenders: list[str]) -> None:
     try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().splitlines()
-    except (OSError, ValueError) as error:
-        offenders.append(f"{path}: cannot be read ({error})")
+        lines = read_lines(path)
+    except DataError as error:
+        offenders.append(str(error))
         return
     for number, line in enumerate(lines, 1):
         if line.strip():
@@ -132,41 +134,3 @@ def _read_line(line: str, place: str, columns: Columns, classes: int, offenders:
         columns.classes.append(int(index))
         columns.crowd.append(False)
         columns.annotation_ids.append(len(columns.annotation_ids) + 1)
-
-
-def _yaml_names(lines: list[str]) -> list[str]:
-    """Read `names` of the plain YAML in use: [a, b], {0: a, 1: b}, lines "- a", or lines "0: a"."""
-    starts = [i for i, line in enumerate(lines) if line.startswith("names:")]
-    if not starts:
-        return []
-    first = _uncomment(lines[starts[0]][6:])
-    if first:
-        while not first.endswith(("]", "}")) and starts[0] + 1 < len(lines):  # a list over several lines
-            starts[0] += 1
-            first += " " + _uncomment(lines[starts[0]])
-        entries = [entry.strip() for entry in first.strip("[]{}").split(",") if entry.strip()]
-    else:
-        entries = []
-        for line in lines[starts[0] + 1 :]:
-            if line.strip() and not line.startswith((" ", "\t", "-", "#")):
-                break
-            if _uncomment(line):
-                entries.append(_uncomment(line).removeprefix("- "))
-    return _by_index(entries)
-
-
-def _by_index(entries: list[str]) -> list[str]:
-    keyed = [entry.split(":", 1) for entry in entries]
-    if all(len(pair) == 2 and pair[0].strip().isdecimal() for pair in keyed):
-        named = {int(key): _unquote(name) for key, name in keyed}
-        return [named[i] for i in sorted(named)] if sorted(named) == list(range(len(entries))) else []
-    return [_unquote(entry) for entry in entries]
-
-
-def _uncomment(line: str) -> str:
-    return line.split(" #", 1)[0].strip() if not line.lstrip().startswith("#") else ""
-
-
-def _unquote(text: str) -> str:
-    text = text.strip()
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text

@@ -1,0 +1,154 @@
+"""The verb ``check``: what is in a dataset, what is wrong with it, and whether a detector can learn one batch of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import cv2
+from rich.console import Console
+from rich.table import Table
+
+from yolox.cli.experiment import Experiment
+from yolox.cli.inputs import read_evaluation_set, read_training_set
+from yolox.cli.messages import CommandError
+from yolox.cli.options import CheckOptions
+from yolox.cli.rundir import make_folder, write_json
+from yolox.cli.sheet import label_sheet
+from yolox.cli.sources import DataSource, data_source, training_source
+from yolox.config import Recipe
+from yolox.data.batches import TrainSource
+from yolox.data.check import EXAMPLES, DatasetReport, Probe, check_dataset, probe_header, probe_pixels, shared_images
+from yolox.data.copies import copied_images
+from yolox.data.dataset import DetectionDataset
+from yolox.data.errors import raise_offenders
+from yolox.nn import initialise, set_precision
+from yolox.overfit import overfit
+from yolox.train import create_train_state
+
+MOST_CLASSES = 30
+
+
+def run(experiment: Experiment, options: CheckOptions, parse: Callable[[Recipe], CheckOptions]) -> None:
+    """Check the datasets that the options name, print and write what was found, and overfit one batch if asked.
+
+    Raises:
+        UsageError: options that contradict each other.
+        DataError: files that training cannot use.
+        CommandError: no boxes, classes that do not fit, or a batch that cannot be learned.
+    """
+    console = Console(soft_wrap=True, highlight=False)
+    sources = {"train": training_source(options), "val": data_source(options, "val")}
+    folder, recipe = make_folder(options.output), options.settings
+    datasets = read_sets(sources)
+    with console.status("looking at every image"):
+        reports = {name: report_on(data, recipe, probe_pixels) for name, data in datasets.items()}
+        copies = _copies(datasets)
+    write_json(folder / "report.json", {name: attrs.asdict(report) for name, report in reports.items()})
+    console.print(_counts(reports), _classes(reports))
+    print_warnings(console, reports, [*copies, *_overlap(datasets)])
+    raise_errors(sources, reports)
+    _write_sheet(console, folder / "labels.png", datasets["train"], recipe)
+    if options.overfit:
+        _overfit(console, experiment, options, datasets["train"])
+
+
+def read_sets(sources: dict[str, DataSource | None]) -> dict[str, DetectionDataset]:
+    """Read the training set, and the validation set where there is one, in the classes of the former."""
+    train_set = read_training_set(sources["train"])
+    if sources["val"] is None:
+        return {"train": train_set}
+    names = train_set.class_names
+    return {"train": train_set, "val": read_evaluation_set(sources["val"], num_classes=len(names), class_names=names)}
+
+
+def quick_check(console: Console, sources: dict[str, DataSource | None], datasets: dict, recipe: Recipe) -> None:
+    """Look at the headers of all images and at all boxes, as training does before it begins.
+
+    Raises:
+        DataError: files that training cannot use, up to 20 listed.
+    """
+    reports = {name: report_on(data, recipe, probe_header) for name, data in datasets.items()}
+    raise_errors(sources, reports)
+    print_warnings(console, reports, _overlap(datasets))
+
+
+def report_on(dataset: DetectionDataset, recipe: Recipe, probe: Probe) -> DatasetReport:
+    """Check a dataset under a recipe."""
+    return check_dataset(
+        dataset, input_size=recipe.input.input_size, max_truths=recipe.loader.max_truths, probe=probe
+    )
+
+
+def print_warnings(console: Console, reports: dict[str, DatasetReport], more: list[str]) -> None:
+    """Print a line for each warning."""
+    lines = [f"{name}: {line}" for name, report in reports.items() for line in report.warnings]
+    for line in [*lines, *more]:
+        console.print(f"warning: {line}", markup=False)
+
+
+def raise_errors(sources: dict[str, DataSource | None], reports: dict[str, DatasetReport]) -> None:
+    """Raise DataError for the files that cannot be used."""
+    for name, report in reports.items():
+        raise_offenders(sources[name].name, report.errors)
+
+
+def _overlap(datasets: dict[str, DetectionDataset]) -> list[str]:
+    if "val" not in datasets:
+        return []
+    shared = shared_images(datasets["val"], datasets["train"])
+    some = ", ".join(shared[:EXAMPLES])
+    return [f"images for validation that are trained on too: {len(shared)} ({some})"] if shared else []
+
+
+def _copies(datasets: dict[str, DetectionDataset]) -> list[str]:
+    groups = [group for group in copied_images(*datasets.values()) if len(set(group)) > 1]
+    some = ", ".join(" = ".join(Path(path).name for path in group) for group in groups[:EXAMPLES])
+    return [f"groups of image files that are equal byte for byte: {len(groups)} ({some})"] if groups else []
+
+
+def _counts(reports: dict[str, DatasetReport]) -> Table:
+    table = Table("", *reports, title="counts", title_justify="left")
+    for name in ("images", "boxes", "empty", "most"):
+        table.add_row({"empty": "images without a box", "most": "most boxes of an image"}.get(name, name),
+                      *(str(getattr(report, name)) for report in reports.values()))  # fmt: skip
+    for size in next(iter(reports.values())).per_size:
+        table.add_row(f"{size} boxes", *(str(report.per_size[size]) for report in reports.values()))
+    return table
+
+
+def _classes(reports: dict[str, DatasetReport]) -> Table:
+    table = Table("class", *reports, title="boxes of each class", title_justify="left")
+    first = next(iter(reports.values())).per_class
+    for name in list(first)[:MOST_CLASSES]:
+        table.add_row(name, *(str(report.per_class[name]) for report in reports.values()))
+    if len(first) > MOST_CLASSES:
+        table.add_row(f"and {len(first) - MOST_CLASSES} more, in report.json")
+    return table
+
+
+def _write_sheet(console: Console, path: Path, dataset: DetectionDataset, recipe: Recipe) -> None:
+    if not cv2.imwrite(str(path), label_sheet(dataset, recipe)):
+        raise CommandError(f"{path}: cannot be written")
+    console.print(f"wrote {path}: look whether the boxes lie on the objects")
+
+
+def _overfit(console: Console, experiment: Experiment, options: CheckOptions, dataset: DetectionDataset) -> None:
+    """Train a detector of random weights, thrown away afterwards, on one batch of plain images."""
+    size = min(options.settings.loader.batch_size, len(dataset))
+    loader = attrs.evolve(options.settings.loader, batch_size=size, multiscale_sizes=())
+    recipe = attrs.evolve(options.settings, loader=loader)
+    detector = experiment.build_detector(len(dataset.class_names))
+    initialise(detector, seed=loader.seed)
+    set_precision(detector, recipe.optim.precision)
+    step = experiment.make_step(detector, create_train_state(detector), recipe)
+    batch = TrainSource(dataset=dataset, recipe=recipe, epoch=0, augment=False)[0][:4]
+    with console.status("one batch: compiling the step") as status:
+        report = overfit(
+            step, batch, max_steps=options.overfit_steps,
+            on_step=lambda number, loss: status.update(f"one batch: step {number}, loss {loss:.2f}"),
+        )  # fmt: skip
+    if not report.sound:
+        raise CommandError(f"one batch: {report.message}")
+    console.print(f"one batch: {report.message}")

@@ -1,0 +1,109 @@
+"""Options that name a dataset in any of the three formats, and how one is read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from attrs import frozen
+
+from yolox.cli.messages import UsageError
+from yolox.data.coco import read_coco
+from yolox.data.dataset import DetectionDataset
+from yolox.data.voc_data import read_voc_data
+from yolox.data.yolo_data import read_yolo_data
+
+FORMATS = ("json", "voc", "yolo")
+
+
+@frozen(kw_only=True, slots=False)  # the options of a verb inherit several of these
+class TrainingSet:
+    """Where the training images and their boxes are: give one of --train-json, --train-voc and --train-yolo."""
+
+    train_json: Path | None = None
+    """COCO annotations of the training images; --train-images says where these are."""
+    train_voc: Path | None = None
+    """VOC folder with Annotations and JPEGImages, or any folder of XML files."""
+    train_yolo: Path | None = None
+    """YOLO's data.yaml, or a file of class names beside the folders images and labels."""
+    train_images: Path | None = None
+    """Folder of the training images; VOC and YOLO find theirs without it."""
+    train_split: str | None = None
+    """Part of a VOC or YOLO dataset: a list in ImageSets/Main, a key of the YAML, or a .txt list of VOC names;
+    left out, it is train, or all of a VOC folder without lists."""
+
+
+@frozen(kw_only=True, slots=False)  # the options of a verb inherit several of these
+class ValidationSet:
+    """Where the validation images and their boxes are: at most one of --val-json, --val-voc and --val-yolo."""
+
+    val_json: Path | None = None
+    """COCO annotations of the validation images; --val-images says where these are."""
+    val_voc: Path | None = None
+    """VOC folder with Annotations and JPEGImages, or any folder of XML files."""
+    val_yolo: Path | None = None
+    """YOLO's data.yaml, or a file of class names beside the folders images and labels."""
+    val_images: Path | None = None
+    """Folder of the validation images; VOC and YOLO find theirs without it."""
+    val_split: str | None = None
+    """Part of a VOC or YOLO dataset, as --train-split; left out, it is val."""
+
+
+@frozen(kw_only=True)
+class DataSource:
+    """A dataset that options name: the file or folder for messages, and a function that reads it."""
+
+    name: str
+    read: Callable[[], DetectionDataset]
+
+
+def data_source(options, part: str) -> DataSource | None:
+    """Turn the options of one part into a source.
+
+    Args:
+        options: has the fields of `TrainingSet` or `ValidationSet`.
+        part: ``train`` or ``val``, the first word of the fields.
+
+    Returns:
+        The source; None where the options name no dataset of this part.
+
+    Raises:
+        UsageError: two formats at once, COCO annotations without a folder of images, or a folder alone.
+    """
+    values = {key: getattr(options, f"{part}_{key}") for key in (*FORMATS, "images", "split")}
+    given = [key for key in FORMATS if values[key] is not None]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(f'--{part}-{key}' for key in given)}: give one of them")
+    if (not given and values["images"] is not None) or (given == ["json"] and values["images"] is None):
+        raise UsageError(f"--{part}-json and --{part}-images: give both, or a VOC folder or a YOLO file alone")
+    if values["split"] is not None and given in ([], ["json"]):
+        raise UsageError(f"--{part}-split: is for --{part}-voc and --{part}-yolo; COCO has a file for each part")
+    return _source(given[0], values, part) if given else None
+
+
+def training_source(options) -> DataSource:
+    """Find the source of the training images; raises UsageError also where the options name none."""
+    source = data_source(options, "train")
+    if source is None:
+        raise UsageError("no training images: give --train-json and --train-images, or --train-voc, or --train-yolo")
+    return source
+
+
+def evaluation_source(options) -> DataSource:
+    """Find the source of the images to evaluate on; raises UsageError also where the options name none."""
+    source = data_source(options, "val")
+    if source is None:
+        raise UsageError("no images to evaluate on: give --val-json and --val-images, or --val-voc, or --val-yolo")
+    return source
+
+
+def _source(kind: str, values: dict, part: str) -> DataSource:
+    path, split = str(values[kind]), values["split"] or part
+    images = None if values["images"] is None else str(values["images"])
+    readers = {
+        "json": partial(read_coco, path, images),
+        "voc": partial(read_voc_data, path, split=split, image_dir=images, all_without_lists=values["split"] is None),
+        "yolo": partial(read_yolo_data, path, split=split, image_dir=images),
+    }
+    return DataSource(name=path, read=readers[kind])

@@ -1,0 +1,191 @@
+"""What is in a dataset and what is wrong with it, before any training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from attrs import frozen
+
+from yolox.config import Size
+
+from .dataset import DetectionDataset, image_path, load_image
+from .errors import DataError
+from .header import read_header
+
+EDGES = ("small", 32.0**2), ("medium", 96.0**2), ("large", np.inf)  # areas in px**2, as COCO's evaluation has them
+FEWEST_PIXELS = 2.0
+EXAMPLES = 3
+Probe = Callable[[DetectionDataset, int], str | None]
+
+
+@frozen(kw_only=True)
+class DatasetReport:
+    """Counts of a dataset, and what is wrong with it.
+
+    Args:
+        images: number of images.
+        boxes: number of boxes, crowds included.
+        per_class: boxes of each class, by name.
+        per_size: boxes by area in the pixels of their images: small, medium, large as COCO sorts them.
+        empty: images without a box.
+        most: most boxes of one image.
+        errors: a line for each file that training cannot use.
+        warnings: a line for each kind of doubtful thing, with its count and a few examples.
+    """
+
+    images: int
+    boxes: int
+    per_class: dict[str, int]
+    per_size: dict[str, int]
+    empty: int
+    most: int
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def check_dataset(
+    dataset: DetectionDataset, *, input_size: Size, max_truths: int, probe: Probe | None = None
+) -> DatasetReport:
+    """Count what is in a dataset and collect what is wrong with it.
+
+    Args:
+        dataset: the dataset; its reader has refused already what cannot be read at all.
+        input_size: (height, width) px of the network, to find boxes too small for it.
+        max_truths: rows for truths, to find images with more.
+        probe: function of dataset and index that raises DataError for a file that training cannot use and returns a
+            doubt or None; None reads headers (`probe_header`). `probe_pixels` decodes every image.
+
+    Returns:
+        DatasetReport; it does not raise for what it finds.
+    """
+    counts = np.diff(dataset.offsets)
+    areas = [int(n) for n in _between(dataset.areas, [edge for _, edge in EDGES])]
+    errors, doubts = _probe_all(dataset, probe or probe_header)
+    return DatasetReport(
+        images=len(dataset),
+        boxes=len(dataset.boxes),
+        per_class=dict(zip(dataset.class_names, _per_class(dataset), strict=True)),
+        per_size=dict(zip([name for name, _ in EDGES], areas, strict=True)),
+        empty=int((counts == 0).sum()),
+        most=int(counts.max(initial=0)),
+        errors=tuple(errors),
+        warnings=(*_doubtful_boxes(dataset, input_size), *_doubtful_images(dataset, max_truths), *doubts),
+    )
+
+
+def probe_header(dataset: DetectionDataset, index: int) -> str | None:
+    """Look at the header of an image file: its size must be the annotated one, its end should be there.
+
+    Raises:
+        DataError: the file cannot be read or has another size than annotated.
+    """
+    path, size = image_path(dataset, index), tuple(dataset.sizes[index].tolist())
+    header = read_header(path)
+    fits = header is not None and (header.size == size or (header.exif and header.size == size[::-1]))
+    if header is None or not fits or size[0] * size[1] > dataset.max_pixels:
+        load_image(dataset, index)  # names what is wrong, if anything is
+    if header is None:
+        return None
+    return None if header.whole else f"image {dataset.file_names[index]}"
+
+
+def probe_pixels(dataset: DetectionDataset, index: int) -> str | None:
+    """Decode an image file; result and errors as in `probe_header`."""
+    load_image(dataset, index)
+    return probe_header(dataset, index)
+
+
+def shared_images(one: DetectionDataset, other: DetectionDataset) -> list[str]:
+    """List the file names of `one` whose files are in `other` too, links included; copies are not found."""
+    files = set(_identities(other)) - {None}
+    return [name for name, identity in zip(one.file_names, _identities(one), strict=True) if identity in files]
+
+
+def _identities(dataset: DetectionDataset) -> list[tuple[int, int] | None]:
+    """Give what tells the file of each image from every other, None where there is no file."""
+    found = []
+    for index in range(len(dataset)):
+        try:
+            state = os.stat(image_path(dataset, index))
+        except OSError:
+            found.append(None)
+        else:
+            found.append((state.st_dev, state.st_ino))
+    return found
+
+
+def _probe_all(dataset: DetectionDataset, probe: Probe) -> tuple[list[str], list[str]]:
+    errors, cut = [], []
+    for index in range(len(dataset)):
+        try:
+            cut.append(probe(dataset, index))
+        except DataError as error:
+            errors.append(str(error))
+    return errors, _several("image files that end too early, their rest will be grey", [line for line in cut if line])
+
+
+def _per_class(dataset: DetectionDataset) -> list[int]:
+    return np.bincount(dataset.classes, minlength=len(dataset.class_names)).tolist()
+
+
+def _between(values: np.ndarray, edges: Sequence[float]) -> np.ndarray:
+    """Count the values up to each edge and above the one before."""
+    return np.diff([0, *(int((values <= edge).sum()) for edge in edges)])
+
+
+def _doubtful_boxes(dataset: DetectionDataset, input_size: Size) -> list[str]:
+    owners = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
+    sides = dataset.boxes[:, 2:] - dataset.boxes[:, :2]
+    least = sides.min(axis=1, initial=np.inf)
+    limits = np.tile(dataset.sizes[owners][:, ::-1], 2).astype(np.float32)
+    over = np.maximum(-dataset.boxes, dataset.boxes - limits).max(axis=1, initial=-np.inf)
+    ratios = (np.array(input_size) / dataset.sizes).min(axis=1)[owners]
+    tiny = (least > 0) & (least < FEWEST_PIXELS)
+    kinds = (
+        ("boxes without area; training leaves them out", least <= 0),
+        (f"boxes with a side below {FEWEST_PIXELS:g} px", tiny),
+        (
+            f"boxes with a side below {FEWEST_PIXELS:g} px at the network's {input_size[1]}x{input_size[0]}; "
+            "a larger --input-size shows them",
+            (least > 0) & ~tiny & (least * ratios < FEWEST_PIXELS),
+        ),
+        ("boxes over the edge of their image by more than 1 px; training clips them", over > 1),
+        ("boxes that repeat another one of their image and class", _repeated_boxes(dataset, owners)),
+    )
+    return [line for what, mask in kinds for line in _several(what, _annotations(dataset, owners, mask))]
+
+
+def _repeated_boxes(dataset: DetectionDataset, owners: np.ndarray) -> np.ndarray:  # [M] bool
+    rows = np.column_stack([owners, dataset.classes, dataset.boxes.astype(np.float64)])
+    first = np.unique(rows, axis=0, return_index=True)[1]
+    repeated = np.ones(len(rows), bool)
+    repeated[first] = False
+    return repeated
+
+
+def _annotations(dataset: DetectionDataset, owners: np.ndarray, mask: np.ndarray) -> list[str]:
+    names, ids = dataset.file_names, dataset.annotation_ids
+    return [f"annotation {ids[row]} of image {names[owners[row]]}" for row in np.flatnonzero(mask)]
+
+
+def _doubtful_images(dataset: DetectionDataset, max_truths: int) -> list[str]:
+    counts, names = np.diff(dataset.offsets), dataset.file_names
+    full = [f"image {names[i]} ({counts[i]})" for i in np.flatnonzero(counts > max_truths)]
+    absent = [name for name, count in zip(dataset.class_names, _per_class(dataset), strict=True) if count == 0]
+    empty = [f"image {names[i]}" for i in np.flatnonzero(counts == 0)]
+    many = len(empty) > len(dataset) / 2
+    return [
+        *_several(f"images with more boxes than max_truths={max_truths}; the smallest go", full),
+        *_several("images without a box, more than half; are labels missing?", empty if many else []),
+        *_several("classes without a box", absent),
+    ]
+
+
+def _several(what: str, found: list[str]) -> list[str]:
+    """Word a warning with its count and a few examples; nothing where nothing was found."""
+    if not found:
+        return []
+    more = ", ..." if len(found) > EXAMPLES else ""
+    return [f"{what}: {len(found)} ({', '.join(found[:EXAMPLES])}{more})"]

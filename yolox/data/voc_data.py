@@ -1,0 +1,52 @@
+"""The folders of a Pascal VOC dataset: annotations, images and lists."""
+
+from __future__ import annotations
+
+import os
+
+from .dataset import DetectionDataset
+from .errors import DataError
+from .voc import read_voc
+
+LISTS = os.path.join("ImageSets", "Main")
+
+
+def read_voc_data(
+    folder: str, *, split: str, image_dir: str | None = None, all_without_lists: bool = True
+) -> DetectionDataset:
+    """Read one part of a VOC folder.
+
+    Args:
+        folder: one with ``Annotations`` and ``JPEGImages``, and perhaps ``ImageSets/Main``; or any folder of XML
+            files, with the images beside them.
+        split: name of a list in ``ImageSets/Main``, such as ``train``; or the path of a text file (``.txt``) with the
+            name of an image on each line.
+        image_dir: folder of the images, in place of the usual one.
+        all_without_lists: where the folder has no lists, take every XML file; False makes that an error.
+
+    Returns:
+        DetectionDataset as `read_voc` gives it, with the classes that occur, by name.
+
+    Raises:
+        DataError: no such list; or as `read_voc`.
+    """
+    within = os.path.join(folder, "Annotations")
+    whole = os.path.isdir(within)
+    annotations = within if whole else folder
+    images = image_dir or (os.path.join(folder, "JPEGImages") if whole else folder)
+    return read_voc(annotations, images, image_set=_list_of(folder, split, all_without_lists))
+
+
+def _list_of(folder: str, split: str, all_without_lists: bool) -> str | None:
+    if split.lower().endswith(".txt"):
+        return split
+    lists = os.path.join(folder, LISTS)
+    if not os.path.isdir(lists):
+        if all_without_lists:
+            return None
+        raise DataError(f"{folder}: has no {LISTS}, so no list {split!r}; leave the split out, or give a .txt file")
+    path = os.path.join(lists, f"{split}.txt")
+    if not os.path.isfile(path):
+        known = sorted(name[:-4] for name in os.listdir(lists) if name.endswith(".txt") and "_" not in name)
+        raise DataError(f"{path}: no such list; there are {', '.join(known[:12]) or 'none'}")
+    return path
