@@ -1,5 +1,5 @@
 # make test   the tests, in an environment of their own     make demo   train on drawn shapes, in about 5 minutes
-# make test-slow  those that compile the large graphs
+# make test-slow  those that compile the large graphs           make docs  the pages, in site/
 # make venv   only the environment                          make bench  the works of benchmarks/, one JSON line each
 # Another MindSpore than the pinned one: make test MINDSPORE=2.7.0
 
@@ -10,7 +10,7 @@ VENV := .venv$(if $(filter-out $(PINNED),$(MINDSPORE)),-$(MINDSPORE))
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 
-.PHONY: venv test test-slow demo bench lint clean
+.PHONY: venv test test-slow demo bench docs lint clean
 
 venv: $(READY)
 
@@ -35,5 +35,9 @@ demo: $(READY)
 bench: $(READY)
 	$(RUN) benchmarks/run.py
 
+docs: $(READY)
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+
 clean:
-	rm -rf .venv .venv-* demo
+	rm -rf .venv .venv-* demo site

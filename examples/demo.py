@@ -13,14 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
 import tyro
 from attrs import frozen
 from yolox_nano import EXPERIMENT
 
 from yolox.cli import run
-from yolox.cli.curves import draw_history
-from yolox.cli.rundir import read_history
+from yolox.cli.rundir import write_curves
 from yolox.data.shapes import write_shapes
 
 
@@ -85,8 +83,7 @@ def main(demo: Demo) -> int:
         status = run(EXPERIMENT, argv)
         if status:
             return status
-    curves = draw_history(read_history(demo.output / "run/history.csv"))
-    (demo.output / "curves.png").write_bytes(cv2.imencode(".png", curves)[1].tobytes())
+    write_curves(demo.output / "run", demo.output)
     metrics = json.loads((demo.output / "metrics.json").read_text())
     print(f"\nAP50 {metrics['AP50']:.3f} on images that training never saw, {time.monotonic() - start:.0f} s")
     print(f"look at {demo.output}/pictures and {demo.output}/curves.png")

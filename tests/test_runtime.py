@@ -6,7 +6,14 @@ import sys
 
 import pytest
 
-from yolox.runtime import ONEDNN_VARIABLE, installed_mindspore, needs_cap, parse_version, use_fast_convolutions
+from yolox.runtime import (
+    ONEDNN_VARIABLE,
+    check_numpy,
+    installed_mindspore,
+    needs_cap,
+    parse_version,
+    use_fast_convolutions,
+)
 
 PROGRAM = f"import os, yolox; print(os.environ.get('{ONEDNN_VARIABLE}'))"
 
@@ -39,3 +46,19 @@ def test_importing_the_library_is_enough(given):
     )
     expected = given or ("AVX2" if needs_cap(installed_mindspore()) else "None")
     assert run.stdout.split()[-1] == expected
+
+
+def test_numpy_2_is_refused_with_the_command_that_mends_it():
+    check_numpy("1.26.4")
+    with pytest.raises(ImportError, match="MindSpore fails with numpy 2.1.0: pip install 'numpy<2'"):
+        check_numpy("2.1.0")
+
+
+def test_an_opencv_that_cannot_be_loaded_is_explained(tmp_path):
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    run = subprocess.run([sys.executable, "-c", "import yolox"], env=environment, capture_output=True, text=True)
+    assert run.returncode == 1
+    *_, first, second = run.stderr.strip().splitlines()
+    assert "OpenCV cannot be loaded (libGL.so.1: cannot open shared object file)" in first
+    assert second.startswith("pip uninstall -y opencv-python; pip install")

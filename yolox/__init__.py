@@ -49,6 +49,7 @@ from yolox.eval import (
     predict_dataset,
     predict_images,
 )
+from yolox.export import ExportedDetector, export_detector, open_exported
 from yolox.finetune import finetune_recipe
 from yolox.fit import TrainingDiverged, TrainingStopped, fit
 from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
@@ -57,6 +58,7 @@ from yolox.normalize import normalize_images
 from yolox.overfit import overfit
 from yolox.points import make_points
 from yolox.position import Position
+from yolox.predict import predict
 from yolox.recipes import megvii_recipe, mindyolo_recipe
 from yolox.reports import EpochReport, StepReport
 from yolox.resume import restore_state, save_state
@@ -74,6 +76,7 @@ __all__ = [
     "Detections",
     "Detector",
     "EpochReport",
+    "ExportedDetector",
     "FPN",
     "InputSpec",
     "LoaderConfig",
@@ -113,6 +116,7 @@ __all__ = [
     "encode_boxes",
     "eval_batches",
     "evaluate_coco",
+    "export_detector",
     "finetune_recipe",
     "fit",
     "flatten_levels",
@@ -133,11 +137,13 @@ __all__ = [
     "nms",
     "normalize_images",
     "obj_targets",
+    "open_exported",
     "overfit",
     "own_region",
     "pairwise_iou",
     "positive_rows",
     "postprocess",
+    "predict",
     "predict_dataset",
     "predict_images",
     "read_coco",

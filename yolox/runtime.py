@@ -79,4 +79,42 @@ def installed_mindspore() -> str:
         raise ImportError("yolox needs MindSpore 2.7 to 2.10: pip install mindspore") from None
 
 
+def check_numpy(numpy_version: str) -> None:
+    """Refuse numpy 2, with which MindSpore fails later and less clearly.
+
+    Raises:
+        ImportError: with the command that mends it.
+
+    Example:
+        >>> check_numpy("1.26.4")
+    """
+    if parse_version(numpy_version)[0] >= 2:
+        raise ImportError(f"MindSpore fails with numpy {numpy_version}: pip install 'numpy<2' 'opencv-python-headless<4.12'")
+
+
+def explain_opencv(error: ImportError) -> str:
+    """Say what to do when OpenCV cannot be imported: most often a server without a display library.
+
+    Example:
+        >>> explain_opencv(ImportError("libGL.so.1: cannot open shared object file")).splitlines()[1]
+        "pip uninstall -y opencv-python; pip install --force-reinstall 'opencv-python-headless<4.12'"
+    """
+    command = "pip uninstall -y opencv-python; pip install --force-reinstall 'opencv-python-headless<4.12'"
+    return f"OpenCV cannot be loaded ({error}); this library needs the headless build:\n{command}"
+
+
+def check_opencv() -> None:
+    """Import OpenCV, with a message that says what to do where that fails.
+
+    Raises:
+        ImportError: OpenCV is missing or cannot be loaded.
+    """
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        raise ImportError(explain_opencv(error)) from None
+
+
 use_fast_convolutions(os.environ, installed_mindspore())
+check_numpy(version("numpy"))
+check_opencv()

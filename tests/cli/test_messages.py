@@ -16,6 +16,8 @@ from yolox.cli.messages import CommandError, Stopped, UsageError, condense_usage
          "error: a.json: 2 problems\n  annotation 1\n  annotation 2\n"),
         (FileNotFoundError(2, "No such file", "w.pth"), 1, "error: w.pth: No such file\n"),
         (MemoryError(), 1, "error: out of memory: lower --batch-size or --input-size, or --workers\n"),
+        (RuntimeError("Allocate memory failed\n\n- C++ Call Stack"), 1,
+         "error: out of memory: lower --batch-size or --input-size, or --workers\n"),
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
         (RuntimeError("kernel\nat line 1\nat line 2"), 1,
          "error: RuntimeError: kernel\n--debug shows where it comes from\n"),

@@ -139,7 +139,7 @@ def test_predict_writes_pictures_and_boxes(nano, data, trained, tmp_path):
         assert record["scores"] == sorted(record["scores"], reverse=True)
         assert all(SHAPE_NAMES[c] == name for c, name in zip(record["classes"], record["names"], strict=True))
         assert all(0 <= x1 <= x2 <= 64 and 0 <= y1 <= y2 <= 48 for x1, y1, x2, y2 in record["boxes"])
-    assert cv2.imread(str(tmp_path / "shapes_00001_2.png")).shape == (48, 64, 3)
+    assert cv2.imread(str(tmp_path / "shapes_00001_2.png")).shape == (384, 512, 3)  # enlarged: 48 x 64
 
 
 @pytest.fixture

@@ -9,13 +9,16 @@ from rich.console import Console
 from rich.table import Table
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import open_detector, read_evaluation_set, recipe_of_weights
+from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weights
 from yolox.cli.options import EvalOptions
+from yolox.cli.pictures import write_evaluation
 from yolox.cli.rundir import METRICS, make_folder, write_json
 from yolox.cli.sources import evaluation_source
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.dataset import DetectionDataset, ground_truth
+from yolox.eval.analysis import analyse, truths_of_dataset
 from yolox.eval.coco import detections_to_coco, evaluate_coco
+from yolox.eval.postprocess import Detections
 from yolox.eval.predict import make_eval_step, predict_dataset
 
 MEANINGS = (
@@ -44,11 +47,14 @@ def measure(
 
     def score(dataset: DetectionDataset, on_batch: Callable[[int], None] | None = None) -> dict:
         settings = {"batch_size": min(batch_size, len(dataset)), "workers": workers, "on_batch": on_batch}
-        found = predict_dataset(step, dataset, spec=spec, config=postprocess, **settings)
-        ids = {"image_ids": dataset.image_ids, "category_ids": dataset.category_ids}
-        return evaluate_coco(ground_truth(dataset), detections_to_coco(found, **ids))
+        return _metrics(dataset, predict_dataset(step, dataset, spec=spec, config=postprocess, **settings))
 
     return score
+
+
+def _metrics(dataset: DetectionDataset, found: list[Detections]) -> dict:
+    ids = {"image_ids": dataset.image_ids, "category_ids": dataset.category_ids}
+    return evaluate_coco(ground_truth(dataset), detections_to_coco(found, **ids))
 
 
 def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], EvalOptions]) -> None:
@@ -58,24 +64,37 @@ def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], 
         WeightsError, DataError, CommandError: files that cannot be used, or do not fit each other.
     """
     source = evaluation_source(options)
-    detector, facts = open_detector(experiment, options.weights)
+    opened = open_weights(experiment, options.weights)
+    facts = opened.facts
     options = parse(recipe_of_weights(experiment, options.recipe, facts))
-    dataset = read_evaluation_set(source, num_classes=detector.num_classes, class_names=facts.class_names)
+    dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=facts.class_names)
     if options.json is not None:
         make_folder(options.json.parent, option="--json")
-    score = measure(
-        detector,
-        spec=options.input,
-        postprocess=options.postprocess,
-        batch_size=options.batch_size,
-        workers=options.workers,
-    )
-    console = Console()
+    if options.pictures is not None:
+        make_folder(options.pictures, option="--pictures")
+    step, console = opened.make_step(options.input), Console()
+    settings = {"batch_size": min(options.batch_size, len(dataset)), "workers": options.workers}
     with console.status(f"evaluating {len(dataset)} images") as status:
-        metrics = score(dataset, lambda done: status.update(f"evaluated {done} of {len(dataset)} images"))
+
+        def show(done: int) -> None:
+            status.update(f"evaluated {done} of {len(dataset)} images")
+
+        found = predict_dataset(
+            step, dataset, spec=options.input, config=options.postprocess, on_batch=show, **settings
+        )
+        metrics = _metrics(dataset, found)
+        wanted = options.json is not None or options.pictures is not None
+        analysis = _analysis(dataset, found) if wanted else None
     console.print(_numbers(metrics), _classes(metrics["per_class"]))
     if options.json is not None:
-        write_json(options.json, metrics)
+        write_json(options.json, {**metrics, "analysis": analysis})
+    if options.pictures is not None:
+        write_evaluation(options.pictures, dataset, found, analysis, input_size=options.input.input_size)
+        console.print(f"wrote {options.pictures}")
+
+
+def _analysis(dataset: DetectionDataset, found: list[Detections]) -> dict:
+    return analyse(truths_of_dataset(dataset), found, class_names=dataset.class_names)
 
 
 def _numbers(metrics: dict) -> Table:

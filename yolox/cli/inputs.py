@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import attrs
+from attrs import frozen
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
-from yolox.cli.messages import CommandError
+from yolox.cli.messages import CommandError, UsageError
 from yolox.cli.sources import DataSource
-from yolox.config import Recipe
+from yolox.config import InputSpec, Recipe
 from yolox.data.classes import with_classes
 from yolox.data.coco_names import COCO_NAMES
 from yolox.data.dataset import DetectionDataset
+from yolox.eval.predict import make_eval_step
+from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
 from yolox.weights.load import LoadedWeights, load_weights, read_weights, with_convention
 
 CLASS_BIAS = "head.cls_preds.0.bias"
@@ -39,6 +43,58 @@ def open_detector(experiment: Experiment, path: Path):
     detector = experiment.build_detector(classes)
     facts = load_weights(detector, path)
     return detector, facts
+
+
+@frozen(kw_only=True)
+class OpenedWeights:
+    """What can detect: weights in a scale's detector, or an exported file."""
+
+    make_step: Callable[[InputSpec], Callable]
+    """From the pixels to a step from uint8 images to decoded predictions."""
+    num_classes: int
+    """Classes of the predictions."""
+    facts: LoadedWeights
+    """What is known about the weights."""
+
+
+def open_weights(experiment: Experiment, path: Path) -> OpenedWeights:
+    """Open what ``--weights`` names: weights of any supported form, or a file of the verb export.
+
+    Args:
+        experiment: the scale; an exported file needs none and may be of another.
+        path: `.onnx` and `.mindir` are exported files.
+
+    Returns:
+        A way to make a step, the number of classes, and what is known.
+
+    Raises:
+        WeightsError, ExportError: the file cannot be read, or belongs to another scale.
+    """
+    if path.suffix.lower() in SUFFIXES:
+        return _opened_export(experiment, open_exported(path), path)
+    detector, facts = open_detector(experiment, path)
+
+    def make_step(spec):
+        return make_eval_step(detector, spec=spec)
+
+    return OpenedWeights(make_step=make_step, num_classes=detector.num_classes, facts=facts)
+
+
+def _opened_export(experiment: Experiment, exported: ExportedDetector, path: Path) -> OpenedWeights:
+    recipe = attrs.evolve(experiment.recipes["megvii"], input=exported.facts.input)
+    names = exported.facts.class_names
+    facts = LoadedWeights(source="export", loaded=(), input=recipe.input, class_names=names, recipe=recipe)
+    make_step = partial(_exported_step, exported, path)
+    return OpenedWeights(make_step=make_step, num_classes=len(names), facts=facts)
+
+
+def _exported_step(exported: ExportedDetector, path: Path, spec: InputSpec) -> ExportedDetector:
+    if spec != exported.facts.input:
+        raise UsageError(
+            f"--weights {path}: takes {exported.facts.input}; leave out --input-size, --channel-order "
+            "and the like, or export again with them"
+        )
+    return exported
 
 
 def recipe_of_weights(experiment: Experiment, name: str | None, facts: LoadedWeights) -> Recipe:

@@ -8,14 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from yolox.cli import check, evaluate, info, predict, train
+from yolox.cli import check, evaluate, export, info, plot, predict, train
 from yolox.cli.device import use_device
 from yolox.cli.experiment import Experiment
 from yolox.cli.messages import report
 from yolox.cli.options import (
     CheckOptions,
     EvalOptions,
+    ExportOptions,
     InfoOptions,
+    PlotOptions,
     PredictOptions,
     TrainOptions,
     base_recipe,
@@ -30,6 +32,8 @@ COMMANDS = {
     TrainOptions: train.run,
     EvalOptions: evaluate.run,
     PredictOptions: predict.run,
+    ExportOptions: export.run,
+    PlotOptions: plot.run,
 }
 
 

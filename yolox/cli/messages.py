@@ -27,6 +27,7 @@ class Stopped(CommandError):
 
 
 _BOX = re.compile(r"[╭╮╰╯│─]")
+_NO_MEMORY = re.compile(r"memory failed|out of memory|memory (?:is|isn't|not) (?:not )?enough", re.IGNORECASE)
 _FIELD_PREFIX = re.compile(r"^Error parsing [\w.-]+: (?=\w+: got )")  # a config's own message follows
 
 
@@ -73,7 +74,7 @@ def explain(error: BaseException) -> str:
     """
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
         return "out of memory: lower --batch-size or --input-size, or --workers"
     if isinstance(error, OSError):
         return _operating_system(error)

@@ -12,6 +12,8 @@ import attrs
 import tyro
 from attrs import frozen
 
+from yolox.cli.common import CommonOptions
+from yolox.cli.file_options import ExportOptions, PlotOptions
 from yolox.cli.messages import UsageError, condense_usage
 from yolox.cli.sources import TrainingSet, ValidationSet
 from yolox.config import InputSpec, PostprocessConfig, Recipe
@@ -20,17 +22,8 @@ from yolox.finetune import finetune_recipe
 PREDICT_THRESHOLDS = {"score_threshold": 0.25, "iou_threshold": 0.45}
 """What Megvii's README uses to draw pictures; an evaluation needs the low scores, a viewer does not."""
 
-
-@frozen(kw_only=True)
-class CommonOptions:
-    """Options of every verb."""
-
-    recipe: Literal["megvii", "mindyolo"] = "megvii"
-    """Published recipe whose values are the defaults of the options below."""
-    device: Literal["CPU", "Ascend"] = "CPU"
-    """Where MindSpore runs."""
-    debug: bool = False
-    """Show the traceback of an error."""
+EXPORT_SETTINGS = {**PREDICT_THRESHOLDS, "max_detections": 300}
+"""A file with NMS has as many rows as this, found or not; the recipes of evaluation keep thousands."""
 
 
 @frozen(kw_only=True)
@@ -60,6 +53,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     """Go on with the run in this folder, which knows its recipe and its data; give nothing else."""
     save_steps: int | None = None
     """Save within an epoch too, after every so many steps; an epoch's end always saves."""
+    patience: int | None = None
+    """Stop when AP has not risen for this many epochs; the plain last epochs are then left out."""
     settings: Recipe = Recipe()
 
 
@@ -83,9 +78,11 @@ class EvalOptions(CommonOptions, ValidationSet):
     recipe: Literal["megvii", "mindyolo"] | None = None
     """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
-    """Weights: .pth, .npz, .ckpt or .safetensors; or megvii:SCALE or mindyolo:SCALE, which is downloaded."""
+    """Weights: .pth, .npz, .ckpt or .safetensors; megvii:SCALE or mindyolo:SCALE, which is downloaded; or an export."""
     json: Path | None = None
-    """File for the numbers."""
+    """File for the numbers, and the curves and the confusion matrix that the verb plot draws."""
+    pictures: Path | None = None
+    """Folder for predictions beside truths, and for charts (pip install 'yolox-mindspore[plot]')."""
     batch_size: int = 8
     """Images at a time."""
     workers: int = 2
@@ -96,29 +93,35 @@ class EvalOptions(CommonOptions, ValidationSet):
 
 @frozen(kw_only=True)
 class PredictOptions(CommonOptions):
-    """Detect objects in images: one picture per image, and predictions.json."""
+    """Detect objects in images and videos: pictures with boxes, and the boxes in files."""
 
     recipe: Literal["megvii", "mindyolo"] | None = None
     """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
-    """Weights: .pth, .npz, .ckpt or .safetensors; or megvii:SCALE or mindyolo:SCALE, which is downloaded."""
+    """Weights: .pth, .npz, .ckpt or .safetensors; megvii:SCALE or mindyolo:SCALE, which is downloaded; or an export."""
     source: tuple[Path, ...]
-    """Images, and folders of images."""
+    """Images, videos, folders of them, and patterns such as 'photos/*.jpg'."""
     output: Path
-    """Folder for the pictures and predictions.json."""
+    """Folder for the pictures, the videos and the files of --save."""
+    save: tuple[Literal["json", "txt", "csv", "coco"], ...] = ("json",)
+    """Forms of the boxes: predictions.json, labels/*.txt (YOLO), predictions.csv, predictions_coco.json."""
+    strict: bool = False
+    """End with status 1 if a source could not be read; the others are done either way."""
     batch_size: int = 1
     """Images at a time."""
     input: InputSpec = InputSpec()
     postprocess: PostprocessConfig = PostprocessConfig()
 
 
-Options = InfoOptions | CheckOptions | TrainOptions | EvalOptions | PredictOptions
+Options = InfoOptions | CheckOptions | TrainOptions | EvalOptions | PredictOptions | ExportOptions | PlotOptions
 VERBS = {
     "info": InfoOptions,
     "check": CheckOptions,
     "train": TrainOptions,
     "eval": EvalOptions,
     "predict": PredictOptions,
+    "export": ExportOptions,
+    "plot": PlotOptions,
 }
 _registry = tyro.constructors.ConstructorRegistry()
 
@@ -182,9 +185,9 @@ def base_recipe(argv: Sequence[str], recipes: Mapping[str, Recipe]) -> Recipe:
 
 def _defaults(verb: str, recipe: Recipe, remembered: Mapping[str, Any]):
     kind = VERBS[verb]
-    values = {**remembered, "settings": recipe}
-    if verb in ("eval", "predict"):
-        changes = PREDICT_THRESHOLDS if verb == "predict" else {}
+    values = {} if verb == "plot" else {**remembered, "settings": recipe}
+    if verb in ("eval", "predict", "export"):
+        changes = {"eval": {}, "predict": PREDICT_THRESHOLDS, "export": EXPORT_SETTINGS}[verb]
         values = {"input": recipe.input, "postprocess": attrs.evolve(recipe.postprocess, **changes)}
     missing = {f.name: tyro.MISSING for f in attrs.fields(kind) if f.default is attrs.NOTHING}
     return kind(**{**missing, **values})

@@ -1,8 +1,8 @@
-"""The verb ``predict``: a picture with boxes for every image, and the boxes as JSON."""
+"""The verb ``predict``: a picture or a video with boxes for every source, and the boxes in files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator
 from itertools import tee
 from pathlib import Path
 
@@ -10,103 +10,115 @@ import cv2
 from rich.console import Console
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import open_detector, recipe_of_weights
-from yolox.cli.messages import CommandError, UsageError
+from yolox.cli.frames import Frame, VideoFile, find_files, frames_per_second, read_frames, unique_names
+from yolox.cli.inputs import open_weights, recipe_of_weights
+from yolox.cli.messages import CommandError
 from yolox.cli.options import PredictOptions
-from yolox.cli.rundir import make_folder, write_json
+from yolox.cli.rundir import make_folder
+from yolox.cli.sinks import SINKS
 from yolox.config import Recipe
 from yolox.data.coco_names import names_of_classes
-from yolox.data.image import read_image
-from yolox.eval.draw import draw_detections
-from yolox.eval.postprocess import Detections
-from yolox.eval.predict import make_eval_step, predict_images
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+from yolox.data.errors import DataError
+from yolox.eval.draw import draw_detections, enlarge_small
+from yolox.eval.postprocess import Detections, with_names
+from yolox.eval.predict import predict_images
 
 
 def run(experiment: Experiment, options: PredictOptions, parse: Callable[[Recipe], PredictOptions]) -> None:
-    """Detect objects in the sources, and write pictures and predictions.json.
+    """Detect objects in the sources, and write pictures, videos and the files of ``--save``.
+
+    A file that cannot be read is named, and the others go on.
 
     Raises:
         UsageError: no images among the sources.
-        WeightsError, DataError, CommandError: files that cannot be used or written.
+        WeightsError, ExportError, CommandError: files that cannot be used or written; with ``--strict`` also
+            sources that could not be read, when all others are done.
     """
-    files = find_images(options.source)
+    files = find_files(options.source)
     folder = make_folder(options.output)
-    detector, facts = open_detector(experiment, options.weights)
-    options = parse(recipe_of_weights(experiment, options.recipe, facts))
-    names = names_of_classes(detector.num_classes, facts.class_names)
-    step = make_eval_step(detector, spec=options.input)
+    opened = open_weights(experiment, options.weights)
+    options = parse(recipe_of_weights(experiment, options.recipe, opened.facts))
+    names = names_of_classes(opened.num_classes, opened.facts.class_names)
+    step = opened.make_step(options.input)
+    console, broken = Console(soft_wrap=True, highlight=False), []
+    sinks = [SINKS[kind](folder, names) for kind in dict.fromkeys(options.save)]
+    painter = _Painter(folder, names, console)
+    try:
+        for frame, found in _detections(files, step, options, broken):
+            found = with_names(found, names)
+            painter.add(frame, found)
+            for sink in sinks:
+                sink.add(frame, found)
+    finally:
+        for closing in (painter, *sinks):
+            closing.close()
+    for sink in sinks:
+        console.print(f"wrote {sink.path}")
+    _report_broken(broken, len(files), options.strict)
+
+
+def _detections(files, step, options: PredictOptions, broken: list) -> Iterator[tuple[Frame, Detections]]:
+    """Frames with their detections, a batch of frames in memory at a time."""
     settings = {"spec": options.input, "config": options.postprocess, "batch_size": options.batch_size}
-    shown, seen = tee(read_image(str(file)) for file in files)
-    detections = predict_images(step, seen, **settings)
-    console, records = Console(soft_wrap=True, highlight=False), []
-    for file, picture, image, found in zip(files, picture_names(files), shown, detections, strict=True):
-        _write_picture(folder / picture, draw_detections(image, found, names))
-        records.append(describe(file, found, names))
-        console.print(f"{file}: {len(found)} objects, {folder / picture}")
-    write_json(folder / "predictions.json", records)
-    console.print(f"wrote {folder / 'predictions.json'}")
+    shown, seen = tee(_readable(files, broken))
+    found = predict_images(step, (frame.image for frame in seen), **settings)
+    # the detections first: the reader notices a broken file while it looks for the next frame
+    for detections in found:
+        yield next(shown), detections
 
 
-def find_images(sources: Iterable[Path]) -> list[Path]:
-    """List the image files among files and folders; a folder gives its images by name, without sub-folders.
-
-    Raises:
-        UsageError: a source that is not there, or no image at all.
-    """
-    files: list[Path] = []
-    for source in sources:
-        if source.is_dir():
-            files.extend(sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES))
-        elif source.is_file():
-            files.append(source)
-        else:
-            raise UsageError(f"--source {source}: no such file or folder")
-    if not files:
-        raise UsageError(f"--source: no images found; want files or folders of {', '.join(IMAGE_SUFFIXES)}")
-    return files
+def _readable(files: list[Path], broken: list) -> Iterator[Frame]:
+    for file, name in zip(files, unique_names(files), strict=True):
+        try:
+            yield from read_frames(file, name)
+        except DataError as error:
+            broken.append(str(error))
 
 
-def picture_names(files: Sequence[Path]) -> list[str]:
-    """Name a picture for every image file, all different.
-
-    Example:
-        >>> picture_names([Path("a/dog.jpg"), Path("b/dog.jpg"), Path("c/cat.tif")])
-        ['dog.jpg', 'dog_2.jpg', 'cat.png']
-    """
-    taken: set[str] = set()
-    names = []
-    for file in files:
-        suffix = file.suffix.lower() if file.suffix.lower() in (".jpg", ".jpeg", ".png") else ".png"
-        name, number = file.stem + suffix, 1
-        while name in taken:
-            number += 1
-            name = f"{file.stem}_{number}{suffix}"
-        taken.add(name)
-        names.append(name)
-    return names
+def _report_broken(broken: list[str], count: int, strict: bool) -> None:
+    if not broken:
+        return
+    text = "\n  ".join([f"{len(broken)} of {count} sources could not be read:", *broken])
+    if strict or len(broken) == count:
+        raise CommandError(text)
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"warning: {text}", markup=False)
 
 
-def describe(file: Path, found: Detections, names: Sequence[str]) -> dict:
-    """Put the detections of an image into the form of predictions.json.
+class _Painter:
+    """Writes a picture for an image, and a frame of a video for a frame of a video."""
 
-    Returns:
-        dict of image (the path as given), boxes (xyxy in pixels of the image), scores, classes (from 0) and
-        names, by falling score.
+    def __init__(self, folder: Path, names, console: Console) -> None:
+        self._folder, self._names, self._console = folder, names, console
+        self._file: Path | None = None
+        self._video: VideoFile | None = None
+        self._count = self._objects = 0
 
-    Example:
-        >>> describe(Path("a.jpg"), Detections(), ["cat"])
-        {'image': 'a.jpg', 'boxes': [], 'scores': [], 'classes': [], 'names': []}
-    """
-    classes = found.classes.tolist()
-    return {
-        "image": str(file),
-        "boxes": found.boxes.tolist(),
-        "scores": found.scores.tolist(),
-        "classes": classes,
-        "names": [names[index] for index in classes],
-    }
+    def add(self, frame: Frame, found: Detections) -> None:
+        if frame.number is None:
+            self.close()
+            picture = draw_detections(*enlarge_small(frame.image, found), self._names)
+            path = self._folder / (frame.name + _suffix(frame.file))
+            _write_picture(path, picture)
+            self._console.print(f"{frame.file}: {len(found)} objects, {path}", markup=False)
+            return
+        if frame.number == 0:
+            self.close()
+            self._file = self._folder / f"{frame.name.rpartition('_')[0]}.mp4"
+            self._video = VideoFile(self._file, frames_per_second(frame.file))
+        self._video.add(draw_detections(frame.image, found, self._names))
+        self._count, self._objects = self._count + 1, self._objects + len(found)
+
+    def close(self) -> None:
+        """Finish the video that is open."""
+        if self._video is None:
+            return
+        self._video.close()
+        self._console.print(f"{self._count} frames, {self._objects} objects, {self._file}", markup=False)
+        self._video, self._count, self._objects = None, 0, 0
+
+
+def _suffix(file: Path) -> str:
+    return file.suffix.lower() if file.suffix.lower() in (".jpg", ".jpeg", ".png") else ".png"
 
 
 def _write_picture(path: Path, picture) -> None:

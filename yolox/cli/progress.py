@@ -12,6 +12,9 @@ from yolox.config import Recipe
 PLAIN_SECONDS = 30.0
 """Seconds between the plain lines within an epoch."""
 
+MOST_CLASSES = 5
+"""Classes whose AP stands in the line of an epoch."""
+
 
 def format_seconds(seconds: float) -> str:
     """Write a duration as hours, minutes and seconds.
@@ -52,7 +55,23 @@ def format_epoch(report, epochs: int) -> str:
         parts.append(f"{report.skipped} steps skipped: loss or gradients were not finite")
     if report.metrics is not None:
         parts.extend(f"{name} {_share(report.metrics[name])}" for name in ("AP", "AP50"))
-    return "  ".join(parts)
+        parts.append(format_classes(report.metrics.get("per_class", {})))
+    return "  ".join(part for part in parts if part)
+
+
+def format_classes(per_class: dict[str, float | None]) -> str:
+    """Write the AP of a few classes, of many the five worst; nothing for a single class.
+
+    Example:
+        >>> format_classes({"cat": 0.5, "dog": None, "cow": 0.25})
+        '(cat 0.500, cow 0.250)'
+    """
+    known = {name: value for name, value in per_class.items() if value is not None}
+    if len(known) < 2:
+        return ""
+    worst = sorted(known, key=known.get)[:MOST_CLASSES]
+    names, label = (list(known), "") if len(known) <= MOST_CLASSES else (worst, f"worst {MOST_CLASSES}: ")
+    return "(" + label + ", ".join(f"{name} {known[name]:.3f}" for name in names) + ")"
 
 
 def is_first_bad(report) -> bool:

@@ -9,7 +9,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+
 from yolox.checkpoint import atomic_path
+from yolox.cli.curves import draw_history
 from yolox.cli.messages import CommandError, UsageError
 from yolox.position import Position
 
@@ -17,7 +20,8 @@ BEST, LAST, HISTORY, RECIPE, OPTIONS = (
     "best.safetensors", "last.safetensors", "history.csv", "recipe.json", "options.json",
 )  # fmt: skip
 BAD_BATCH = "bad_batch.npz"
-RUN_FILES = (BEST, LAST, HISTORY, RECIPE, OPTIONS)
+CURVES = "curves.png"
+RUN_FILES = (BEST, LAST, HISTORY, RECIPE, OPTIONS, CURVES)
 LOSSES = ("total", "iou", "obj", "cls", "l1")
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 HISTORY_COLUMNS = (
@@ -122,6 +126,19 @@ def cut_history(path: Path, epochs: int) -> None:
             temporary.write_text("".join(kept))
 
 
+def write_curves(folder: Path, target: Path | None = None) -> Path:
+    """Draw losses and AP of a run from its history.csv.
+
+    Returns:
+        The picture, curves.png in `target` or beside the history.
+    """
+    path = (target or folder) / CURVES
+    _, data = cv2.imencode(".png", draw_history(read_history(folder / HISTORY)))
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+    return path
+
+
 class RunRecorder:
     """Listener that writes the run's files after every epoch.
 
@@ -167,6 +184,7 @@ class RunRecorder:
         self.save(report.position, ap=(report.metrics or {}).get("AP"), best=best)
         if best:
             copy_best(self._folder)
+        write_curves(self._folder)
 
     def _append(self, row: dict) -> None:
         path = self._folder / HISTORY

@@ -19,9 +19,10 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
 from yolox.cli.messages import UsageError
 from yolox.cli.options import TrainOptions
+from yolox.cli.patience import EarlyStop, Patience
 from yolox.cli.progress import make_progress
 from yolox.cli.resuming import check_options, open_run, remember, remembered
-from yolox.cli.rundir import BEST, LAST, RunRecorder, prepare_run
+from yolox.cli.rundir import BEST, HISTORY, LAST, RunRecorder, prepare_run, read_history
 from yolox.cli.sources import DataSource, data_source, training_source
 from yolox.cli.stopping import StopSignals
 from yolox.config import Recipe
@@ -67,7 +68,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
     if options.resume is not None:
         console.print(f"going on in epoch {start.epoch + 1} of {recipe.epochs}, {start.step} steps of it are done")
     loading = {"read": open_cache(train_set, recipe.loader.cache, folder), "on_surplus": report_once(log_surplus)}
-    listener = _Listeners(recorder, make_progress(console, recipe, steps))
+    listener = _Listeners(recorder, make_progress(console, recipe, steps), _patience(options, folder))
     try:
         with StopSignals() as stop, saved_endings(folder, recorder, stop):
             fit(
@@ -81,10 +82,19 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
                 start=start,
                 stop=stop,
             )
+    except EarlyStop as reason:
+        console.print(str(reason))
     finally:
         listener.close()
         (folder / CACHE_FILE).unlink(missing_ok=True)
     console.print(f"wrote {folder / BEST} and {folder / LAST}")
+
+
+def _patience(options: TrainOptions, folder: Path) -> Patience | None:
+    history = folder / HISTORY
+    if options.patience is None:
+        return None
+    return Patience(options.patience, read_history(history) if history.exists() else ())
 
 
 def _open_folder(options: TrainOptions) -> Path:
@@ -150,6 +160,8 @@ def _check(options: TrainOptions) -> dict[str, DataSource | None]:
     if options.save_steps is not None and options.save_steps < 1:
         raise UsageError(f"--save-steps {options.save_steps}: want 1 or more")
     sources = {"train": training_source(options), "val": data_source(options, "val")}
+    if options.patience is not None and (options.patience < 1 or sources["val"] is None):
+        raise UsageError(f"--patience {options.patience}: want 1 or more, and validation images")
     try:
         check_epochs(options.settings)
     except ValueError as error:
@@ -194,8 +206,8 @@ def _batches(dataset: DetectionDataset, recipe: Recipe, options: dict, epoch: in
 class _Listeners:
     """Passes reports on; files come before the screen, so that what is shown is saved."""
 
-    def __init__(self, recorder: RunRecorder, progress) -> None:
-        self._all, self._progress = (recorder, progress), progress
+    def __init__(self, recorder: RunRecorder, progress, patience: Patience | None = None) -> None:
+        self._all, self._progress = (recorder, progress, *([patience] if patience else [])), progress
 
     def on_step(self, report) -> None:
         for listener in self._all:

@@ -6,6 +6,7 @@ import colorsys
 
 import cv2
 import numpy as np
+from attrs import evolve
 
 from yolox.eval.postprocess import Detections
 
@@ -48,10 +49,47 @@ def draw_detections(image, detections: Detections, class_names, *, show_scores=T
     line = max(1, round(_side(picture) / 300))
     for box, color in reversed(list(zip(boxes, colors, strict=True))):  # the best lies on top
         cv2.rectangle(picture, box[:2], box[2:], color, line)
-    places = _places(boxes, labels, picture.shape, _font_scale(picture))
-    for label, place, color in reversed(list(zip(labels, places, colors, strict=True))):
-        _write(picture, label, place, color, _font_scale(picture))
+    draw_labels(picture, boxes, labels, colors)
     return picture
+
+
+def draw_labels(picture, boxes, labels, colors, *, scale=None) -> None:
+    """Write a label at each box, where there is room off the labels before it.
+
+    Args:
+        picture: [H,W,3] uint8; changed in place.
+        boxes: N lists of x1, y1, x2, y2, whole pixels inside the picture.
+        labels: N texts; letters outside ASCII are not drawn.
+        colors: N colours of the ground, BGR.
+        scale: size of the letters as OpenCV counts; None takes one that fits the picture.
+    """
+    scale = _font_scale(picture) if scale is None else scale
+    places = _places(boxes, labels, picture.shape, scale)
+    for label, place, color in reversed(list(zip(labels, places, colors, strict=True))):
+        _write(picture, label, place, color, scale)
+
+
+def enlarge_small(image, detections: Detections, *, least=480):  # [H,W,3] -> [kH,kW,3]
+    """Enlarge a small image and its boxes by a whole factor, so that labels have room.
+
+    Args:
+        image: [H,W,3] uint8.
+        detections: boxes in pixels of it.
+        least: sides that the longer side should reach, px.
+
+    Returns:
+        Image and detections; the same ones where nothing is to be done.
+
+    Example:
+        >>> image, found = enlarge_small(np.zeros((96, 128, 3), np.uint8), Detections())
+        >>> image.shape
+        (384, 512, 3)
+    """
+    factor = -(-least // max(image.shape[:2]))
+    if factor == 1:
+        return image, detections
+    bigger = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
+    return bigger, evolve(detections, boxes=detections.boxes * factor)
 
 
 def class_color(index: int) -> tuple[int, int, int]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from yolox.config import PostprocessConfig
+from yolox.eval.coco import detections_to_coco
 from yolox.eval.nms import batched_nms
 
 
@@ -22,15 +25,56 @@ class Detections:
     """[N] float32, objectness times class probability."""
     classes: np.ndarray = field(factory=lambda: np.zeros(0, np.int32))
     """[N] int32, index of the class, from 0."""
+    names: tuple[str, ...] = ()
+    """Name of each detection's class; empty where nobody named them."""
 
     def __attrs_post_init__(self) -> None:
         n = len(self.boxes)
         if self.boxes.shape != (n, 4) or self.scores.shape != (n,) or self.classes.shape != (n,):
             shapes = self.boxes.shape, self.scores.shape, self.classes.shape
             raise ValueError(f"Detections: boxes, scores, classes are {shapes}, want (N, 4), (N,), (N,)")
+        if self.names and len(self.names) != n:
+            raise ValueError(f"Detections: {len(self.names)} names for {n} boxes, want as many or none")
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def to_coco(self, *, image_id, category_ids) -> list[dict]:
+        """List them as COCO results of one image; see ``detections_to_coco``."""
+        return detections_to_coco([self], image_ids=[image_id], category_ids=category_ids)
+
+    def to_supervision(self):
+        """Turn them into ``supervision.Detections``, with the names as data of the key ``class_name``.
+
+        Raises:
+            ImportError: the package supervision is not installed.
+        """
+        try:
+            from supervision import Detections as Supervision
+        except ImportError:
+            raise ImportError("to_supervision needs one more package: pip install supervision") from None
+        data = {"class_name": np.array(self.names)} if self.names else {}
+        return Supervision(xyxy=self.boxes, confidence=self.scores, class_id=self.classes, data=data)
+
+
+def with_names(found: Detections, class_names: Sequence[str]) -> Detections:
+    """Name detections.
+
+    Args:
+        found: any detections.
+        class_names: name of each class index.
+
+    Raises:
+        ValueError: a detection is of a class without a name.
+
+    Example:
+        >>> one = Detections(np.zeros((1, 4)), np.ones(1), np.array([1]))
+        >>> with_names(one, ["cat", "dog"]).names
+        ('dog',)
+    """
+    if len(found) and found.classes.max() >= len(class_names):
+        raise ValueError(f"with_names: class {found.classes.max()}, but there are {len(class_names)} names")
+    return evolve(found, names=tuple(class_names[index] for index in found.classes.tolist()))
 
 
 def postprocess(decoded, *, config: PostprocessConfig) -> Detections:  # [P,5+C]

@@ -78,7 +78,7 @@ def predict_dataset(
     Call it to evaluate: hand its answer to ``detections_to_coco``.
 
     Args:
-        eval_step: from ``make_eval_step``.
+        eval_step: from ``make_eval_step``, or from ``open_exported``.
         dataset: images to read; their truths are not looked at.
         spec: the same as that of ``eval_step``.
         config: from decoded predictions to detections.
@@ -97,7 +97,7 @@ def predict_dataset(
     found = []
     for batch in eval_batches(dataset, spec=spec, batch_size=batch_size, workers=workers):
         sizes = [tuple(dataset.sizes[i].tolist()) if clip else None for i in batch.indices]
-        decoded = eval_step(batch.images).asnumpy()
+        decoded = _array(eval_step(batch.images))
         found += _in_images(decoded, batch.transforms, sizes, config)
         if on_batch is not None:
             on_batch(len(found))
@@ -118,7 +118,7 @@ def predict_images(
     Call it to use a detector; it holds one batch in memory, so that the images may be an endless stream.
 
     Args:
-        eval_step: from ``make_eval_step``.
+        eval_step: from ``make_eval_step``, or from ``open_exported``.
         images: uint8 [H,W,3] BGR arrays of any size, or paths of image files, or both.
         spec: the same as that of ``eval_step``.
         config: from decoded predictions to detections.
@@ -137,7 +137,7 @@ def predict_images(
         canvases, transforms = zip(*(letterbox(p, spec.input_size, spec=spec) for p in pixels), strict=True)
         filled = np.stack(canvases + canvases[-1:] * (batch_size - len(group)))
         sizes = [p.shape[:2] if clip else None for p in pixels]
-        yield from _in_images(eval_step(filled).asnumpy(), transforms, sizes, config)
+        yield from _in_images(_array(eval_step(filled)), transforms, sizes, config)
 
 
 def _in_images(decoded, transforms, sizes, config) -> list[Detections]:  # [B,P,5+C], n <= B transforms
@@ -146,6 +146,10 @@ def _in_images(decoded, transforms, sizes, config) -> list[Detections]:  # [B,P,
         evolve(f, boxes=boxes_from_letterbox(f.boxes, transform, size))
         for f, transform, size in zip(found, transforms, sizes, strict=True)
     ]
+
+
+def _array(decoded) -> np.ndarray:
+    return decoded.asnumpy() if isinstance(decoded, Tensor) else decoded
 
 
 def _groups(items, count) -> Iterator[list]:

@@ -1,0 +1,54 @@
+"""--patience ends a run whose AP no longer rises, also one that was resumed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.tiny import EXPERIMENT, write_data
+from yolox.cli import run
+from yolox.cli.patience import EarlyStop, Patience
+from yolox.cli.rundir import read_history
+
+
+@pytest.mark.parametrize(
+    ("aps", "last"),
+    [([0.1, 0.2, 0.3, 0.4], None), ([0.3, 0.2, 0.1, 0.4], 3), ([0.3, 0.2, 0.4, 0.1], None), ([0.0, 0.0, 0.0], 3)],
+)
+def test_it_counts_epochs_since_the_best(aps, last):
+    patience, stopped = Patience(2), None
+    for epoch, ap in enumerate(aps, start=1):
+        try:
+            patience.add(epoch, ap)
+        except EarlyStop:
+            stopped = epoch
+            break
+    assert stopped == last
+
+
+def test_a_resumed_run_remembers_its_history():
+    history = [{"epoch": 1.0, "AP": 0.5}, {"epoch": 2.0, "AP": None}, {"epoch": 3.0, "AP": 0.4}]
+    with pytest.raises(EarlyStop, match="has not risen for 4 epochs: best 0.5000 in epoch 1, stopped by --patience 3"):
+        Patience(3, history).add(5, 0.5)
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+def test_training_stops_with_its_files_and_says_why(words, tmp_path, capsys):
+    more = ["--epochs", "30", "--eval-interval", "1", "--patience", "2", "--output", str(tmp_path / "run")]
+    assert run(EXPERIMENT, ["train", *words, *more]) == 0
+    out = capsys.readouterr().out
+    assert "AP has not risen for 2 epochs" in out and "wrote" in out
+    epochs = len(read_history(tmp_path / "run/history.csv"))
+    assert 3 <= epochs < 30
+    assert (tmp_path / "run/best.safetensors").is_file() and (tmp_path / "run/curves.png").is_file()
+    assert run(EXPERIMENT, ["train", "--resume", str(tmp_path / "run")]) == 0
+    assert "stopped by --patience 2" in capsys.readouterr().out
+
+
+def test_patience_needs_an_evaluation(words, tmp_path, capsys):
+    train_only = words[:4]
+    assert run(EXPERIMENT, ["train", *train_only, "--patience", "3", "--output", str(tmp_path / "run")]) == 2
+    assert "--patience 3: want 1 or more, and validation images" in capsys.readouterr().err

@@ -1,0 +1,144 @@
+"""The verb predict with a step that finds the bright square: sources, files, videos and broken images."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from yolox.cli import predict as verb
+from yolox.cli import run
+from yolox.cli.experiment import Experiment
+from yolox.cli.frames import find_files, frames_per_second, read_frames, unique_names
+from yolox.cli.inputs import OpenedWeights
+from yolox.cli.messages import UsageError
+from yolox.config import InputSpec, Recipe
+from yolox.data.errors import DataError
+from yolox.weights.load import LoadedWeights
+
+SIZE = 64
+
+
+def find_square(images):  # [B,64,64,3] -> [B,2,7]
+    """One box around the white pixels, class 1, and a row without an object."""
+    rows = np.zeros((len(images), 2, 7), np.float32)
+    for row, image in zip(rows, images, strict=True):
+        y, x = np.nonzero((image > 200).all(2))
+        if len(x):
+            corners = np.array([x.min(), y.min(), x.max() + 1, y.max() + 1])
+            row[0] = [*(corners[:2] + corners[2:]) / 2, *(corners[2:] - corners[:2]), 0.9, 0.2, 1.0]
+    return rows
+
+
+@pytest.fixture
+def experiment(monkeypatch):
+    recipe = Recipe(input=InputSpec(input_size=(SIZE, SIZE)))
+    facts = LoadedWeights(source="yolox", loaded=(), class_names=("cat", "big dog"), recipe=recipe)
+    opened = OpenedWeights(make_step=lambda spec: find_square, num_classes=2, facts=facts)
+    monkeypatch.setattr(verb, "open_weights", lambda *args: opened)
+    nothing = {"build_detector": None, "make_step": None}
+    return Experiment(name="square", recipes={"megvii": recipe}, **nothing)
+
+
+def square(left: int, *, shape=(SIZE, SIZE)) -> np.ndarray:
+    image = np.zeros((*shape, 3), np.uint8)
+    image[8:24, left : left + 16] = 255
+    return image
+
+
+@pytest.fixture
+def folder(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(images / f"{number}.png"), square(8 * number))
+    return images
+
+
+@pytest.fixture
+def video(tmp_path):
+    path = tmp_path / "clip.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 12.5, (128, 96))
+    for number in range(5):
+        writer.write(square(8 + 16 * number, shape=(96, 128)))
+    writer.release()
+    return path
+
+
+def predict(experiment, *words) -> int:
+    return run(experiment, ["predict", "--weights", "w", *map(str, words)])
+
+
+def test_every_form_says_the_same(experiment, folder, tmp_path):
+    out = tmp_path / "out"
+    words = ["--source", folder, "--output", out, "--save", "json", "txt", "csv", "coco", "--batch-size", "2"]
+    assert predict(experiment, *words) == 0
+    want = [[8.0 * i, 8, 8 * i + 16, 24] for i in range(3)]
+    records = json.loads((out / "predictions.json").read_text())
+    assert [record["boxes"] for record in records] == [[box] for box in want]
+    assert {tuple(record["names"]) for record in records} == {("big dog",)}
+    assert records[0]["scores"] == [pytest.approx(0.9)] and "frame" not in records[0]
+    rows = list(csv.DictReader((out / "predictions.csv").open()))
+    assert [[float(row[k]) for k in ("x1", "y1", "x2", "y2")] for row in rows] == want
+    assert rows[2]["name"] == "big dog" and rows[2]["image"].endswith("2.png") and rows[2]["frame"] == ""
+    coco = json.loads((out / "predictions_coco.json").read_text())
+    assert [a["bbox"] for a in coco["annotations"]] == [[x1, 8, 16, 16] for x1, *_ in want]
+    assert [a["image_id"] for a in coco["annotations"]] == [image["id"] for image in coco["images"]]
+    assert coco["categories"][coco["annotations"][0]["category_id"] - 1]["name"] == "big dog"
+    text = (out / "labels/1.txt").read_text().split()
+    assert [float(value) for value in text] == [1, 0.25, 0.25, 0.25, 0.25, 0.9]
+    assert {path.name for path in out.glob("*.png")} == {"0.png", "1.png", "2.png"}
+
+
+def test_a_video_becomes_a_video(experiment, video, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert predict(experiment, "--source", video, "--output", out, "--batch-size", "2") == 0
+    assert "5 frames, 5 objects" in capsys.readouterr().out
+    assert len(list(read_frames(out / "clip.mp4", "x"))) == 5
+    assert frames_per_second(out / "clip.mp4") == pytest.approx(12.5)
+    records = json.loads((out / "predictions.json").read_text())
+    assert [record["frame"] for record in records] == list(range(5))
+    for number, record in enumerate(records):
+        np.testing.assert_allclose(record["boxes"], [[8 + 16 * number, 8, 24 + 16 * number, 24]], atol=4)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_broken_image_is_named_and_the_others_go_on(experiment, folder, tmp_path, capsys, strict):
+    (folder / "1.png").write_text("no picture")
+    words = ["--source", folder, "--output", tmp_path / "out"] + ["--strict"] * strict
+    assert predict(experiment, *words) == int(strict)
+    err = capsys.readouterr().err
+    assert "1 of 3 sources could not be read" in err and "1.png: cannot be decoded as an image" in err
+    records = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert [record["image"][-5:] for record in records] == ["0.png", "2.png"]
+    assert [record["boxes"][0][0] for record in records] == [0.0, 16.0]
+
+
+def test_nothing_readable_is_a_failure(experiment, tmp_path, capsys):
+    (tmp_path / "a.png").touch()
+    assert predict(experiment, "--source", tmp_path / "a.png", "--output", tmp_path / "out") == 1
+    assert "1 of 1 sources could not be read" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out/predictions.json").read_text()) == []
+
+
+def test_sources_are_files_folders_and_patterns(folder, video, tmp_path):
+    (folder / "notes.txt").touch()
+    (folder / "deep").mkdir()
+    cv2.imwrite(str(folder / "deep/3.JPG"), square(0))
+    found = find_files([video, folder, folder / "[01].*", folder / "**/*.JPG"])
+    names = ["clip.mp4", "0.png", "1.png", "2.png", "0.png", "1.png", "3.JPG"]
+    assert [path.name for path in found] == names
+    assert unique_names(found) == ["clip", "0", "1", "2", "0_2", "1_2", "3"]
+    for source, message in ((folder / "x*.png", "no file fits it as a pattern"), (folder / "*.txt", "no images found")):
+        with pytest.raises(UsageError, match=message):
+            find_files([source])
+
+
+def test_a_broken_video_is_a_data_error(tmp_path):
+    (tmp_path / "a.mp4").write_text("no video")
+    with pytest.raises(DataError, match="a.mp4: cannot be decoded as a video"):
+        list(read_frames(tmp_path / "a.mp4", "a"))
+    assert frames_per_second(tmp_path / "a.mp4") == 25

@@ -1,0 +1,47 @@
+"""The description in an exported file: there and back, and messages for what is no description."""
+
+from __future__ import annotations
+
+import pytest
+
+from yolox.config import InputSpec, PostprocessConfig
+from yolox.export.facts import ExportError, ExportFacts, facts_from_text, facts_to_text
+from yolox.export.runner import open_exported
+
+FACTS = ExportFacts(
+    class_names=("a b", "ä"),
+    input=InputSpec(input_size=(64, 96), channel_order="rgb", pixel_scale=1 / 255, letterbox="center"),
+    postprocess=PostprocessConfig(score_threshold=0.4, multi_label=True),
+    nms=True,
+)
+
+
+def test_text_and_back():
+    text = facts_to_text(FACTS)
+    assert all(isinstance(value, str) for value in text.values())
+    assert facts_from_text({**text, "else": "x"}) == FACTS
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"yolox_format": "2"}, "f: format 2, this version reads up to 1"),
+        ({"yolox_format": None}, "f: has no description of its classes and pixels"),
+        ({"input": None}, "f: its description is damaged"),
+        ({"input": "{"}, "f: its description is damaged"),
+        ({"input": '{"input_size": [64, 64], "hue": 1}'}, "f: its description is damaged"),
+    ],
+)
+def test_damage_is_named(changes, message):
+    text = {name: value for name, value in {**facts_to_text(FACTS), **changes}.items() if value is not None}
+    with pytest.raises(ExportError, match=message):
+        facts_from_text(text, path="f")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("a.onnx", "ONNX Runtime cannot load it"), ("a.mindir", "no MINDIR file"), ("a.txt", "want a name")]
+)
+def test_files_that_are_not_exports(tmp_path, name, message):
+    (tmp_path / name).write_bytes(b"\xff\xff nothing")
+    with pytest.raises(ExportError, match=message):
+        open_exported(tmp_path / name)

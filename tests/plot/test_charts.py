@@ -1,0 +1,112 @@
+"""Charts show the numbers of the analysis: read back from the figures, with 3 classes and with 80."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from yolox.data.coco import read_coco
+from yolox.data.coco_names import COCO_NAMES
+from yolox.data.shapes import write_shapes
+from yolox.eval.analysis import Truths, analyse
+from yolox.eval.postprocess import Detections
+from yolox.plot import PlotError, confusion_chart, f1_chart, label_chart, precision_recall_chart
+
+
+def analysis_of(names, *, images=20):
+    rng, count = np.random.default_rng(0), len(names)
+    truths, detections = [], []
+    for _ in range(images):
+        corners = rng.uniform(0, 300, (6, 2))
+        boxes, classes = np.hstack([corners, corners + rng.uniform(20, 90, (6, 2))]), rng.integers(0, count, 6)
+        truths.append(Truths(boxes=boxes, classes=classes, crowd=np.zeros(6, bool)))
+        guess = np.where(rng.random(6) < 0.8, classes, (classes + 1) % count)
+        detections.append(Detections(boxes + rng.normal(0, 5, boxes.shape), rng.random(6), guess))
+    return analyse(truths, detections, class_names=names)
+
+
+FEW = analysis_of(["red blood cell with a very long name", "platelets", "white"])
+MANY = analysis_of(COCO_NAMES)
+
+
+def legend(figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+def test_precision_names_every_one_of_a_few_classes():
+    figure = precision_recall_chart(FEW)
+    areas = [np.mean(curve) for curve in FEW["precision"]]
+    texts = legend(figure)
+    assert len(texts) == 4 and texts[-1] == f"mean of 3 classes, AP {np.mean(areas):.3f}"
+    assert f"red blood cell with a…, AP {areas[0]:.3f}" in texts
+    mean = figure.axes[0].get_lines()[-1]
+    np.testing.assert_allclose(mean.get_ydata(), np.mean(FEW["precision"], axis=0))
+
+
+def test_of_many_classes_both_ends_are_named_and_absent_ones_left_out():
+    present = sum(curve is not None for curve in MANY["precision"])
+    assert 40 < present < 80
+    for figure in (precision_recall_chart(MANY), f1_chart(MANY)):
+        assert len(legend(figure)) == 7 and f"mean of {present} classes" in legend(figure)[-1]
+        assert sum(line.get_color() == "0.85" for line in figure.axes[0].get_lines()) == present - 6
+
+
+def test_f1_marks_the_best_threshold():
+    mean = np.mean(FEW["f1"], axis=0)
+    title = f1_chart(FEW).axes[0].get_title()
+    assert title == f"the mean is best at a score of {FEW['score'][mean.argmax()]:.2f}: F1 {mean.max():.3f}"
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_confusion_shows_its_numbers(normalised):
+    table = np.array(FEW["confusion"], float)
+    table = table / np.maximum(table.sum(1, keepdims=True), 1) if normalised else table
+    form = "{:.2f}" if normalised else "{:.0f}"
+    axes = confusion_chart(FEW, normalised=normalised).axes[0]
+    shown = {text.get_position(): text.get_text() for text in axes.texts}
+    want = {(column, row): form.format(value) for (row, column), value in np.ndenumerate(table) if value > 0}
+    assert shown == want
+    assert [label.get_text() for label in axes.get_yticklabels()][-2:] == ["white", "nothing there"]
+
+
+def test_a_large_confusion_matrix_fits_a_screen_and_drops_unseen_classes(tmp_path):
+    table = np.array(MANY["confusion"])
+    seen = int(((table.sum(0) + table.sum(1)) > 0)[:-1].sum())
+    figure = confusion_chart(MANY)
+    assert len(figure.axes[0].get_yticks()) == seen + 1 < 81
+    assert not figure.axes[0].texts
+    width, height = figure.get_size_inches() * figure.dpi
+    assert max(width, height) < 2000
+    figure.savefig(tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_an_evaluation_without_anything_is_drawn(tmp_path):
+    nothing = analyse([], [], class_names=["cat"])
+    for figure in (precision_recall_chart(nothing), f1_chart(nothing), confusion_chart(nothing)):
+        figure.savefig(tmp_path / "a.png")
+
+
+def test_labels_are_counted(tmp_path):
+    dataset = read_coco(write_shapes(tmp_path, images=5, seed=0), tmp_path / "images")
+    figure = label_chart(dataset, input_size=(64, 64))
+    bars, sizes, crowded, _ = (axes for part in figure.subfigs for axes in _axes_of(part))
+    numbers = np.bincount(dataset.classes, minlength=3)
+    assert [bar.get_width() for bar in bars.patches] == numbers.tolist()
+    assert [text.get_text().strip() for text in bars.texts] == [str(number) for number in numbers]
+    sides = np.sqrt(np.prod(dataset.boxes[:, 2:] - dataset.boxes[:, :2], axis=1)) / 2  # 128 px to 64
+    assert sizes.get_title() == f"{np.mean(sides < 8):.1%} below 8 px"
+    assert crowded.get_title() == f"0 without objects, at most {np.diff(dataset.offsets).max()}"
+    figure.savefig(tmp_path / "a.png")
+
+
+def _axes_of(part):
+    return list(part.axes) if not part.subfigs else [axes for inner in part.subfigs for axes in _axes_of(inner)]
+
+
+def test_without_matplotlib_the_message_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(PlotError, match=r"pip install 'yolox-mindspore\[plot\]'"):
+        precision_recall_chart(FEW)

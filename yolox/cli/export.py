@@ -1,0 +1,52 @@
+"""The verb ``export``: a file for other runtimes, compared with the detector before it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Console
+
+from yolox.cli.experiment import Experiment
+from yolox.cli.file_options import ExportOptions
+from yolox.cli.inputs import open_detector, recipe_of_weights
+from yolox.cli.messages import UsageError
+from yolox.cli.rundir import make_folder
+from yolox.config import Recipe
+from yolox.data.coco_names import names_of_classes
+from yolox.data.image import read_image
+from yolox.export.facts import ExportError
+from yolox.export.write import check_form, export_detector
+
+
+def run(experiment: Experiment, options: ExportOptions, parse: Callable[[Recipe], ExportOptions]) -> None:
+    """Write the file, and print how far its answer is from the detector's.
+
+    Raises:
+        UsageError: a combination of options that does not exist.
+        WeightsError, DataError, CommandError: files that cannot be used or written.
+        ExportError: a package is missing, or the file does not agree; then none is left.
+    """
+    batch = None if options.batch == "dynamic" else options.batch
+    try:
+        check_form(options.output, options.format, batch, options.nms)
+    except ExportError as error:
+        raise UsageError(str(error)) from None
+    image = None if options.image is None else read_image(str(options.image))
+    make_folder(options.output.parent)
+    detector, facts = open_detector(experiment, options.weights)
+    options = parse(recipe_of_weights(experiment, options.recipe, facts))
+    report = export_detector(
+        detector,
+        options.output,
+        spec=options.input,
+        class_names=names_of_classes(detector.num_classes, facts.class_names),
+        format=options.format,
+        batch=batch,
+        nms=options.nms,
+        postprocess=options.postprocess,
+        image=image,
+    )
+    runs = " and ".join(str(count) for count in report.batches)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"run with {runs} images: largest difference from the detector {report.difference:.1e}")
+    console.print(f"wrote {report.path} ({report.megabytes:.1f} MB)")

@@ -1,0 +1,95 @@
+"""What an exported file says about itself: names, pixels, thresholds. The same text in ONNX and in MINDIR."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+import attrs
+from attrs import frozen
+
+from yolox.config import InputSpec, PostprocessConfig
+
+FORMAT = 1
+DECODED = "boxes cxcywh px of the input, objectness, class probabilities; a class scores objectness x probability"
+DETECTIONS = "boxes xyxy px of the input, scores falling, classes; rows from count on are empty"
+
+
+class ExportError(ValueError):
+    """A detector that cannot be exported, or an exported file that cannot be read or does not agree."""
+
+
+@frozen(kw_only=True)
+class ExportFacts:
+    """Everything a program needs to feed an exported file and to read its answer."""
+
+    class_names: tuple[str, ...]
+    """Names of the classes in the order of the outputs."""
+    input: InputSpec
+    """Size, channel order, scale and letterbox of the pixels: float32 [B,3,H,W]."""
+    strides: tuple[int, ...] = (8, 16, 32)
+    """Pixels between points, level by level, in the order of the rows."""
+    postprocess: PostprocessConfig = PostprocessConfig()
+    """Thresholds that were in use; built into the file where `nms` holds."""
+    nms: bool = False
+    """Whether the file ends with NMS (boxes, scores, classes, count) or with decoded predictions."""
+    library: str = attrs.field(factory=lambda: f"yolox-mindspore {_library_version()}")
+    """Name and version of the library that wrote the file."""
+
+
+def facts_to_text(facts: ExportFacts) -> dict[str, str]:
+    """Turn facts into the text entries that ONNX and MINDIR can hold.
+
+    Returns:
+        Name to JSON text, one entry a field, and `output`, a sentence about the layout of the answer.
+
+    Example:
+        >>> facts = ExportFacts(class_names=("cat",), input=InputSpec())
+        >>> facts_to_text(facts)["class_names"], facts_from_text(facts_to_text(facts)) == facts
+        ('["cat"]', True)
+    """
+    values = {name: json.dumps(value) for name, value in attrs.asdict(facts).items()}
+    return {"yolox_format": str(FORMAT), **values, "output": DETECTIONS if facts.nms else DECODED}
+
+
+def facts_from_text(text: Mapping[str, str], *, path="the file") -> ExportFacts:
+    """Read the entries of `facts_to_text`.
+
+    Args:
+        text: all entries of a file; others are passed over.
+        path: names the file in the error.
+
+    Raises:
+        ExportError: the entries are missing, damaged, or of a newer version.
+    """
+    if "yolox_format" not in text:
+        raise ExportError(
+            f"{path}: has no description of its classes and pixels; want a file written by the verb export"
+        )
+    try:
+        if int(text["yolox_format"]) > FORMAT:
+            raise ExportError(f"{path}: format {text['yolox_format']}, this version reads up to {FORMAT}")
+        values = {field.name: json.loads(text[field.name]) for field in attrs.fields(ExportFacts)}
+        return _facts(values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ExportError(f"{path}: its description is damaged ({type(error).__name__}: {error})") from error
+
+
+def _facts(values: dict) -> ExportFacts:
+    spec = {**values["input"], "input_size": tuple(values["input"]["input_size"])}
+    return ExportFacts(
+        class_names=tuple(values["class_names"]),
+        input=InputSpec(**spec),
+        strides=tuple(values["strides"]),
+        postprocess=PostprocessConfig(**values["postprocess"]),
+        nms=values["nms"],
+        library=values["library"],
+    )
+
+
+def _library_version() -> str:
+    try:
+        return version("yolox-mindspore")
+    except PackageNotFoundError:
+        return "unknown"

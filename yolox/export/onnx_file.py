@@ -1,0 +1,135 @@
+"""A Cell as an ONNX file: MindSpore writes the graph, this adds names, a free batch and the description."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
+from yolox.export.facts import ExportError
+from yolox.export.patterns import constants_of, name_patterns
+
+INPUT, OUTPUT = "images", "predictions"
+_LEVEL = "MS_DEV_JIT_SYNTAX_LEVEL"
+
+
+def write_onnx(
+    cell: nn.Cell, path: Path, *, shape: tuple[int, ...], text: Mapping[str, str], dynamic: bool
+) -> None:
+    """Write a Cell of one input and one output as ONNX.
+
+    Args:
+        cell: float32 tensor of `shape` to one tensor; both begin with the batch.
+        path: the file, ending in `.onnx`.
+        shape: of the input.
+        text: entries for the file's metadata.
+        dynamic: whether the file takes any number of images; `shape` then begins with 1.
+
+    Raises:
+        ExportError: the package onnx is missing, or an operation of the Cell has no ONNX form.
+    """
+    onnx = import_onnx()
+    _save(cell, path, shape)
+    model = onnx.load(path)
+    _rename(model.graph)
+    name_patterns(model, onnx)
+    if dynamic:
+        free_batch(model)
+    _drop_unread(model.graph)
+    del model.graph.value_info[:]
+    onnx.helper.set_model_props(model, dict(text))
+    model.producer_name = "yolox-mindspore"
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def import_onnx():
+    """Import the optional package, with a message that says how to get it.
+
+    Raises:
+        ExportError: it is not installed.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise ExportError("ONNX needs two more packages: pip install 'yolox-mindspore[onnx]'") from None
+    return onnx
+
+
+def free_batch(model) -> None:
+    """Let a graph that was traced with one image take any number.
+
+    Shapes of inputs and outputs get a name in place of the 1, and every Reshape copies its first dimension
+    from its input. Constants of the graph are changed only where a Reshape reads them.
+
+    Args:
+        model: an onnx.ModelProto; changed in place.
+
+    Raises:
+        ExportError: a Reshape moves the batch away from the front.
+    """
+    onnx = import_onnx()
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    constants = constants_of(model.graph, onnx)
+    for number, node in enumerate(model.graph.node):
+        if node.op_type != "Reshape":
+            continue
+        target = constants[node.input[1]].copy()
+        if target[0] != 1:
+            raise ExportError(f"a dynamic batch: {node.name} reshapes to {target.tolist()}, want 1 first")
+        target[0] = 0  # in ONNX: as long as the input
+        name = f"reshape_{number}_shape"
+        model.graph.initializer.append(onnx.numpy_helper.from_array(target.astype(np.int64), name))
+        node.input[1] = name
+
+
+def _drop_unread(graph) -> None:
+    read = {name for node in graph.node for name in node.input}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
+        graph.initializer.remove(tensor)
+    for node in [node for node in graph.node if node.op_type == "Constant" and node.output[0] not in read]:
+        graph.node.remove(node)
+
+
+def _save(cell: nn.Cell, path: Path, shape: tuple[int, ...]) -> None:
+    images = Tensor(np.zeros(shape, np.float32))
+    try:
+        with lax_syntax():
+            if hasattr(ms, "onnx") and hasattr(ms.onnx, "export"):  # MindSpore 2.9 and later
+                ms.onnx.export(cell, images, file_name=str(path))
+            else:
+                ms.export(cell, images, file_name=str(path), file_format="ONNX")
+    except RuntimeError as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), "")
+        raise ExportError(f"ONNX: MindSpore cannot write this detector ({first})") from error
+
+
+@contextmanager
+def lax_syntax():
+    """Let the exporter trace what a jitted step traces: the shape checks use methods of strings.
+
+    MindSpore reads the level from the environment while it compiles, and exports with a stricter one.
+    """
+    before = os.environ.get(_LEVEL)
+    os.environ[_LEVEL] = "2"
+    try:
+        yield
+    finally:
+        os.environ.pop(_LEVEL)
+        if before is not None:
+            os.environ[_LEVEL] = before
+
+
+def _rename(graph) -> None:
+    """Name the ends of the graph; MindSpore names them after its own nodes."""
+    names = {graph.input[0].name: INPUT, graph.output[0].name: OUTPUT}
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    graph.input[0].name, graph.output[0].name, graph.name = INPUT, OUTPUT, "yolox"

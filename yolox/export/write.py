@@ -1,0 +1,197 @@
+"""Write a detector as a file for other runtimes, run the file, and keep it only if it agrees."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from attrs import frozen
+from mindspore import Tensor, nn
+
+from yolox.config import InputSpec, PostprocessConfig
+from yolox.data.resize import letterbox
+from yolox.decode import decode_predictions
+from yolox.eval.postprocess import postprocess as select
+from yolox.export.cell import DecodedDetector
+from yolox.export.facts import ExportError, ExportFacts, facts_to_text
+from yolox.export.mindir_file import write_mindir
+from yolox.export.nms_graph import append_nms
+from yolox.export.onnx_file import write_onnx
+from yolox.export.runner import open_exported, to_planes
+from yolox.points import make_points
+
+TOLERANCE = 1e-3
+
+
+@frozen(kw_only=True)
+class ExportReport:
+    """What was written, and how far it is from the detector."""
+
+    path: Path
+    """The file."""
+    megabytes: float
+    """Its size."""
+    batches: tuple[int, ...]
+    """Numbers of images with which it was run."""
+    difference: float
+    """Largest difference, see `largest_difference`."""
+
+
+def export_detector(
+    detector: nn.Cell,
+    path: str | os.PathLike,
+    *,
+    spec: InputSpec,
+    class_names: Sequence[str],
+    format: Literal["onnx", "mindir"] = "onnx",
+    batch: int | None = 1,
+    nms: bool = False,
+    postprocess: PostprocessConfig = PostprocessConfig(),  # noqa: B008  frozen
+    image: np.ndarray | None = None,
+) -> ExportReport:
+    """Write a detector as ONNX or MINDIR: BN folded, decoded, described, run and compared.
+
+    Call it to deploy. The file takes float32 [B,3,H,W] as its description says and gives [B,P,5+C]: boxes
+    cxcywh in pixels, objectness, class probabilities; with `nms` boxes [B,K,4] xyxy, scores [B,K], classes
+    [B,K] and count [B], K being `max_detections`.
+
+    Args:
+        detector: as in the scripts of the scales; left as it is.
+        path: the file; one that exists is replaced, but only when the new one agrees with the detector.
+        spec: pixels that the detector takes, and their size.
+        class_names: names of its classes.
+        format: "onnx" or "mindir".
+        batch: images at a time; None writes a file for any number (ONNX without `nms`).
+        nms: whether the file selects the detections itself (ONNX).
+        postprocess: thresholds; built in with `nms`, else only stated in the file.
+        image: uint8 BGR [H,W,3] to compare on; None draws one.
+
+    Returns:
+        Path, size and difference.
+
+    Raises:
+        ExportError: a combination that does not exist, a package is missing, or the file's answer differs
+            from the detector's by more than 1e-3; then no file is left.
+
+    Example:
+        >>> from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
+        >>> tiny = Detector(CSPDarknet(0.33, 0.125), PAFPN(0.33, 0.125), DecoupledHead(1, 0.125))
+        >>> spec, path = InputSpec(input_size=(32, 64)), Path(tempfile.mkdtemp()) / "tiny.onnx"
+        >>> export_detector(tiny, path, spec=spec, class_names=["cat"]).difference < 1e-3
+        True
+    """
+    path = Path(path)
+    check_form(path, format, batch, nms)
+    _check_detector(path, detector, class_names)
+    facts = ExportFacts(
+        class_names=tuple(class_names),
+        input=spec,
+        strides=tuple(detector.strides),
+        postprocess=postprocess,
+        nms=nms,
+    )
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        draft = Path(folder) / f"draft.{format}"
+        _write(detector, draft, facts, batch)
+        batches = (1, 3) if batch is None else (batch,)
+        difference = max(_compare(detector, draft, count, image) for count in batches)
+        if not difference <= TOLERANCE:
+            raise ExportError(
+                f"{path}: not written: its answer differs from the detector's by {difference:.2g}, "
+                f"want at most {TOLERANCE:g}"
+            )
+        os.replace(draft, path)
+    megabytes = path.stat().st_size / 1e6
+    return ExportReport(path=path, megabytes=megabytes, batches=batches, difference=difference)
+
+
+def largest_difference(rows: np.ndarray, wanted: np.ndarray) -> float:  # [B,P,5+C],[B,P,5+C]
+    """Measure how far predictions are apart.
+
+    Returns:
+        The largest difference: of probabilities as it is, of box numbers as a share of the largest of the four
+        (rounding grows with the numbers), but at least of one pixel. Infinite where shapes differ or a
+        number is not finite.
+
+    Example:
+        >>> one = np.array([[[400.0, 20, 10, 10, 0.5, 0.5]]])
+        >>> round(largest_difference(one + np.array([0, 0.4, 0, 0, 0, 0.0001]), one), 6)
+        0.001
+    """
+    if rows.shape != wanted.shape or not np.isfinite(rows).all():
+        return float("inf")
+    scale = np.ones_like(wanted)
+    scale[..., :4] = np.maximum(np.abs(wanted[..., :4]).max(-1, keepdims=True), 1)
+    return float((np.abs(rows - wanted) / scale).max(initial=0.0))
+
+
+def test_image(size: tuple[int, int]) -> np.ndarray:  # -> [H,W,3] uint8
+    """Draw smooth colours, always the same: every layer sees edges and flat parts."""
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
+    return cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+test_image.__test__ = False  # a name that pytest would collect
+
+
+def check_form(path: Path, format: str, batch: int | None, nms: bool) -> None:
+    """Raise ExportError for a combination that does not exist, in words that name the way out."""
+    if path.suffix != f".{format}":
+        raise ExportError(f"{path}: a file in the format {format} wants a name that ends in .{format}")
+    if batch is not None and batch < 1:
+        raise ExportError(f"batch is {batch}, want 1 or more, or dynamic")
+    if format == "mindir" and (nms or batch is None):
+        what = "NMS inside" if nms else "a dynamic batch"
+        raise ExportError(f"MINDIR with {what} is not supported; want the format onnx, or a fixed batch and no NMS")
+    if nms and batch is None:
+        raise ExportError("NMS inside needs a fixed batch; want batch 1 or another number")
+
+
+def _check_detector(path: Path, detector, class_names) -> None:
+    if len(class_names) != detector.num_classes:
+        raise ExportError(f"{len(class_names)} class names for a detector of {detector.num_classes} classes")
+    if not path.parent.is_dir():
+        raise ExportError(f"{path}: there is no folder {path.parent}")
+
+
+def _write(detector, draft: Path, facts: ExportFacts, batch: int | None) -> None:
+    cell = DecodedDetector(detector, facts.input.input_size)
+    shape, text = (batch or 1, 3, *facts.input.input_size), facts_to_text(facts)
+    if draft.suffix == ".mindir":
+        write_mindir(cell, draft, shape=shape, text=text)
+        return
+    write_onnx(cell, draft, shape=shape, text=text, dynamic=batch is None)
+    if facts.nms:
+        append_nms(draft, batch=batch, classes=len(facts.class_names), config=facts.postprocess)
+
+
+def _compare(detector, draft: Path, count: int, image: np.ndarray | None) -> float:
+    exported = open_exported(draft)
+    spec = exported.facts.input
+    canvas, _ = letterbox(test_image(spec.input_size) if image is None else image, spec.input_size, spec=spec)
+    images = np.stack([canvas, canvas[::-1], canvas[:, ::-1], *[canvas] * count])[:count]
+    rows, wanted = exported(images), _wanted(detector, images, spec)
+    if not exported.facts.nms:
+        return largest_difference(rows, wanted)
+    config = exported.facts.postprocess
+    pairs = zip(rows, wanted, strict=True)
+    return max(_apart(select(a, config=config), select(b, config=config)) for a, b in pairs)
+
+
+def _wanted(detector, images, spec) -> np.ndarray:
+    points = [Tensor(part) for part in make_points(spec.input_size, detector.strides)]
+    detector.set_train(False)
+    return decode_predictions(detector(Tensor(to_planes(images, spec=spec))), *points).asnumpy()
+
+
+def _apart(found, wanted) -> float:
+    """Difference of detections; of another number of them, infinite."""
+    if len(found) != len(wanted):
+        return float("inf")
+    rows = [np.column_stack([d.boxes, d.scores, d.classes])[None] for d in (found, wanted)]
+    return largest_difference(*rows)

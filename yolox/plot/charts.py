@@ -1,0 +1,131 @@
+"""Charts of what `yolox.eval.analysis.analyse` gives: precision and recall, F1 by score, the confusion matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from yolox.plot.figures import SEVERAL, color_of, new_figure, short
+
+MOST_NUMBERS = 15  # classes up to which every cell of the matrix shows its number
+
+
+def precision_recall_chart(analysis: dict):
+    """Draw precision by recall: a line for the mean, and one for each class.
+
+    Up to ten classes are named with their area under the curve; of more, the three best and the three worst.
+
+    Args:
+        analysis: from `analyse`.
+
+    Returns:
+        matplotlib Figure.
+
+    Raises:
+        PlotError: matplotlib is not installed.
+    """
+    areas = {i: float(np.mean(curve)) for i, curve in _present(analysis, "precision")}
+    figure, axes = _axes("recall", f"precision at IoU {analysis['iou_threshold']:g}")
+    _lines(axes, analysis, "recall", "precision", areas, "AP", "lower left")
+    return figure
+
+
+def f1_chart(analysis: dict):
+    """Draw F1 by score, to choose the score threshold of an application: the mean's best is marked.
+
+    Args:
+        analysis: from `analyse`.
+
+    Returns:
+        matplotlib Figure.
+
+    Raises:
+        PlotError: matplotlib is not installed.
+    """
+    best = {i: float(max(curve)) for i, curve in _present(analysis, "f1")}
+    figure, axes = _axes("score threshold", f"F1 at IoU {analysis['iou_threshold']:g}")
+    _lines(axes, analysis, "score", "f1", best, "best F1", "upper right")
+    if best:
+        mean = np.mean([curve for _, curve in _present(analysis, "f1")], axis=0)
+        place = analysis["score"][int(mean.argmax())]
+        axes.axvline(place, color="0.3", linestyle=":", linewidth=1)
+        axes.set_title(f"the mean is best at a score of {place:.2f}: F1 {mean.max():.3f}", fontsize=11)
+    return figure
+
+
+def confusion_chart(analysis: dict, *, normalised: bool = False):
+    """Draw the confusion matrix: true classes down, predicted ones across.
+
+    Args:
+        analysis: from `analyse`.
+        normalised: True shows shares of the truths of a class (of all wrong detections in the last row).
+
+    Returns:
+        matplotlib Figure, larger for more classes; numbers stand in the cells of up to 15 classes. Classes that
+        neither occur nor are predicted are left out.
+
+    Raises:
+        PlotError: matplotlib is not installed.
+    """
+    table, names = _seen(analysis)
+    if normalised:
+        table = table / np.maximum(table.sum(1, keepdims=True), 1)
+    count = len(table)
+    side = float(np.clip(0.55 * count + 2.5, 6, 0.15 * count + 5.0))
+    figure = new_figure(side * 1.08, side)
+    axes = figure.add_subplot()
+    shades = axes.imshow(np.sqrt(table / max(table.max(), 1e-9)), cmap="Blues", vmin=0, vmax=1, aspect="equal")
+    size = 9 if count <= MOST_NUMBERS + 1 else 7
+    axes.set_xticks(range(count), [*names, "not found"], rotation=90, fontsize=size)
+    axes.set_yticks(range(count), [*names, "nothing there"], fontsize=size)
+    axes.set_xlabel("predicted"), axes.set_ylabel("true")
+    if count <= MOST_NUMBERS + 1:
+        _numbers(axes, table, shades, "{:.2f}" if normalised else "{:.0f}")
+    what = "share of each row" if normalised else "count"
+    scored = f"scores above {analysis['score_threshold']:g}, IoU from {analysis['iou_threshold']:g}"
+    axes.set_title(f"{what}; {scored}", fontsize=10)
+    return figure
+
+
+def _seen(analysis: dict):
+    """The matrix without classes that neither occur nor are predicted, and the names of the others."""
+    table = np.array(analysis["confusion"], float)
+    seen = (table.sum(0) + table.sum(1)) > 0
+    seen[-1] = True
+    names = [short(name) for name, kept in zip(analysis["class_names"], seen, strict=False) if kept]
+    return table[seen][:, seen], names
+
+
+def _numbers(axes, table, shades, form) -> None:
+    for (row, column), value in np.ndenumerate(table):
+        if value > 0:
+            dark = shades.get_array()[row, column] > 0.6
+            text = form.format(value)
+            axes.text(column, row, text, ha="center", va="center", fontsize=9, color="w" if dark else "k")
+
+
+def _axes(across: str, up: str):
+    figure = new_figure(8, 5.5)
+    axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1.02), xlabel=across, ylabel=up)
+    axes.grid(color="0.9")
+    return figure, axes
+
+
+def _present(analysis: dict, kind: str):
+    return [(index, curve) for index, curve in enumerate(analysis[kind]) if curve is not None]
+
+
+def _lines(axes, analysis: dict, across: str, kind: str, values: dict[int, float], label: str, corner: str) -> None:
+    """The lines of all classes; names for all of a few, and for both ends of many."""
+    ranked = sorted(values, key=values.get, reverse=True)
+    named = ranked if len(ranked) <= SEVERAL else ranked[:3] + ranked[-3:]
+    for index, curve in _present(analysis, kind):
+        if index not in named:
+            axes.plot(analysis[across], curve, color="0.85", linewidth=0.8, zorder=1)
+    for index in named:
+        text = f"{short(analysis['class_names'][index])}, {label} {values[index]:.3f}"
+        axes.plot(analysis[across], analysis[kind][index], color=color_of(index), linewidth=1.3, label=text)
+    if values:
+        mean = np.mean([curve for _, curve in _present(analysis, kind)], axis=0)
+        text = f"mean of {len(values)} classes, {label} {np.mean(list(values.values())):.3f}"
+        axes.plot(analysis[across], mean, color="k", linewidth=2.5, label=text)
+        axes.legend(loc=corner, fontsize=9)
