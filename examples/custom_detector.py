@@ -15,6 +15,7 @@ from mindspore import nn
 from yolox.cli import Experiment, main
 from yolox.detection_loss import detection_loss
 from yolox.nn import PAFPN, ConvBNAct, DecoupledHead, Detector
+from yolox.parallel import Group, recipe_reducers
 from yolox.recipes import megvii_recipe
 from yolox.train import make_train_step
 
@@ -40,14 +41,17 @@ def build_detector(num_classes=80):
     return Detector(PlainBackbone(), PAFPN(depth=0.33, width=0.25), DecoupledHead(num_classes, width=0.25))
 
 
-def make_step(detector, state, recipe, **parallel):
+def make_step(detector, state, recipe, group=Group()):
     """Compose the training step with the library's loss; a loss of one's own has the same arguments."""
 
+    reduce_gradients, reduce_num_pos = recipe_reducers(recipe, group)
+
     def loss(maps, gt_boxes, gt_classes, valid, l1_weight):
-        configs = {"assign": recipe.assign, "loss": recipe.loss}
+        configs = {"assign": recipe.assign, "loss": recipe.loss, "reduce_num_pos": reduce_num_pos}
         return detection_loss(maps, gt_boxes, gt_classes, valid, l1_weight, **configs)
 
-    return make_train_step(detector, loss, state, optim=recipe.optim, spec=recipe.input, **parallel)
+    options = {"optim": recipe.optim, "spec": recipe.input, "reduce_gradients": reduce_gradients}
+    return make_train_step(detector, loss, state, **options)
 
 
 RECIPE = attrs.evolve(megvii_recipe("nano"), epochs=100)

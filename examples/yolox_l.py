@@ -14,6 +14,7 @@ images a second on 8 Ascend 910, which makes about 49 hours. Commands (--help af
 from yolox.cli import Experiment, Published, main
 from yolox.detection_loss import detection_loss
 from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
+from yolox.parallel import Group, recipe_reducers
 from yolox.recipes import megvii_recipe, mindyolo_recipe
 from yolox.train import make_train_step
 
@@ -28,14 +29,17 @@ def build_detector(num_classes=80):
     return Detector(backbone, neck, head)
 
 
-def make_step(detector, state, recipe, **parallel):
+def make_step(detector, state, recipe, group=Group()):
     """Compose the training step: the detector's maps go to SimOTA and the losses, gradients to the update."""
 
+    reduce_gradients, reduce_num_pos = recipe_reducers(recipe, group)
+
     def loss(maps, gt_boxes, gt_classes, valid, l1_weight):
-        configs = {"assign": recipe.assign, "loss": recipe.loss}
+        configs = {"assign": recipe.assign, "loss": recipe.loss, "reduce_num_pos": reduce_num_pos}
         return detection_loss(maps, gt_boxes, gt_classes, valid, l1_weight, **configs)
 
-    return make_train_step(detector, loss, state, optim=recipe.optim, spec=recipe.input, **parallel)
+    options = {"optim": recipe.optim, "spec": recipe.input, "reduce_gradients": reduce_gradients}
+    return make_train_step(detector, loss, state, **options)
 
 
 EXPERIMENT = Experiment(

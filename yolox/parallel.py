@@ -14,6 +14,7 @@ import numpy as np
 from attrs import frozen
 from mindspore import Parameter, Tensor, ops
 
+from yolox.config import Recipe
 from yolox.optim import for_each
 
 
@@ -100,6 +101,25 @@ def positives_reducer(group: Group) -> Callable[[Tensor], Tensor] | None:
         return ops.clamp(add(num_pos), min=1.0) * share
 
     return reduce_num_pos
+
+
+def recipe_reducers(recipe: Recipe, group: Group) -> tuple[Callable | None, Callable | None]:
+    """Make what a recipe says about several devices.
+
+    Args:
+        recipe: its ``optim.gradient_reduction`` and ``loss.loss_normalizer`` count.
+        group: the processes.
+
+    Returns:
+        For `make_train_step` the function that reduces gradients, and for `detection_loss` the function that reduces
+        the number of positives. Each is None where there is nothing to reduce.
+
+    Example:
+        >>> recipe_reducers(Recipe(), Group())
+        (None, None)
+    """
+    positives = positives_reducer(group) if recipe.loss.loss_normalizer == "global" else None
+    return gradient_reducer(group, recipe.optim.gradient_reduction), positives
 
 
 def share_statistics(parameters: Sequence[Parameter], group: Group, *, average: bool) -> None:

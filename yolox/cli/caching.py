@@ -15,13 +15,14 @@ CACHE_FILE = "images.cache"
 MOST = 0.8  # of what is free; the rest is for everything else
 
 
-def open_cache(dataset: DetectionDataset, kind: str, folder: Path) -> ImageCache | None:
+def open_cache(dataset: DetectionDataset, kind: str, folder: Path, *, name: str = CACHE_FILE) -> ImageCache | None:
     """Decode the images of a dataset once, where a cache is wanted.
 
     Args:
         dataset: the training images.
         kind: ``none``, ``ram`` or ``disk``.
-        folder: of the run, for the file `CACHE_FILE`.
+        folder: of the run, for the file.
+        name: of the file; each process of a run has its own.
 
     Returns:
         The cache; None for ``none``. Its size and what is free go to stderr before the first image is read.
@@ -32,13 +33,13 @@ def open_cache(dataset: DetectionDataset, kind: str, folder: Path) -> ImageCache
     if kind == "none":
         return None
     free = psutil.virtual_memory().available if kind == "ram" else shutil.disk_usage(folder).free
-    place = "memory" if kind == "ram" else str(folder / CACHE_FILE)
+    place = "memory" if kind == "ram" else str(folder / name)
     need = cache_bytes(dataset)
     text = f"cache: {len(dataset)} images take {need / 1e9:.2f} GB in {place}; {free / 1e9:.1f} GB are free"
     print(text, file=sys.stderr, flush=True)
-    path = None if kind == "ram" else str(folder / CACHE_FILE)
+    path = None if kind == "ram" else str(folder / name)
     try:
         return cache_images(dataset, max_bytes=int(MOST * free), path=path)
     except BaseException:  # an interrupt too: a half-made cache is of no use
-        (folder / CACHE_FILE).unlink(missing_ok=True)
+        (folder / name).unlink(missing_ok=True)
         raise

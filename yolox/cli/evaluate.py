@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mindspore import nn
-from rich.console import Console
 from rich.table import Table
 
 from yolox.cli.experiment import Experiment
@@ -14,12 +13,14 @@ from yolox.cli.options import EvalOptions
 from yolox.cli.pictures import write_evaluation
 from yolox.cli.rundir import METRICS, make_folder, write_json
 from yolox.cli.sources import evaluation_source
+from yolox.cli.together import console_of, gather_detections, open_group
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.dataset import DetectionDataset, ground_truth
 from yolox.eval.analysis import analyse, truths_of_dataset
 from yolox.eval.coco import detections_to_coco, evaluate_coco
 from yolox.eval.postprocess import Detections
 from yolox.eval.predict import make_eval_step, predict_dataset
+from yolox.parallel import Group, from_first
 
 MEANINGS = (
     "IoU 0.50 to 0.95", "IoU 0.50", "IoU 0.75", "small objects", "medium objects", "large objects",
@@ -29,7 +30,13 @@ MEANINGS = (
 
 
 def measure(
-    detector: nn.Cell, *, spec: InputSpec, postprocess: PostprocessConfig, batch_size: int, workers: int
+    detector: nn.Cell,
+    *,
+    spec: InputSpec,
+    postprocess: PostprocessConfig,
+    batch_size: int,
+    workers: int,
+    group: Group = Group(),
 ) -> Callable[[DetectionDataset], dict]:
     """Build a function from a dataset to its metrics, compiled once, that follows the detector's parameters.
 
@@ -39,6 +46,7 @@ def measure(
         postprocess: from decoded predictions to detections.
         batch_size: images of a step.
         workers: processes that read images.
+        group: the processes that share the images; each gets the metrics of all of them.
 
     Returns:
         score(dataset) -> metrics as `yolox.eval.coco.evaluate_coco` gives them.
@@ -47,9 +55,15 @@ def measure(
 
     def score(dataset: DetectionDataset, on_batch: Callable[[int], None] | None = None) -> dict:
         settings = {"batch_size": min(batch_size, len(dataset)), "workers": workers, "on_batch": on_batch}
-        return _metrics(dataset, predict_dataset(step, dataset, spec=spec, config=postprocess, **settings))
+        found = _found(step, dataset, group, spec=spec, config=postprocess, **settings)
+        return from_first(_metrics(dataset, found) if group.is_first else None, group)
 
     return score
+
+
+def _found(step: Callable, dataset: DetectionDataset, group: Group, **settings) -> list[Detections]:
+    mine = predict_dataset(step, dataset, rank=group.rank, world=group.world, **settings)
+    return gather_detections(mine, dataset, group)
 
 
 def _metrics(dataset: DetectionDataset, found: list[Detections]) -> dict:
@@ -63,6 +77,7 @@ def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], 
     Raises:
         WeightsError, DataError, CommandError: files that cannot be used, or do not fit each other.
     """
+    group = open_group(options.parallel)
     source = evaluation_source(options)
     opened = open_weights(experiment, options.weights)
     facts = opened.facts
@@ -72,16 +87,16 @@ def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], 
         make_folder(options.json.parent, option="--json")
     if options.pictures is not None:
         make_folder(options.pictures, option="--pictures")
-    step, console = opened.make_step(options.input), Console()
+    step, console = opened.make_step(options.input), console_of(group)
     settings = {"batch_size": min(options.batch_size, len(dataset)), "workers": options.workers}
     with console.status(f"evaluating {len(dataset)} images") as status:
 
         def show(done: int) -> None:
             status.update(f"evaluated {done} of {len(dataset)} images")
 
-        found = predict_dataset(
-            step, dataset, spec=options.input, config=options.postprocess, on_batch=show, **settings
-        )
+        found = _found(step, dataset, group, spec=options.input, config=options.postprocess, on_batch=show, **settings)
+        if not group.is_first:
+            return
         metrics = _metrics(dataset, found)
         wanted = options.json is not None or options.pictures is not None
         analysis = _analysis(dataset, found) if wanted else None

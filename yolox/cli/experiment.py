@@ -43,7 +43,8 @@ class Experiment:
     """Function from the number of classes to a detector Cell; it has `num_classes` and `strides`."""
     recipes: Mapping[str, Recipe] = field(validator=_has_megvii)
     """Named recipes; ``--recipe`` picks one, ``megvii`` is the default."""
-    make_step: Callable[[Any, Any, Recipe], Callable]
-    """Function of detector, training state and recipe that returns the jitted training step."""
+    make_step: Callable[..., Callable]
+    """Function of detector, training state, recipe and (several devices only) `yolox.parallel.Group` that returns the
+    jitted training step."""
     published: Published | None = None
     """Numbers of the papers' authors; None for a detector of one's own."""

@@ -53,6 +53,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     """Go on with the run in this folder, which knows its recipe and its data; give nothing else."""
     save_steps: int | None = None
     """Save within an epoch too, after every so many steps; an epoch's end always saves."""
+    parallel: bool = False
+    """Train together with the other processes that msrun started."""
     patience: int | None = None
     """Stop when AP has not risen for this many epochs; the plain last epochs are then left out."""
     settings: Recipe = Recipe()
@@ -87,6 +89,8 @@ class EvalOptions(CommonOptions, ValidationSet):
     """Images at a time."""
     workers: int = 2
     """Worker processes that load images; 0 loads in the main process."""
+    parallel: bool = False
+    """Share the images with the other processes that msrun started."""
     input: InputSpec = InputSpec()
     postprocess: PostprocessConfig = PostprocessConfig()
 

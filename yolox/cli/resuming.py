@@ -95,13 +95,16 @@ def _differences(one: Mapping, other: Mapping) -> Sequence[str]:
     return names
 
 
-def open_run(folder: Path, state: TrainState, facts: Mapping[str, Any]) -> tuple[Position, float | None]:
+def open_run(
+    folder: Path, state: TrainState, facts: Mapping[str, Any], *, mend: bool = True
+) -> tuple[Position, float | None]:
     """Fill a training state from the last checkpoint of a run, and cut the run's files back to it.
 
     Args:
         folder: of the run.
         state: of a fresh detector.
-        facts: `data_facts` of the training set.
+        facts: `data_facts` of the training set, and the number of devices.
+        mend: cut the files back; False in all processes of a run but one.
 
     Returns:
         Where the run goes on, and the best AP so far.
@@ -119,8 +122,9 @@ def open_run(folder: Path, state: TrainState, facts: Mapping[str, Any]) -> tuple
         position = restore_state(checkpoint, state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    cut_history(folder / HISTORY, position.epoch)
-    if checkpoint.extra.get("best"):  # the run may have been killed before it copied the file
+    if mend:
+        cut_history(folder / HISTORY, position.epoch)
+    if mend and checkpoint.extra.get("best"):  # the run may have been killed before it copied the file
         copy_best(folder)
     return position, checkpoint.extra.get("best_AP")
 
@@ -129,12 +133,13 @@ def _check_data(folder: Path, checkpoint: Checkpoint, facts: Mapping[str, Any]) 
     before = checkpoint.extra.get("data")
     if before != dict(facts):
         raise CommandError(
-            f"--resume {folder}: was trained on {_words(before)}, its annotations now have {_words(facts)}; "
-            "want the same annotations"
+            f"--resume {folder}: was trained on {_words(before)}, now there are {_words(facts)}; "
+            "want the same annotations and number of devices"
         )
 
 
 def _words(facts: Mapping[str, Any] | None) -> str:
     if not facts:
         return "unknown data"
-    return f"{facts['images']} images with {facts['boxes']} boxes (checksum {facts['checksum']:08x})"
+    data = f"{facts['images']} images with {facts['boxes']} boxes (checksum {facts['checksum']:08x})"
+    return f"{data} on {facts.get('devices', 1)} device(s)"

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import attrs
 from mindspore import Tensor, nn, ops
-from rich.console import Console
 
-from yolox.cli.caching import CACHE_FILE, open_cache
+from yolox.cli.caching import open_cache
 from yolox.cli.check import quick_check, read_sets
 from yolox.cli.endings import saved_endings
 from yolox.cli.evaluate import measure
@@ -25,12 +24,14 @@ from yolox.cli.resuming import check_options, open_run, remember, remembered
 from yolox.cli.rundir import BEST, HISTORY, LAST, RunRecorder, prepare_run, read_history
 from yolox.cli.sources import DataSource, data_source, training_source
 from yolox.cli.stopping import StopSignals
+from yolox.cli.together import NoProgress, NoRecorder, agreed, cache_name, console_of, open_group, share_state
 from yolox.config import Recipe
 from yolox.data.batches import steps_per_epoch
 from yolox.data.dataset import DetectionDataset
 from yolox.data.loader import log_surplus, report_once, train_batches
 from yolox.fit import StopRequested, fit
 from yolox.nn import initialise, set_precision
+from yolox.parallel import Group
 from yolox.phases import check_epochs
 from yolox.position import Position, first_position
 from yolox.resume import data_facts, save_state
@@ -46,14 +47,14 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
         DataError, WeightsError, CommandError, CheckpointError: files that cannot be used or written.
         Stopped: a signal came; the run is saved.
     """
-    console = Console(soft_wrap=True, highlight=False)
-    sources = _check(options)
+    sources, group = _check(options), open_group(options.parallel)
+    console = console_of(group)
     datasets = read_sets(sources)
     train_set, val_set = datasets["train"], datasets.get("val")
-    steps = steps_per_epoch(train_set, batch_size=options.settings.loader.batch_size)
+    steps = steps_per_epoch(train_set, batch_size=options.settings.loader.batch_size, world=group.world)
     options = parse(_with_weights_input(options))
     quick_check(console, sources, datasets, options.settings)
-    folder, recipe = _open_folder(options), options.settings
+    folder, recipe = _open_folder(options, group), options.settings
     detector = experiment.build_detector(len(train_set.class_names))
     initialise(detector, seed=recipe.loader.seed)
     if options.weights is not None:
@@ -61,32 +62,35 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
     set_precision(detector, recipe.optim.precision)
     _describe_run(console, experiment, recipe, train_set, val_set, steps)
     state = create_train_state(detector)
-    recorder, start = _open_recorder(options, folder, state, train_set)
+    recorder, start = _open_recorder(options, folder, state, train_set, group)
     if start.epoch >= recipe.epochs:
         console.print(f"{folder}: all {recipe.epochs} epochs are done")
         return
     if options.resume is not None:
         console.print(f"going on in epoch {start.epoch + 1} of {recipe.epochs}, {start.step} steps of it are done")
-    loading = {"read": open_cache(train_set, recipe.loader.cache, folder), "on_surplus": report_once(log_surplus)}
-    listener = _Listeners(recorder, make_progress(console, recipe, steps), _patience(options, folder))
+    read = open_cache(train_set, recipe.loader.cache, folder, name=cache_name(group))
+    loading = {"read": read, "on_surplus": report_once(log_surplus), "rank": group.rank, "world": group.world}
+    progress = make_progress(console, recipe, steps) if group.is_first else NoProgress()
+    listener = _Listeners(recorder, progress, _patience(options, folder))
     try:
         with StopSignals() as stop, saved_endings(folder, recorder, stop):
             fit(
-                experiment.make_step(detector, state, recipe),
+                experiment.make_step(detector, state, recipe, **({"group": group} if group.world > 1 else {})),
                 recipe=recipe,
                 steps_per_epoch=steps,
                 train_batches=partial(_batches, train_set, recipe, loading),
-                evaluate=None if val_set is None else _evaluator(experiment, state, recipe, val_set, stop),
+                evaluate=None if val_set is None else _evaluator(experiment, state, recipe, val_set, group, stop),
                 listener=listener,
                 parameters=state.averaged,
                 start=start,
-                stop=stop,
+                stop=agreed(stop, group),
+                world=group.world,
             )
     except EarlyStop as reason:
         console.print(str(reason))
     finally:
         listener.close()
-        (folder / CACHE_FILE).unlink(missing_ok=True)
+        (folder / cache_name(group)).unlink(missing_ok=True)
     console.print(f"wrote {folder / BEST} and {folder / LAST}")
 
 
@@ -97,22 +101,26 @@ def _patience(options: TrainOptions, folder: Path) -> Patience | None:
     return Patience(options.patience, read_history(history) if history.exists() else ())
 
 
-def _open_folder(options: TrainOptions) -> Path:
+def _open_folder(options: TrainOptions, group: Group) -> Path:
     if options.resume is not None:
         return options.resume
+    if not group.is_first:
+        return options.output
     folder = prepare_run(options.output, overwrite=options.overwrite)
     remember(folder, options, options.settings)
     return folder
 
 
 def _open_recorder(
-    options: TrainOptions, folder: Path, state: TrainState, train_set: DetectionDataset
-) -> tuple[RunRecorder, Position]:
+    options: TrainOptions, folder: Path, state: TrainState, train_set: DetectionDataset, group: Group
+) -> tuple[RunRecorder | NoRecorder, Position]:
     """Begin the run's files with a first checkpoint, or read them and give where the run goes on."""
-    facts, recipe = data_facts(train_set), options.settings
+    facts, recipe = {**data_facts(train_set), "devices": group.world}, options.settings
     start, best_ap = first_position(recipe.optim), None
     if options.resume is not None:
-        start, best_ap = open_run(folder, state, facts)
+        start, best_ap = open_run(folder, state, facts, mend=group.is_first)
+    if not group.is_first:
+        return NoRecorder(), start
 
     def save(path: Path, position: Position, extra: dict) -> None:
         extra = {**extra, "data": facts}
@@ -137,17 +145,19 @@ def _evaluator(
     state: TrainState,
     recipe: Recipe,
     dataset: DetectionDataset,
+    group: Group = Group(),
     stop: Callable[[], bool] = lambda: False,
 ):
     averaged = experiment.build_detector(len(dataset.class_names))
     loader = {"batch_size": recipe.loader.batch_size, "workers": recipe.loader.workers}
-    score = measure(averaged, spec=recipe.input, postprocess=recipe.postprocess, **loader)
+    score = measure(averaged, spec=recipe.input, postprocess=recipe.postprocess, group=group, **loader)
 
     def check(_done: int) -> None:
-        if stop():
+        if group.world == 1 and stop():  # several processes have different numbers of batches: they go on to the end
             raise StopRequested
 
     def evaluate() -> dict:
+        share_state(state, group, average=recipe.optim.average_bn_stats)
         copy_averages(state, averaged)
         return score(dataset, check)
 

@@ -71,9 +71,11 @@ def predict_dataset(
     batch_size: int = 8,
     workers: int = 0,
     clip: bool = False,
+    rank: int = 0,
+    world: int = 1,
     on_batch: Callable[[int], None] | None = None,
 ) -> list[Detections]:
-    """Detect the objects in every image of a dataset.
+    """Detect the objects in every image of a dataset, or in this device's share of them.
 
     Call it to evaluate: hand its answer to ``detections_to_coco``.
 
@@ -86,16 +88,18 @@ def predict_dataset(
         workers: processes that read images; 0 reads them here.
         clip: True cuts boxes at the edge of their image. Both published systems evaluate uncut boxes, and
             AP moves when they are cut.
+        rank: of this device, which takes images rank, rank + world, ...
+        world: number of devices.
         on_batch: is called with the number of images done after each batch, to show progress.
 
     Returns:
-        One Detections per image, in the order of the dataset; boxes xyxy in pixels of the original image.
+        One Detections per image taken, in the order of the dataset; boxes xyxy in pixels of the original image.
 
     Raises:
         DataError: an image is missing or cannot be decoded.
     """
     found = []
-    for batch in eval_batches(dataset, spec=spec, batch_size=batch_size, workers=workers):
+    for batch in eval_batches(dataset, spec=spec, batch_size=batch_size, workers=workers, rank=rank, world=world):
         sizes = [tuple(dataset.sizes[i].tolist()) if clip else None for i in batch.indices]
         decoded = _array(eval_step(batch.images))
         found += _in_images(decoded, batch.transforms, sizes, config)

@@ -1,0 +1,98 @@
+"""``--parallel``: what a verb does differently where several processes run it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+from rich.console import Console
+
+from yolox.cli.caching import CACHE_FILE
+from yolox.cli.messages import CommandError
+from yolox.data.dataset import DetectionDataset
+from yolox.eval.postprocess import Detections
+from yolox.eval.tables import detections_to_table, table_to_detections
+from yolox.parallel import Group, any_of, gather_rows, join_group, share_statistics
+from yolox.train import TrainState
+
+
+def open_group(parallel: bool) -> Group:
+    """Join the processes of msrun where ``--parallel`` asks for it.
+
+    Raises:
+        CommandError: msrun did not start this process, or started it and ``--parallel`` is missing.
+    """
+    if not parallel:
+        if int(os.environ.get("MS_WORKER_NUM", "1")) > 1:
+            raise CommandError("msrun started several processes; want --parallel, or each would train by itself")
+        return Group()
+    try:
+        return join_group()
+    except RuntimeError as error:
+        raise CommandError(f"--parallel: {error}") from None
+
+
+def console_of(group: Group) -> Console:
+    """Make the console of a process: only that of rank 0 is seen."""
+    return Console(soft_wrap=True, highlight=False, quiet=not group.is_first)
+
+
+def cache_name(group: Group) -> str:
+    """Name the file of decoded images: each process has its own."""
+    return CACHE_FILE if group.is_first else f"{CACHE_FILE}.{group.rank}"
+
+
+class NoRecorder:
+    """Stands where another process writes the run's files."""
+
+    best_ap = None
+
+    def save(self, _position, **_facts) -> None:
+        """Write nothing."""
+
+    def on_step(self, _report) -> None:
+        """Write nothing."""
+
+    def on_epoch(self, _report) -> None:
+        """Write nothing."""
+
+
+class NoProgress(NoRecorder):
+    """Stands where another process shows progress."""
+
+    def close(self) -> None:
+        """Show nothing."""
+
+
+def agreed(stop: Callable[[], bool], group: Group) -> Callable[[], bool]:
+    """Make the question whether to stop one with the same answer everywhere: a signal may reach one process only."""
+    return lambda: any_of(stop(), group)
+
+
+def share_state(state: TrainState, group: Group, *, average: bool) -> None:
+    """Give every process the same BN statistics and averages of them, before an evaluation or a checkpoint."""
+    moving = state.ema[len(state.params) :]
+    share_statistics(state.buffers + state.safe_buffers + moving, group, average=average)
+
+
+def my_images(dataset: DetectionDataset, group: Group) -> np.ndarray:
+    """Give the positions of the images that this process evaluates."""
+    return np.arange(group.rank, len(dataset), group.world)
+
+
+def gather_detections(found: list[Detections], dataset: DetectionDataset, group: Group) -> list[Detections]:
+    """Collect what every process found, in the order of the dataset.
+
+    Args:
+        found: of the images of `my_images`.
+        dataset: all images.
+        group: the processes.
+
+    Returns:
+        One Detections per image of the dataset, with the same bits as in one process; every process gets them.
+    """
+    if group.world == 1:
+        return found
+    tables = gather_rows(detections_to_table(found, my_images(dataset, group)), group)
+    return table_to_detections(np.concatenate(tables), len(dataset))
