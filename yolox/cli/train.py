@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import attrs
+import cv2
 from mindspore import Tensor, nn, ops
 from rich.console import Console
 
@@ -22,7 +23,8 @@ from yolox.cli.options import TrainOptions
 from yolox.cli.patience import EarlyStop, Patience
 from yolox.cli.progress import make_progress
 from yolox.cli.resuming import check_options, open_run, remember, remembered
-from yolox.cli.rundir import BEST, HISTORY, LAST, RunRecorder, prepare_run, read_history
+from yolox.cli.rundir import BATCHES, BEST, HISTORY, LAST, RunRecorder, prepare_run, read_history
+from yolox.cli.sheet import label_sheet
 from yolox.cli.sources import DataSource, data_source, training_source
 from yolox.cli.stopping import StopSignals
 from yolox.config import Recipe
@@ -65,7 +67,9 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
     if start.epoch == recipe.epochs:
         console.print(f"{folder}: all {recipe.epochs} epochs are done")
         return
-    if options.resume is not None:
+    if options.resume is None:
+        (folder / BATCHES).write_bytes(cv2.imencode(".jpg", label_sheet(train_set, recipe))[1].tobytes())
+    else:
         console.print(f"going on in epoch {start.epoch + 1} of {recipe.epochs}, {start.step} steps of it are done")
     loading = {"read": open_cache(train_set, recipe.loader.cache, folder), "on_surplus": report_once(log_surplus)}
     listener = _Listeners(recorder, make_progress(console, recipe, steps), _patience(options, folder))
