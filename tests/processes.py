@@ -64,8 +64,8 @@ def batch(step: int, group: Group) -> tuple[ms.Tensor, ...]:
     return tuple(ms.Tensor(part[mine]) for part in (images, boxes, classes, valid))
 
 
-def train(group: Group) -> dict[str, np.ndarray]:
-    """Five steps with global normalisation; the parameters after them."""
+def train(group: Group, steps: int = STEPS) -> dict[str, np.ndarray]:
+    """Steps with global normalisation; the parameters after them."""
     cell, reduce_num_pos = Maps(), positives_reducer(group)
     state = create_train_state(cell)
 
@@ -80,7 +80,7 @@ def train(group: Group) -> dict[str, np.ndarray]:
         spec=InputSpec(input_size=(SIZE, SIZE), pixel_scale=1 / 255),
         reduce_gradients=gradient_reducer(group, "mean"),
     )
-    for number in range(STEPS):
+    for number in range(steps):
         step(*batch(number, group), *(ms.Tensor(value, ms.float32) for value in (0.02, 0.9, 1.0)))
     return {p.name: p.asnumpy() for p in state.params}
 

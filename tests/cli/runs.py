@@ -26,7 +26,7 @@ def start(*words) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes)
 
 
-def wait_for(condition, process: subprocess.Popen) -> bool:
+def wait_for(condition, process: subprocess.Popen, pause: float = 0.01) -> bool:
     """Wait until the condition holds; False if the process ended before."""
     end = time.monotonic() + PATIENCE
     while not condition():
@@ -35,7 +35,7 @@ def wait_for(condition, process: subprocess.Popen) -> bool:
         if time.monotonic() > end:
             process.kill()
             raise AssertionError(f"waited too long: {process.communicate()[0]}")
-        time.sleep(0.01)
+        time.sleep(pause)
     return True
 
 
@@ -75,6 +75,21 @@ def assert_gone(process: subprocess.Popen, seconds: float = 20.0) -> None:
     while group_of(process) and time.monotonic() < end:
         time.sleep(0.1)
     assert not group_of(process)
+
+
+def shared_memory() -> set[str]:
+    """List what lies in shared memory and is used by no process that lives: POSIX files, and System V segments."""
+    rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
+    used = "".join(_maps(path) for path in Path("/proc").glob("[0-9]*/maps"))
+    segments = {f"segment {row[1]}" for row in rows if row[6] == "0"}
+    return segments | {path.name for path in Path("/dev/shm").iterdir() if str(path) not in used}
+
+
+def _maps(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def assert_same_run(found: Path, wanted: Path) -> None:

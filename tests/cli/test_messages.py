@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from yolox.cli.messages import CommandError, UsageError, condense_usage, explain, report
+from yolox.cli.messages import CommandError, Stopped, UsageError, condense_usage, explain, report
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ from yolox.cli.messages import CommandError, UsageError, condense_usage, explain
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
         (RuntimeError("kernel\nat line 1\nat line 2"), 1,
          "error: RuntimeError: kernel\n--debug shows where it comes from\n"),
+        (Stopped("stopped and saved\ngo on", 15), 143, "stopped and saved\ngo on\n"),
         (KeyError(), 1, "error: KeyError: KeyError\n--debug shows where it comes from\n"),
     ],
 )  # fmt: skip

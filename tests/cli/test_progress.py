@@ -82,3 +82,16 @@ def test_an_epoch_names_the_ap_of_a_few_classes_and_the_worst_of_many():
     many = {f"c{i}": i / 10 for i in range(9, -1, -1)}
     line = format_epoch(attrs.evolve(EPOCH, metrics={"AP": 0.3, "AP50": 0.5, "per_class": many}), 40)
     assert line.endswith("(worst 5: c0 0.000, c1 0.100, c2 0.200, c3 0.300, c4 0.400)")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_first_bad_step_of_a_row_is_named(terminal):
+    target = console(force_terminal=terminal)
+    shown = make_progress(target, Recipe(epochs=40), 10)
+    for in_a_row in (1, 2, 3):
+        place = Position(step=5, bad_in_a_row=in_a_row)
+        bad = attrs.evolve(STEP, finite=False, bad="the gradient of stem", step=24 + in_a_row, position=place)
+        shown.on_step(bad)
+    shown.close()
+    text = target.file.getvalue()
+    assert "step 25 skipped: the gradient of stem was not finite" in text and "step 26 skipped" not in text

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from yolox.cli.messages import CommandError, UsageError
-from yolox.cli.rundir import HISTORY_COLUMNS, RunRecorder, prepare_run, read_history
+from yolox.cli.rundir import HISTORY_COLUMNS, RunRecorder, cut_history, prepare_run, read_history
 from yolox.eval.coco import METRIC_NAMES
 from yolox.position import Position
 from yolox.reports import LOSS_NAMES, EpochReport
@@ -83,3 +83,37 @@ def test_history_reads_back_as_numbers(tmp_path):
     assert tuple(first) == HISTORY_COLUMNS
     assert (first["epoch"], first["total"], first["AP"]) == (1.0, 1.5, None)
     assert (second["epoch"], second["AP"], second["skipped"]) == (2.0, 0.25, 1.0)
+
+
+@pytest.mark.parametrize("torn", ["", "3,0.1", "3,0.1\n", "3,0.1\n4,0.2\n"])
+def test_history_is_cut_back_to_the_checkpoint(tmp_path, torn):
+    path = tmp_path / "history.csv"
+    record(tmp_path, 0.1, 0.2)
+    whole = path.read_text()
+    path.write_text(whole + torn)
+    cut_history(path, 2)
+    assert path.read_text() == whole
+    cut_history(path, 1)
+    assert [row["epoch"] for row in read_history(path)] == [1.0]
+    for epochs in (2, 30):
+        with pytest.raises(CommandError, match=f"has 1 epochs, the checkpoint has done {epochs}"):
+            cut_history(path, epochs)
+    cut_history(path, 0)
+    cut_history(path, 0)
+    assert not path.exists()
+
+
+def test_a_torn_row_that_the_checkpoint_needs_is_an_error(tmp_path):
+    record(tmp_path, 0.1)
+    path = tmp_path / "history.csv"
+    path.write_text(path.read_text()[:-1])
+    with pytest.raises(CommandError, match="the checkpoint has done 1"):
+        cut_history(path, 1)
+
+
+def test_steps_are_saved_at_their_interval(tmp_path):
+    saved = []
+    recorder = RunRecorder(tmp_path, lambda path, position, extra: saved.append(position.step), save_steps=3)
+    for step in range(1, 8):
+        recorder.on_step(attrs.evolve(EPOCH, position=Position(step=step)))
+    assert saved == [3, 6]

@@ -71,6 +71,13 @@ def test_batches_do_not_depend_on_the_number_of_workers(dataset, workers, augmen
     assert len(children()) == before
 
 
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_resumed_epoch_begins_with_the_batch_it_stopped_at(dataset, workers):
+    whole, recipe = batches(dataset), recipe_with(workers=workers)
+    for first in (1, 3):
+        assert_same(whole[first:], batches(dataset, recipe=recipe, first=first))
+
+
 def test_closing_early_ends_the_worker_processes(dataset, two_processors):
     before, threads = len(children()), cv2.getNumThreads()
     running = train_batches(dataset, recipe=recipe_with(workers=2), epoch=0, augment=True)

@@ -64,7 +64,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
     _describe_run(console, experiment, recipe, train_set, val_set, steps)
     state = create_train_state(detector)
     recorder, start = _open_recorder(options, folder, state, train_set)
-    if start.epoch == recipe.epochs:
+    if start.epoch >= recipe.epochs:
         console.print(f"{folder}: all {recipe.epochs} epochs are done")
         return
     if options.resume is None:
@@ -161,6 +161,8 @@ def _evaluator(
 def _check(options: TrainOptions) -> dict[str, DataSource | None]:
     if options.resume is not None:
         check_options(options, remembered(options.resume)[0])
+    if options.save_steps is not None and options.save_steps < 1:
+        raise UsageError(f"--save-steps {options.save_steps}: want 1 or more")
     sources = {"train": training_source(options), "val": data_source(options, "val")}
     if options.patience is not None and (options.patience < 1 or sources["val"] is None):
         raise UsageError(f"--patience {options.patience}: want 1 or more, and validation images")
