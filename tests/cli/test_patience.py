@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import pytest
 
 from tests.cli.tiny import EXPERIMENT, write_data
@@ -44,6 +45,7 @@ def test_training_stops_with_its_files_and_says_why(words, tmp_path, capsys):
     epochs = len(read_history(tmp_path / "run/history.csv"))
     assert 3 <= epochs < 30
     assert (tmp_path / "run/best.safetensors").is_file() and (tmp_path / "run/curves.png").is_file()
+    assert cv2.imread(str(tmp_path / "run/first_batches.jpg")).shape[1] > 1200
     assert run(EXPERIMENT, ["train", "--resume", str(tmp_path / "run")]) == 0
     assert "stopped by --patience 2" in capsys.readouterr().out
 

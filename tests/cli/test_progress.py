@@ -75,6 +75,15 @@ def test_an_epoch_names_metrics_and_skipped_steps(ap, shown):
     assert shown in line and "AP50 0.5000" in line and "2 steps skipped" in line
 
 
+def test_an_epoch_names_the_ap_of_a_few_classes_and_the_worst_of_many():
+    few = {"cat": 0.5, "dog": 0.25, "cow": None}
+    line = format_epoch(attrs.evolve(EPOCH, metrics={"AP": 0.3, "AP50": 0.5, "per_class": few}), 40)
+    assert line.endswith("AP50 0.5000  (cat 0.500, dog 0.250)")
+    many = {f"c{i}": i / 10 for i in range(9, -1, -1)}
+    line = format_epoch(attrs.evolve(EPOCH, metrics={"AP": 0.3, "AP50": 0.5, "per_class": many}), 40)
+    assert line.endswith("(worst 5: c0 0.000, c1 0.100, c2 0.200, c3 0.300, c4 0.400)")
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_first_bad_step_of_a_row_is_named(terminal):
     target = console(force_terminal=terminal)
@@ -86,12 +95,3 @@ def test_the_first_bad_step_of_a_row_is_named(terminal):
     shown.close()
     text = target.file.getvalue()
     assert "step 25 skipped: the gradient of stem was not finite" in text and "step 26 skipped" not in text
-
-
-def test_an_epoch_names_the_ap_of_a_few_classes_and_the_worst_of_many():
-    few = {"cat": 0.5, "dog": 0.25, "cow": None}
-    line = format_epoch(attrs.evolve(EPOCH, metrics={"AP": 0.3, "AP50": 0.5, "per_class": few}), 40)
-    assert line.endswith("AP50 0.5000  (cat 0.500, dog 0.250)")
-    many = {f"c{i}": i / 10 for i in range(9, -1, -1)}
-    line = format_epoch(attrs.evolve(EPOCH, metrics={"AP": 0.3, "AP50": 0.5, "per_class": many}), 40)
-    assert line.endswith("(worst 5: c0 0.000, c1 0.100, c2 0.200, c3 0.300, c4 0.400)")

@@ -55,8 +55,9 @@ def _check_script(path: Path, words: list[str]) -> None:
     experiment = getattr(importlib.import_module(f"examples.{path.stem}"), "EXPERIMENT", None)
     if experiment is None or "..." in words:  # a script without verbs
         return
+    remembered = {"output": Path("RUN"), "train_json": Path("A.json")} if "--resume" in words else {}
     try:
-        parse_options(words, base_recipe(words, experiment.recipes))
+        parse_options(words, base_recipe(words, experiment.recipes), remembered=remembered)
     except SystemExit as stop:  # --help
         assert stop.code == 0
 

@@ -20,8 +20,8 @@ BEST, LAST, HISTORY, RECIPE, OPTIONS = (
     "best.safetensors", "last.safetensors", "history.csv", "recipe.json", "options.json",
 )  # fmt: skip
 BAD_BATCH = "bad_batch.npz"
-CURVES = "curves.png"
-RUN_FILES = (BEST, LAST, HISTORY, RECIPE, OPTIONS, CURVES)
+CURVES, BATCHES = "curves.png", "first_batches.jpg"
+RUN_FILES = (BEST, LAST, HISTORY, RECIPE, OPTIONS, CURVES, BATCHES)
 LOSSES = ("total", "iou", "obj", "cls", "l1")
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 HISTORY_COLUMNS = (

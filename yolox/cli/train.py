@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import attrs
+import cv2
 from mindspore import Tensor, nn, ops
 
 from yolox.cli.caching import open_cache
@@ -21,7 +22,8 @@ from yolox.cli.options import TrainOptions
 from yolox.cli.patience import EarlyStop, Patience
 from yolox.cli.progress import make_progress
 from yolox.cli.resuming import check_options, open_run, remember, remembered
-from yolox.cli.rundir import BEST, HISTORY, LAST, RunRecorder, prepare_run, read_history
+from yolox.cli.rundir import BATCHES, BEST, HISTORY, LAST, RunRecorder, prepare_run, read_history
+from yolox.cli.sheet import label_sheet
 from yolox.cli.sources import DataSource, data_source, training_source
 from yolox.cli.stopping import StopSignals
 from yolox.cli.together import NoProgress, NoRecorder, agreed, cache_name, console_of, open_group, share_state
@@ -66,7 +68,9 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
     if start.epoch >= recipe.epochs:
         console.print(f"{folder}: all {recipe.epochs} epochs are done")
         return
-    if options.resume is not None:
+    if options.resume is None:
+        (folder / BATCHES).write_bytes(cv2.imencode(".jpg", label_sheet(train_set, recipe))[1].tobytes())
+    else:
         console.print(f"going on in epoch {start.epoch + 1} of {recipe.epochs}, {start.step} steps of it are done")
     read = open_cache(train_set, recipe.loader.cache, folder, name=cache_name(group))
     loading = {"read": read, "on_surplus": report_once(log_surplus), "rank": group.rank, "world": group.world}
