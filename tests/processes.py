@@ -15,8 +15,11 @@ from mindspore import nn, ops
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from yolox.cli.together import gather_detections, my_images  # noqa: E402
 from yolox.config import InputSpec, OptimConfig  # noqa: E402
 from yolox.detection_loss import detection_loss  # noqa: E402
+from yolox.eval.postprocess import Detections  # noqa: E402
+from yolox.eval.tables import detections_to_table  # noqa: E402
 from yolox.parallel import (  # noqa: E402
     Group,
     any_of,
@@ -30,6 +33,7 @@ from yolox.parallel import (  # noqa: E402
 from yolox.train import create_train_state, make_train_step  # noqa: E402
 
 IMAGES, SIZE, STEPS, CLASSES = 8, 64, 5, 3
+FOUND = 9  # images of an evaluation; no multiple of the number of processes
 
 
 class Maps(nn.Cell):
@@ -98,7 +102,21 @@ def exchange(group: Group) -> dict[str, np.ndarray]:
         "any": np.array([any_of(group.rank == group.world - 1, group), any_of(False, group)]),
         "from_first": np.array(from_first({"AP": 0.1, "none": None} if group.is_first else None, group)["AP"]),
         "sum_gradient": gradient_reducer(group, "sum")((ms.Tensor([1.0, 2.0]),))[0].asnumpy(),
+        "detections": detections_to_table(shared_detections(group), range(FOUND)),
     }
+
+
+def detections_of(image: int) -> Detections:
+    """What a detector could have found: image 3 has nothing, the others up to five boxes."""
+    rng, count = np.random.default_rng(image), 0 if image == 3 else image % 6
+    boxes = np.sort(rng.uniform(0, 60, (count, 2, 2)), axis=1).reshape(count, 4).astype(np.float32)
+    return Detections(boxes, rng.random(count).astype(np.float32), rng.integers(0, 3, count).astype(np.int32))
+
+
+def shared_detections(group: Group) -> list[Detections]:
+    """Each process has its share of an odd number of images; all get everything."""
+    mine = [detections_of(int(image)) for image in my_images(range(FOUND), group)]
+    return gather_detections(mine, range(FOUND), group)
 
 
 def main(folder: Path) -> None:

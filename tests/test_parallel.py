@@ -10,6 +10,8 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from tests.processes import FOUND, detections_of
+from yolox.eval.tables import detections_to_table
 from yolox.parallel import (
     Group,
     any_of,
@@ -81,6 +83,13 @@ def test_statistics_become_those_of_all_or_of_the_first(ranks):
 def test_everyone_hears_what_one_says(ranks):
     assert all(got["any"].tolist() == [True, False] for got in ranks)
     assert all(got["from_first"] == 0.1 for got in ranks)
+
+
+def test_detections_of_uneven_shares_come_in_the_order_of_the_images(ranks):
+    want = detections_to_table([detections_of(image) for image in range(FOUND)], range(FOUND))
+    assert len(want) > 10
+    for got in ranks:
+        np.testing.assert_array_equal(got["detections"], want)
 
 
 def test_sum_leaves_the_gradients_undivided(ranks):

@@ -9,6 +9,7 @@ from mindspore import nn, ops
 from yolox.cli import Experiment, main
 from yolox.config import InputSpec, LoaderConfig, OptimConfig, Recipe
 from yolox.data.shapes import ShapesConfig, write_shapes
+from yolox.parallel import Group, recipe_reducers
 from yolox.train import make_train_step
 
 
@@ -44,8 +45,10 @@ def toy_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
     return total, (error[0], error[1], error[2], l1, valid.astype(f32).sum())
 
 
-def make_step(detector, state, recipe, **parallel):
-    return make_train_step(detector, toy_loss, state, optim=recipe.optim, spec=recipe.input, **parallel)
+def make_step(detector, state, recipe, group=Group()):
+    reduce_gradients, _ = recipe_reducers(recipe, group)
+    options = {"optim": recipe.optim, "spec": recipe.input, "reduce_gradients": reduce_gradients}
+    return make_train_step(detector, toy_loss, state, **options)
 
 
 RECIPE = Recipe(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -38,11 +38,16 @@ def open_detector(experiment: Experiment, path: Path):
         WeightsError: the file cannot be read, or belongs to another scale.
     """
     path = local_weights(path)
-    tensors, _ = read_weights(path)
-    classes = len(tensors[CLASS_BIAS]) if CLASS_BIAS in tensors else len(COCO_NAMES)
-    detector = experiment.build_detector(classes)
+    detector = experiment.build_detector(_count_classes(*read_weights(path)))
     facts = load_weights(detector, path)
     return detector, facts
+
+
+def _count_classes(tensors: Mapping, facts: LoadedWeights) -> int:
+    """Count by the names in the file, else by the published layers' last bias, else as COCO has."""
+    if facts.class_names:
+        return len(facts.class_names)
+    return len(tensors[CLASS_BIAS]) if CLASS_BIAS in tensors else len(COCO_NAMES)
 
 
 @frozen(kw_only=True)

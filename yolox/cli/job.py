@@ -1,0 +1,117 @@
+"""What a training run is made of before its first step: options that fit each other, datasets, a folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+from attrs import frozen
+from rich.console import Console
+
+from yolox.cli.check import quick_check, read_sets
+from yolox.cli.experiment import Experiment
+from yolox.cli.fetching import local_weights
+from yolox.cli.messages import UsageError
+from yolox.cli.options import TrainOptions
+from yolox.cli.resuming import check_options, remember, remembered
+from yolox.cli.rundir import prepare_run
+from yolox.cli.sources import DataSource, data_source, training_source
+from yolox.cli.together import console_of, open_group
+from yolox.config import Recipe
+from yolox.data.batches import steps_per_epoch
+from yolox.data.dataset import DetectionDataset
+from yolox.parallel import Group
+from yolox.phases import check_epochs
+from yolox.weights.load import read_weights, with_convention
+
+
+@frozen(kw_only=True, eq=False)
+class Job:
+    """A checked training run. `steps` counts the steps of an epoch, `folder` exists on rank 0."""
+
+    experiment: Experiment
+    options: TrainOptions
+    group: Group
+    console: Console
+    train_set: DetectionDataset
+    val_set: DetectionDataset | None
+    steps: int
+    folder: Path
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe, with the input convention of the weights that the run starts from."""
+        return self.options.settings
+
+
+def open_job(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe], TrainOptions]) -> Job:
+    """Check the options, join the other processes, read and check the datasets, and make the folder.
+
+    Args:
+        experiment: the scale.
+        options: as they were given.
+        parse: reads them again, from another recipe's defaults.
+
+    Raises:
+        UsageError: options that contradict each other, or an output folder that is not empty.
+        DataError, WeightsError, CommandError: files that cannot be used.
+    """
+    sources, group = _check(options), open_group(options.parallel)
+    datasets, console = read_sets(sources), console_of(group)
+    train_set, val_set = datasets["train"], datasets.get("val")
+    steps = steps_per_epoch(train_set, batch_size=options.settings.loader.batch_size, world=group.world)
+    options = parse(_with_weights_input(options))
+    quick_check(console, sources, datasets, options.settings)
+    sets = {"train_set": train_set, "val_set": val_set, "steps": steps}
+    folder = _open_folder(options, group)
+    return Job(experiment=experiment, options=options, group=group, console=console, folder=folder, **sets)
+
+
+def describe_job(job: Job) -> str:
+    """Say what will be trained on what, in a line."""
+    (height, width), train_set = job.recipe.input.input_size, job.train_set
+    val = "no evaluation" if job.val_set is None else f"{len(job.val_set)} for validation"
+    devices = f" on {job.group.world} devices" if job.group.world > 1 else ""
+    return (
+        f"{job.experiment.name}, {height} x {width} px: {len(train_set)} images, {len(train_set.boxes)} boxes, "
+        f"{len(train_set.class_names)} classes; {val}; {job.recipe.epochs} epochs of {job.steps} steps{devices}"
+    )
+
+
+def _open_folder(options: TrainOptions, group: Group) -> Path:
+    if options.resume is not None:
+        return options.resume
+    if not group.is_first:
+        return options.output
+    folder = prepare_run(options.output, overwrite=options.overwrite)
+    remember(folder, options, options.settings)
+    return folder
+
+
+def _check(options: TrainOptions) -> dict[str, DataSource | None]:
+    if options.resume is not None:
+        check_options(options, remembered(options.resume)[0])
+    if options.save_steps is not None and options.save_steps < 1:
+        raise UsageError(f"--save-steps {options.save_steps}: want 1 or more")
+    sources = {"train": training_source(options), "val": data_source(options, "val")}
+    if options.patience is not None and (options.patience < 1 or sources["val"] is None):
+        raise UsageError(f"--patience {options.patience}: want 1 or more, and validation images")
+    try:
+        check_epochs(options.settings)
+    except ValueError as error:
+        raise UsageError(_as_options(str(error))) from None
+    return sources
+
+
+def _as_options(text: str) -> str:
+    """Turn the names of fields into those of options: ``flat_epochs`` into ``--flat-epochs``."""
+    return re.sub(r"\b(?:\w+_)?epochs\b(?! of)", lambda match: "--" + match[0].replace("_", "-"), text)
+
+
+def _with_weights_input(options: TrainOptions) -> Recipe:
+    if options.weights is None:
+        return options.settings
+    _, facts = read_weights(local_weights(options.weights))
+    return attrs.evolve(options.settings, input=with_convention(options.settings.input, facts.input))
