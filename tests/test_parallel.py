@@ -1,7 +1,5 @@
 """Several processes on CPU against one process with all their images."""
 
-import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +8,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from tests.launch import ROOT, msrun
 from tests.processes import FOUND, detections_of
 from yolox.eval.tables import detections_to_table
 from yolox.parallel import (
@@ -23,24 +22,15 @@ from yolox.parallel import (
     share_statistics,
 )
 
-SCRIPT = Path(__file__).with_name("processes.py")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
 
 def launch(folder: Path, world: int) -> list[dict]:
     """Run the script in `world` processes, and read what each of them left."""
     folder.mkdir()
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "GLOG_v": "3"}
-    command = [sys.executable, str(SCRIPT), str(folder)]
     if world > 1:
-        msrun = [f"--worker_num={world}", f"--local_worker_num={world}", f"--master_port={free_port()}", "--join=True"]
-        command = ["msrun", *msrun, f"--log_dir={folder / 'logs'}", "--cluster_time_out=120", *command[1:]]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
+        done = msrun(world, folder / "logs", "tests/processes.py", folder)
+    else:
+        command = [sys.executable, str(ROOT / "tests/processes.py"), str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     logs = "\n".join(path.read_text() for path in folder.glob("logs/worker_*.log"))
     assert done.returncode == 0, done.stdout + done.stderr + logs
     return [dict(np.load(folder / f"rank{rank}.npz")) for rank in range(world)]

@@ -1,41 +1,25 @@
 """The verb train in two processes of msrun, with the detector of tests/cli/tiny.py."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests.cli.tiny import EXPERIMENT, write_data
+from tests.launch import msrun
 from yolox.cli import run
 from yolox.cli.messages import CommandError
 from yolox.cli.rundir import METRICS, read_history
 from yolox.cli.together import open_group
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def together(folder: Path, *words) -> subprocess.CompletedProcess:
-    """Run the tiny command line in two processes."""
-    paths = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    msrun = ["--worker_num=2", "--local_worker_num=2", f"--master_port={free_port()}", f"--log_dir={folder}", "--join=True"]
-    command = ["msrun", *msrun, str(ROOT / "tests/cli/tiny.py"), *map(str, words)]
-    return subprocess.run(command, env={**os.environ, **paths}, capture_output=True, text=True, timeout=400, check=False)
-
 
 def test_two_processes_leave_one_run_and_the_metrics_of_all_images(tmp_path):
-    words, output = write_data(tmp_path / "data", images=9), tmp_path / "run"
+    """One validation image: a process without any must take part, and nothing it does not have is waited for."""
+    train, output = write_data(tmp_path / "data", images=9), tmp_path / "run"
+    val = write_data(tmp_path / "one", images=1)
+    words = train[: train.index("--val-json")] + val[val.index("--val-json") :]
     common = ["--score-threshold", "0", "--parallel", "--epochs", "3", "--plain-epochs", "1", "--eval-interval", "3"]
-    done = together(tmp_path / "logs", "train", *words, *common, "--output", output)
+    common += ["--workers", "2"]
+    done = msrun(2, tmp_path / "logs", "tests/cli/tiny.py", "train", *words, *common, "--output", output)
     logs = {path.name: path.read_text() for path in (tmp_path / "logs").glob("worker_*.log")}
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 steps on 2 devices" in logs["worker_0.log"] and "epoch 3/3" in logs["worker_0.log"]

@@ -15,7 +15,7 @@ CACHE_FILE = "images.cache"
 MOST = 0.8  # of what is free; the rest is for everything else
 
 
-def open_cache(dataset: DetectionDataset, kind: str, folder: Path, *, name: str = CACHE_FILE) -> ImageCache | None:
+def open_cache(dataset: DetectionDataset, kind: str, folder: Path, *, name: str = CACHE_FILE, sharers: int = 1) -> ImageCache | None:
     """Decode the images of a dataset once, where a cache is wanted.
 
     Args:
@@ -23,6 +23,7 @@ def open_cache(dataset: DetectionDataset, kind: str, folder: Path, *, name: str 
         kind: ``none``, ``ram`` or ``disk``.
         folder: of the run, for the file.
         name: of the file; each process of a run has its own.
+        sharers: processes that each make a cache from what is free.
 
     Returns:
         The cache; None for ``none``. Its size and what is free go to stderr before the first image is read.
@@ -33,9 +34,10 @@ def open_cache(dataset: DetectionDataset, kind: str, folder: Path, *, name: str 
     if kind == "none":
         return None
     free = psutil.virtual_memory().available if kind == "ram" else shutil.disk_usage(folder).free
+    free //= sharers
     place = "memory" if kind == "ram" else str(folder / name)
-    need = cache_bytes(dataset)
-    text = f"cache: {len(dataset)} images take {need / 1e9:.2f} GB in {place}; {free / 1e9:.1f} GB are free"
+    need, each = cache_bytes(dataset), " for each process" if sharers > 1 else ""
+    text = f"cache: {len(dataset)} images take {need / 1e9:.2f} GB in {place}; {free / 1e9:.1f} GB are free{each}"
     print(text, file=sys.stderr, flush=True)
     path = None if kind == "ram" else str(folder / name)
     try:

@@ -15,13 +15,16 @@ from yolox.fit import TrainingDiverged, TrainingStopped
 
 
 @contextmanager
-def saved_endings(folder: Path, recorder: RunRecorder, stop: StopSignals) -> Iterator[None]:
+def saved_endings(
+    folder: Path, recorder: RunRecorder, stop: StopSignals, *, bad_batch: str = BAD_BATCH
+) -> Iterator[None]:
     """Save the run when the body is stopped, and the batch when it diverges; say how to go on.
 
     Args:
         folder: of the run.
         recorder: writes its checkpoints.
         stop: knows which signal came.
+        bad_batch: name of the file for the batch; each process has its own.
 
     Raises:
         Stopped: in place of `TrainingStopped`, after the checkpoint was written.
@@ -36,6 +39,6 @@ def saved_endings(folder: Path, recorder: RunRecorder, stop: StopSignals) -> Ite
         message = f"stopped and saved {folder / LAST} ({place})\ngo on with: train --resume {folder}"
         raise Stopped(message, stop.signal or 0) from None
     except TrainingDiverged as diverged:
-        np.savez_compressed(folder / BAD_BATCH, **diverged.batch)
-        lines = f"{diverged}\nthe batch of that step is in {folder / BAD_BATCH}"
+        np.savez_compressed(folder / bad_batch, **diverged.batch)
+        lines = f"{diverged}\nthe batch of that step is in {folder / bad_batch}"
         raise CommandError(f"{lines}; {folder / LAST} is from before") from diverged

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from yolox.cli.patience import Patience
-from yolox.cli.rundir import RunRecorder
-from yolox.cli.together import NoRecorder
-
 
 class Listeners:
-    """Passes reports on; files come before the screen, so that what is shown is saved."""
+    """Passes reports on, in order: what is shown is saved before.
 
-    def __init__(self, recorder: RunRecorder | NoRecorder, progress, patience: Patience | None = None) -> None:
-        self._all, self._progress = (recorder, progress, *([patience] if patience else [])), progress
+    Args:
+        listeners: with `on_step` and `on_epoch`; None is left out.
+    """
+
+    def __init__(self, *listeners) -> None:
+        self._all = tuple(listener for listener in listeners if listener is not None)
 
     def on_step(self, report) -> None:
         """Pass on the report of a step."""
@@ -22,7 +22,3 @@ class Listeners:
         """Pass on the report of an epoch."""
         for listener in self._all:
             listener.on_epoch(report)
-
-    def close(self) -> None:
-        """Leave the screen as it is."""
-        self._progress.close()

@@ -131,7 +131,7 @@ def open_run(
 
 def _check_data(folder: Path, checkpoint: Checkpoint, facts: Mapping[str, Any]) -> None:
     before = checkpoint.extra.get("data")
-    if before != dict(facts):
+    if not before or {"devices": 1, **before} != dict(facts):
         raise CommandError(
             f"--resume {folder}: was trained on {_words(before)}, now there are {_words(facts)}; "
             "want the same annotations and number of devices"

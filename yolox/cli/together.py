@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 
 import numpy as np
+from attrs import field, frozen
 from rich.console import Console
 
-from yolox.cli.caching import CACHE_FILE
 from yolox.cli.messages import CommandError
 from yolox.data.dataset import DetectionDataset
 from yolox.eval.postprocess import Detections
@@ -38,9 +38,9 @@ def console_of(group: Group) -> Console:
     return Console(soft_wrap=True, highlight=False, quiet=not group.is_first)
 
 
-def cache_name(group: Group) -> str:
-    """Name the file of decoded images: each process has its own."""
-    return CACHE_FILE if group.is_first else f"{CACHE_FILE}.{group.rank}"
+def own_name(name: str, group: Group) -> str:
+    """Name a file of which each process writes its own: ``bad_batch.npz`` on rank 0, ``rank1.bad_batch.npz`` on rank 1."""
+    return name if group.is_first else f"rank{group.rank}.{name}"
 
 
 class NoRecorder:
@@ -74,6 +74,22 @@ def share_state(state: TrainState, group: Group, *, average: bool) -> None:
     """Give every process the same BN statistics and averages of them, before an evaluation or a checkpoint."""
     moving = state.ema[len(state.params) :]
     share_statistics(state.buffers + state.safe_buffers + moving, group, average=average)
+
+
+@frozen(eq=False)
+class SharedStatistics:
+    """Listener that brings the BN statistics together after every epoch, before the checkpoint is written."""
+
+    state: TrainState
+    group: Group
+    average: bool = field(kw_only=True)
+
+    def on_step(self, _report) -> None:
+        """Do nothing: statistics may differ within an epoch."""
+
+    def on_epoch(self, _report) -> None:
+        """Share them."""
+        share_state(self.state, self.group, average=self.average)
 
 
 def my_images(dataset: DetectionDataset, group: Group) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 from mindspore import Tensor, nn, ops
 
-from yolox.cli.caching import open_cache
+from yolox.cli.caching import CACHE_FILE, open_cache
 from yolox.cli.endings import saved_endings
 from yolox.cli.evaluate import measure
 from yolox.cli.experiment import Experiment
@@ -19,10 +19,10 @@ from yolox.cli.options import TrainOptions
 from yolox.cli.patience import EarlyStop, Patience
 from yolox.cli.progress import make_progress
 from yolox.cli.resuming import open_run
-from yolox.cli.rundir import BATCHES, BEST, HISTORY, LAST, RunRecorder, read_history
+from yolox.cli.rundir import BAD_BATCH, BATCHES, BEST, HISTORY, LAST, RunRecorder, read_history
 from yolox.cli.sheet import label_sheet
 from yolox.cli.stopping import StopSignals
-from yolox.cli.together import NoProgress, NoRecorder, agreed, cache_name, share_state
+from yolox.cli.together import NoProgress, NoRecorder, SharedStatistics, agreed, own_name, share_state
 from yolox.config import Recipe
 from yolox.data.loader import log_surplus, report_once, train_batches
 from yolox.fit import StopRequested, fit
@@ -100,9 +100,11 @@ def _begin(job: Job, start: Position) -> None:
 def _train(job: Job, detector: nn.Cell, state: TrainState, recorder: RunRecorder | NoRecorder, start: Position) -> None:
     recipe, group = job.recipe, job.group
     progress = make_progress(job.console, recipe, job.steps) if group.is_first else NoProgress()
-    listener = Listeners(recorder, progress, _patience(job, start))
+    sharing = SharedStatistics(state, group, average=recipe.optim.average_bn_stats)
+    listener = Listeners(sharing, recorder, progress, _patience(job, start))
     try:
-        with StopSignals() as stop, saved_endings(job.folder, recorder, stop):
+        bad_batch = own_name(BAD_BATCH, group)
+        with StopSignals() as stop, saved_endings(job.folder, recorder, stop, bad_batch=bad_batch):
             fit(
                 _make_step(job, detector, state),
                 recipe=recipe,
@@ -116,8 +118,8 @@ def _train(job: Job, detector: nn.Cell, state: TrainState, recorder: RunRecorder
                 world=group.world,
             )
     finally:
-        listener.close()
-        (job.folder / cache_name(group)).unlink(missing_ok=True)
+        progress.close()
+        (job.folder / own_name(CACHE_FILE, group)).unlink(missing_ok=True)
 
 
 def _make_step(job: Job, detector: nn.Cell, state: TrainState) -> Callable:
@@ -133,7 +135,8 @@ def _patience(job: Job, start: Position) -> Patience | None:
 
 
 def _batches(job: Job) -> Callable:
-    read = open_cache(job.train_set, job.recipe.loader.cache, job.folder, name=cache_name(job.group))
+    own = {"name": own_name(CACHE_FILE, job.group), "sharers": job.group.world}
+    read = open_cache(job.train_set, job.recipe.loader.cache, job.folder, **own)
     settings = {"read": read, "on_surplus": report_once(log_surplus), "rank": job.group.rank, "world": job.group.world}
 
     def batches(epoch: int, augment: bool, first: int):

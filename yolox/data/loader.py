@@ -159,7 +159,7 @@ def load_rows(source, *, columns: int, workers: int, first: int = 0) -> Iterator
     Raises:
         DataError: as raised by the source, from whichever process.
     """
-    if workers == 0:
+    if workers == 0 or first >= len(source):  # a device may have no image at all; a GeneratorDataset wants one
         yield from (source[step] for step in range(first, len(source)))
         return
     workers = min(workers, cpu_count())
