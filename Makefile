@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out $(PINNED),$(MINDSPORE)),-$(MINDSPORE))
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
+TOGETHER := -n 2 --dist loadfile  # two processes: the tests mostly wait for one compiler thread; a file stays in one
 
 .PHONY: venv test test-slow demo bench docs lint clean
 
@@ -24,10 +25,10 @@ lint: $(READY)
 	$(VENV)/bin/ruff check .
 
 test: $(READY) lint
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(TOGETHER)
 
 test-slow: $(READY)
-	$(RUN) -m pytest -m slow
+	$(RUN) -m pytest -m slow $(TOGETHER)
 
 demo: $(READY)
 	$(RUN) examples/demo.py --output demo

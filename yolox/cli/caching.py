@@ -15,7 +15,9 @@ CACHE_FILE = "images.cache"
 MOST = 0.8  # of what is free; the rest is for everything else
 
 
-def open_cache(dataset: DetectionDataset, kind: str, folder: Path, *, name: str = CACHE_FILE, sharers: int = 1) -> ImageCache | None:
+def open_cache(
+    dataset: DetectionDataset, kind: str, folder: Path, *, name: str = CACHE_FILE, sharers: int = 1
+) -> ImageCache | None:
     """Decode the images of a dataset once, where a cache is wanted.
 
     Args:
