@@ -142,3 +142,49 @@ def test_a_broken_video_is_a_data_error(tmp_path):
     with pytest.raises(DataError, match="a.mp4: cannot be decoded as a video"):
         list(read_frames(tmp_path / "a.mp4", "a"))
     assert frames_per_second(tmp_path / "a.mp4") == 25
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("source", ["", "1.png", "[01].png", "copy.bmp"])
+def test_sources_are_never_overwritten(experiment, folder, capsys, source):
+    cv2.imwrite(str(folder / "copy.bmp"), square(0))
+    (folder / "copy.png").symlink_to(folder / "copy.bmp")  # OpenCV would write through it
+    before = contents(folder)
+    assert predict(experiment, "--source", folder / source, "--output", folder) == 2
+    assert "would overwrite the source" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+def test_a_source_that_is_linked_into_the_output_is_not_overwritten(experiment, folder, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/2.png").hardlink_to(folder / "2.png")
+    before = contents(tmp_path)
+    assert predict(experiment, "--source", folder, "--output", tmp_path / "out") == 2
+    assert f"out/2.png would overwrite the source {folder / '2.png'}" in capsys.readouterr().err
+    assert contents(tmp_path) == before
+
+
+def test_a_video_is_not_written_over_itself(experiment, video, capsys):
+    before = contents(video.parent)
+    assert predict(experiment, "--source", video, "--output", video.parent) == 2
+    assert "clip.mp4 would overwrite the source" in capsys.readouterr().err
+    assert contents(video.parent) == before
+
+
+def test_labels_that_are_there_are_not_overwritten(experiment, folder, tmp_path, capsys):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/0.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    before = contents(tmp_path)
+    words = ["--source", folder, "--output", tmp_path, "--save", "json"]
+    assert predict(experiment, *words, "txt") == 2
+    assert "has label files already, such as 0.txt" in capsys.readouterr().err
+    assert contents(tmp_path) == before
+    assert predict(experiment, *words) == 0  # without txt nobody touches them
+
+
+def test_pictures_of_a_run_before_are_replaced(experiment, folder, tmp_path):
+    words = ["--source", folder, "--output", tmp_path / "out"]
+    assert [predict(experiment, *words) for _ in range(2)] == [0, 0]

@@ -10,12 +10,12 @@ import cv2
 from rich.console import Console
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.frames import Frame, VideoFile, find_files, frames_per_second, read_frames, unique_names
+from yolox.cli.frames import Frame, VideoFile, find_files, frames_per_second, is_video, read_frames, unique_names
 from yolox.cli.inputs import open_weights, recipe_of_weights
-from yolox.cli.messages import CommandError
+from yolox.cli.messages import CommandError, UsageError
 from yolox.cli.options import PredictOptions
 from yolox.cli.rundir import make_folder
-from yolox.cli.sinks import SINKS
+from yolox.cli.sinks import SINKS, check_labels
 from yolox.config import Recipe
 from yolox.data.coco_names import names_of_classes
 from yolox.data.errors import DataError
@@ -30,11 +30,12 @@ def run(experiment: Experiment, options: PredictOptions, parse: Callable[[Recipe
     A file that cannot be read is named, and the others go on.
 
     Raises:
-        UsageError: no images among the sources.
+        UsageError: no images among the sources, or one of them or a label would be overwritten.
         WeightsError, ExportError, CommandError: files that cannot be used or written; with ``--strict`` also
             sources that could not be read, when all others are done.
     """
     files = find_files(options.source)
+    _check_targets(files, options)
     folder = make_folder(options.output)
     opened = open_weights(experiment, options.weights)
     options = parse(recipe_of_weights(experiment, options.recipe, opened.facts))
@@ -97,13 +98,13 @@ class _Painter:
         if frame.number is None:
             self.close()
             picture = draw_detections(*enlarge_small(frame.image, found), self._names)
-            path = self._folder / (frame.name + _suffix(frame.file))
+            path = _target(self._folder, frame.file, frame.name)
             _write_picture(path, picture)
             self._console.print(f"{frame.file}: {len(found)} objects, {path}", markup=False)
             return
         if frame.number == 0:
             self.close()
-            self._file = self._folder / f"{frame.name.rpartition('_')[0]}.mp4"
+            self._file = _target(self._folder, frame.file, frame.name.rpartition("_")[0])
             self._video = VideoFile(self._file, frames_per_second(frame.file))
         self._video.add(draw_detections(frame.image, found, self._names))
         self._count, self._objects = self._count + 1, self._objects + len(found)
@@ -117,8 +118,29 @@ class _Painter:
         self._video, self._count, self._objects = None, 0, 0
 
 
-def _suffix(file: Path) -> str:
-    return file.suffix.lower() if file.suffix.lower() in (".jpg", ".jpeg", ".png") else ".png"
+def _target(folder: Path, file: Path, name: str) -> Path:
+    """Name the picture or the video that is written for a file."""
+    kept = file.suffix.lower() in (".jpg", ".jpeg", ".png")
+    return folder / (name + (".mp4" if is_video(file) else file.suffix.lower() if kept else ".png"))
+
+
+def _check_targets(files: list[Path], options: PredictOptions) -> None:
+    """Refuse to write over a source, also through a link, or among labels that are there; before anything is written."""
+    if "txt" in options.save:
+        check_labels(options.output)
+    sources = {_identity(file): file for file in files if file.exists()}
+    for file, name in zip(files, unique_names(files), strict=True):
+        path = _target(options.output, file, name)
+        if path.exists() and _identity(path) in sources:
+            raise UsageError(
+                f"--output {options.output}: {path} would overwrite the source {sources[_identity(path)]}; "
+                "give another folder"
+            )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino
 
 
 def _write_picture(path: Path, picture) -> None:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yolox.cli.frames import Frame
+from yolox.cli.messages import UsageError
 from yolox.cli.rundir import write_json
 from yolox.eval.coco import detections_to_coco
 from yolox.eval.postprocess import Detections
 
 COLUMNS = ("image", "frame", "x1", "y1", "x2", "y2", "score", "class", "name")
+LABELS = "labels"
 
 
 def describe(frame: Frame, found: Detections) -> dict:
@@ -52,11 +54,28 @@ class JsonFile:
         self._file.close()
 
 
+def check_labels(folder: Path) -> None:
+    """Refuse to mix predictions with label files that are there: they may be a dataset's, or corrected by hand.
+
+    Args:
+        folder: of ``--output``.
+
+    Raises:
+        UsageError: the folder labels in it has text files.
+    """
+    found = next((folder / LABELS).glob("*.txt"), None)
+    if found is not None:
+        raise UsageError(
+            f"--save txt: {folder / LABELS} has label files already, such as {found.name}, which could be overwritten; "
+            "give another --output, or remove them"
+        )
+
+
 class TextFiles:
     """labels/NAME.txt in YOLO's form: class, centre and size as shares of the image, score."""
 
     def __init__(self, folder: Path, class_names: Sequence[str]) -> None:
-        self.path = folder / "labels"
+        self.path = folder / LABELS
         self.path.mkdir(exist_ok=True)
 
     def add(self, frame: Frame, found: Detections) -> None:
