@@ -32,6 +32,22 @@ def test_a_resumed_run_remembers_its_history():
         Patience(3, history).add(5, 0.5)
 
 
+@pytest.mark.parametrize("aps", [(0.3, 0.2, 0.1), (None, None, None), (None, 0.0, None), (0.0, 0.0, 0.0)])
+def test_a_history_is_counted_as_the_run_counted_it(aps):
+    rows = [{"epoch": float(epoch), "AP": ap} for epoch, ap in enumerate(aps, start=1)]
+    assert not Patience(2, rows[:2]).waited_enough() and Patience(2, rows).waited_enough()
+    live = Patience(2)
+    with pytest.raises(EarlyStop) as stopped:
+        for row in rows:
+            live.add(int(row["epoch"]), row["AP"] or 0.0)
+    assert Patience(2, rows).reason() == str(stopped.value)
+
+
+def test_only_evaluated_epochs_count():
+    assert not Patience(2).waited_enough()
+    assert not Patience(2, [{"epoch": 4.0, "AP": 0.0}]).waited_enough()  # the first evaluation, at an interval of 4
+
+
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("data"))
@@ -46,8 +62,11 @@ def test_training_stops_with_its_files_and_says_why(words, tmp_path, capsys):
     assert 3 <= epochs < 30
     assert (tmp_path / "run/best.safetensors").is_file() and (tmp_path / "run/curves.png").is_file()
     assert cv2.imread(str(tmp_path / "run/first_batches.jpg")).shape[1] > 1200
+    before = (tmp_path / "run/history.csv").read_bytes(), (tmp_path / "run/last.safetensors").read_bytes()
     assert run(EXPERIMENT, ["train", "--resume", str(tmp_path / "run")]) == 0
-    assert "stopped by --patience 2" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "stopped by --patience 2; a larger --patience goes on" in out and "going on" not in out
+    assert before == ((tmp_path / "run/history.csv").read_bytes(), (tmp_path / "run/last.safetensors").read_bytes())
 
 
 def test_patience_needs_an_evaluation(words, tmp_path, capsys):

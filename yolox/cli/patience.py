@@ -14,7 +14,7 @@ class Patience:
 
     Args:
         epochs: how many may pass since the best AP; only evaluated epochs can end the run.
-        history: rows of a run that is resumed, as `read_history` gives them.
+        history: rows of the evaluated epochs of a run that is resumed, as `read_history` gives them.
 
     Example:
         >>> patience = Patience(2, [{"epoch": 1.0, "AP": 0.3}])
@@ -25,10 +25,9 @@ class Patience:
     """
 
     def __init__(self, epochs: int, history: Iterable[Mapping] = ()) -> None:
-        self._epochs, self._best, self._when = epochs, -1.0, 0
+        self._epochs, self._best, self._when, self._last = epochs, -1.0, 0, 0
         for row in history:
-            if row["AP"] is not None and row["AP"] > self._best:
-                self._best, self._when = row["AP"], int(row["epoch"])
+            self._take(int(row["epoch"]), row["AP"] or 0.0)
 
     def on_step(self, report) -> None:
         """Do nothing."""
@@ -48,10 +47,22 @@ class Patience:
         Raises:
             EarlyStop: the best AP is too long ago.
         """
+        self._take(epoch, ap)
+        if self.waited_enough():
+            raise EarlyStop(self.reason())
+
+    def waited_enough(self) -> bool:
+        """Tell whether the best AP is too long ago; also of the history alone, before a resumed run goes on."""
+        return self._last - self._when >= self._epochs
+
+    def reason(self) -> str:
+        """Say how long AP has not risen."""
+        return (
+            f"AP has not risen for {self._last - self._when} epochs: best {self._best:.4f} in epoch {self._when}, "
+            f"stopped by --patience {self._epochs}"
+        )
+
+    def _take(self, epoch: int, ap: float) -> None:
+        self._last = epoch
         if ap > self._best:
             self._best, self._when = ap, epoch
-        elif epoch - self._when >= self._epochs:
-            raise EarlyStop(
-                f"AP has not risen for {epoch - self._when} epochs: best {self._best:.4f} in epoch {self._when}, "
-                f"stopped by --patience {self._epochs}"
-            )

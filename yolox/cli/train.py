@@ -27,6 +27,7 @@ from yolox.config import Recipe
 from yolox.data.loader import log_surplus, report_once, train_batches
 from yolox.fit import StopRequested, fit
 from yolox.nn import initialise, set_precision
+from yolox.phases import is_evaluated
 from yolox.position import Position, first_position
 from yolox.resume import data_facts, save_state
 from yolox.train import TrainState, create_train_state
@@ -48,6 +49,10 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
     recorder, start = _open_recorder(job, state)
     if start.epoch >= job.recipe.epochs:
         job.console.print(f"{job.folder}: all {job.recipe.epochs} epochs are done")
+        return
+    patience = _patience(job, start)
+    if patience is not None and patience.waited_enough():
+        job.console.print(f"{job.folder}: {patience.reason()}; a larger --patience goes on")
         return
     _begin(job, start)
     try:
@@ -131,7 +136,8 @@ def _patience(job: Job, start: Position) -> Patience | None:
     history = job.folder / HISTORY
     if job.options.patience is None:
         return None
-    return Patience(job.options.patience, read_history(history)[: start.epoch] if history.exists() else ())
+    rows = read_history(history)[: start.epoch] if history.exists() else ()
+    return Patience(job.options.patience, [row for row in rows if is_evaluated(job.recipe, int(row["epoch"]) - 1)])
 
 
 def _batches(job: Job) -> Callable:
