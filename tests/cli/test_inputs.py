@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import attrs
+import numpy as np
 import pytest
+from mindspore import nn
 
+from yolox.checkpoint import save_checkpoint
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import recipe_of_weights
+from yolox.cli.inputs import open_detector, recipe_of_weights
 from yolox.config import InputSpec, Recipe
 from yolox.recipes import megvii_recipe, mindyolo_recipe
+from yolox.weights.errors import WeightsError
 from yolox.weights.load import LoadedWeights
 
 RECIPES = {"megvii": megvii_recipe("nano"), "mindyolo": mindyolo_recipe("nano")}
@@ -46,3 +50,28 @@ def test_weights_that_tell_nothing_get_megviis_recipe():
 def test_an_experiment_needs_megviis_recipe():
     with pytest.raises(ValueError, match="want at least 'megvii'"):
         Experiment(name="x", build_detector=None, recipes={}, make_step=None)
+
+
+class Head(nn.Cell):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.cls_preds = nn.CellList([nn.Conv2d(4, num_classes, 1, has_bias=True)])
+
+
+class OnlyHead(nn.Cell):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.num_classes, self.head = num_classes, Head(num_classes)
+
+
+@pytest.mark.parametrize("names", [("cat",), ("cat", "dog", "cow")])
+def test_a_checkpoint_whose_names_are_not_its_classes_is_refused(tmp_path, names):
+    experiment = attrs.evolve(NANO, build_detector=OnlyHead)
+    tensors = {f"params.{p.name}": np.ones(p.shape, np.float32) for p in OnlyHead(2).get_parameters()}
+    path = tmp_path / "w.safetensors"
+    save_checkpoint(path, tensors, recipe=Recipe(), class_names=names)
+    message = f"w.safetensors: names {len(names)} classes, but its head.cls_preds.0.weight has 2 rows"
+    with pytest.raises(WeightsError, match=message):
+        open_detector(experiment, path)
+    save_checkpoint(path, tensors, recipe=Recipe(), class_names=("cat", "dog"))
+    assert open_detector(experiment, path)[0].num_classes == 2

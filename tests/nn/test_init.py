@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from mindspore import nn
 
 from tests.nn.scales import build_detector
 from yolox.nn import initialise
@@ -70,3 +71,14 @@ def test_batch_norm_is_the_identity(weights):
 def test_impossible_prior(prior):
     with pytest.raises(ValueError, match=r"want a probability in \(0, 1\)"):
         fresh(prior=prior)
+
+
+def test_layers_of_other_kinds():
+    own = nn.SequentialCell(nn.Conv2d(3, 8, 3, has_bias=True), nn.PReLU(8, 0.3), nn.LayerNorm((8,)), nn.Dense(8, 50))
+    initialise(own, seed=0)
+    values = {name: value.asnumpy() for name, value in own.parameters_dict().items()}
+    np.testing.assert_array_equal(values["1.w"], np.full(8, 0.3, np.float32))
+    np.testing.assert_array_equal(values["2.gamma"], 1.0)
+    for name in ("3.weight", "3.bias"):
+        assert 0.8 < np.abs(values[name]).max() * math.sqrt(8) <= 1.0, name
+    assert 0.5 < np.abs(values["0.bias"]).max() * math.sqrt(27) <= 1.0

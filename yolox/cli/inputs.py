@@ -19,6 +19,7 @@ from yolox.data.coco_names import COCO_NAMES
 from yolox.data.dataset import DetectionDataset
 from yolox.eval.predict import make_eval_step
 from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
+from yolox.weights.errors import WeightsError
 from yolox.weights.load import LoadedWeights, load_weights, read_weights, with_convention
 
 CLASS_BIAS = "head.cls_preds.0.bias"
@@ -35,11 +36,17 @@ def open_detector(experiment: Experiment, path: Path):
         The detector, and what is known about the weights.
 
     Raises:
-        WeightsError: the file cannot be read, or belongs to another scale.
+        WeightsError: the file cannot be read, belongs to another scale, or names more or fewer classes than it predicts.
     """
     path = local_weights(path)
-    detector = experiment.build_detector(_count_classes(*read_weights(path)))
+    tensors, facts = read_weights(path)
+    wanted = _count_classes(tensors, facts)
+    detector = experiment.build_detector(wanted)
     facts = load_weights(detector, path)
+    if facts.skipped:
+        name = facts.skipped[0]
+        counted = "names" if facts.class_names else "counts"
+        raise WeightsError(f"{path}: {counted} {wanted} classes, but its {name} has {len(tensors[name])} rows; want one a class")
     return detector, facts
 
 
