@@ -146,6 +146,17 @@ def test_a_failing_write_leaves_the_file_before(path, monkeypatch):
         _save(path.parent / "no folder" / "a.safetensors")
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_the_umask_says_who_may_read(path, umask):
+    before = os.umask(umask)
+    try:
+        _save(path)
+        _save(path)  # also one that replaces another
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
 def test_an_interrupted_body_leaves_nothing(path):
     with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
         temporary.write_bytes(b"half")

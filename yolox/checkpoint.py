@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,8 @@ def load_checkpoint(path: str | os.PathLike) -> Checkpoint:
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary path to write to, which becomes `path` when the body ends without an error.
 
+    The file may be read and written by whom the umask says, whatever the body made of that.
+
     Args:
         path: the file to write or replace.
 
@@ -134,7 +137,12 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.part")  # always the same: a killed process leaves one at most
     try:
+        temporary.unlink(missing_ok=True)
+        temporary.touch()
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
+        with suppress(OSError):  # some file systems know no modes
+            temporary.chmod(mode)  # safetensors makes files that only their owner may read
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)

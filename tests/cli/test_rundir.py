@@ -103,6 +103,18 @@ def test_history_is_cut_back_to_the_checkpoint(tmp_path, torn):
     assert not path.exists()
 
 
+def test_line_ends_of_the_history_are_all_the_same(tmp_path):
+    path = tmp_path / "history.csv"
+    record(tmp_path, 0.1, 0.2)
+    whole = path.read_bytes()
+    assert b"\r" not in whole
+    path.write_bytes(whole.replace(b"\n", b"\r\n"))  # of a version before
+    cut_history(path, 2)
+    assert path.read_bytes() == whole
+    record(tmp_path, 0.3)
+    assert path.read_bytes().count(b"\n") == 4 and b"\r" not in path.read_bytes()
+
+
 def test_a_torn_row_that_the_checkpoint_needs_is_an_error(tmp_path):
     record(tmp_path, 0.1)
     path = tmp_path / "history.csv"

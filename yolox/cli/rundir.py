@@ -106,7 +106,7 @@ def read_history(path: Path) -> list[dict]:
 
 
 def cut_history(path: Path, epochs: int) -> None:
-    """Leave the rows of the first `epochs` epochs; what a killed run wrote after its checkpoint goes.
+    """Leave the rows of the first `epochs` epochs, their lines ended by LF; what a killed run wrote after its checkpoint goes.
 
     Args:
         path: history.csv; its last line may be torn, and it may be missing.
@@ -115,15 +115,16 @@ def cut_history(path: Path, epochs: int) -> None:
     Raises:
         CommandError: fewer rows than that.
     """
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    before = path.read_bytes() if path.exists() else b""
+    lines = before.replace(b"\r\n", b"\n").splitlines(keepends=True)
     kept = lines[: epochs + 1]
-    if epochs and (len(kept) < epochs + 1 or not kept[-1].endswith("\n")):
+    if epochs and (len(kept) < epochs + 1 or not kept[-1].endswith(b"\n")):
         raise CommandError(f"{path}: has {max(len(lines) - 1, 0)} epochs, the checkpoint has done {epochs}")
     if not epochs:
         path.unlink(missing_ok=True)
-    elif kept != lines:
+    elif b"".join(kept) != before:
         with atomic_path(path) as temporary:
-            temporary.write_text("".join(kept))
+            temporary.write_bytes(b"".join(kept))
 
 
 def write_curves(folder: Path, target: Path | None = None) -> Path:
@@ -190,7 +191,7 @@ class RunRecorder:
         path = self._folder / HISTORY
         new = not path.exists()
         with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, HISTORY_COLUMNS)
+            writer = csv.DictWriter(file, HISTORY_COLUMNS, lineterminator="\n")
             if new:
                 writer.writeheader()
             writer.writerow(row)
