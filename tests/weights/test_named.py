@@ -25,7 +25,7 @@ from yolox.weights.mindyolo import MINDYOLO_INPUT
 from yolox.weights.named import cache_folder, fetch_weights
 from yolox.weights.published import PUBLISHED, PublishedFile, is_published_name, published_file
 
-CONTENT = b"some weights" * 100
+CONTENT = b"\x0a\x20\x0a\x04name" + b"some weights" * 100  # begins as a .ckpt does
 HASH = hashlib.sha256(CONTENT).hexdigest()
 POLICY = DownloadPolicy(allow_http=True, timeout=2.0, pause=0.0, attempts=2)
 
@@ -122,6 +122,21 @@ def test_a_download_that_fails_leaves_no_weights(table, tmp_path):
         with pytest.raises(WeightsError, match="broke off"):
             fetch(tmp_path)
     assert not [p for p in (tmp_path / "cache").iterdir() if not p.name.startswith(".")]
+
+
+PAGES = [b"", b"<!DOCTYPE html><title>Log in</title>", b"\n\n\n<html>" * 50, b"PK\x03\x04 and no archive"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_no_weights_file_is_not_kept(table, tmp_path, page):
+    with serving(Server(page)) as server:
+        table(server)
+        with pytest.raises(WeightsError, match="/file.pth: what came is no weights file, .*; not kept") as raised:
+            fetch(tmp_path)
+        assert "unchecked" not in str(raised.value)
+        assert not [p for p in (tmp_path / "cache").iterdir() if not p.name.endswith(".lock")]
+        server.content = CONTENT
+        assert fetch(tmp_path).read_bytes() == CONTENT
 
 
 def test_two_at_once_download_once(table, tmp_path):

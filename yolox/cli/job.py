@@ -22,6 +22,7 @@ from yolox.cli.together import console_of, open_group
 from yolox.config import Recipe
 from yolox.data.batches import steps_per_epoch
 from yolox.data.dataset import DetectionDataset
+from yolox.export.runner import SUFFIXES
 from yolox.parallel import Group
 from yolox.phases import check_epochs
 from yolox.weights.load import read_weights, with_convention
@@ -95,6 +96,8 @@ def _check(options: TrainOptions) -> dict[str, DataSource | None]:
         check_options(options, remembered(options.resume)[0])
     if options.save_steps is not None and options.save_steps < 1:
         raise UsageError(f"--save-steps {options.save_steps}: want 1 or more")
+    if options.weights is not None and options.weights.suffix.lower() in SUFFIXES:
+        raise UsageError(f"--weights {options.weights}: an exported file cannot be trained; give the weights it was made of")
     sources = {"train": training_source(options), "val": data_source(options, "val")}
     if options.patience is not None and (options.patience < 1 or sources["val"] is None):
         raise UsageError(f"--patience {options.patience}: want 1 or more, and validation images")

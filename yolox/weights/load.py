@@ -108,16 +108,26 @@ def file_kind(path: str | os.PathLike) -> str:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     with path.open("rb") as file:
-        start = file.read(9)
+        start = file.read(9)  # enough for every form
     if start[:4] == b"PK\x03\x04":
         with open_archive(path) as archive:
             return "pth" if any(name.endswith("/data.pkl") for name in archive.namelist()) else "npz"
     if start[4:9] == b"\0\0\0\0{":  # the high bytes of the header's length, and its JSON
         return "safetensors"
-    if start[:1] == b"\x0a":  # protobuf: field 1, a message
+    if _is_message(start):
         return "ckpt"
     hint = "; torch's format before 1.6: save it again with a newer torch" if start[:1] == b"\x80" else ""
     raise WeightsError(f"{path}: starts with {start!r}, want a .pth, .npz, .ckpt or .safetensors file{hint}")
+
+
+def _is_message(start: bytes) -> bool:
+    """Tell a `.ckpt` from a text that begins with empty lines: protobuf's field 1, a message that begins with a name."""
+    if start[:1] != b"\x0a":
+        return False
+    last = next((i for i in range(1, 6) if start[i : i + 1] < b"\x80"), 6)  # byte of the message's length
+    length = sum((byte & 127) << 7 * i for i, byte in enumerate(start[1 : last + 1]))
+    name = start[last + 1 : last + 3]  # field 1, and the length of the name or a part of it
+    return len(name) == 2 and name[0] == 0x0A and (name[1] & 127) + 2 <= length
 
 
 def with_convention(spec: InputSpec, weights_input: InputSpec | None) -> InputSpec:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from yolox.weights.download import DownloadPolicy, Progress, download, file_sha256
 from yolox.weights.errors import WeightsError
+from yolox.weights.load import file_kind
 from yolox.weights.published import PublishedFile, published_file
 
 log = logging.getLogger("yolox.weights")
@@ -46,8 +47,8 @@ def fetch_weights(
         The file; hand it to `load_weights`.
 
     Raises:
-        WeightsError: no such name; a download that fails; a file that is not the pinned one, or has changed since it
-            was downloaded.
+        WeightsError: no such name; a download that fails, or gives no weights file; a file that is not the pinned
+            one, or has changed since it was downloaded.
     """
     name, _, pin = name.partition("@")
     if pin and not re.fullmatch("[0-9a-f]{64}", pin):
@@ -82,6 +83,7 @@ def _download_checked(
 ) -> None:
     fresh = path.with_name(f"{path.name}.unchecked")
     download(published.url, fresh, policy=policy, on_progress=on_progress)
+    _check_kind(published, fresh)
     found = file_sha256(fresh)
     if pin and found != pin:
         fresh.unlink()
@@ -93,6 +95,16 @@ def _download_checked(
         )
     _hash_file(path).write_text(f"{found}  {path.name}\n")
     os.replace(fresh, path)
+
+
+def _check_kind(published: PublishedFile, fresh: Path) -> None:
+    """Refuse what is no weights file, such as a page to log in that a proxy sends with status 200."""
+    try:
+        file_kind(fresh)
+    except WeightsError as error:
+        fresh.unlink()
+        reason = str(error).removeprefix(f"{fresh}: ")
+        raise WeightsError(f"{published.url}: what came is no weights file, it {reason}; not kept") from None
 
 
 def _check_cached(path: Path, pin: str) -> None:
