@@ -86,9 +86,9 @@ def test_mistakes(experiment, weights, tmp_path, monkeypatch, capsys, more, stat
 def test_a_missing_package_is_named(experiment, weights, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert run(experiment, words("export", "--weights", weights, "--output", tmp_path / "a.onnx")) == 1
-    assert "pip install 'yolox-mindspore[onnx]'" in capsys.readouterr().err
+    assert "pip install -c constraints.txt -e '.[onnx]' in the repository" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     Path(tmp_path / "b.onnx").touch()
     argv = words("predict", "--weights", tmp_path / "b.onnx", "--source", weights, "--output", tmp_path / "p")
     assert run(experiment, argv) == 1
-    assert "needs ONNX Runtime: pip install 'yolox-mindspore[onnx]'" in capsys.readouterr().err
+    assert "needs ONNX Runtime: pip install -c constraints.txt -e '.[onnx]' in the repository" in capsys.readouterr().err

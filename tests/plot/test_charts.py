@@ -108,5 +108,5 @@ def _axes_of(part):
 
 def test_without_matplotlib_the_message_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(PlotError, match=r"pip install 'yolox-mindspore\[plot\]'"):
+    with pytest.raises(PlotError, match=r"pip install -c constraints.txt -e '\.\[plot\]' in the repository"):
         precision_recall_chart(FEW)

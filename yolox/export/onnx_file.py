@@ -57,7 +57,7 @@ def import_onnx():
     try:
         import onnx
     except ImportError:
-        raise ExportError("ONNX needs two more packages: pip install 'yolox-mindspore[onnx]'") from None
+        raise ExportError("ONNX needs two more packages: pip install -c constraints.txt -e '.[onnx]' in the repository") from None
     return onnx
 
 

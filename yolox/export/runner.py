@@ -121,7 +121,7 @@ def _open_onnx(path: Path) -> ExportedDetector:
     try:
         import onnxruntime
     except ImportError:
-        raise ExportError(f"{path}: needs ONNX Runtime: pip install 'yolox-mindspore[onnx]'") from None
+        raise ExportError(f"{path}: needs ONNX Runtime: pip install -c constraints.txt -e '.[onnx]' in the repository") from None
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no base class with anything else

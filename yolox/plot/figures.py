@@ -28,7 +28,7 @@ def new_figure(width: float, height: float):
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise PlotError("charts need one more package: pip install 'yolox-mindspore[plot]'") from None
+        raise PlotError("charts need one more package: pip install -c constraints.txt -e '.[plot]' in the repository") from None
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
