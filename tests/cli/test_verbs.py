@@ -14,8 +14,9 @@ import pytest
 
 from yolox.checkpoint import load_checkpoint, save_checkpoint
 from yolox.cli import run, train
-from yolox.cli.rundir import METRICS, RUN_FILES, read_history
+from yolox.cli.rundir import RUN_FILES, read_history
 from yolox.data.shapes import SHAPE_NAMES, ShapesConfig, write_shapes
+from yolox.eval.coco import METRIC_NAMES
 from yolox.recipe_io import recipe_from_json
 from yolox.weights.load import load_weights
 
@@ -118,10 +119,10 @@ def test_eval_takes_size_and_names_from_the_checkpoint(nano, data, trained, tmp_
     words = eval_words(data, trained / "best.safetensors", "--json", target, "--score-threshold", "0")
     assert run(nano, words) == 0
     metrics = json.loads(target.read_text())
-    assert tuple(metrics)[:12] == METRICS and tuple(metrics["per_class"]) == SHAPE_NAMES
+    assert tuple(metrics)[:12] == METRIC_NAMES and tuple(metrics["per_class"]) == SHAPE_NAMES
     assert metrics["AP"] == pytest.approx(read_history(trained / "history.csv")[-1]["AP"], abs=0.05)
     out = capsys.readouterr().out
-    assert all(name in out for name in (*METRICS, *SHAPE_NAMES))
+    assert all(name in out for name in (*METRIC_NAMES, *SHAPE_NAMES))
 
 
 def test_predict_writes_pictures_and_boxes(nano, data, trained, tmp_path):

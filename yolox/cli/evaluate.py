@@ -11,13 +11,13 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weights
 from yolox.cli.options import EvalOptions
 from yolox.cli.pictures import write_evaluation
-from yolox.cli.rundir import METRICS, make_folder, write_json
+from yolox.cli.rundir import make_folder, write_json
 from yolox.cli.sources import evaluation_source
 from yolox.cli.together import console_of, gather_detections, open_group
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.dataset import DetectionDataset, ground_truth
 from yolox.eval.analysis import analyse, truths_of_dataset
-from yolox.eval.coco import detections_to_coco, evaluate_coco
+from yolox.eval.coco import METRIC_NAMES, detections_to_coco, evaluate_coco
 from yolox.eval.postprocess import Detections
 from yolox.eval.predict import make_eval_step, predict_dataset
 from yolox.parallel import Group, from_first
@@ -114,7 +114,7 @@ def _analysis(dataset: DetectionDataset, found: list[Detections]) -> dict:
 
 def _numbers(metrics: dict) -> Table:
     table = Table("metric", "value", "meaning", title="COCO metrics", title_justify="left")
-    for name, meaning in zip(METRICS, MEANINGS, strict=True):
+    for name, meaning in zip(METRIC_NAMES, MEANINGS, strict=True):
         table.add_row(name, _share(metrics[name]), meaning)
     return table
 

@@ -12,9 +12,9 @@ from attrs import field, frozen
 
 from yolox.cli.messages import CommandError, UsageError
 from yolox.data.errors import DataError
+from yolox.data.header import IMAGE_SUFFIXES
 from yolox.data.image import read_image
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 DEFAULT_FPS = 25.0
 

@@ -18,8 +18,9 @@ from yolox.cli.messages import UsageError, condense_usage
 from yolox.cli.sources import TrainingSet, ValidationSet
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.finetune import finetune_recipe
+from yolox.predict import VIEWER
 
-PREDICT_THRESHOLDS = {"score_threshold": 0.25, "iou_threshold": 0.45}
+PREDICT_THRESHOLDS = {name: getattr(VIEWER, name) for name in ("score_threshold", "iou_threshold")}
 """What Megvii's README uses to draw pictures; an evaluation needs the low scores, a viewer does not."""
 
 EXPORT_SETTINGS = {**PREDICT_THRESHOLDS, "max_detections": 300}

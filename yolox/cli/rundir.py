@@ -14,7 +14,9 @@ import cv2
 from yolox.checkpoint import atomic_path
 from yolox.cli.curves import draw_history
 from yolox.cli.messages import CommandError, UsageError
+from yolox.eval.coco import METRIC_NAMES as METRICS
 from yolox.position import Position
+from yolox.reports import LOSS_NAMES
 
 BEST, LAST, HISTORY, RECIPE, OPTIONS = (
     "best.safetensors", "last.safetensors", "history.csv", "recipe.json", "options.json",
@@ -22,12 +24,10 @@ BEST, LAST, HISTORY, RECIPE, OPTIONS = (
 BAD_BATCH = "bad_batch.npz"
 CURVES, BATCHES = "curves.png", "first_batches.jpg"
 RUN_FILES = (BEST, LAST, HISTORY, RECIPE, OPTIONS, CURVES, BATCHES)
-LOSSES = ("total", "iou", "obj", "cls", "l1")
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 HISTORY_COLUMNS = (
     "epoch",
     "lr",
-    *LOSSES,
+    *LOSS_NAMES,
     "images_per_second",
     "data_wait_share",
     "skipped",
@@ -89,7 +89,7 @@ def history_row(report) -> dict:
     return {
         "epoch": report.epoch + 1,
         "lr": report.lr,
-        **{name: report.losses[name] for name in LOSSES},
+        **{name: report.losses[name] for name in LOSS_NAMES},
         "images_per_second": round(report.images_per_second, 2),
         "data_wait_share": round(report.data_wait_share, 4),
         "skipped": report.skipped,

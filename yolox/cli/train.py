@@ -31,7 +31,7 @@ from yolox.phases import is_evaluated
 from yolox.position import Position, first_position
 from yolox.resume import data_facts, save_state
 from yolox.train import TrainState, create_train_state
-from yolox.weights.load import LoadedWeights, load_weights
+from yolox.weights.load import load_weights
 
 
 def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe], TrainOptions]) -> None:
@@ -67,7 +67,8 @@ def _fill_detector(job: Job) -> nn.Cell:
     detector = job.experiment.build_detector(len(names))
     initialise(detector, seed=job.recipe.loader.seed)
     if weights is not None:
-        job.console.print(_describe_start(load_weights(detector, local_weights(weights)), names))
+        facts = load_weights(detector, local_weights(weights))
+        job.console.print(f"weights: {facts.summary()}" + (f", for {len(names)} classes" if facts.skipped else ""))
     set_precision(detector, job.recipe.optim.precision)
     return detector
 
@@ -175,12 +176,3 @@ def _evaluator(job: Job, state: TrainState, stop: Callable[[], bool]) -> Callabl
         return score(job.val_set, check)
 
     return evaluate
-
-
-def _describe_start(facts: LoadedWeights, class_names: tuple[str, ...]) -> str:
-    if not facts.skipped:
-        return f"weights: {len(facts.loaded)} tensors ({facts.source})"
-    return (
-        f"weights: {len(facts.loaded)} tensors ({facts.source}); the file is for another number of classes, "
-        f"so the class predictions ({len(facts.skipped)} tensors) are new, for {len(class_names)} classes"
-    )

@@ -44,10 +44,11 @@ class LoadedWeights:
 
     def summary(self) -> str:
         """Say in one line what was loaded and what was not."""
-        line = f"loaded {len(self.loaded)} tensors ({self.source})"
+        line = f"{len(self.loaded)} tensors ({self.source})"
         if not self.skipped:
             return line
-        return f"{line}; another number of classes: {len(self.skipped)} of {CLASS_PREDICTIONS}* start fresh"
+        skipped = f"the class predictions ({len(self.skipped)} tensors) are new"
+        return f"{line}; the file is for another number of classes, so {skipped}"
 
 
 def load_weights(detector: nn.Cell, path: str | os.PathLike) -> LoadedWeights:
