@@ -140,6 +140,21 @@ def test_rate_zero_moves_no_weight_and_gradient_reduction_is_applied():
         np.testing.assert_array_equal(after[parameter.name], before[parameter.name])
 
 
+def test_a_frozen_parameter_stays_and_is_part_of_the_state():
+    ms.set_seed(1)
+    cell = Toy()
+    cell.conv.bias.requires_grad = False
+    state = create_train_state(cell)
+    assert cell.conv.bias.name in [p.name for p in state.averaged] and len(state.ema) == len(state.averaged)
+    before = snapshot(state)
+    *_, sums = make_train_step(cell, toy_loss, state, optim=OPTIM, spec=SPEC)(*batch(), *scalars(0.1, 0.5, 0.0))
+    after = snapshot(state)
+    assert sums.shape == (len(state.params),)
+    np.testing.assert_array_equal(after["conv.bias"], before["conv.bias"])
+    np.testing.assert_array_equal(after["ema.conv.bias"], before["ema.conv.bias"])
+    assert np.any(after["conv.weight"] != before["conv.weight"])
+
+
 def test_a_cell_without_parameters_is_refused():
     with pytest.raises(ValueError, match="no trainable parameter"):
         create_train_state(nn.ReLU())

@@ -16,8 +16,9 @@ from yolox.schedule import ema_value
 class TrainState:
     """Handle to everything that a training step changes. The tensors live in Parameters; only the step writes them.
 
-    `params` and `buffers` are the detector's own; the others belong to the state. `ema` holds the moving averages
-    of `params` followed by those of `buffers`. `safe_buffers` are BN statistics as of the last applied step.
+    `params` and `buffers` (BN statistics, and parameters that are frozen) are the detector's own; the others belong to
+    the state. `ema` holds the moving averages of `params` followed by those of `buffers`. `safe_buffers` are the
+    buffers as of the last applied step.
     """
 
     params: tuple[Parameter, ...]
@@ -28,7 +29,7 @@ class TrainState:
 
     @property
     def averaged(self) -> tuple[Parameter, ...]:
-        """What the moving average follows: parameters, then BN statistics."""
+        """What the moving average follows: parameters, then buffers."""
         return self.params + self.buffers
 
 
@@ -42,7 +43,8 @@ def create_train_state(detector: nn.Cell) -> TrainState:
     """Make the state of a fresh run: zero momenta, averages equal to the current values.
 
     Args:
-        detector: a Cell; its trainable parameters are trained, its BN statistics averaged.
+        detector: a Cell; its trainable parameters are trained, everything else (BN statistics, parameters with
+            ``requires_grad=False``) is averaged and saved with them.
 
     Returns:
         TrainState that refers to the detector's own Parameters.
@@ -53,7 +55,7 @@ def create_train_state(detector: nn.Cell) -> TrainState:
     params = tuple(detector.trainable_params())
     if not params:
         raise ValueError("create_train_state: the detector has no trainable parameter")
-    buffers = tuple(p for p in detector.get_parameters() if p.name.endswith(("moving_mean", "moving_variance")))
+    buffers = tuple(p for p in detector.get_parameters() if not p.requires_grad)
     zeros = tuple(
         Parameter(ops.zeros(p.shape, ms.float32), name=f"momentum.{p.name}", requires_grad=False) for p in params
     )
