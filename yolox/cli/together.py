@@ -10,6 +10,7 @@ from attrs import field, frozen
 from rich.console import Console
 
 from yolox.cli.messages import CommandError
+from yolox.data.batches import evaluated_images
 from yolox.data.dataset import DetectionDataset
 from yolox.eval.postprocess import Detections
 from yolox.eval.tables import detections_to_table, table_to_detections
@@ -70,12 +71,6 @@ def agreed(stop: Callable[[], bool], group: Group) -> Callable[[], bool]:
     return lambda: any_of(stop(), group)
 
 
-def share_state(state: TrainState, group: Group, *, average: bool) -> None:
-    """Give every process the same BN statistics and averages of them, before an evaluation or a checkpoint."""
-    moving = state.ema[len(state.params) :]
-    share_statistics(state.buffers + state.safe_buffers + moving, group, average=average)
-
-
 @frozen(eq=False)
 class SharedStatistics:
     """Listener that brings the BN statistics together after every epoch, before the checkpoint is written."""
@@ -84,17 +79,22 @@ class SharedStatistics:
     group: Group
     average: bool = field(kw_only=True)
 
+    def share(self) -> None:
+        """Give every process the same BN statistics and averages of them; an evaluation wants that too."""
+        moving = self.state.ema[len(self.state.params) :]
+        share_statistics(self.state.buffers + self.state.safe_buffers + moving, self.group, average=self.average)
+
     def on_step(self, _report) -> None:
         """Do nothing: statistics may differ within an epoch."""
 
     def on_epoch(self, _report) -> None:
         """Share them."""
-        share_state(self.state, self.group, average=self.average)
+        self.share()
 
 
 def my_images(dataset: DetectionDataset, group: Group) -> np.ndarray:
     """Give the positions of the images that this process evaluates."""
-    return np.arange(group.rank, len(dataset), group.world)
+    return evaluated_images(len(dataset), rank=group.rank, world=group.world)
 
 
 def gather_detections(found: list[Detections], dataset: DetectionDataset, group: Group) -> list[Detections]:

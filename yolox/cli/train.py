@@ -22,7 +22,7 @@ from yolox.cli.resuming import open_run
 from yolox.cli.rundir import BAD_BATCH, BATCHES, BEST, HISTORY, LAST, RunRecorder, read_history
 from yolox.cli.sheet import label_sheet
 from yolox.cli.stopping import StopSignals
-from yolox.cli.together import NoProgress, NoRecorder, SharedStatistics, agreed, own_name, share_state
+from yolox.cli.together import NoProgress, NoRecorder, SharedStatistics, agreed, own_name
 from yolox.config import Recipe
 from yolox.data.loader import log_surplus, report_once, train_batches
 from yolox.fit import StopRequested, fit
@@ -56,7 +56,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
         return
     _begin(job, start)
     try:
-        _train(job, detector, state, recorder, start)
+        _train(job, detector, state, recorder, start, patience)
     except EarlyStop as reason:
         job.console.print(str(reason))
     job.console.print(f"wrote {job.folder / BEST} and {job.folder / LAST}")
@@ -103,11 +103,18 @@ def _begin(job: Job, start: Position) -> None:
         (job.folder / BATCHES).write_bytes(picture.tobytes())
 
 
-def _train(job: Job, detector: nn.Cell, state: TrainState, recorder: RunRecorder | NoRecorder, start: Position) -> None:
+def _train(
+    job: Job,
+    detector: nn.Cell,
+    state: TrainState,
+    recorder: RunRecorder | NoRecorder,
+    start: Position,
+    patience: Patience | None,
+) -> None:
     recipe, group = job.recipe, job.group
     progress = make_progress(job.console, recipe, job.steps) if group.is_first else NoProgress()
     sharing = SharedStatistics(state, group, average=recipe.optim.average_bn_stats)
-    listener = Listeners(sharing, recorder, progress, _patience(job, start))
+    listener = Listeners(sharing, recorder, progress, patience)
     try:
         bad_batch = own_name(BAD_BATCH, group)
         with StopSignals() as stop, saved_endings(job.folder, recorder, stop, bad_batch=bad_batch):
@@ -116,7 +123,7 @@ def _train(job: Job, detector: nn.Cell, state: TrainState, recorder: RunRecorder
                 recipe=recipe,
                 steps_per_epoch=job.steps,
                 train_batches=_batches(job),
-                evaluate=None if job.val_set is None else _evaluator(job, state, stop),
+                evaluate=None if job.val_set is None else _evaluator(job, state, sharing, stop),
                 listener=listener,
                 parameters=state.averaged,
                 start=start,
@@ -160,7 +167,9 @@ def copy_averages(state: TrainState, detector: nn.Cell) -> None:
         ops.assign(parameter, Tensor(averages[parameter.name].asnumpy()))
 
 
-def _evaluator(job: Job, state: TrainState, stop: Callable[[], bool]) -> Callable[[], dict]:
+def _evaluator(
+    job: Job, state: TrainState, sharing: SharedStatistics, stop: Callable[[], bool]
+) -> Callable[[], dict]:
     recipe, group = job.recipe, job.group
     averaged = job.experiment.build_detector(len(job.val_set.class_names))
     loader = {"batch_size": recipe.loader.batch_size, "workers": recipe.loader.workers}
@@ -171,7 +180,7 @@ def _evaluator(job: Job, state: TrainState, stop: Callable[[], bool]) -> Callabl
             raise StopRequested
 
     def evaluate() -> dict:
-        share_state(state, group, average=recipe.optim.average_bn_stats)
+        sharing.share()
         copy_averages(state, averaged)
         return score(job.val_set, check)
 

@@ -147,6 +147,16 @@ class TrainSource:
         return *batch, np.int32(count_surplus(samples, max_truths=loader.max_truths))
 
 
+def evaluated_images(count: int, *, rank: int = 0, world: int = 1) -> np.ndarray:  # [n] int64
+    """Give the positions of the images that one device evaluates: rank, rank + world, ...
+
+    Example:
+        >>> evaluated_images(5, rank=1, world=2).tolist()
+        [1, 3]
+    """
+    return np.arange(rank, count, world)
+
+
 @attrs.frozen(eq=False, kw_only=True)
 class EvalSource:
     """The evaluation batches of one device: random access for `mindspore.dataset`.
@@ -161,11 +171,10 @@ class EvalSource:
     world: int = 1
 
     def __len__(self) -> int:
-        return -(-len(range(self.rank, len(self.dataset), self.world)) // self.batch_size)
+        return -(-len(self._images()) // self.batch_size)
 
     def __getitem__(self, step: int) -> tuple:
-        mine = np.arange(self.rank, len(self.dataset), self.world)
-        indices = mine[int(step) * self.batch_size : (int(step) + 1) * self.batch_size]
+        indices = self._images()[int(step) * self.batch_size : (int(step) + 1) * self.batch_size]
         images = np.full((self.batch_size, *self.spec.input_size, 3), self.spec.pad_value, np.uint8)
         geometry = np.zeros((self.batch_size, 3))
         for row, index in enumerate(indices):
@@ -176,3 +185,6 @@ class EvalSource:
         padded = np.full(self.batch_size, -1, np.int64)
         padded[: len(indices)] = indices
         return images, padded, geometry
+
+    def _images(self) -> np.ndarray:
+        return evaluated_images(len(self.dataset), rank=self.rank, world=self.world)
