@@ -7,20 +7,20 @@ A ring all-reduce sends 2 (N - 1) / N times the bytes through each device's link
 
 from __future__ import annotations
 
-PARAMETERS = {  # of 80 classes, each gets a gradient in float32
-    "nano": 912_159,
-    "tiny": 5_055_855,
-    "s": 8_968_255,
-    "m": 25_326_495,
-    "l": 54_208_895,
-    "x": 99_071_455,
-    "darknet53": 63_724_767,
-}
+import importlib
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from yolox.nn import count_parameters  # noqa: E402
+
+SCALES = ("nano", "tiny", "s", "m", "l", "x", "darknet53")
 LINKS = {"10 Gb/s": 1.25e9, "100 Gb/s": 12.5e9, "200 Gb/s": 25e9}  # bytes a second, as stated, none of it lost
 
 
 def gradient_bytes(parameters: int) -> int:
-    """Count the bytes of all gradients of a step, float32."""
+    """Count the bytes of all gradients of a step: each trained parameter has one in float32."""
     return 4 * parameters
 
 
@@ -38,7 +38,9 @@ def table(devices: tuple[int, ...] = (8, 64)) -> str:
     """Write the table as Markdown."""
     columns = [f"{name}, {n} devices" for name in LINKS for n in devices]
     lines = ["| scale | gradients, MB | " + " | ".join(columns) + " |", "|---" * (2 + len(columns)) + "|"]
-    for scale, count in PARAMETERS.items():
+    for scale in SCALES:
+        detector = importlib.import_module(f"examples.yolox_{scale}").build_detector(80)
+        count = count_parameters(detector)
         times = [f"{all_reduce_ms(count, n, speed):.1f}" for speed in LINKS.values() for n in devices]
         lines.append(f"| {scale} | {gradient_bytes(count) / 1e6:.1f} | " + " | ".join(times) + " |")
     return "\n".join(lines)

@@ -8,8 +8,9 @@ from tests.cli.tiny import EXPERIMENT, write_data
 from tests.launch import msrun
 from yolox.cli import run
 from yolox.cli.messages import CommandError
-from yolox.cli.rundir import METRICS, read_history
+from yolox.cli.rundir import read_history
 from yolox.cli.together import open_group
+from yolox.eval.coco import METRIC_NAMES
 
 
 def test_two_processes_leave_one_run_and_the_metrics_of_all_images(tmp_path):
@@ -29,7 +30,7 @@ def test_two_processes_leave_one_run_and_the_metrics_of_all_images(tmp_path):
     val = words[words.index("--val-json") :]
     assert run(EXPERIMENT, ["eval", *val, "--weights", str(weights), "--score-threshold", "0", "--json", str(numbers)]) == 0
     alone, row = json.loads(numbers.read_text()), read_history(output / "history.csv")[-1]
-    assert {name: row[name] for name in METRICS} == {name: alone[name] for name in METRICS}
+    assert {name: row[name] for name in METRIC_NAMES} == {name: alone[name] for name in METRIC_NAMES}
 
 
 def test_parallel_without_msrun_says_how(monkeypatch):

@@ -14,7 +14,7 @@ import cv2
 from yolox.checkpoint import atomic_path
 from yolox.cli.curves import draw_history
 from yolox.cli.messages import CommandError, UsageError
-from yolox.eval.coco import METRIC_NAMES as METRICS
+from yolox.eval.coco import METRIC_NAMES
 from yolox.position import Position
 from yolox.reports import LOSS_NAMES
 
@@ -32,7 +32,7 @@ HISTORY_COLUMNS = (
     "data_wait_share",
     "skipped",
     "seconds",
-    *METRICS,
+    *METRIC_NAMES,
 )
 
 
@@ -94,7 +94,7 @@ def history_row(report) -> dict:
         "data_wait_share": round(report.data_wait_share, 4),
         "skipped": report.skipped,
         "seconds": round(report.seconds, 2),
-        **{name: metrics.get(name) for name in METRICS},
+        **{name: metrics.get(name) for name in METRIC_NAMES},
     }
 
 
