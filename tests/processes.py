@@ -92,13 +92,12 @@ def train(group: Group, steps: int = STEPS) -> dict[str, np.ndarray]:
 def exchange(group: Group) -> dict[str, np.ndarray]:
     """One of each collective; every process returns what it got."""
     rows = np.random.default_rng(group.rank).normal(size=(3 * group.rank, 2)) * 1e-300  # rank 0 has none
-    statistics = [ms.Parameter(ms.Tensor(np.full((2, 2), group.rank + 1.0, np.float32)), name="mean") for _ in range(2)]
-    share_statistics(statistics[:1], group, average=True)
-    share_statistics(statistics[1:], group, average=False)
+    statistics = [np.full((2, 2), group.rank + 1.0, np.float32), np.full(3, 2.0 * group.rank, np.float32)]
+    averaged, first = (share_statistics(statistics, group, average=average) for average in (True, False))
     return {
         **{f"rows{i}": table for i, table in enumerate(gather_rows(rows, group))},
-        "averaged": statistics[0].asnumpy(),
-        "first": statistics[1].asnumpy(),
+        **{f"averaged{i}": value for i, value in enumerate(averaged)},
+        **{f"first{i}": value for i, value in enumerate(first)},
         "any": np.array([any_of(group.rank == group.world - 1, group), any_of(False, group)]),
         "from_first": np.array(from_first({"AP": 0.1, "none": None} if group.is_first else None, group)["AP"]),
         "sum_gradient": gradient_reducer(group, "sum")((ms.Tensor([1.0, 2.0]),))[0].asnumpy(),

@@ -15,7 +15,7 @@ from yolox.resume import data_facts, restore_state, save_state, state_tensors
 from yolox.train import create_train_state
 
 POSITION = Position(epoch=3, step=2, applied=1, loss_sums=(0.1, 0.2), loss_scale=LossScale(4.0, 7))
-PARTS = ("params", "buffers", "safe_buffers", "momenta", "ema")
+PARTS = ("params", "buffers", "safe_buffers", "momenta")
 
 
 def state_of(seed, classes=3):
@@ -24,13 +24,14 @@ def state_of(seed, classes=3):
     for part in PARTS:
         for parameter in getattr(state, part):
             parameter.set_data(Tensor(rng.standard_normal(parameter.shape).astype(np.float32)))
+    state.ema.write([rng.standard_normal(shape).astype(np.float32) for shape in state.ema.shapes])
     for buffer, backup in zip(state.buffers, state.safe_buffers, strict=True):
         backup.set_data(Tensor(buffer.asnumpy()))
     return state
 
 
 def values(state):
-    return [p.asnumpy().tobytes() for part in PARTS for p in getattr(state, part)]
+    return [p.asnumpy().tobytes() for part in PARTS for p in getattr(state, part)] + [state.ema.value.asnumpy().tobytes()]
 
 
 @pytest.fixture

@@ -44,8 +44,9 @@ def scalars(*values):
 
 
 def snapshot(state):
-    every = state.params + state.buffers + state.momenta + state.ema
-    return {p.name: p.asnumpy().copy() for p in every}
+    values = {p.name: p.asnumpy().copy() for p in state.params + state.buffers + state.momenta}
+    averages = {f"ema.{p.name}": array for p, array in zip(state.averaged, state.ema.arrays(), strict=True)}
+    return {**values, **averages}
 
 
 @pytest.fixture()
@@ -86,8 +87,10 @@ def test_three_steps_equal_nesterov_sgd_and_average_by_hand(toy):
         averages = [decay * a + (1 - decay) * v for a, v in zip(averages, params + buffers, strict=True)]
         for parameter, want in zip(state.params + state.buffers, params + buffers, strict=True):
             np.testing.assert_allclose(parameter.asnumpy(), want, rtol=1e-5, atol=1e-6, err_msg=parameter.name)
-    for parameter, want in zip(state.ema, averages, strict=True):
-        np.testing.assert_allclose(parameter.asnumpy(), want, rtol=1e-5, atol=1e-6, err_msg=parameter.name)
+    for parameter, average, want in zip(state.averaged, state.ema.arrays(), averages, strict=True):
+        np.testing.assert_allclose(average, want, rtol=1e-5, atol=1e-6, err_msg=parameter.name)
+    for backup, want in zip(state.safe_buffers, buffers, strict=True):
+        np.testing.assert_allclose(backup.asnumpy(), want, rtol=1e-5, atol=1e-6)
 
 
 def test_weights_do_move_and_bias_has_no_decay(toy):
@@ -145,7 +148,7 @@ def test_a_frozen_parameter_stays_and_is_part_of_the_state():
     cell = Toy()
     cell.conv.bias.requires_grad = False
     state = create_train_state(cell)
-    assert cell.conv.bias.name in [p.name for p in state.averaged] and len(state.ema) == len(state.averaged)
+    assert cell.conv.bias.name in [p.name for p in state.averaged] and len(state.ema.shapes) == len(state.averaged)
     before = snapshot(state)
     *_, sums = make_train_step(cell, toy_loss, state, optim=OPTIM, spec=SPEC)(*batch(), *scalars(0.1, 0.5, 0.0))
     after = snapshot(state)
@@ -153,6 +156,20 @@ def test_a_frozen_parameter_stays_and_is_part_of_the_state():
     np.testing.assert_array_equal(after["conv.bias"], before["conv.bias"])
     np.testing.assert_array_equal(after["ema.conv.bias"], before["ema.conv.bias"])
     assert np.any(after["conv.weight"] != before["conv.weight"])
+
+
+def test_a_cell_without_statistics_is_trained():
+    ms.set_seed(1)
+    cell = nn.Conv2d(3, 2, 1, has_bias=True, weight_init="ones", bias_init="zeros")
+    state = create_train_state(cell)
+    step = make_train_step(cell, toy_loss, state, optim=OPTIM, spec=SPEC)
+    before = snapshot(state)
+    step(*batch(), *scalars(0.1, 0.5, 0.0))
+    after = snapshot(state)
+    assert state.buffers == () and all(np.any(before[name] != after[name]) for name in before)
+    for p in state.params:
+        want = 0.5 * before[f"ema.{p.name}"] + 0.5 * after[p.name]
+        np.testing.assert_allclose(after[f"ema.{p.name}"], want, rtol=1e-6)
 
 
 def test_a_cell_without_parameters_is_refused():

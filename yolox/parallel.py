@@ -12,7 +12,7 @@ from typing import Any, Literal
 import mindspore as ms
 import numpy as np
 from attrs import frozen
-from mindspore import Parameter, Tensor, ops
+from mindspore import Tensor, ops
 
 from yolox.config import Recipe
 from yolox.optim import for_each
@@ -122,23 +122,25 @@ def recipe_reducers(recipe: Recipe, group: Group) -> tuple[Callable | None, Call
     return gradient_reducer(group, recipe.optim.gradient_reduction), positives
 
 
-def share_statistics(parameters: Sequence[Parameter], group: Group, *, average: bool) -> None:
-    """Give every device the same BN statistics, in place: their mean, or those of rank 0.
+def share_statistics(arrays: Sequence[np.ndarray], group: Group, *, average: bool) -> list[np.ndarray]:
+    """Find the BN statistics that every device shall have: their mean, or those of rank 0.
 
     Call it before an evaluation or a checkpoint: batches differ, so the statistics of the devices drift apart.
 
     Args:
-        parameters: moving means and variances, and their moving averages.
+        arrays: moving means and variances, or their moving averages, float32.
         group: the processes.
         average: True takes the mean over devices (Megvii), False the statistics of rank 0 (MindYOLO).
+
+    Returns:
+        Arrays of the same shapes, the same in every process.
     """
-    if group.world == 1 or not parameters:
-        return
-    flat = np.concatenate([p.asnumpy().reshape(-1) for p in parameters])
+    if group.world == 1 or not len(arrays):
+        return list(arrays)
+    flat = np.concatenate([array.reshape(-1) for array in arrays])
     shared = _sum_over(flat, group) / group.world if average else _sum_over(flat if group.is_first else flat * 0, group)
-    parts = np.split(shared.astype(np.float32), np.cumsum([p.size for p in parameters])[:-1])
-    for parameter, part in zip(parameters, parts, strict=True):
-        ops.assign(parameter, Tensor(part.reshape(parameter.shape)))
+    parts = np.split(shared.astype(np.float32), np.cumsum([array.size for array in arrays])[:-1])
+    return [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]
 
 
 def any_of(flag: bool, group: Group) -> bool:

@@ -22,7 +22,8 @@ def state_tensors(state: TrainState) -> dict[str, np.ndarray]:
 
     Between two steps the backup of the BN statistics equals them, so that it is not stored.
     """
-    return {name: parameter.asnumpy().copy() for name, parameter in _parameters(state)}
+    written = {name: parameter.asnumpy().copy() for name, parameter in _parameters(state)}
+    return {**written, **dict(zip(_average_names(state), state.ema.arrays(), strict=True))}
 
 
 def save_state(
@@ -71,9 +72,10 @@ def restore_state(checkpoint: Checkpoint, state: TrainState) -> Position:
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise CheckpointError(str(error)) from None
     wanted = dict(_parameters(state))
-    _check_same(checkpoint.tensors, wanted)
+    _check_same(checkpoint.tensors, state_tensors(state))
     for name, parameter in wanted.items():
         _write(parameter, checkpoint.tensors[name])
+    state.ema.write([checkpoint.tensors[name] for name in _average_names(state)])
     for buffer, backup in zip(state.buffers, state.safe_buffers, strict=True):
         _write(backup, buffer.asnumpy())
     return position
@@ -87,10 +89,13 @@ def data_facts(dataset: DetectionDataset) -> dict[str, int]:
 
 
 def _parameters(state: TrainState):
-    """Pairs of the name in the checkpoint and the Parameter."""
+    """Pairs of the name in the checkpoint and the Parameter; the averages are apart."""
     yield from ((f"params.{p.name}", p) for p in state.averaged)
-    yield from ((f"ema.{p.name}", average) for p, average in zip(state.averaged, state.ema, strict=True))
     yield from ((f"momentum.{p.name}", momentum) for p, momentum in zip(state.params, state.momenta, strict=True))
+
+
+def _average_names(state: TrainState) -> list[str]:
+    return [f"ema.{p.name}" for p in state.averaged]
 
 
 def _write(parameter, value: np.ndarray) -> None:
@@ -98,9 +103,9 @@ def _write(parameter, value: np.ndarray) -> None:
     ops.assign(parameter, Tensor(value))
 
 
-def _check_same(tensors: Mapping[str, np.ndarray], wanted: Mapping[str, Any]) -> None:
+def _check_same(tensors: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> None:
     came = {name: (tuple(array.shape), array.dtype) for name, array in tensors.items()}
-    want = {name: (tuple(p.shape), p.asnumpy().dtype) for name, p in wanted.items()}
+    want = {name: (tuple(array.shape), array.dtype) for name, array in wanted.items()}
     differ = [name for name in {**want, **came} if came.get(name) != want.get(name)]
     if differ:
         raise CheckpointError(

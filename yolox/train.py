@@ -7,6 +7,7 @@ from attrs import frozen
 from mindspore import Parameter, Tensor, nn, ops
 
 from yolox.config import InputSpec, OptimConfig
+from yolox.flat import FlatTensors, flat_tensors, flatten
 from yolox.normalize import normalize_images
 from yolox.optim import for_each, gradient_sums, masked_sgd, unused_stats
 from yolox.schedule import ema_value
@@ -18,25 +19,19 @@ class TrainState:
 
     `params` and `buffers` (BN statistics, and parameters that are frozen) are the detector's own; the others belong to
     the state. `ema` holds the moving averages of `params` followed by those of `buffers`. `safe_buffers` are the
-    buffers as of the last applied step.
+    buffers as of the last applied step. The averages are only read and written as a whole, so that they are one tensor.
     """
 
     params: tuple[Parameter, ...]
     buffers: tuple[Parameter, ...]
     safe_buffers: tuple[Parameter, ...]
     momenta: tuple[Parameter, ...]
-    ema: tuple[Parameter, ...]
+    ema: FlatTensors
 
     @property
     def averaged(self) -> tuple[Parameter, ...]:
         """What the moving average follows: parameters, then buffers."""
         return self.params + self.buffers
-
-
-def _copies(parameters, prefix: str) -> tuple[Parameter, ...]:
-    return tuple(
-        Parameter(Tensor(p.asnumpy().copy()), name=f"{prefix}.{p.name}", requires_grad=False) for p in parameters
-    )
 
 
 def create_train_state(detector: nn.Cell) -> TrainState:
@@ -51,6 +46,7 @@ def create_train_state(detector: nn.Cell) -> TrainState:
 
     Raises:
         ValueError: if the detector has no trainable parameter.
+        TypeError: if a parameter is not float32.
     """
     params = tuple(detector.trainable_params())
     if not params:
@@ -59,16 +55,19 @@ def create_train_state(detector: nn.Cell) -> TrainState:
     zeros = tuple(
         Parameter(ops.zeros(p.shape, ms.float32), name=f"momentum.{p.name}", requires_grad=False) for p in params
     )
-    return TrainState(params, buffers, _copies(buffers, "safe"), zeros, _copies(params + buffers, "ema"))
-
-
-def _average_one(decay, average, value):
-    return ops.assign(average, ema_value(average, value, decay))
+    safe = tuple(Parameter(Tensor(p.asnumpy().copy()), name=f"safe.{p.name}", requires_grad=False) for p in buffers)
+    averages = flat_tensors([p.asnumpy() for p in params + buffers], name="ema")
+    return TrainState(params, buffers, safe, zeros, averages)
 
 
 def _keep_or_restore(apply, buffer, backup):
     ops.assign(backup, ops.select(apply, buffer, backup))
     return ops.assign(buffer, backup)
+
+
+def _update_average(apply, decay, average, values):
+    kept = ops.select(apply, decay, ops.ones_like(decay))
+    ops.assign(average, ema_value(average, values, kept))
 
 
 def _unscale_one(scale, gradient):
@@ -110,7 +109,7 @@ def make_train_step(
         Paper section 2.1 for the strategy; order of the operations as in Megvii's trainer, with the check added.
     """
     scaled = optim.precision == "float16"
-    params, momenta, averages, stats = state.params, state.momenta, state.ema, unused_stats(state.params)
+    params, momenta, stats, average = state.params, state.momenta, unused_stats(state.params), state.ema.value
     buffers, safe_buffers, averaged = state.buffers, state.safe_buffers, state.averaged
 
     def forward(images, gt_boxes, gt_classes, valid, l1_weight, loss_scale):
@@ -135,8 +134,7 @@ def make_train_step(
             params, momenta, stats, gradients, lr, finite, momentum=optim.momentum, weight_decay=optim.weight_decay
         )
         for_each(ops.partial(_keep_or_restore, finite), buffers, safe_buffers)
-        decay = ops.select(finite, ema_decay, ops.ones_like(ema_decay))
-        for_each(ops.partial(_average_one, decay), averages, averaged)
+        _update_average(finite, ema_decay, average, flatten(averaged))
         return (total, *parts, finite, sums)
 
     unscaled = Tensor(1.0, ms.float32)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 from attrs import field, frozen
+from mindspore import Tensor, ops
 from rich.console import Console
 
 from yolox.cli.messages import CommandError
@@ -81,8 +82,14 @@ class SharedStatistics:
 
     def share(self) -> None:
         """Give every process the same BN statistics and averages of them; an evaluation wants that too."""
-        moving = self.state.ema[len(self.state.params) :]
-        share_statistics(self.state.buffers + self.state.safe_buffers + moving, self.group, average=self.average)
+        state, own = self.state, [buffer.asnumpy() for buffer in self.state.buffers]
+        averages = state.ema.arrays()
+        count = len(state.params)
+        shared = share_statistics(own + averages[count:], self.group, average=self.average)
+        for buffer, backup, value in zip(state.buffers, state.safe_buffers, shared, strict=False):
+            ops.assign(buffer, Tensor(value))
+            ops.assign(backup, Tensor(value))
+        state.ema.write(averages[:count] + shared[len(own) :])
 
     def on_step(self, _report) -> None:
         """Do nothing: statistics may differ within an epoch."""

@@ -161,10 +161,10 @@ def _batches(job: Job) -> Callable:
 
 def copy_averages(state: TrainState, detector: nn.Cell) -> None:
     """Set a second detector of the same layers to the moving averages of a training state."""
-    averages = {p.name: average for p, average in zip(state.averaged, state.ema, strict=True)}
+    averages = {p.name: average for p, average in zip(state.averaged, state.ema.arrays(), strict=True)}
     for parameter in detector.get_parameters():
         # in place: memory that set_data would replace is not seen by the compiled evaluation step
-        ops.assign(parameter, Tensor(averages[parameter.name].asnumpy()))
+        ops.assign(parameter, Tensor(averages[parameter.name]))
 
 
 def _evaluator(
