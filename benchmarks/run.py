@@ -5,6 +5,7 @@
     python benchmarks/run.py --repeats 20                 more repeats
 
 Keys: work, median_s, min_s, max_s (of the repeats), first_s (first call, with compilation), peak_mb (of the process).
+The works "parts ..." print the training step's bare network (bare_s) and what is added to it, see benchmarks/parts.py.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def _run_here(work: str, repeats: int) -> None:
     from benchmarks.measure import measure, print_json
-    from benchmarks.works import WORKS
+    from benchmarks.works import PARTS, WORKS
     from yolox.cli.device import use_device
 
-    if work not in WORKS:
-        sys.exit(f"--work: got {work!r}, want one of: {', '.join(WORKS)}")
+    if work not in WORKS and work not in PARTS:
+        sys.exit(f"--work: got {work!r}, want one of: {', '.join([*WORKS, *PARTS])}")
     use_device("CPU")  # as the scripts of examples/ do
-    print_json(measure(work, WORKS[work](), repeats=repeats))
+    print_json(PARTS[work](repeats) if work in PARTS else measure(work, WORKS[work](), repeats=repeats))
 
 
 def _run_all(repeats: int) -> int:
-    from benchmarks.works import WORKS
+    from benchmarks.works import PARTS, WORKS
 
     command = [sys.executable, __file__, "--repeats", str(repeats), "--work"]
-    return max(subprocess.run([*command, work], check=False).returncode for work in WORKS)
+    return max(subprocess.run([*command, work], check=False).returncode for work in [*WORKS, *PARTS])
 
 
 def main(arguments: list[str] | None = None) -> int:

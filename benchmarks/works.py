@@ -8,6 +8,7 @@ import mindspore as ms
 import numpy as np
 
 from benchmarks.loss import loss
+from benchmarks.parts import measure_parts, wait
 from benchmarks.truths import make_truths
 from examples import yolox_nano, yolox_s
 from yolox.eval.predict import make_eval_step
@@ -41,26 +42,14 @@ def train(scale: str, size: int, batch: int) -> Callable[[], object]:
     tensors = (_images(batch, size), *(ms.Tensor(part) for part in make_truths(batch, size)))
     # A rate of 0 does the same work and keeps the network where it is.
     scalars = tuple(ms.Tensor(value, ms.float32) for value in (0.0, 0.9998, 0.0))
-    return lambda: float(step(*tensors, *scalars)[0].asnumpy())
+    return lambda: wait(step(*tensors, *scalars)[0])
 
 
-def bare(scale: str, size: int, batch: int) -> Callable[[], object]:
-    """Forward and backward of the network alone, from the sum of its maps: what the step can't go below."""
-    detector = _detector(scale)
-    detector.set_train(True)
-    images = ms.Tensor(np.random.default_rng(0).uniform(0, 255, (batch, 3, size, size)).astype(np.float32))
-
-    def forward(planes):
-        fine, middle, coarse = detector(planes)
-        return fine.sum() + middle.sum() + coarse.sum()  # a mean's gradients end as denormal numbers, which are slow
-
-    gradient_fn = ms.value_and_grad(forward, None, weights=ms.ParameterTuple(detector.trainable_params()))
-
-    @ms.jit
-    def step(planes):
-        return gradient_fn(planes)
-
-    return lambda: float(step(images)[0].asnumpy())
+def parts(scale: str, size: int, batch: int, repeats: int) -> dict:
+    """The bare network, and what loss, update and averages add; called in turn in one process."""
+    recipe = EXPERIMENTS[scale].recipes["megvii"]
+    name = f"parts {scale} {size} b{batch}"
+    return measure_parts(name, lambda: _detector(scale), _images(batch, size), recipe, repeats=repeats)
 
 
 WORKS: dict[str, Callable[[], Callable[[], object]]] = {
@@ -71,6 +60,9 @@ WORKS: dict[str, Callable[[], Callable[[], object]]] = {
     "loss s 640 b2": lambda: loss(640, 2),
     "train nano 416 b8": lambda: train("nano", 416, 8),
     "train s 640 b2": lambda: train("s", 640, 2),
-    "bare nano 416 b8": lambda: bare("nano", 416, 8),
-    "bare s 640 b2": lambda: bare("s", 640, 2),
+}
+
+PARTS: dict[str, Callable[[int], dict]] = {
+    "parts nano 416 b8": lambda repeats: parts("nano", 416, 8, repeats),
+    "parts s 640 b2": lambda repeats: parts("s", 640, 2, repeats),
 }

@@ -15,7 +15,7 @@ from yolox.resume import data_facts, restore_state, save_state, state_tensors
 from yolox.train import create_train_state
 
 POSITION = Position(epoch=3, step=2, applied=1, loss_sums=(0.1, 0.2), loss_scale=LossScale(4.0, 7))
-PARTS = ("params", "buffers", "safe_buffers", "momenta")
+PARTS = ("params", "buffers", "momenta")
 
 
 def state_of(seed, classes=3):
@@ -25,13 +25,13 @@ def state_of(seed, classes=3):
         for parameter in getattr(state, part):
             parameter.set_data(Tensor(rng.standard_normal(parameter.shape).astype(np.float32)))
     state.ema.write([rng.standard_normal(shape).astype(np.float32) for shape in state.ema.shapes])
-    for buffer, backup in zip(state.buffers, state.safe_buffers, strict=True):
-        backup.set_data(Tensor(buffer.asnumpy()))
+    state.safe_buffers.write([buffer.asnumpy() for buffer in state.buffers])
     return state
 
 
 def values(state):
-    return [p.asnumpy().tobytes() for part in PARTS for p in getattr(state, part)] + [state.ema.value.asnumpy().tobytes()]
+    flat = (state.safe_buffers.value, state.ema.value)
+    return [p.asnumpy().tobytes() for p in (*(p for part in PARTS for p in getattr(state, part)), *flat)]
 
 
 @pytest.fixture

@@ -89,8 +89,8 @@ def test_three_steps_equal_nesterov_sgd_and_average_by_hand(toy):
             np.testing.assert_allclose(parameter.asnumpy(), want, rtol=1e-5, atol=1e-6, err_msg=parameter.name)
     for parameter, average, want in zip(state.averaged, state.ema.arrays(), averages, strict=True):
         np.testing.assert_allclose(average, want, rtol=1e-5, atol=1e-6, err_msg=parameter.name)
-    for backup, want in zip(state.safe_buffers, buffers, strict=True):
-        np.testing.assert_allclose(backup.asnumpy(), want, rtol=1e-5, atol=1e-6)
+    for backup, want in zip(state.safe_buffers.arrays(), buffers, strict=True):
+        np.testing.assert_allclose(backup, want, rtol=1e-5, atol=1e-6)
 
 
 def test_weights_do_move_and_bias_has_no_decay(toy):

@@ -76,8 +76,7 @@ def restore_state(checkpoint: Checkpoint, state: TrainState) -> Position:
     for name, parameter in wanted.items():
         _write(parameter, checkpoint.tensors[name])
     state.ema.write([checkpoint.tensors[name] for name in _average_names(state)])
-    for buffer, backup in zip(state.buffers, state.safe_buffers, strict=True):
-        _write(backup, buffer.asnumpy())
+    state.safe_buffers.write([buffer.asnumpy() for buffer in state.buffers])
     return position
 
 

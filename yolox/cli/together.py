@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 from attrs import field, frozen
-from mindspore import Tensor, ops
 from rich.console import Console
 
 from yolox.cli.messages import CommandError
@@ -16,7 +15,7 @@ from yolox.data.dataset import DetectionDataset
 from yolox.eval.postprocess import Detections
 from yolox.eval.tables import detections_to_table, table_to_detections
 from yolox.parallel import Group, any_of, gather_rows, join_group, share_statistics
-from yolox.train import TrainState
+from yolox.train import TrainState, restore_buffers
 
 
 def open_group(parallel: bool) -> Group:
@@ -86,9 +85,8 @@ class SharedStatistics:
         averages = state.ema.arrays()
         count = len(state.params)
         shared = share_statistics(own + averages[count:], self.group, average=self.average)
-        for buffer, backup, value in zip(state.buffers, state.safe_buffers, shared, strict=False):
-            ops.assign(buffer, Tensor(value))
-            ops.assign(backup, Tensor(value))
+        state.safe_buffers.write(shared[: len(own)])
+        restore_buffers(state)
         state.ema.write(averages[:count] + shared[len(own) :])
 
     def on_step(self, _report) -> None:

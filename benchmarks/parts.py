@@ -1,0 +1,143 @@
+"""What a training step is made of: the network alone, and what loss, update and moving average add to it.
+
+Four steps are compiled in one process and called in turn, so that their differences mean something. The gradient that
+enters the network is that of the loss in all four: the time of its backward pass depends on the numbers, because very
+small ones (denormal) are slow on a CPU.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import mindspore as ms
+from mindspore import Tensor, ops
+
+from benchmarks.measure import peak_mb
+from benchmarks.truths import make_truths
+from yolox.config import Recipe
+from yolox.detection_loss import detection_loss
+from yolox.normalize import normalize_images
+from yolox.optim import gradient_sums, masked_sgd, unused_stats
+from yolox.train import create_train_state, make_train_step
+
+NAMES = ("bare", "with_loss", "with_update", "whole")
+
+
+def wait(value: Tensor) -> float:
+    """Read a scalar after a small eager operation: to read the output of a graph directly may spin on a core meanwhile."""
+    return float((value + 0.0).asnumpy())
+
+
+def bare_step(detector, images: Tensor, truths: tuple, recipe: Recipe) -> Callable[[], float]:
+    """Forward and backward of the network alone, from the gradient that the loss has at its maps."""
+    maps = tuple(Tensor(level.asnumpy()) for level in detector(normalize_images(images, spec=recipe.input)))
+    gradients = _map_gradients(maps, truths)
+
+    def forward(planes):
+        return _weighted_sum(detector(normalize_images(planes, spec=recipe.input)), gradients)
+
+    gradient_fn = ms.value_and_grad(forward, None, weights=ms.ParameterTuple(detector.trainable_params()))
+
+    @ms.jit
+    def step(planes):
+        value, found = gradient_fn(planes)
+        return value, gradient_sums(found)  # as the training step has it
+
+    return lambda: wait(step(images)[0])
+
+
+def _map_gradients(maps: tuple, truths: tuple) -> tuple:
+    def loss(fine, middle, coarse):
+        return detection_loss((fine, middle, coarse), *truths, Tensor(0.0, ms.float32))[0]
+
+    return tuple(Tensor(part.asnumpy()) for part in ms.grad(loss, (0, 1, 2))(*maps))
+
+
+def _weighted_sum(maps: tuple, weights: tuple) -> Tensor:
+    fine, middle, coarse = maps
+    return (fine * weights[0]).sum() + (middle * weights[1]).sum() + (coarse * weights[2]).sum()
+
+
+def loss_step(detector, images: Tensor, truths: tuple, recipe: Recipe) -> Callable[[], float]:
+    """Forward, assignment, losses, backward."""
+    gradient_fn = _gradient_fn(detector, recipe)
+    l1_weight = Tensor(0.0, ms.float32)
+
+    @ms.jit
+    def step(planes, boxes, classes, valid, weight):
+        (total, _), found = gradient_fn(planes, boxes, classes, valid, weight)
+        return total, gradient_sums(found)
+
+    return lambda: wait(step(images, *truths, l1_weight)[0])
+
+
+def update_step(detector, images: Tensor, truths: tuple, recipe: Recipe) -> Callable[[], float]:
+    """The same, and the optimizer; neither BN statistics nor averages."""
+    state, gradient_fn = create_train_state(detector), _gradient_fn(detector, recipe)
+    stats, scalars = unused_stats(state.params), (Tensor(0.0, ms.float32), Tensor(0.0, ms.float32))
+    knobs = {"momentum": recipe.optim.momentum, "weight_decay": recipe.optim.weight_decay}
+
+    @ms.jit
+    def step(planes, boxes, classes, valid, weight, lr):
+        (total, _), found = gradient_fn(planes, boxes, classes, valid, weight)
+        sums = gradient_sums(found)
+        masked_sgd(state.params, state.momenta, stats, found, lr, ops.isfinite(sums.sum() + total), **knobs)
+        return total, sums
+
+    return lambda: wait(step(images, *truths, *scalars)[0])
+
+
+def _gradient_fn(detector, recipe: Recipe) -> Callable:
+    def forward(planes, boxes, classes, valid, weight):
+        return detection_loss(detector(normalize_images(planes, spec=recipe.input)), boxes, classes, valid, weight)
+
+    return ms.value_and_grad(forward, None, weights=ms.ParameterTuple(detector.trainable_params()), has_aux=True)
+
+
+def whole_step(detector, images: Tensor, truths: tuple, recipe: Recipe) -> Callable[[], float]:
+    """The training step; a rate of 0 does the same work and keeps the network where it is."""
+    options = {"optim": recipe.optim, "spec": recipe.input}
+    step = make_train_step(detector, detection_loss, create_train_state(detector), **options)
+    scalars = tuple(Tensor(value, ms.float32) for value in (0.0, 0.9998, 0.0))
+    return lambda: wait(step(images, *truths, *scalars)[0])
+
+
+def measure_parts(work: str, build: Callable, images: Tensor, recipe: Recipe, *, repeats: int) -> dict:
+    """Time the four steps in turn, each on a detector of its own.
+
+    Args:
+        work: name of the result.
+        build: function without arguments that gives a new detector.
+        images: uint8 [B,H,W,3].
+        recipe: of the scale.
+        repeats: timed rounds.
+
+    Returns:
+        work; median_s of the bare step, and what loss, update, and averages with BN statistics add to it; the ratio of
+        the whole to the bare step (median of the rounds' ratios); peak_mb of the process with all four.
+    """
+    truths = tuple(Tensor(part) for part in make_truths(len(images), images.shape[1]))
+    makers = (bare_step, loss_step, update_step, whole_step)
+    calls = [make(build().set_train(True), images, truths, recipe) for make in makers]
+    for call in calls:
+        call()
+    rounds = [[_seconds(call) for call in calls] for _ in range(repeats)]
+    medians = dict(zip(NAMES, (median(column) for column in zip(*rounds, strict=True)), strict=True))
+    return {
+        "work": work,
+        "bare_s": round(medians["bare"], 4),
+        "loss_adds_s": round(medians["with_loss"] - medians["bare"], 4),
+        "update_adds_s": round(medians["with_update"] - medians["with_loss"], 4),
+        "average_adds_s": round(medians["whole"] - medians["with_update"], 4),
+        "whole_s": round(medians["whole"], 4),
+        "ratio": round(median(row[-1] / row[0] for row in rounds), 3),
+        "peak_mb": round(peak_mb()),
+    }
+
+
+def _seconds(call: Callable[[], float]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
