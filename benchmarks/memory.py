@@ -4,8 +4,9 @@
     python benchmarks/memory.py --images 5000 --boxes 36000
 
 Keys: dataset_mb (what the flat arrays and the file names take), resident_mb (growth of the process's resident memory by
-reading, everything counted that was not given back), peak_mb (growth while reading), read_s, and check_s, the check before
-training without the headers of the images, which are empty files here. MB are 10**6 bytes.
+reading, everything counted that was not given back), peak_mb (growth while reading), read_s, check_s, the check before
+training without the headers of the images, which are empty files here, and truths_mb (growth by the COCO ground truth in
+memory, which only evaluation makes, of its own images). MB are 10**6 bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import psutil
 
 from yolox.data.check import check_dataset
 from yolox.data.coco import read_coco
-from yolox.data.dataset import DetectionDataset
+from yolox.data.dataset import DetectionDataset, ground_truth
 
 
 def write_annotations(folder: Path, images: int, boxes: int) -> Path:
@@ -69,8 +70,10 @@ def measure(path: Path) -> dict:
     after, peak = process.memory_info().rss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     start = time.perf_counter()
     check_dataset(dataset, input_size=(640, 640), max_truths=120, probe=lambda *_: None)
-    sizes = {"dataset_mb": dataset_bytes(dataset), "resident_mb": after - before, "peak_mb": peak - before}
     times = {"read_s": seconds, "check_s": time.perf_counter() - start}
+    sizes = {"dataset_mb": dataset_bytes(dataset), "resident_mb": after - before, "peak_mb": peak - before}
+    checked, truths = process.memory_info().rss, ground_truth(dataset)
+    sizes["truths_mb"] = process.memory_info().rss - checked if truths else 0
     return {**{k: round(v / 1e6, 1) for k, v in sizes.items()}, **{k: round(v, 2) for k, v in times.items()}}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from array import array
 from collections.abc import Sequence
 
 import attrs
@@ -13,6 +14,12 @@ from .dataset import DetectionDataset
 from .errors import raise_offenders
 
 log = logging.getLogger("yolox.data")
+_ROWS = 1 << 16  # boxes that are checked at a time
+
+
+def _column(kind: str):
+    """A field of numbers that grows without an object for each of them."""
+    return attrs.Factory(lambda: array(kind))
 
 
 @attrs.define
@@ -22,24 +29,24 @@ class Columns:
     Args:
         file_names: a name for each image, relative to the image folder.
         image_ids: an id for each image.
-        sizes: (height, width) px for each image.
+        sizes: height, width px for each image, one after the other.
         owners: for each box the position of its image.
-        boxes: for each box its corners x1, y1, x2, y2 in px.
+        boxes: for each box its corners x1, y1, x2, y2 in px, one after the other.
         classes: for each box the index of its class.
-        crowd: for each box whether it is a region of many objects.
+        crowd: for each box 1 where it is a region of many objects, else 0.
         areas: for each box its area in px**2.
         annotation_ids: for each box its id.
     """
 
     file_names: list = attrs.Factory(list)
-    image_ids: list = attrs.Factory(list)
-    sizes: list = attrs.Factory(list)
-    owners: list = attrs.Factory(list)
-    boxes: list = attrs.Factory(list)
-    classes: list = attrs.Factory(list)
-    crowd: list = attrs.Factory(list)
-    areas: list = attrs.Factory(list)
-    annotation_ids: list = attrs.Factory(list)
+    image_ids: array = _column("q")
+    sizes: array = _column("i")
+    owners: array = _column("i")
+    boxes: array = _column("d")
+    classes: array = _column("i")
+    crowd: array = _column("b")
+    areas: array = _column("d")
+    annotation_ids: array = _column("q")
 
 
 def build_dataset(
@@ -74,10 +81,9 @@ def build_dataset(
     Raises:
         DataError: naming up to 20 files and annotations that are wrong.
     """
-    sizes = np.array(columns.sizes, np.int32).reshape(-1, 2)
-    owners = np.array(columns.owners, np.int64)
-    boxes = np.array(columns.boxes, np.float64).reshape(-1, 4)
-    ids = np.array(columns.annotation_ids, np.int64)
+    sizes = np.asarray(columns.sizes).reshape(-1, 2)
+    owners, ids = np.asarray(columns.owners), np.asarray(columns.annotation_ids)
+    boxes = np.asarray(columns.boxes).reshape(-1, 4)
     names = tuple(columns.file_names)
     found = [
         *offenders,
@@ -87,28 +93,28 @@ def build_dataset(
     raise_offenders(source, found)
     order = np.argsort(owners, kind="stable")
     if not keep_flat:
-        order = order[(boxes[order, 2:] > boxes[order, :2]).all(axis=1)]
+        order = order[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)[order]]
         if len(order) < len(boxes):
             log.warning("%s: left out %d boxes without area", source, len(boxes) - len(order))
     counts = np.bincount(owners[order], minlength=len(names))
     return DetectionDataset(
         image_dir=os.fspath(image_dir),
         file_names=names,
-        image_ids=np.array(columns.image_ids, np.int64),
-        sizes=sizes,
+        image_ids=np.array(columns.image_ids),
+        sizes=np.array(sizes),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        boxes=boxes[order].astype(np.float32),
-        classes=np.array(columns.classes, np.int32)[order],
-        crowd=np.array(columns.crowd, bool)[order],
-        areas=np.array(columns.areas, np.float64)[order],
+        boxes=boxes.astype(np.float32)[order],
+        classes=np.asarray(columns.classes)[order],
+        crowd=np.asarray(columns.crowd).astype(bool)[order],
+        areas=np.asarray(columns.areas)[order],
         annotation_ids=ids[order],
         class_names=tuple(class_names),
         category_ids=tuple(category_ids),
     )
 
 
-def _bad_images(names: Sequence[str], image_ids: Sequence[int], image_dir: str) -> list[str]:
-    bad = [f"image id {i} occurs more than once" for i in _repeated(image_ids)]
+def _bad_images(names: Sequence[str], image_ids: array, image_dir: str) -> list[str]:
+    bad = [f"image id {i} occurs more than once" for i in _repeated_ids(image_ids)]
     bad += [f"image {name} is listed more than once" for name in _repeated(names)]
     if not os.path.isdir(image_dir):
         return [*bad, f"{image_dir}: no such image folder"]
@@ -149,25 +155,36 @@ def _repeated(values: Sequence) -> list:
     return list(repeated)
 
 
+def _repeated_ids(ids) -> list[int]:
+    ordered = np.sort(np.asarray(ids))
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]]).tolist()
+
+
 def _bad_boxes(
     boxes: np.ndarray, sizes: np.ndarray, owners: np.ndarray, ids: np.ndarray, names: Sequence[str]
 ) -> list[str]:
-    height, width = sizes[owners].T if len(owners) else np.zeros((2, 0))
-    x1, y1, x2, y2 = boxes.T
+    bad = [f"annotation id {i} occurs more than once" for i in _repeated_ids(ids)]
+    for start in range(0, len(boxes), _ROWS):
+        rows = slice(start, start + _ROWS)
+        for i, what in _complaints(boxes[rows], sizes[owners[rows]]):
+            corners = ", ".join(f"{v:g}" for v in boxes[start + i])
+            owner = names[owners[start + i]]
+            bad.append(f"annotation {ids[start + i]} of image {owner}: box with corners ({corners}) {what}")
+    return bad
+
+
+def _complaints(boxes: np.ndarray, sizes: np.ndarray) -> list[tuple[int, str]]:
+    """Say of the boxes [n,4] that cannot be, in images of sizes [n,2], which they are and why."""
+    (height, width), (x1, y1, x2, y2) = sizes.T, boxes.T
     wild = ~(np.abs(boxes) < 1e9).all(axis=1)  # NaN and infinity too
     negative = (x2 < x1) | (y2 < y1)
     filled = (x2 > x1) & (y2 > y1)
     outside = (x1 > width) | (y1 > height) | (x2 < 0) | (y2 < 0)
     outside |= filled & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
-    bad = [f"annotation id {i} occurs more than once" for i in _repeated(ids.tolist())]
-    for i in np.flatnonzero(wild | negative | outside):
-        what = (
-            "has a number that is not finite or beyond 1e9"
-            if wild[i]
-            else "has a negative size"
-            if negative[i]
-            else f"is outside its image of {int(width[i])}x{int(height[i])}"
-        )
-        corners = ", ".join(f"{v:g}" for v in boxes[i])
-        bad.append(f"annotation {ids[i]} of image {names[owners[i]]}: box with corners ({corners}) {what}")
-    return bad
+    causes = (
+        (wild, lambda _: "has a number that is not finite or beyond 1e9"),
+        (negative, lambda _: "has a negative size"),
+        (outside, lambda i: f"is outside its image of {width[i]}x{height[i]}"),
+    )
+    wrong = np.flatnonzero(wild | negative | outside).tolist()
+    return [(i, next(say(i) for mask, say in causes if mask[i])) for i in wrong]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
+from array import array
 from collections.abc import Sequence
-from numbers import Integral, Real
+from functools import partial
+
+import attrs
+import numpy as np
 
 from .build import Columns, build_dataset
 from .dataset import DetectionDataset
 from .errors import DataError, raise_offenders
-from .textfile import read_text
+from .json_lists import read_lists
 
 
 def read_coco(
@@ -35,69 +38,133 @@ def read_coco(
             an unknown image or category, a box that is not four finite numbers, has a negative size or lies
             wholly outside its image.
     """
-    content = _read_json(json_path)
-    image_entries, annotation_entries, category_entries = (
-        _entries(content, key, json_path) for key in ("images", "annotations", "categories")
-    )
-    offenders: list[str] = []
-    names, ids = _categories(category_entries, class_names, offenders)
-    raise_offenders(json_path, offenders)
-    columns = Columns()
-    _read_images(image_entries, columns, offenders)
-    _read_annotations(annotation_entries, columns, {c: i for i, c in enumerate(ids)}, offenders)
+    columns, marks, offenders = Columns(), _Marks(), []
+    categories, in_categories = [], []
+    handlers = {
+        "images": partial(_add_image, columns=columns, offenders=offenders),
+        "annotations": partial(_add_annotation, columns=columns, marks=marks, offenders=offenders),
+        "categories": partial(_add_category, categories=categories, offenders=in_categories),
+    }
+    lengths = read_lists(json_path, handlers)
+    missing = [key for key in handlers if key not in lengths]
+    if missing:
+        raise DataError(f"{json_path}: has no list {missing[0]!r}, want images, annotations and categories")
+    names, ids = _classes(categories, class_names, in_categories)
+    raise_offenders(json_path, in_categories)
+    _resolve(columns, marks, ids, offenders)
     return build_dataset(
         json_path, columns, image_dir=image_dir, class_names=names, category_ids=ids, offenders=offenders
     )
 
 
-def _read_json(path: str) -> dict:
-    text = read_text(path)
-    try:
-        content = json.loads(text, object_hook=_without_polygons)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is not a JSON file ({error})") from None
-    if not isinstance(content, dict):
-        raise DataError(
-            f"{path}: holds a {type(content).__name__}, want an object with three lists"
-        )
-    return content
+@attrs.define
+class _Marks:
+    """Ids of the image and of the category of each box, which may come before the images and the categories do."""
+
+    images: array = attrs.Factory(lambda: array("q"))
+    categories: array = attrs.Factory(lambda: array("q"))
 
 
-def _without_polygons(entry: dict) -> dict:
-    """Drop, while the file is read, what takes most of its memory and no box needs."""
-    entry.pop("segmentation", None)
-    return entry
+def _add_category(position: int, entry, *, categories: list[dict], offenders: list[str]) -> None:
+    if not isinstance(entry, dict):
+        offenders.append(_no_object("categories", position, entry))
+    elif not isinstance(entry.get("name"), str) or not _is_id(entry.get("id")):
+        what = f"id {_short(entry.get('id'))} and name {_short(entry.get('name'))}"
+        offenders.append(f"categories[{position}]: {what}, want an integer and a text")
+    else:
+        categories.append(entry)
 
 
-def _entries(content: dict, key: str, path: str) -> list[dict]:
-    entries = content.get(key)
-    if not isinstance(entries, list):
-        raise DataError(f"{path}: has no list '{key}', want images, annotations and categories")
-    raise_offenders(
-        path,
-        [
-            f"{key}[{i}] is a {type(e).__name__}, want an object"
-            for i, e in enumerate(entries)
-            if not isinstance(e, dict)
-        ],
-    )
-    return entries
+def _add_image(position: int, entry, *, columns: Columns, offenders: list[str]) -> None:
+    if not isinstance(entry, dict):
+        offenders.append(_no_object("images", position, entry))
+        return
+    name, ident, size = entry.get("file_name"), entry.get("id"), (entry.get("height"), entry.get("width"))
+    if not isinstance(name, str) or not name or "\0" in name:
+        offenders.append(f"images[{position}]: file_name {_short(name)}, want a text")
+    elif not _is_id(ident):
+        offenders.append(f"image {name}: id {_short(ident)}, want an integer")
+    elif not all(_is_id(v) and 0 < v < 2**20 for v in size):
+        height, width = map(_short, size)
+        offenders.append(f"image {name}: height {height} and width {width}, want positive integers")
+    else:
+        columns.file_names.append(os.path.normpath(name))
+        columns.image_ids.append(ident)
+        columns.sizes.extend(size)
 
 
-def _categories(
-    entries: list[dict], wanted: Sequence[str] | None, offenders: list[str]
+def _add_annotation(position: int, entry, *, columns: Columns, marks: _Marks, offenders: list[str]) -> None:
+    if not isinstance(entry, dict):
+        offenders.append(_no_object("annotations", position, entry))
+        return
+    ident = entry.get("id", position + 1)
+    complaint = _complaint(entry, ident)
+    if complaint:
+        offenders.append(f"annotation {_short(ident)}: {complaint}")
+        return
+    x, y, w, h = map(float, entry["bbox"])
+    area = entry.get("area")
+    marks.images.append(entry["image_id"])
+    marks.categories.append(entry["category_id"])
+    columns.boxes.extend((x, y, x + w, y + h))
+    columns.crowd.append(bool(entry.get("iscrowd", 0)))
+    columns.areas.append(float(area) if _is_number(area) and area >= 0 else w * h)
+    columns.annotation_ids.append(ident)
+
+
+def _complaint(entry: dict, ident) -> str | None:
+    box = entry.get("bbox")
+    if not _is_id(ident):
+        return f"id {_short(ident)}, want an integer"
+    if not _is_id(entry.get("image_id")):
+        return f"image_id {_short(entry.get('image_id'))} is none of the images"
+    if not _is_id(entry.get("category_id")):
+        return f"category_id {_short(entry.get('category_id'))} is none of the categories"
+    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(v) for v in box):
+        return f"bbox {_short(box)}, want four finite numbers x, y, width, height"
+    return None
+
+
+def _resolve(columns: Columns, marks: _Marks, category_ids: Sequence[int], offenders: list[str]) -> None:
+    """Put positions of images and classes in place of their ids; boxes of unknown ones are told and left out."""
+    owners = _places(columns.image_ids, marks.images)
+    classes = _places(array("q", category_ids), marks.categories)
+    for kind, many, place, ids in (
+        ("image", "images", owners, marks.images),
+        ("category", "categories", classes, marks.categories),
+    ):
+        offenders += [
+            f"annotation {columns.annotation_ids[i]}: {kind}_id {ids[i]} is none of the {many}"
+            for i in np.flatnonzero(place < 0).tolist()
+        ]
+    columns.owners, columns.classes = owners, classes
+    known = (owners >= 0) & (classes >= 0)
+    if not known.all():
+        columns.boxes = np.asarray(columns.boxes).reshape(-1, 4)[known]
+        for name in ("owners", "classes", "crowd", "areas", "annotation_ids"):
+            setattr(columns, name, np.asarray(getattr(columns, name))[known])
+
+
+def _places(known: array, wanted: array) -> np.ndarray:  # -> [len(wanted)] int32
+    """Find where each of the ids wanted stands among the known; -1 for one that is not there."""
+    known, wanted = np.asarray(known), np.asarray(wanted)
+    order = np.argsort(known, kind="stable").astype(np.int32)
+    if not len(order):
+        return np.full(len(wanted), -1, np.int32)
+    place = order[np.minimum(np.searchsorted(known, wanted, sorter=order), len(order) - 1)]
+    return np.where(known[place] == wanted, place, np.int32(-1))
+
+
+def _classes(
+    categories: list[dict], wanted: Sequence[str] | None, offenders: list[str]
 ) -> tuple[list[str], list[int]]:
     by_name: dict[str, int] = {}
-    for position, entry in enumerate(entries):
-        name, ident = entry.get("name"), entry.get("id")
-        if not isinstance(name, str) or not _is_id(ident):
-            offenders.append(
-                f"categories[{position}]: id {ident!r} and name {name!r}, want an integer and a text"
-            )
-        elif name in by_name or ident in by_name.values():
+    ids: set[int] = set()
+    for name, ident in ((entry["name"], entry["id"]) for entry in categories):
+        if name in by_name or ident in ids:
             offenders.append(f"category {ident} ({name}): its id or its name occurs twice")
-        else:
-            by_name[name] = ident
+        by_name.setdefault(name, ident)
+        ids.add(ident)
     if wanted is None:
         names = sorted(by_name, key=by_name.__getitem__)
         return names, [by_name[n] for n in names]
@@ -110,68 +177,21 @@ def _categories(
     return list(wanted), [by_name.get(n, unused + i) for i, n in enumerate(wanted)]
 
 
-def _read_images(entries: list[dict], columns: Columns, offenders: list[str]) -> None:
-    for position, entry in enumerate(entries):
-        name, ident, size = entry.get("file_name"), entry.get("id"), (entry.get("height"), entry.get("width"))
-        if not isinstance(name, str) or not name or "\0" in name:
-            offenders.append(f"images[{position}]: file_name {name!r}, want a text")
-        elif not _is_id(ident):
-            offenders.append(f"image {name}: id {ident!r}, want an integer")
-        elif not all(_is_id(v) and 0 < v < 2**20 for v in size):
-            offenders.append(
-                f"image {name}: height {size[0]!r} and width {size[1]!r}, want positive integers"
-            )
-        else:
-            columns.file_names.append(os.path.normpath(name))
-            columns.image_ids.append(int(ident))
-            columns.sizes.append(size)
+def _no_object(key: str, position: int, entry) -> str:
+    return f"{key}[{position}] is a {type(entry).__name__}, want an object"
 
 
-def _read_annotations(
-    entries: list[dict], columns: Columns, class_of: dict[int, int], offenders: list[str]
-) -> None:
-    position_of = {ident: i for i, ident in enumerate(columns.image_ids)}
-    for position, entry in enumerate(entries):
-        ident = entry.get("id", position + 1)
-        owner = position_of.get(entry.get("image_id")) if _is_id(entry.get("image_id")) else None
-        category = class_of.get(entry.get("category_id")) if _is_id(entry.get("category_id")) else None
-        complaint = _complaint(entry, ident, owner, category)
-        if complaint:
-            offenders.append(f"annotation {ident!r}: {complaint}")
-            continue
-        x, y, w, h = map(float, entry["bbox"])
-        area = entry.get("area")
-        columns.owners.append(owner)
-        columns.boxes.append((x, y, x + w, y + h))
-        columns.classes.append(category)
-        columns.crowd.append(bool(entry.get("iscrowd", 0)))
-        columns.areas.append(float(area) if _is_number(area) and area >= 0 else w * h)
-        columns.annotation_ids.append(ident)
-
-
-def _complaint(entry: dict, ident, owner: int | None, category: int | None) -> str | None:
-    box = entry.get("bbox")
-    if not _is_id(ident):
-        return f"id {ident!r}, want an integer"
-    if owner is None:
-        return f"image_id {entry.get('image_id')!r} is none of the images"
-    if category is None:
-        return f"category_id {entry.get('category_id')!r} is none of the categories"
-    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(v) for v in box):
-        return f"bbox {box!r}, want four finite numbers x, y, width, height"
-    return None
+def _short(value) -> str:
+    """Write a value for a message, which a list of a million numbers would make too long."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _is_id(value) -> bool:
-    return isinstance(value, Integral) and abs(value) < 2**63
+    return isinstance(value, int) and abs(value) < 2**62  # half of int64: classes without an id get one beside these
 
 
 def _is_number(value) -> bool:
-    if not isinstance(value, Real) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return (
-        isinstance(value, Integral)
-        and abs(value) < 2**63
-        or isinstance(value, float)
-        and math.isfinite(value)
-    )
+    return abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)

@@ -6,6 +6,8 @@ import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 
+import numpy as np
+
 from .build import Columns, build_dataset
 from .dataset import DetectionDataset
 from .errors import DataError
@@ -44,12 +46,12 @@ def read_voc(
             outside its image.
     """
     offenders: list[str] = []
-    columns, found = Columns(), []
+    columns, found = Columns(), {}
     images = _image_index(image_dir)
     for stem, path in _annotation_files(annotation_dir, image_set):
         try:
             root = _parse(path)
-            columns.sizes.append(_image_size(root))
+            columns.sizes.extend(_image_size(root))
         except ValueError as error:
             offenders.append(f"{path}: {error}")
             continue
@@ -57,13 +59,13 @@ def read_voc(
         columns.image_ids.append(len(columns.image_ids) + 1)
         for number, entry in enumerate(root.iter("object"), 1):
             _add_object(entry, f"{path}: object {number}", columns, found, offenders, first_pixel)
-    names = sorted(set(found)) if class_names is None else list(class_names)
+    names = sorted(found) if class_names is None else list(class_names)
     unknown = sorted(set(found) - set(names))
     offenders += [f"class {name!r} is none of the {len(names)} classes wanted" for name in unknown]
     index = {name: i for i, name in enumerate(names)}
-    columns.classes = [index.get(name, 0) for name in found]
+    columns.classes = np.array([index.get(name, 0) for name in found], np.int32)[np.asarray(columns.classes)]
     if not difficult_as_crowd:
-        columns.crowd = [False] * len(found)
+        columns.crowd = np.zeros(len(columns.classes), bool)
     ids = range(1, len(names) + 1)
     return build_dataset(
         annotation_dir,
@@ -129,8 +131,9 @@ def _file_name(root: ElementTree.Element, stem: str, images: dict[str, str]) -> 
 
 
 def _add_object(
-    entry, place: str, columns: Columns, found: list, offenders: list[str], first_pixel: int
+    entry, place: str, columns: Columns, found: dict[str, int], offenders: list[str], first_pixel: int
 ) -> None:
+    """Take up one object; `found` numbers the names of classes as they come."""
     name = (entry.findtext("name") or "").strip()
     corners = [_number(entry.find(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
     if not name or any(v is None for v in corners):
@@ -139,9 +142,9 @@ def _add_object(
         )
         return
     x1, y1, x2, y2 = corners[0] - first_pixel, corners[1] - first_pixel, corners[2], corners[3]
-    found.append(name)
+    columns.classes.append(found.setdefault(name, len(found)))
     columns.owners.append(len(columns.file_names) - 1)
-    columns.boxes.append((x1, y1, x2, y2))
+    columns.boxes.extend((x1, y1, x2, y2))
     columns.areas.append((x2 - x1) * (y2 - y1))
     columns.crowd.append(_number(entry.find("difficult")) == 1)
     columns.annotation_ids.append(len(columns.annotation_ids) + 1)

@@ -81,7 +81,7 @@ def read_pairs(
     columns, found = Columns(), list(offenders)
     for image, label in pairs:
         try:
-            columns.sizes.append(image_size(image))
+            columns.sizes.extend(image_size(image))
         except DataError as error:
             found.append(str(error))
             continue
@@ -126,10 +126,10 @@ def _read_line(line: str, place: str, columns: Columns, classes: int, offenders:
     elif not 0 <= index < classes:
         offenders.append(f"{place}: class {int(index)} is none of the {classes} classes")
     else:
-        height, width = columns.sizes[-1]
+        height, width = columns.sizes[-2:]
         x, y, w, h = (share * side for share, side in zip(shares, (width, height) * 2, strict=True))
         columns.owners.append(len(columns.file_names) - 1)
-        columns.boxes.append((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+        columns.boxes.extend((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
         columns.areas.append(w * h)
         columns.classes.append(int(index))
         columns.crowd.append(False)
