@@ -1,0 +1,141 @@
+"""Which part of the library may import which: read from the code, without running it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# part of yolox: other parts of yolox that it may import | libraries. What is not named is refused.
+TABLE = {
+    "config": "| attrs",
+    "checks": "|",
+    # the mathematics
+    "boxes": "checks | mindspore",
+    "points": "| numpy",
+    "losses": "| mindspore",
+    "decode": "checks | mindspore",
+    "schedule": "| mindspore",
+    "normalize": "config | mindspore",
+    "assign": "boxes checks config | mindspore numpy",  # nothing of a detector: SimOTA serves any
+    "detection_loss": "assign boxes checks config decode losses points | mindspore",
+    # the layers: never assignment, losses, data, evaluation or training
+    "nn": "| mindspore numpy",
+    # a training run, which takes a Cell and a loss and knows neither layers nor data
+    "optim": "| mindspore",
+    "loss_scale": "config | attrs",
+    "position": "config loss_scale | attrs",
+    "reports": "position | attrs",
+    "phases": "config schedule |",
+    "train": "config normalize optim schedule | attrs mindspore",
+    "fit": "config phases position reports schedule | attrs mindspore numpy",
+    "overfit": "| attrs mindspore numpy",
+    "parallel": "config optim | attrs mindspore numpy",
+    # recipes and files
+    "recipes": "config |",
+    "finetune": "config | attrs",
+    "recipe_io": "config | attrs",
+    "checkpoint": "config recipe_io | attrs numpy safetensors",
+    "resume": "checkpoint config data position train | mindspore numpy",  # data: a run goes on with the same dataset
+    "weights": "checkpoint config | attrs mindspore numpy",
+    # the host
+    "data": "config | attrs cv2 mindspore numpy yaml",
+    "eval": "config data decode normalize points | attrs cv2 mindspore numpy pycocotools supervision",
+    "export": "config data decode eval nn points | attrs cv2 mindspore numpy onnx onnxruntime",
+    "predict": "config eval export | mindspore",
+    "plot": "assign boxes config data eval points | cv2 matplotlib mindspore numpy",
+    "runtime": "| cv2",
+}
+# within these parts MindSpore stays in the modules named, so that the rest can be used and tested without it
+MINDSPORE_ONLY_IN = {"data": {"loader"}, "eval": {"predict"}, "plot": {"assignment"}}
+OPTIONAL = {"onnx", "onnxruntime", "matplotlib", "supervision"}  # extras: imported where they are used, never with yolox
+
+
+def modules(folder: str):
+    """Parsed files by dotted name; `a/__init__.py` is `a.__init__`."""
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text(encoding="utf-8"))
+            for path in sorted((ROOT / folder).rglob("*.py"))}  # fmt: skip
+
+
+def imports(name: str, tree: ast.AST) -> set[str]:
+    """Dotted names that a module imports, wherever in it; relative ones made whole."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = name.split(".")[: -node.level] if node.level else []
+            source = ".".join([*package, *([node.module] if node.module else [])])
+            found |= {f"{source}.{alias.name}" for alias in node.names}
+    return found - {"__future__.annotations"}
+
+
+def part(name: str) -> str:
+    """`yolox.data.coco` belongs to `data`, `numpy.linalg` to `numpy`."""
+    words = name.split(".")
+    return words[1] if words[0] == "yolox" and len(words) > 1 else words[0]
+
+
+LIBRARY = {name: imports(name, tree) for name, tree in modules("yolox").items()}
+
+
+def used(of: str) -> set[str]:
+    """Other parts of yolox (with `yolox.` before them) and libraries that a part imports."""
+    names = set().union(*(found for name, found in LIBRARY.items() if part(name) == of))
+    parts = {f"yolox.{part(name)}" if name.split(".")[0] == "yolox" else part(name) for name in names}
+    return {name for name in parts if name not in sys.stdlib_module_names} - {f"yolox.{of}"}
+
+
+def test_relative_imports_are_made_whole():
+    tree = ast.parse("def f():\n    from .build import a\n    from .. import cli\n    import cv2.dnn")
+    assert imports("yolox.data.coco", tree) == {"yolox.data.build.a", "yolox.cli", "cv2.dnn"}
+
+
+def test_every_part_is_in_the_table():
+    assert {part(name) for name in LIBRARY} == {*TABLE, "cli", "__init__"}
+
+
+@pytest.mark.parametrize("of", TABLE)
+def test_a_part_imports_only_what_the_table_allows(of):
+    inner, outer = TABLE[of].split("|")
+    assert used(of) <= {*(f"yolox.{name}" for name in inner.split()), *outer.split()}
+
+
+@pytest.mark.parametrize("of", TABLE)
+def test_the_table_allows_nothing_that_is_not_used(of):
+    inner, outer = TABLE[of].split("|")
+    assert {*(f"yolox.{name}" for name in inner.split()), *outer.split()} <= used(of)
+
+
+@pytest.mark.parametrize("of", MINDSPORE_ONLY_IN)
+def test_mindspore_stays_in_few_modules(of):
+    having = {name.split(".")[2] for name, found in LIBRARY.items()
+              if part(name) == of and "mindspore" in map(part, found)}  # fmt: skip
+    assert having == MINDSPORE_ONLY_IN[of]
+
+
+def test_the_parts_form_no_circle():
+    inner = {of: {name.removeprefix("yolox.") for name in used(of) if name.startswith("yolox.")} for of in TABLE}
+    assert list(TopologicalSorter(inner).static_order())[-1] in TABLE
+    with pytest.raises(CycleError):
+        tuple(TopologicalSorter(inner | {"boxes": {"assign"}}).static_order())
+
+
+def test_extras_are_not_needed_to_import():
+    at_the_top = {name: imports(name, ast.Module([n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom))], []))
+                  for name, tree in modules("yolox").items()}  # fmt: skip
+    assert {name: found for name, found in at_the_top.items() if OPTIONAL & set(map(part, found))} == {}
+
+
+def test_the_library_imports_nothing_outside_of_it():
+    assert {name for name, found in LIBRARY.items() if set(map(part, found)) & {"examples", "tests", "benchmarks"}} == set()
+
+
+def test_examples_need_the_library_only():
+    found = {name: set(map(part, imports(name, tree))) for name, tree in modules("examples").items()}
+    assert len(found) >= 10 and {name for name in found if found[name] & {"tests", "benchmarks"}} == set()
