@@ -229,6 +229,9 @@ def first_bad(batch: Sequence, sums: np.ndarray, parameters: Sequence = ()) -> s
         sums: one number for each trainable parameter, not finite where its gradient is not.
         parameters: with `name` and `asnumpy()`, the trainable ones first.
 
+    Returns:
+        A name to print, such as ``gt_boxes of the batch``.
+
     Example:
         >>> first_bad((np.ones(2), np.array([np.inf])), np.ones(1)), first_bad((), np.array([1.0, np.nan]))
         ('gt_boxes of the batch', 'the gradient of parameter 1')

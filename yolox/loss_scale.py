@@ -20,6 +20,12 @@ class LossScale:
 def first_loss_scale(optim: OptimConfig) -> LossScale:
     """Give the scale that a run begins with: that of the configuration in float16, 1 in float32.
 
+    Args:
+        optim: `precision` and `loss_scale`.
+
+    Returns:
+        LossScale without good steps.
+
     Example:
         >>> first_loss_scale(OptimConfig(precision="float16")), first_loss_scale(OptimConfig()).value
         (LossScale(value=1024.0, good_steps=0), 1.0)

@@ -144,7 +144,15 @@ def share_statistics(arrays: Sequence[np.ndarray], group: Group, *, average: boo
 
 
 def any_of(flag: bool, group: Group) -> bool:
-    """Tell whether any process says so; all of them get the same answer."""
+    """Tell whether any process says so; all of them get the same answer.
+
+    Args:
+        flag: what this process says.
+        group: the processes, of which every one has to call.
+
+    Returns:
+        True where one of them said True.
+    """
     return flag if group.world == 1 else bool(_sum_over(np.array([flag], np.float32), group)[0])
 
 

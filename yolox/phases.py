@@ -9,6 +9,12 @@ from yolox.schedule import learning_rate
 def check_epochs(recipe: Recipe) -> None:
     """Raise ValueError if warm-up and the flat end leave no room in the epochs of `recipe`, or a phase is negative.
 
+    Args:
+        recipe: any.
+
+    Raises:
+        ValueError: as said; the message names the numbers.
+
     Example:
         >>> check_epochs(Recipe(epochs=3))
         Traceback (most recent call last):
@@ -27,6 +33,13 @@ def check_epochs(recipe: Recipe) -> None:
 def is_plain(recipe: Recipe, epoch: int) -> bool:
     """Tell whether an epoch, counted from 0, is one of the last without mosaic and with L1.
 
+    Args:
+        recipe: `epochs` and `plain_epochs`.
+        epoch: counted from 0.
+
+    Returns:
+        True in the last `plain_epochs`.
+
     Example:
         >>> [is_plain(Recipe(epochs=20, plain_epochs=2), e) for e in (17, 18, 19)]
         [False, True, True]
@@ -35,13 +48,28 @@ def is_plain(recipe: Recipe, epoch: int) -> bool:
 
 
 def is_evaluated(recipe: Recipe, epoch: int) -> bool:
-    """Tell whether an epoch, counted from 0, ends with an evaluation: those of its interval, and the last."""
+    """Tell whether an epoch, counted from 0, ends with an evaluation: those of its interval, and the last.
+
+    Args:
+        recipe: `eval_interval`, and `plain_eval_interval` for the plain epochs.
+        epoch: counted from 0.
+
+    Returns:
+        True where an evaluation follows the epoch.
+    """
     interval = recipe.plain_eval_interval if is_plain(recipe, epoch) else recipe.eval_interval
     return (epoch + 1) % interval == 0 or epoch + 1 == recipe.epochs
 
 
 def peak_rate(optim: OptimConfig, global_batch: int) -> float:
     """Give the peak learning rate: absolute, or per image times the images of a step over all devices.
+
+    Args:
+        optim: `lr` or `lr_per_image`.
+        global_batch: images of a step over all devices.
+
+    Returns:
+        The rate at the end of warm-up.
 
     Example:
         >>> round(peak_rate(OptimConfig(), 64), 6), peak_rate(OptimConfig(lr=0.02, lr_per_image=None), 64)
@@ -51,7 +79,17 @@ def peak_rate(optim: OptimConfig, global_batch: int) -> float:
 
 
 def rate_at(recipe: Recipe, step: int, steps_per_epoch: int, global_batch: int) -> float:
-    """Give the learning rate that the step with this index, counted from 0 over the whole run, uses."""
+    """Give the learning rate that the step with this index, counted from 0 over the whole run, uses.
+
+    Args:
+        recipe: epochs and the rates of `optim`.
+        step: counted from 0 over the whole run.
+        steps_per_epoch: steps of one device in an epoch.
+        global_batch: images of a step over all devices.
+
+    Returns:
+        The rate, a number (`learning_rate` of `yolox.schedule`).
+    """
     optim = recipe.optim
     return learning_rate(
         step,

@@ -51,7 +51,14 @@ class Position:
 
 
 def first_position(optim: OptimConfig) -> Position:
-    """Give the position of a run that has not begun."""
+    """Give the position of a run that has not begun.
+
+    Args:
+        optim: says the first loss scale.
+
+    Returns:
+        Position of epoch 0, step 0.
+    """
     return Position(loss_scale=first_loss_scale(optim))
 
 
@@ -86,18 +93,38 @@ def after_step(position: Position, losses: tuple[float, ...], *, finite: bool, i
 
 
 def after_epoch(position: Position) -> Position:
-    """Begin the next epoch: its counts are zero, what counts across epochs stays."""
+    """Begin the next epoch: its counts are zero, what counts across epochs stays.
+
+    Args:
+        position: at the end of an epoch.
+
+    Returns:
+        Position of step 0 of the epoch after it.
+    """
     kept = {"bad_in_a_row": position.bad_in_a_row, "loss_scale": position.loss_scale}
     return Position(epoch=position.epoch + 1, **kept)
 
 
 def position_to_dict(position: Position) -> dict[str, Any]:
-    """Turn a position into values that JSON holds without loss."""
+    """Turn a position into values that JSON holds without loss.
+
+    Args:
+        position: any.
+
+    Returns:
+        dict of numbers and lists; `position_from_dict` reads it.
+    """
     return attrs.asdict(position)
 
 
 def position_from_dict(data: dict[str, Any]) -> Position:
     """Read what `position_to_dict` gave.
+
+    Args:
+        data: as `position_to_dict` gave it, or JSON gave it back.
+
+    Returns:
+        The same Position, bit for bit.
 
     Raises:
         ValueError: fields that are missing, unknown, negative, or of another type.

@@ -59,12 +59,25 @@ def recipe_from_dict(data: dict[str, Any]) -> Recipe:
 
 
 def recipe_to_json(recipe: Recipe) -> str:
-    """Write a recipe as indented JSON text that ends with a newline."""
+    """Write a recipe as indented JSON text that ends with a newline.
+
+    Args:
+        recipe: any.
+
+    Returns:
+        Text with every field, which `recipe_from_json` reads.
+    """
     return json.dumps(recipe_to_dict(recipe), indent=2) + "\n"
 
 
 def recipe_from_json(text: str) -> Recipe:
     """Read the JSON text of a recipe.
+
+    Args:
+        text: of `recipe_to_json`, or written by hand; fields that are left out take their defaults.
+
+    Returns:
+        The recipe.
 
     Raises:
         RecipeError: the text is not JSON, or as for `recipe_from_dict`.

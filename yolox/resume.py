@@ -21,6 +21,12 @@ def state_tensors(state: TrainState) -> dict[str, np.ndarray]:
     """Copy a training state to numpy: ``params.*`` with BN statistics, ``ema.*`` and ``momentum.*``.
 
     Between two steps the backup of the BN statistics equals them, so that it is not stored.
+
+    Args:
+        state: between two steps.
+
+    Returns:
+        Arrays by name, copies that later steps leave alone.
     """
     written = {name: parameter.asnumpy().copy() for name, parameter in _parameters(state)}
     return {**written, **dict(zip(_average_names(state), state.ema.arrays(), strict=True))}
@@ -81,7 +87,14 @@ def restore_state(checkpoint: Checkpoint, state: TrainState) -> Position:
 
 
 def data_facts(dataset: DetectionDataset) -> dict[str, int]:
-    """Describe a dataset so that a resumed run can tell another one: counts, and a checksum of names and boxes."""
+    """Describe a dataset so that a resumed run can tell another one: counts, and a checksum of names and boxes.
+
+    Args:
+        dataset: any.
+
+    Returns:
+        `images`, `boxes` and `checksum`, whole numbers.
+    """
     names = zlib.crc32("\n".join((*dataset.file_names, *dataset.class_names)).encode())
     checksum = zlib.crc32(dataset.classes.tobytes(), zlib.crc32(dataset.boxes.tobytes(), names))
     return {"images": len(dataset), "boxes": len(dataset.boxes), "checksum": checksum}

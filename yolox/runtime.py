@@ -43,6 +43,12 @@ def parse_version(text: str) -> tuple[int, int]:
 def needs_cap(mindspore_version: str) -> bool:
     """Tell whether this MindSpore has the slow convolutions on AVX-512.
 
+    Args:
+        mindspore_version: such as ``2.10.0``.
+
+    Returns:
+        True from 2.9 on.
+
     Example:
         >>> needs_cap("2.8.0"), needs_cap("2.10.0")
         (False, True)
@@ -70,6 +76,9 @@ def use_fast_convolutions(environment: MutableMapping[str, str], mindspore_versi
 def installed_mindspore() -> str:
     """Read the version of the installed MindSpore without importing it.
 
+    Returns:
+        The version, such as ``2.10.0``.
+
     Raises:
         ImportError: if MindSpore is not installed.
     """
@@ -81,6 +90,9 @@ def installed_mindspore() -> str:
 
 def check_numpy(numpy_version: str) -> None:
     """Refuse numpy 2, with which MindSpore fails later and less clearly.
+
+    Args:
+        numpy_version: such as ``1.26.4``.
 
     Raises:
         ImportError: with the command that mends it.
@@ -94,6 +106,12 @@ def check_numpy(numpy_version: str) -> None:
 
 def explain_opencv(error: ImportError) -> str:
     """Say what to do when OpenCV cannot be imported: most often a server without a display library.
+
+    Args:
+        error: that importing cv2 raised.
+
+    Returns:
+        Two lines: what happened, and the command that mends it.
 
     Example:
         >>> explain_opencv(ImportError("libGL.so.1: cannot open shared object file")).splitlines()[1]

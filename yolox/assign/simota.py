@@ -76,7 +76,21 @@ def _owner(match: Tensor) -> Tensor:  # [B,G,P] -> [B,P]
 
 
 def check_assign_shapes(function, pred_boxes, obj_logits, cls_logits, points, gt_boxes, gt_classes, valid) -> None:
-    """Raise ValueError with what came and what was wanted unless predictions and truths fit together."""
+    """Raise ValueError with what came and what was wanted unless predictions and truths fit together.
+
+    Args:
+        function: name of the function that checks, for the message.
+        pred_boxes: want [B,P,4].
+        obj_logits: want [B,P].
+        cls_logits: want [B,P,C].
+        points: want [P,2].
+        gt_boxes: want [B,G,4].
+        gt_classes: want [B,G].
+        valid: want [B,G].
+
+    Raises:
+        ValueError: the first of these that does not fit, with its shape.
+    """
     check_rank(function, "pred_boxes", pred_boxes.shape, "B,P,4")
     check_last_dim(function, "pred_boxes", pred_boxes.shape, 4)
     check_rank(function, "cls_logits", cls_logits.shape, "B,P,C")

@@ -83,6 +83,13 @@ def warp_sample(sample: Sample, matrix: np.ndarray, size: Size, *, pad_value: in
 def min_side_above(boxes: np.ndarray, pixels: float = 1.0) -> np.ndarray:  # [N,4] xyxy -> [N] bool
     """Tell which boxes have both sides above a number of pixels: Megvii's filter, with 1.
 
+    Args:
+        boxes: [N,4] xyxy px.
+        pixels: a box with a side of just so many is left out.
+
+    Returns:
+        [N] bool.
+
     Example:
         >>> min_side_above(np.array([[0.0, 0, 1, 9], [0, 0, 2, 9]])).tolist()
         [False, True]
@@ -125,7 +132,17 @@ def are_candidates(
 def surviving_boxes(
     before: np.ndarray, after: np.ndarray, *, zoom: float, config: AugmentConfig
 ) -> np.ndarray:
-    """Tell which boxes survive a map under the recipe's `box_filter`; shapes as in `are_candidates`."""
+    """Tell which boxes survive a map under the recipe's `box_filter`; shapes as in `are_candidates`.
+
+    Args:
+        before: [N,4] xyxy px before the map.
+        after: [N,4] xyxy px after it, clipped.
+        zoom: factor of the map.
+        config: `box_filter`.
+
+    Returns:
+        [N] bool.
+    """
     if config.box_filter == "candidates":
         return are_candidates(before, after, zoom=zoom)
     return min_side_above(after)

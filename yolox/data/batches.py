@@ -42,7 +42,16 @@ def steps_per_epoch(dataset: DetectionDataset, *, batch_size: int, world: int = 
 
 
 def epoch_order(count: int, *, seed: int, epoch: int) -> np.ndarray:  # [count] int64
-    """Shuffle the images of an epoch; every process finds the same order."""
+    """Shuffle the images of an epoch; every process finds the same order.
+
+    Args:
+        count: number of images.
+        seed: of the run.
+        epoch: counted from 0.
+
+    Returns:
+        [count] int64, each index once.
+    """
     return np.random.default_rng((ORDER, seed, epoch)).permutation(count)
 
 
@@ -98,11 +107,25 @@ class TrainSource:
         return steps_per_epoch(self.dataset, batch_size=self.recipe.loader.batch_size, world=self.world)
 
     def order(self) -> np.ndarray:
-        """Give the epoch's order of images."""
+        """Give the epoch's order of images.
+
+        Returns:
+            [N] int64 indices of images.
+        """
         return epoch_order(len(self.dataset), seed=self.recipe.loader.seed, epoch=self.epoch)
 
     def samples(self, step: int) -> list[Sample]:
-        """Make the samples of one step of the epoch."""
+        """Make the samples of one step of the epoch.
+
+        Args:
+            step: of this epoch, counted from 0.
+
+        Returns:
+            Samples of this device, all of one size.
+
+        Raises:
+            DataError: an image cannot be used.
+        """
         loader, order = self.recipe.loader, self.order()
         size = train_size(
             self.epoch * len(self) + step, input_size=self.recipe.input.input_size, config=loader
@@ -149,6 +172,14 @@ class TrainSource:
 
 def evaluated_images(count: int, *, rank: int = 0, world: int = 1) -> np.ndarray:  # [n] int64
     """Give the positions of the images that one device evaluates: rank, rank + world, ...
+
+    Args:
+        count: number of images.
+        rank: of this device.
+        world: number of devices.
+
+    Returns:
+        [n] int64, rising.
 
     Example:
         >>> evaluated_images(5, rank=1, world=2).tolist()

@@ -35,7 +35,14 @@ class ImageCache:
 
 
 def cache_bytes(dataset: DetectionDataset) -> int:
-    """Tell how many bytes a cache of the dataset will take, before any image is read."""
+    """Tell how many bytes a cache of the dataset will take, before any image is read.
+
+    Args:
+        dataset: whose sizes count.
+
+    Returns:
+        Bytes, three a pixel.
+    """
     return int(dataset.sizes.astype(np.int64).prod(axis=1).sum()) * 3
 
 

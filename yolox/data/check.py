@@ -78,6 +78,13 @@ def check_dataset(
 def probe_header(dataset: DetectionDataset, index: int) -> str | None:
     """Look at the header of an image file: its size must be the annotated one, its end should be there.
 
+    Args:
+        dataset: the dataset.
+        index: position of the image in it.
+
+    Returns:
+        The image's name where the file seems to be cut off, else None.
+
     Raises:
         DataError: the file cannot be read or has another size than annotated.
     """
@@ -92,13 +99,32 @@ def probe_header(dataset: DetectionDataset, index: int) -> str | None:
 
 
 def probe_pixels(dataset: DetectionDataset, index: int) -> str | None:
-    """Decode an image file; result and errors as in `probe_header`."""
+    """Decode an image file; result and errors as in `probe_header`.
+
+    Args:
+        dataset: the dataset.
+        index: position of the image in it.
+
+    Returns:
+        As `probe_header`.
+
+    Raises:
+        DataError: as `probe_header`, and where the pixels cannot be decoded.
+    """
     load_image(dataset, index)
     return probe_header(dataset, index)
 
 
 def shared_images(one: DetectionDataset, other: DetectionDataset) -> list[str]:
-    """List the file names of `one` whose files are in `other` too, links included; copies are not found."""
+    """List the file names of `one` whose files are in `other` too, links included; copies are not found.
+
+    Args:
+        one: a dataset.
+        other: another, such as the one for validation.
+
+    Returns:
+        Names as `one` has them, in its order.
+    """
     files = set(_identities(other)) - {None}
     return [name for name, identity in zip(one.file_names, _identities(one), strict=True) if identity in files]
 

@@ -18,6 +18,13 @@ COCO_NAMES = tuple(name.strip() for name in _TEXT.split(","))
 def names_of_classes(num_classes: int, known: tuple[str, ...] | None = None) -> tuple[str, ...]:
     """Name the classes of a detector: as known, as COCO's if there are 80, else by number.
 
+    Args:
+        num_classes: C, used where no names are known.
+        known: C names; None where there are none.
+
+    Returns:
+        C names.
+
     Example:
         >>> names_of_classes(2), names_of_classes(80)[16]
         (('class 0', 'class 1'), 'dog')

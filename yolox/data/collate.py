@@ -75,6 +75,9 @@ def padding_size(samples: Sequence[Sample], sizes: Sequence[int]) -> int:
         samples: of one batch.
         sizes: rising numbers of rows.
 
+    Returns:
+        One of `sizes`.
+
     Example:
         >>> boxes = np.zeros((5, 4), np.float32)
         >>> padding_size([Sample(np.zeros((8, 8, 3), np.uint8), boxes, np.zeros(5, np.int32))], (4, 16, 120))
@@ -85,7 +88,15 @@ def padding_size(samples: Sequence[Sample], sizes: Sequence[int]) -> int:
 
 
 def keep_largest(sample: Sample, count: int) -> Sample:
-    """Keep the `count` boxes of largest area, in the order in which they stand."""
+    """Keep the `count` boxes of largest area, in the order in which they stand.
+
+    Args:
+        sample: boxes xyxy px.
+        count: of boxes to keep.
+
+    Returns:
+        Sample with at most `count` boxes; of equal areas the first stays.
+    """
     if len(sample.classes) <= count:
         return sample
     areas = (sample.boxes[:, 2:] - sample.boxes[:, :2]).prod(axis=1)
@@ -93,5 +104,13 @@ def keep_largest(sample: Sample, count: int) -> Sample:
 
 
 def count_surplus(samples: Sequence[Sample], *, max_truths: int) -> int:
-    """Count the boxes that `collate` would leave out."""
+    """Count the boxes that `collate` would leave out.
+
+    Args:
+        samples: of one batch.
+        max_truths: rows of the batch.
+
+    Returns:
+        The number over all samples.
+    """
     return sum(max(len(s.classes) - max_truths, 0) for s in samples)

@@ -61,12 +61,32 @@ class DetectionDataset:
 
 
 def image_path(dataset: DetectionDataset, index: int) -> str:
-    """Give the path of an image file."""
+    """Give the path of an image file.
+
+    Args:
+        dataset: the dataset.
+        index: position of the image in it.
+
+    Returns:
+        `image_dir` and the name, joined.
+    """
     return os.path.join(dataset.image_dir, dataset.file_names[index])
 
 
 def load_image(dataset: DetectionDataset, index: int, *, reduce: int = 1) -> np.ndarray:  # [H,W,3] uint8 BGR
-    """Read an image of the dataset, at full size or decoded at 1/2, 1/4 or 1/8 of it (`read_image`)."""
+    """Read an image of the dataset, at full size or decoded at 1/2, 1/4 or 1/8 of it (`read_image`).
+
+    Args:
+        dataset: the dataset.
+        index: position of the image in it.
+        reduce: 1, 2, 4 or 8.
+
+    Returns:
+        [H,W,3] uint8 BGR; sides divided by `reduce`, rounded up or down.
+
+    Raises:
+        DataError: the file is missing, cannot be decoded, or has another size than annotated.
+    """
     height, width = dataset.sizes[index].tolist()
     limits = {"size": (height, width), "max_pixels": dataset.max_pixels}
     return read_image(image_path(dataset, index), reduce=reduce, **limits)

@@ -32,7 +32,14 @@ class ImageHeader:
 
 
 def is_image_name(name: str) -> bool:
-    """Tell whether a file name has the suffix of an image, in upper or lower case."""
+    """Tell whether a file name has the suffix of an image, in upper or lower case.
+
+    Args:
+        name: of a file, with or without folders.
+
+    Returns:
+        True for one of `IMAGE_SUFFIXES`.
+    """
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 

@@ -69,14 +69,27 @@ def train_batches(
 
 
 def log_surplus(epoch: int, dropped: int, max_truths: int) -> None:
-    """Log how many truths an epoch left out."""
+    """Log how many truths an epoch left out.
+
+    Args:
+        epoch: counted from 0.
+        dropped: number of truths.
+        max_truths: rows of a batch.
+    """
     log.warning(
         "epoch %d: left out the %d smallest truths of images with more than max_truths=%d", epoch, dropped, max_truths
     )
 
 
 def report_once(report: OnSurplus) -> OnSurplus:
-    """Make a report that passes its first call on and is silent after it, for a run of many epochs."""
+    """Make a report that passes its first call on and is silent after it, for a run of many epochs.
+
+    Args:
+        report: called with epoch, number of truths and `max_truths`.
+
+    Returns:
+        A function of the same three.
+    """
     waiting = [report]
 
     def once(epoch: int, dropped: int, max_truths: int) -> None:

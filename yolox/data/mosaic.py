@@ -98,7 +98,15 @@ def _tile(image_size: Size, position: int, centre: tuple[int, int], size: Size) 
 
 
 def tile_reduction(plan: MosaicPlan, position: int) -> int:
-    """Tell how a tile's image should be decoded: 1, 2, 4 or 8, or 0 when no pixel of it will be seen."""
+    """Tell how a tile's image should be decoded: 1, 2, 4 or 8, or 0 when no pixel of it will be seen.
+
+    Args:
+        plan: of the mosaic.
+        position: of the tile, 0 to 3.
+
+    Returns:
+        The divisor for `read_image`, or 0.
+    """
     tile = plan.tiles[position]
     if quad_bounds(_quad(plan, tile), plan.size) is None:
         return 0

@@ -46,7 +46,16 @@ class Source:
 def make_source(
     dataset: DetectionDataset, *, read: Read | None = None, partners: np.ndarray | None = None
 ) -> Source:
-    """Make a source that reads files unless another `read` is given."""
+    """Make a source that reads files unless another `read` is given.
+
+    Args:
+        dataset: images and boxes.
+        read: function of an index and `reduce` to pixels; None reads files.
+        partners: [n] indices that mosaic partners are drawn from; None for all.
+
+    Returns:
+        Source.
+    """
     return Source(dataset=dataset, read=read or partial(load_image, dataset), partners=partners)
 
 

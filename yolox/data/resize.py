@@ -27,12 +27,28 @@ class LetterboxTransform:
 
 
 def fit_ratio(image_size: Size, size: Size) -> float:
-    """Give the largest factor at which an image fits into a size; both are (height, width) in pixels."""
+    """Give the largest factor at which an image fits into a size; both are (height, width) in pixels.
+
+    Args:
+        image_size: of the image.
+        size: to fit into.
+
+    Returns:
+        The factor; above 1 enlarges.
+    """
     return min(size[0] / image_size[0], size[1] / image_size[1])
 
 
 def fitted_size(image_size: Size, size: Size) -> Size:
-    """Give the whole number of pixels, at least one, that an image has after fitting into a size."""
+    """Give the whole number of pixels, at least one, that an image has after fitting into a size.
+
+    Args:
+        image_size: (height, width) px of the image.
+        size: (height, width) px to fit into.
+
+    Returns:
+        (height, width) px, rounded down.
+    """
     ratio = fit_ratio(image_size, size)
     return max(int(image_size[0] * ratio), 1), max(int(image_size[1] * ratio), 1)
 
@@ -142,6 +158,15 @@ def boxes_from_letterbox(
 
 
 def letterbox_sample(sample: Sample, size: Size, *, spec: InputSpec) -> Sample:
-    """Fit a sample into the network's input, with its boxes."""
+    """Fit a sample into the network's input, with its boxes.
+
+    Args:
+        sample: boxes xyxy px of the image.
+        size: (height, width) px of the input.
+        spec: place of the image, grey level, interpolation.
+
+    Returns:
+        Sample of that size, boxes in its pixels.
+    """
     canvas, transform = letterbox(sample.image, size, spec=spec)
     return Sample(canvas, boxes_to_letterbox(sample.boxes, transform), sample.classes)

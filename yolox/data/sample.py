@@ -37,12 +37,27 @@ class Sample:
 
 
 def empty_sample(image: np.ndarray) -> Sample:  # [H,W,3] uint8
-    """Make a sample without objects from an image."""
+    """Make a sample without objects from an image.
+
+    Args:
+        image: [H,W,3] uint8.
+
+    Returns:
+        Sample with no rows.
+    """
     return Sample(image, np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
 
 
 def keep_boxes(sample: Sample, keep: np.ndarray) -> Sample:  # keep [N] bool or indices
-    """Keep some boxes of a sample, with their classes."""
+    """Keep some boxes of a sample, with their classes.
+
+    Args:
+        sample: of N boxes.
+        keep: [N] bool, or indices.
+
+    Returns:
+        Sample with the same image.
+    """
     return Sample(sample.image, sample.boxes[keep], sample.classes[keep])
 
 

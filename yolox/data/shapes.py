@@ -71,6 +71,12 @@ def shape_mask(shape: str, *, centre, radius: float, angle: float, size: tuple[i
 def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:  # [H,W] bool
     """Give the smallest box around a mask as xyxy, where pixel i covers i to i + 1.
 
+    Args:
+        mask: [H,W] bool, with at least one True.
+
+    Returns:
+        x1, y1, x2, y2 px.
+
     Example:
         >>> mask_box(np.eye(3, dtype=bool))
         (0, 0, 3, 3)

@@ -11,6 +11,12 @@ from .errors import DataError
 def read_text(path: str) -> str:
     """Read a text file in UTF-8, with or without a byte order mark.
 
+    Args:
+        path: of the file.
+
+    Returns:
+        The text without the mark; every line ends with a line feed.
+
     Raises:
         DataError: the file cannot be read, or holds bytes that are not UTF-8.
     """
@@ -24,12 +30,29 @@ def read_text(path: str) -> str:
 
 
 def read_lines(path: str) -> list[str]:
-    """Read the lines of a text file without their ends; errors as in `read_text`."""
+    """Read the lines of a text file without their ends; errors as in `read_text`.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The lines.
+
+    Raises:
+        DataError: as `read_text`.
+    """
     return read_text(path).splitlines()
 
 
 def files_below(folder: str, wanted: Callable[[str], bool]) -> list[str]:
     """List the files in a folder and its sub-folders that are wanted, by name relative to it.
+
+    Args:
+        folder: to search.
+        wanted: tells of a file's name, without folders, whether it counts.
+
+    Returns:
+        Names with their sub-folders, sorted.
 
     Raises:
         DataError: there is no such folder.

@@ -40,6 +40,10 @@ def read_yolo(label_dir: str, image_dir: str, *, class_names: Sequence[str]) -> 
 def folder_pairs(label_dir: str, image_dir: str) -> tuple[list[tuple[str, str | None]], list[str]]:
     """Find the label file of every image below a folder.
 
+    Args:
+        label_dir: folder of the text files.
+        image_dir: folder of the images, with the same sub-folders.
+
     Returns:
         Pairs of an image's path and that of its label file (None where there is none), by name; and a line for each
         label file without an image.

@@ -76,6 +76,12 @@ def read_class_names(path: str) -> list[str]:
 def labels_of(image_path: str) -> str:
     """Tell where the labels of a folder or file of images lie: under labels where the last images stands.
 
+    Args:
+        image_path: of a folder or a file.
+
+    Returns:
+        The path with its last `images` replaced; the same where it has none.
+
     Example:
         >>> labels_of("set/images/train"), labels_of("photos")
         ('set/labels/train', 'photos')

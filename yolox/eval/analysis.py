@@ -27,7 +27,14 @@ class Truths:
 
 
 def truths_of_dataset(dataset: DetectionDataset) -> list[Truths]:
-    """Give the objects of every image of a dataset, as annotated, crowds included."""
+    """Give the objects of every image of a dataset, as annotated, crowds included.
+
+    Args:
+        dataset: N images.
+
+    Returns:
+        N Truths, boxes xyxy px.
+    """
     ends = zip(dataset.offsets[:-1], dataset.offsets[1:], strict=True)
     columns = dataset.boxes, dataset.classes, dataset.crowd
     return [
@@ -89,6 +96,16 @@ def analyse(
 def confusion_of(truths: Truths, found: Detections, count: int, iou_threshold: float, score_threshold: float):
     """Count one image: [C+1,C+1] int, rows true, columns predicted, the last of each "none".
 
+    Args:
+        truths: of the image.
+        found: detections in the image.
+        count: C, the number of classes.
+        iou_threshold: least overlap of a find.
+        score_threshold: scores must be above it.
+
+    Returns:
+        [C+1,C+1] int64 counts; detections inside crowds are not counted.
+
     Example:
         >>> one = np.array([[0, 0, 10, 10.0]])
         >>> truth = Truths(boxes=one, classes=np.array([0]), crowd=np.array([False]))
@@ -111,7 +128,16 @@ def confusion_of(truths: Truths, found: Detections, count: int, iou_threshold: f
 
 
 def match(boxes, truths, iou_threshold: float) -> list[int]:  # [N,4],[M,4] -> N
-    """Give each box, in order, the free truth that it overlaps most, at least by the threshold; -1 for none."""
+    """Give each box, in order, the free truth that it overlaps most, at least by the threshold; -1 for none.
+
+    Args:
+        boxes: [N,4] xyxy, the surest first.
+        truths: [M,4] xyxy.
+        iou_threshold: least overlap.
+
+    Returns:
+        N indices of truths or -1; no truth twice.
+    """
     overlaps = _pairwise_iou(boxes, truths)
     owners = [-1] * len(boxes)
     for row in np.flatnonzero((overlaps >= iou_threshold).any(1)):

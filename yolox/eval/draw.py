@@ -97,6 +97,12 @@ def class_color(index: int) -> tuple[int, int, int]:
 
     Neighbouring classes are far apart in hue, and the colour depends on the index alone.
 
+    Args:
+        index: of the class.
+
+    Returns:
+        Blue, green, red.
+
     Example:
         >>> class_color(0) == class_color(0) != class_color(1)
         True

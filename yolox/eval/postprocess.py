@@ -40,7 +40,15 @@ class Detections:
         return len(self.scores)
 
     def to_coco(self, *, image_id, category_ids) -> list[dict]:
-        """List them as COCO results of one image; see ``detections_to_coco``."""
+        """List them as COCO results of one image; see ``detections_to_coco``.
+
+        Args:
+            image_id: of their image.
+            category_ids: id of each class index.
+
+        Returns:
+            One dict for each box.
+        """
         return detections_to_coco([self], image_ids=[image_id], category_ids=category_ids)
 
     def to_supervision(self):
@@ -63,6 +71,9 @@ def with_names(found: Detections, class_names: Sequence[str]) -> Detections:
     Args:
         found: any detections.
         class_names: name of each class index.
+
+    Returns:
+        Detections with `names`, one for each box.
 
     Raises:
         ValueError: a detection is of a class without a name.

@@ -41,6 +41,9 @@ class ExportFacts:
 def facts_to_text(facts: ExportFacts) -> dict[str, str]:
     """Turn facts into the text entries that ONNX and MINDIR can hold.
 
+    Args:
+        facts: any.
+
     Returns:
         Name to JSON text, one entry a field, and `output`, a sentence about the layout of the answer.
 
@@ -59,6 +62,9 @@ def facts_from_text(text: Mapping[str, str], *, path="the file") -> ExportFacts:
     Args:
         text: all entries of a file; others are passed over.
         path: names the file in the error.
+
+    Returns:
+        ExportFacts as they were written.
 
     Raises:
         ExportError: the entries are missing, damaged, or of a newer version.

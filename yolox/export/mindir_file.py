@@ -35,6 +35,12 @@ def write_mindir(cell: nn.Cell, path: Path, *, shape: tuple[int, ...], text: Map
 def read_mindir_text(path: Path) -> tuple[dict[str, str], tuple[int, ...]]:
     """Read description and input shape of a MINDIR file.
 
+    Args:
+        path: of the file.
+
+    Returns:
+        Entries by name, and the shape of the first input, (B, 3, H, W).
+
     Raises:
         ExportError: the file is no MINDIR.
     """

@@ -51,6 +51,9 @@ def write_onnx(
 def import_onnx():
     """Import the optional package, with a message that says how to get it.
 
+    Returns:
+        The module `onnx`.
+
     Raises:
         ExportError: it is not installed.
     """

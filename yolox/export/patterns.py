@@ -36,7 +36,15 @@ def name_patterns(model, onnx) -> None:
 
 
 def constants_of(graph, onnx) -> dict[str, np.ndarray]:
-    """List the small constants of a graph by name: initializers and Constant nodes of whole numbers."""
+    """List the small constants of a graph by name: initializers and Constant nodes of whole numbers.
+
+    Args:
+        graph: GraphProto.
+        onnx: the module.
+
+    Returns:
+        Arrays by the name under which nodes take them.
+    """
     found = {t.name: t for t in graph.initializer if t.data_type == onnx.TensorProto.INT64}
     for node in graph.node:
         if node.op_type == "Constant":

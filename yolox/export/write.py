@@ -113,6 +113,10 @@ def export_detector(
 def largest_difference(rows: np.ndarray, wanted: np.ndarray) -> float:  # [B,P,5+C],[B,P,5+C]
     """Measure how far predictions are apart.
 
+    Args:
+        rows: [B,P,5+C] of the one.
+        wanted: [B,P,5+C] of the other, finite; cx, cy, w, h px and probabilities.
+
     Returns:
         The largest difference: of probabilities as it is, of box numbers as a share of the largest of the four
         (rounding grows with the numbers), but at least of one pixel. Infinite where shapes differ or a
@@ -131,7 +135,14 @@ def largest_difference(rows: np.ndarray, wanted: np.ndarray) -> float:  # [B,P,5
 
 
 def test_image(size: tuple[int, int]) -> np.ndarray:  # -> [H,W,3] uint8
-    """Draw smooth colours, always the same: every layer sees edges and flat parts."""
+    """Draw smooth colours, always the same: every layer sees edges and flat parts.
+
+    Args:
+        size: (height, width) px.
+
+    Returns:
+        [H,W,3] uint8.
+    """
     coarse = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
     return cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
 
@@ -140,7 +151,17 @@ test_image.__test__ = False  # a name that pytest would collect
 
 
 def check_form(path: Path, format: str, batch: int | None, nms: bool) -> None:
-    """Raise ExportError for a combination that does not exist, in words that name the way out."""
+    """Raise ExportError for a combination that does not exist, in words that name the way out.
+
+    Args:
+        path: of the file to be written.
+        format: `onnx` or `mindir`.
+        batch: images a call; None for any number.
+        nms: whether the file selects detections itself.
+
+    Raises:
+        ExportError: the name does not fit the format, or the format does not have that.
+    """
     if path.suffix != f".{format}":
         raise ExportError(f"{path}: a file in the format {format} wants a name that ends in .{format}")
     if batch is not None and batch < 1:

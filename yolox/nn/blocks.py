@@ -84,7 +84,19 @@ class DepthwiseConv(nn.Cell):
 
 
 def make_conv(in_channels, out_channels, kernel, stride, *, depthwise=False, act="silu") -> nn.Cell:
-    """Make a `DepthwiseConv` or a dense `ConvBNAct` of the same shape."""
+    """Make a `DepthwiseConv` or a dense `ConvBNAct` of the same shape.
+
+    Args:
+        in_channels: of the input.
+        out_channels: of the result.
+        kernel: side of the kernel, px.
+        stride: in both directions.
+        depthwise: True for a depthwise convolution and a pointwise one.
+        act: name of the activation.
+
+    Returns:
+        A Cell from [B,in,H,W] to [B,out,H/stride,W/stride].
+    """
     block = DepthwiseConv if depthwise else ConvBNAct
     return block(in_channels, out_channels, kernel, stride, act=act)
 

@@ -10,6 +10,12 @@ from mindspore import nn, ops
 def count_parameters(detector: nn.Cell) -> int:
     """Count trainable numbers; the running statistics of batch normalisation are not among them.
 
+    Args:
+        detector: any Cell.
+
+    Returns:
+        The number.
+
     Example:
         >>> from yolox.nn import ConvBNAct
         >>> count_parameters(ConvBNAct(3, 8, 3, 1))

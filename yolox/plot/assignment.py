@@ -84,6 +84,14 @@ def visualize_assign(
 def assign_costs(decoded, points, point_strides, gt_boxes, gt_classes, config: AssignConfig):
     """Run SimOTA on one image.
 
+    Args:
+        decoded: [P,5+C] float32 boxes cxcywh px, objectness and class probabilities.
+        points: [P,2] px.
+        point_strides: [P] px.
+        gt_boxes: [N,4] xyxy px.
+        gt_classes: [N].
+        config: of SimOTA.
+
     Returns:
         owner [P] int, -1 for none, and cost [N,P] float, as numpy.
     """

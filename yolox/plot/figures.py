@@ -35,6 +35,12 @@ def new_figure(width: float, height: float):
 def short(name: str) -> str:
     """Cut a long name.
 
+    Args:
+        name: any text.
+
+    Returns:
+        At most `LONGEST_NAME` characters.
+
     Example:
         >>> short("a"), short("international space station module")
         ('a', 'international space s…')
@@ -43,6 +49,13 @@ def short(name: str) -> str:
 
 
 def color_of(index: int) -> tuple[float, float, float]:
-    """Give the colour of a class as in pictures, a little darker, as matplotlib takes it."""
+    """Give the colour of a class as in pictures, a little darker, as matplotlib takes it.
+
+    Args:
+        index: of the class.
+
+    Returns:
+        Red, green, blue in 0..1.
+    """
     blue, green, red = class_color(index)
     return tuple(0.85 * part / 255 for part in (red, green, blue))

@@ -80,7 +80,14 @@ def download(
 
 
 def file_sha256(path: str | os.PathLike) -> str:
-    """Give the SHA-256 of a file as 64 hex digits."""
+    """Give the SHA-256 of a file as 64 hex digits.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The digits, in lower case.
+    """
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(1 << 20):

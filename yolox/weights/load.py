@@ -102,6 +102,12 @@ def read_weights(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], Loaded
 def file_kind(path: str | os.PathLike) -> str:
     """Tell by its first bytes which form a weights file has: `pth`, `npz`, `ckpt` or `safetensors`.
 
+    Args:
+        path: of the file; its name does not matter.
+
+    Returns:
+        One of the four words.
+
     Raises:
         WeightsError: no such file, or none of these forms.
     """
@@ -132,7 +138,15 @@ def _is_message(start: bytes) -> bool:
 
 
 def with_convention(spec: InputSpec, weights_input: InputSpec | None) -> InputSpec:
-    """Return the weights' input convention at the image size of `spec`; `spec` where it is not known."""
+    """Return the weights' input convention at the image size of `spec`; `spec` where it is not known.
+
+    Args:
+        spec: its size counts.
+        weights_input: pixels that the weights were trained on; None where nobody knows.
+
+    Returns:
+        InputSpec.
+    """
     return spec if weights_input is None else attrs.evolve(weights_input, input_size=spec.input_size)
 
 

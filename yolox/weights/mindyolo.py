@@ -95,7 +95,14 @@ def mindyolo_to_yolox(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def is_darknet53(names: Iterable[str]) -> bool:
-    """Tell the two architectures apart: only Darknet53's model has layers after number 24."""
+    """Tell the two architectures apart: only Darknet53's model has layers after number 24.
+
+    Args:
+        names: of parameters, as MindYOLO numbers them.
+
+    Returns:
+        True for Darknet53.
+    """
     return max((_split(name)[0] for name in names), default=0) > max(_CSP)
 
 

@@ -19,7 +19,11 @@ log = logging.getLogger("yolox.weights")
 
 
 def cache_folder() -> Path:
-    """Give the folder of downloaded weights: YOLOX_CACHE, else `yolox` in the user's cache folder."""
+    """Give the folder of downloaded weights: YOLOX_CACHE, else `yolox` in the user's cache folder.
+
+    Returns:
+        The path; the folder may not be there yet.
+    """
     if folder := os.environ.get("YOLOX_CACHE"):
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yolox"

@@ -56,6 +56,12 @@ PUBLISHED = {
 def is_published_name(text: str) -> bool:
     """Tell whether an option for weights names a published file rather than a path.
 
+    Args:
+        text: what was given for weights.
+
+    Returns:
+        True where it begins with a system and a colon, known or not.
+
     Example:
         >>> is_published_name("megvii:s"), is_published_name("weights/yolox_s.pth")
         (True, False)
@@ -65,6 +71,12 @@ def is_published_name(text: str) -> bool:
 
 def published_file(name: str) -> PublishedFile:
     """Look a name up.
+
+    Args:
+        name: such as ``megvii:s``.
+
+    Returns:
+        Where the file is and what is known of its content.
 
     Raises:
         WeightsError: there is no such name; those of its system are listed.
