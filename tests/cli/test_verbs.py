@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import attrs
@@ -12,56 +11,24 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from tests.cli.words import draw_both_sets, eval_words, experiment_of, rewritten, train_words
 from yolox.checkpoint import load_checkpoint, save_checkpoint
 from yolox.cli import run, train
 from yolox.cli.rundir import RUN_FILES, read_history
-from yolox.data.shapes import SHAPE_NAMES, ShapesConfig, write_shapes
+from yolox.data.shapes import SHAPE_NAMES
 from yolox.eval.coco import METRIC_NAMES
 from yolox.recipe_io import recipe_from_json
 from yolox.weights.load import load_weights
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-SMALL = (
-    "--input-size 64 --batch-size 2 --epochs 2 --warmup-epochs 0 --flat-epochs 1 --plain-epochs 1 "
-    "--multiscale-sizes --workers 0 --max-truths 8"
-).split()
-
 
 @pytest.fixture(scope="module")
 def nano():
-    sys.path.insert(0, str(EXAMPLES))
-    try:
-        import yolox_nano
-    finally:
-        sys.path.remove(str(EXAMPLES))
-    return yolox_nano.EXPERIMENT
+    return experiment_of("yolox_nano")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    for seed, name in enumerate(("train", "val")):
-        write_shapes(
-            folder / name, images=4, seed=seed, config=ShapesConfig(image_size=(48, 64), sides=(12, 30))
-        )
-    return folder
-
-
-def train_words(data, output, *more):
-    words = ["train", "--output", output, "--train-json", data / "train/instances.json", "--train-images"]
-    words += [
-        data / "train/images",
-        "--val-json",
-        data / "val/instances.json",
-        "--val-images",
-        data / "val/images",
-    ]
-    return [str(word) for word in (*words, *SMALL, *more)]
-
-
-def eval_words(data, weights, *more):
-    words = ["eval", "--weights", weights, "--val-json", data / "val/instances.json", "--val-images"]
-    return [str(word) for word in (*words, data / "val/images", "--workers", "0", *more)]
+    return draw_both_sets(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +37,6 @@ def trained(nano, data, tmp_path_factory):
     output = tmp_path_factory.mktemp("runs") / "first"
     assert run(nano, train_words(data, output, "--seed", "5")) == 0
     return output
-
-
-def fails(capsys, experiment, words, status):
-    assert run(experiment, [str(word) for word in words]) == status
-    out, err = capsys.readouterr()
-    assert err.startswith("error: ") and "Traceback" not in err
-    return err
 
 
 def test_info_counts_and_names_the_recipe(nano, capsys):
@@ -193,49 +153,6 @@ def test_averages_are_copied_in_place(nano, trained):
         np.testing.assert_array_equal(copied.asnumpy(), average)
 
 
-def test_a_run_is_not_overwritten_without_the_option(nano, data, trained, capsys):
-    before = (trained / "history.csv").read_bytes()
-    err = fails(capsys, nano, train_words(data, trained), 2)
-    assert "is not empty" in err and "--overwrite" in err
-    assert (trained / "history.csv").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    "more, want",
-    [
-        (["--warmup-epochs", "2", "--flat-epochs", "1"], "--warmup-epochs 2 + --flat-epochs 1"),
-        (["--plain-epochs", "-1"], "--plain-epochs"),
-        (["--epochs", "0"], "epochs: got 0"),
-        (["--batch-size", "64"], "batch"),
-    ],
-)
-def test_settings_that_do_not_fit_are_refused(nano, data, tmp_path, capsys, more, want):
-    words = train_words(data, tmp_path / "run", *more)
-    assert want in fails(capsys, nano, words, 1 if "--batch-size" in more else 2)
-    assert not (tmp_path / "run").exists()
-
-
-def test_half_a_validation_set_is_refused(nano, data, tmp_path, capsys):
-    words = train_words(data, tmp_path / "run")
-    place = words.index("--val-images")
-    assert "give both" in fails(capsys, nano, words[:place] + words[place + 2 :], 2)
-
-
-def rewritten(data, tmp_path, change):
-    content = json.loads((data / "val/instances.json").read_text())
-    change(content)
-    (tmp_path / "changed.json").write_text(json.dumps(content))
-    return ["--val-json", tmp_path / "changed.json"]
-
-
-def test_evaluating_a_dataset_of_other_classes_fails_and_names_them(nano, data, trained, tmp_path, capsys):
-    change = rewritten(
-        data, tmp_path, lambda content: content["categories"].append({"id": 9, "name": "star"})
-    )
-    err = fails(capsys, nano, [*eval_words(data, trained / "best.safetensors"), *change], 1)
-    assert "1 of 4 categories (star) are none of the detector's 3 classes (circle, square, triangle)" in err
-
-
 def test_evaluating_fewer_categories_finds_them_by_name(nano, data, trained, tmp_path):
     def keep_triangles(content):
         content["categories"] = content["categories"][2:]
@@ -249,63 +166,6 @@ def test_evaluating_fewer_categories_finds_them_by_name(nano, data, trained, tmp
     )
     per_class = json.loads(target.read_text())["per_class"]
     assert per_class["circle"] is None and per_class["triangle"] is not None
-
-
-def test_an_empty_validation_set_is_refused(nano, data, trained, tmp_path, capsys):
-    def clear(content):
-        content["images"], content["annotations"] = [], []
-
-    err = fails(
-        capsys, nano, [*eval_words(data, trained / "best.safetensors"), *rewritten(data, tmp_path, clear)], 1
-    )
-    assert "has no images" in err
-
-
-def test_a_training_set_without_boxes_is_refused(nano, data, tmp_path, capsys):
-    change = rewritten(data, tmp_path, lambda content: content["annotations"].clear())
-    words = [*train_words(data, tmp_path / "run"), "--train-json", str(change[1]), "--train-images"]
-    assert "no box" in fails(capsys, nano, [*words, data / "val/images"], 1)
-
-
-@pytest.mark.parametrize(
-    "replaced, want",
-    [
-        ({"--weights": "nothing.pth"}, "nothing.pth: no such file"),
-        ({"--val-json": "nothing.json"}, "nothing.json"),
-        ({"--val-images": "nothing"}, "nothing"),
-    ],
-)
-def test_a_wrong_path_is_named(nano, data, trained, capsys, replaced, want):
-    words = eval_words(data, trained / "best.safetensors")
-    for option, value in replaced.items():
-        words[words.index(option) + 1] = value
-    assert want in fails(capsys, nano, words, 1)
-
-
-def test_predict_without_images_is_refused(nano, trained, tmp_path, capsys):
-    words = ["predict", "--weights", trained / "best.safetensors", "--output", tmp_path / "out", "--source"]
-    assert "no such file or folder" in fails(capsys, nano, [*words, tmp_path / "nothing"], 2)
-    assert "no images found" in fails(capsys, nano, [*words, tmp_path], 2)
-
-
-def test_weights_of_another_scale_are_refused(data, trained, capsys):
-    sys.path.insert(0, str(EXAMPLES))
-    try:
-        import yolox_tiny
-    finally:
-        sys.path.remove(str(EXAMPLES))
-    err = fails(capsys, yolox_tiny.EXPERIMENT, eval_words(data, trained / "best.safetensors"), 1)
-    assert "does not fit" in err and "detector wants" in err
-
-
-def test_ascend_on_a_machine_without_it_is_a_message(nano, capsys):
-    err = fails(capsys, nano, ["info", "--device", "Ascend"], 1)
-    assert "--device Ascend: not usable here; try --device CPU" in err
-
-
-def test_debug_shows_the_traceback(nano, data, capsys):
-    assert run(nano, [*eval_words(data, "nothing.pth"), "--debug"]) == 1
-    assert "Traceback" in capsys.readouterr().err
 
 
 def test_official_weights_on_real_images(nano, data_dir, tmp_path):

@@ -1,0 +1,121 @@
+"""What the verbs refuse: one message that says what to do, and nothing written."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from tests.cli.words import draw_both_sets, eval_words, experiment_of, fails, rewritten, train_words
+from yolox.checkpoint import save_checkpoint
+from yolox.cli import run
+from yolox.config import InputSpec
+from yolox.data.shapes import SHAPE_NAMES
+from yolox.recipes import megvii_recipe
+
+
+@pytest.fixture(scope="module")
+def nano():
+    return experiment_of("yolox_nano")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return draw_both_sets(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def weights(nano, tmp_path_factory):
+    """A checkpoint of fresh weights: what is refused is refused before they matter."""
+    path = tmp_path_factory.mktemp("weights") / "fresh.safetensors"
+    tensors = {f"params.{p.name}": p.asnumpy() for p in nano.build_detector(3).get_parameters()}
+    recipe = attrs.evolve(megvii_recipe("nano"), input=InputSpec(input_size=(64, 64)))
+    save_checkpoint(path, tensors, recipe=recipe, class_names=SHAPE_NAMES)
+    return path
+
+
+def test_a_run_is_not_overwritten_without_the_option(nano, data, tmp_path, capsys):
+    (tmp_path / "history.csv").write_text("before")
+    err = fails(capsys, nano, train_words(data, tmp_path), 2)
+    assert "is not empty" in err and "--overwrite" in err
+    assert (tmp_path / "history.csv").read_text() == "before"
+
+
+@pytest.mark.parametrize(
+    "more, want",
+    [
+        (["--warmup-epochs", "2", "--flat-epochs", "1"], "--warmup-epochs 2 + --flat-epochs 1"),
+        (["--plain-epochs", "-1"], "--plain-epochs"),
+        (["--epochs", "0"], "epochs: got 0"),
+        (["--batch-size", "64"], "batch"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(nano, data, tmp_path, capsys, more, want):
+    words = train_words(data, tmp_path / "run", *more)
+    assert want in fails(capsys, nano, words, 1 if "--batch-size" in more else 2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_half_a_validation_set_is_refused(nano, data, tmp_path, capsys):
+    words = train_words(data, tmp_path / "run")
+    place = words.index("--val-images")
+    assert "give both" in fails(capsys, nano, words[:place] + words[place + 2 :], 2)
+
+
+def test_evaluating_a_dataset_of_other_classes_fails_and_names_them(nano, data, weights, tmp_path, capsys):
+    change = rewritten(
+        data, tmp_path, lambda content: content["categories"].append({"id": 9, "name": "star"})
+    )
+    err = fails(capsys, nano, [*eval_words(data, weights), *change], 1)
+    assert "1 of 4 categories (star) are none of the detector's 3 classes (circle, square, triangle)" in err
+
+
+def test_an_empty_validation_set_is_refused(nano, data, weights, tmp_path, capsys):
+    def clear(content):
+        content["images"], content["annotations"] = [], []
+
+    err = fails(
+        capsys, nano, [*eval_words(data, weights), *rewritten(data, tmp_path, clear)], 1
+    )
+    assert "has no images" in err
+
+
+def test_a_training_set_without_boxes_is_refused(nano, data, tmp_path, capsys):
+    change = rewritten(data, tmp_path, lambda content: content["annotations"].clear())
+    words = [*train_words(data, tmp_path / "run"), "--train-json", str(change[1]), "--train-images"]
+    assert "no box" in fails(capsys, nano, [*words, data / "val/images"], 1)
+
+
+@pytest.mark.parametrize(
+    "replaced, want",
+    [
+        ({"--weights": "nothing.pth"}, "nothing.pth: no such file"),
+        ({"--val-json": "nothing.json"}, "nothing.json"),
+        ({"--val-images": "nothing"}, "nothing"),
+    ],
+)
+def test_a_wrong_path_is_named(nano, data, weights, capsys, replaced, want):
+    words = eval_words(data, weights)
+    for option, value in replaced.items():
+        words[words.index(option) + 1] = value
+    assert want in fails(capsys, nano, words, 1)
+
+
+def test_predict_without_images_is_refused(nano, weights, tmp_path, capsys):
+    words = ["predict", "--weights", weights, "--output", tmp_path / "out", "--source"]
+    assert "no such file or folder" in fails(capsys, nano, [*words, tmp_path / "nothing"], 2)
+    assert "no images found" in fails(capsys, nano, [*words, tmp_path], 2)
+
+
+def test_weights_of_another_scale_are_refused(data, weights, capsys):
+    err = fails(capsys, experiment_of("yolox_tiny"), eval_words(data, weights), 1)
+    assert "does not fit" in err and "detector wants" in err
+
+
+def test_ascend_on_a_machine_without_it_is_a_message(nano, capsys):
+    err = fails(capsys, nano, ["info", "--device", "Ascend"], 1)
+    assert "--device Ascend: not usable here; try --device CPU" in err
+
+
+def test_debug_shows_the_traceback(nano, data, capsys):
+    assert run(nano, [*eval_words(data, "nothing.pth"), "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
