@@ -14,7 +14,8 @@ from yolox.config import InputSpec
 from yolox.nn import PAFPN, ConvBNAct, CSPDarknet, DecoupledHead, Detector
 from yolox.recipes import megvii_recipe
 from yolox.weights.errors import WeightsError
-from yolox.weights.load import MOST_LINES, check_fit, file_kind, load_weights, read_weights
+from yolox.weights.fill import MOST_LINES, check_fit
+from yolox.weights.load import file_kind, load_weights, read_weights
 
 BN = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 

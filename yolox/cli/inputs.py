@@ -20,7 +20,8 @@ from yolox.data.dataset import DetectionDataset
 from yolox.eval.predict import make_eval_step
 from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
 from yolox.weights.errors import WeightsError
-from yolox.weights.load import LoadedWeights, load_weights, read_weights, with_convention
+from yolox.weights.fill import fill_parameters
+from yolox.weights.load import LoadedWeights, read_weights, with_convention
 
 CLASS_BIAS = "head.cls_preds.0.bias"
 
@@ -42,12 +43,12 @@ def open_detector(experiment: Experiment, path: Path):
     tensors, facts = read_weights(path)
     wanted = _count_classes(tensors, facts)
     detector = experiment.build_detector(wanted)
-    facts = load_weights(detector, path)
-    if facts.skipped:
-        name = facts.skipped[0]
+    loaded, skipped = fill_parameters(detector, tensors, path=path)
+    if skipped:
+        name = skipped[0]
         counted = "names" if facts.class_names else "counts"
         raise WeightsError(f"{path}: {counted} {wanted} classes, but its {name} has {len(tensors[name])} rows; want one a class")
-    return detector, facts
+    return detector, attrs.evolve(facts, loaded=loaded)
 
 
 def _count_classes(tensors: Mapping, facts: LoadedWeights) -> int:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 import numpy as np
 from attrs import frozen
-from mindspore import Tensor, nn, ops
+from mindspore import nn
 
 from yolox.checkpoint import CheckpointError, load_checkpoint
 from yolox.config import InputSpec, Recipe
 from yolox.weights.archive import open_archive
 from yolox.weights.ckpt import read_ckpt
 from yolox.weights.errors import WeightsError
+from yolox.weights.fill import fill_parameters
 from yolox.weights.megvii import MEGVII_INPUT, megvii_to_yolox
 from yolox.weights.mindyolo import MINDYOLO_INPUT, mindyolo_to_yolox
 from yolox.weights.npz import read_npz
 from yolox.weights.pth import read_pth
-
-CLASS_PREDICTIONS = "head.cls_preds."
-MOST_LINES = 20
 
 
 @frozen(kw_only=True)
@@ -71,14 +68,9 @@ def load_weights(detector: nn.Cell, path: str | os.PathLike) -> LoadedWeights:
             or does not fit: up to 20 names are listed with the shapes that came and were wanted.
     """
     weights, facts = read_weights(path)
-    wanted = {p.name: tuple(p.shape) for p in detector.get_parameters()}
-    skipped = check_fit(weights, wanted, path=path)
-    values = {name: _float32(name, weights[name], path) for name in wanted if name not in skipped}
-    for parameter in detector.get_parameters():
-        if parameter.name in values:
-            # in place: compiled steps do not see the memory that set_data would give the parameter
-            ops.assign(parameter, Tensor(values[parameter.name]))
-    return attrs.evolve(facts, loaded=tuple(values), skipped=skipped)
+    loaded, skipped = fill_parameters(detector, weights, path=path)
+    return attrs.evolve(facts, loaded=loaded, skipped=skipped)
+
 
 
 def read_weights(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], LoadedWeights]:
@@ -148,64 +140,6 @@ def with_convention(spec: InputSpec, weights_input: InputSpec | None) -> InputSp
         InputSpec.
     """
     return spec if weights_input is None else attrs.evolve(weights_input, input_size=spec.input_size)
-
-
-def check_fit(
-    weights: Mapping[str, np.ndarray],
-    wanted: Mapping[str, tuple[int, ...]],
-    *,
-    path: str | os.PathLike = "weights",
-) -> tuple[str, ...]:
-    """Compare names and shapes of weights and detector.
-
-    Args:
-        weights: name to array.
-        wanted: name to shape.
-        path: names the file in the error.
-
-    Returns:
-        Names of class predictions to leave as they are, because only the number of classes differs.
-
-    Raises:
-        WeightsError: any other difference, with up to 20 names and their shapes.
-
-    Example:
-        >>> check_fit({"a": np.zeros(2)}, {"a": (3,), "b": (1,)}, path="w.pth")
-        Traceback (most recent call last):
-        yolox.weights.errors.WeightsError: w.pth does not fit the detector, 2 of 2 tensors differ:
-          a: file has (2,), detector wants (3,)
-          b: not in the file, detector wants (1,)
-    """
-    came = {name: tuple(array.shape) for name, array in weights.items()}
-    names = [*wanted, *(name for name in came if name not in wanted)]
-    differ = [name for name in names if came.get(name) != wanted.get(name)]
-    classes = tuple(name for name in differ if _other_classes(name, came.get(name), wanted.get(name)))
-    wrong = [name for name in differ if name not in classes]
-    if wrong:
-        lines = [_difference(name, came.get(name), wanted.get(name)) for name in wrong[:MOST_LINES]]
-        rest = [f"and {len(wrong) - MOST_LINES} more"] if len(wrong) > MOST_LINES else []
-        head = f"{path} does not fit the detector, {len(wrong)} of {len(names)} tensors differ:"
-        raise WeightsError("\n  ".join([head, *lines, *rest]))
-    return classes
-
-
-def _other_classes(name: str, came: tuple | None, wanted: tuple | None) -> bool:
-    return name.startswith(CLASS_PREDICTIONS) and bool(came and wanted) and came[1:] == wanted[1:]
-
-
-def _difference(name: str, came: tuple | None, wanted: tuple | None) -> str:
-    file = "not in the file" if came is None else f"file has {came}"
-    return f"{name[:120]}: {file}, " + ("detector has none" if wanted is None else f"detector wants {wanted}")
-
-
-def _float32(name: str, array: np.ndarray, path: str | os.PathLike) -> np.ndarray:
-    if array.dtype.kind != "f":
-        raise WeightsError(f"{path}: {name} is of type {array.dtype}, want floating point")
-    with np.errstate(over="ignore"):
-        array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise WeightsError(f"{path}: {name} has numbers that are not finite: damaged, or training diverged")
-    return array
 
 
 def _read_own(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], LoadedWeights]:

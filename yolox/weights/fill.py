@@ -1,0 +1,102 @@
+"""Put weights into a detector: all of them, or nothing and an error that says what differs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from yolox.weights.errors import WeightsError
+
+CLASS_PREDICTIONS = "head.cls_preds."
+MOST_LINES = 20
+
+
+def fill_parameters(
+    detector: nn.Cell, weights: Mapping[str, np.ndarray], *, path: str | os.PathLike = "weights"
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Fill a detector's parameters with arrays, where all fit.
+
+    Call it with what `read_weights` gave, when the file was read before the detector was built; `load_weights` does both.
+
+    Args:
+        detector: its parameters are written only after every name, shape and number was checked.
+        weights: name to array of floating point.
+        path: names the file in the error.
+
+    Returns:
+        Names of the parameters that were filled, and of the class predictions that keep their values because the file
+        is for another number of classes.
+
+    Raises:
+        WeightsError: names or shapes differ, or numbers are not finite.
+    """
+    parameters = list(detector.get_parameters())
+    wanted = {p.name: tuple(p.shape) for p in parameters}
+    skipped = check_fit(weights, wanted, path=path)
+    values = {name: _float32(name, weights[name], path) for name in wanted if name not in skipped}
+    for parameter in parameters:
+        if parameter.name in values:
+            # in place: compiled steps do not see the memory that set_data would give the parameter
+            ops.assign(parameter, Tensor(values[parameter.name]))
+    return tuple(values), skipped
+
+
+def check_fit(
+    weights: Mapping[str, np.ndarray],
+    wanted: Mapping[str, tuple[int, ...]],
+    *,
+    path: str | os.PathLike = "weights",
+) -> tuple[str, ...]:
+    """Compare names and shapes of weights and detector.
+
+    Args:
+        weights: name to array.
+        wanted: name to shape.
+        path: names the file in the error.
+
+    Returns:
+        Names of class predictions to leave as they are, because only the number of classes differs.
+
+    Raises:
+        WeightsError: any other difference, with up to 20 names and their shapes.
+
+    Example:
+        >>> check_fit({"a": np.zeros(2)}, {"a": (3,), "b": (1,)}, path="w.pth")
+        Traceback (most recent call last):
+        yolox.weights.errors.WeightsError: w.pth does not fit the detector, 2 of 2 tensors differ:
+          a: file has (2,), detector wants (3,)
+          b: not in the file, detector wants (1,)
+    """
+    came = {name: tuple(array.shape) for name, array in weights.items()}
+    names = [*wanted, *(name for name in came if name not in wanted)]
+    differ = [name for name in names if came.get(name) != wanted.get(name)]
+    classes = tuple(name for name in differ if _other_classes(name, came.get(name), wanted.get(name)))
+    wrong = [name for name in differ if name not in classes]
+    if wrong:
+        lines = [_difference(name, came.get(name), wanted.get(name)) for name in wrong[:MOST_LINES]]
+        rest = [f"and {len(wrong) - MOST_LINES} more"] if len(wrong) > MOST_LINES else []
+        head = f"{path} does not fit the detector, {len(wrong)} of {len(names)} tensors differ:"
+        raise WeightsError("\n  ".join([head, *lines, *rest]))
+    return classes
+
+
+def _other_classes(name: str, came: tuple | None, wanted: tuple | None) -> bool:
+    return name.startswith(CLASS_PREDICTIONS) and bool(came and wanted) and came[1:] == wanted[1:]
+
+
+def _difference(name: str, came: tuple | None, wanted: tuple | None) -> str:
+    file = "not in the file" if came is None else f"file has {came}"
+    return f"{name[:120]}: {file}, " + ("detector has none" if wanted is None else f"detector wants {wanted}")
+
+
+def _float32(name: str, array: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    if array.dtype.kind != "f":
+        raise WeightsError(f"{path}: {name} is of type {array.dtype}, want floating point")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise WeightsError(f"{path}: {name} has numbers that are not finite: damaged, or training diverged")
+    return array
