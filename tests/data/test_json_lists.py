@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from io import StringIO
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from yolox.data import json_lists
 from yolox.data.errors import DataError
 from yolox.data.json_lists import read_lists
 
@@ -71,8 +73,6 @@ def test_numbers_that_a_window_cuts_are_whole(tmp_path, chunk):
 )
 @pytest.mark.parametrize("chunk", [1, 1 << 20])
 def test_what_is_wrong_is_told_with_its_place(tmp_path, text, message, chunk):
-    if chunk == 1 and len(text) > 100:
-        pytest.skip("slow")
     with pytest.raises(DataError, match=f"a.json: .*{message}"):
         collect(tmp_path / "a.json", text, "a", chunk=chunk)
 
@@ -85,6 +85,16 @@ def test_a_long_list_takes_the_memory_of_an_element(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < len(text) / 10
+
+
+def test_a_broken_element_is_not_read_to_the_end_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_lists, "_LONGEST", 1000)
+    text, read = StringIO('{"a": [{"b" 1}, ' + "1, " * 100_000 + "1]}"), []
+    text.read = lambda count: read.append(count) or StringIO.read(text, count)
+    monkeypatch.setattr(json_lists, "open", lambda *_, **__: text, raising=False)
+    with pytest.raises(DataError, match=r"Expecting ':' delimiter, in a\[0\]"):
+        read_lists("a.json", {}, chunk=100)
+    assert sum(read) < 5000
 
 
 def test_a_byte_order_mark_is_no_content(tmp_path):

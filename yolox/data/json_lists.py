@@ -10,6 +10,7 @@ from typing import TextIO
 from .errors import DataError
 
 _CHUNK = 1 << 20  # characters that are read at a time
+_LONGEST = 1 << 26  # characters of one element; the end of a broken one is not looked for further away
 _SPACE = re.compile(r"[ \t\n\r]*")
 _CUT_NUMBER = 3  # characters such as "e-": a number that the end of the buffer cuts may seem to end that far before it
 _decoder = JSONDecoder()
@@ -68,7 +69,7 @@ class _Text:
             try:
                 value, end = _decoder.raw_decode(self._text, self._place)
             except ValueError as error:
-                if not self._grow():
+                if len(self._text) - self._place > _LONGEST or not self._grow():
                     raise self.error(getattr(error, "msg", str(error))) from None
                 continue
             if end + _CUT_NUMBER <= len(self._text) or not self._grow():
