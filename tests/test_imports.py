@@ -28,11 +28,12 @@ TABLE = {
     "nn": "| mindspore numpy",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
     "optim": "| mindspore",
+    "flat": "optim | attrs mindspore numpy",
     "loss_scale": "config | attrs",
     "position": "config loss_scale | attrs",
     "reports": "position | attrs",
     "phases": "config schedule |",
-    "train": "config normalize optim schedule | attrs mindspore",
+    "train": "config flat normalize optim schedule | attrs mindspore",
     "fit": "config phases position reports schedule | attrs mindspore numpy",
     "overfit": "| attrs mindspore numpy",
     "parallel": "config optim | attrs mindspore numpy",

@@ -69,11 +69,9 @@ def test_loss_normalizer_takes_the_positives_of_this_device_or_of_all(two_device
 
 @pytest.mark.parametrize(("average", "want"), [(True, 4.0), (False, 8.0)])
 def test_average_bn_stats_takes_the_mean_or_the_first(two_devices, average, want):
-    from mindspore import Parameter
-
-    moving = Parameter(Tensor([4.0]))  # the sum of two is 8: halved for the mean, taken whole for what rank 0 alone gives
-    parallel.share_statistics([moving], two_devices, average=average)
-    assert moving.asnumpy().tolist() == [want]
+    # the sum of two is 8: halved for the mean, taken whole where the others send zeros
+    (shared,) = parallel.share_statistics([np.array([4.0], np.float32)], two_devices, average=average)
+    assert shared.tolist() == [want]
 
 
 def test_rates_of_a_recipe_by_hand():

@@ -60,6 +60,9 @@ def flat_tensors(arrays: Sequence[np.ndarray], *, name: str) -> FlatTensors:
         arrays: float32, any shapes; may be none.
         name: of the Parameter.
 
+    Returns:
+        FlatTensors with the arrays in their order.
+
     Raises:
         TypeError: for another dtype, which one long tensor could not keep.
     """
