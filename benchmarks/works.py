@@ -18,8 +18,8 @@ from yolox.train import create_train_state
 EXPERIMENTS = {"nano": yolox_nano.EXPERIMENT, "s": yolox_s.EXPERIMENT}
 
 
-def _detector(scale: str):
-    detector = EXPERIMENTS[scale].build_detector(80)
+def _detector(scale: str, num_classes: int = 80):
+    detector = EXPERIMENTS[scale].build_detector(num_classes)
     initialise(detector, seed=0)
     return detector
 
@@ -35,11 +35,12 @@ def infer(scale: str, size: int, batch: int) -> Callable[[], object]:
     return lambda: step(images).asnumpy()
 
 
-def train(scale: str, size: int, batch: int) -> Callable[[], object]:
-    """The whole training step: normalise, forward, assignment, losses, backward, update, EMA."""
-    experiment, detector = EXPERIMENTS[scale], _detector(scale)
+def train_call(scale: str, size: int, batch: int, *, per_image: int = 8, num_classes: int = 80) -> Callable[[], object]:
+    """The whole training step: normalise, forward, assignment, losses, backward, update, averages."""
+    experiment, detector = EXPERIMENTS[scale], _detector(scale, num_classes)
     step = experiment.make_step(detector, create_train_state(detector), experiment.recipes["megvii"])
-    tensors = (_images(batch, size), *(ms.Tensor(part) for part in make_truths(batch, size)))
+    truths = make_truths(batch, size, per_image=per_image, num_classes=num_classes)
+    tensors = (_images(batch, size), *(ms.Tensor(part) for part in truths))
     # A rate of 0 does the same work and keeps the network where it is.
     scalars = tuple(ms.Tensor(value, ms.float32) for value in (0.0, 0.9998, 0.0))
     return lambda: wait(step(*tensors, *scalars)[0])
@@ -58,8 +59,8 @@ WORKS: dict[str, Callable[[], Callable[[], object]]] = {
     "loss nano 416 b8": lambda: loss(416, 8),
     "loss nano 416 b8, 120 truths": lambda: loss(416, 8, per_image=120),
     "loss s 640 b2": lambda: loss(640, 2),
-    "train nano 416 b8": lambda: train("nano", 416, 8),
-    "train s 640 b2": lambda: train("s", 640, 2),
+    "train nano 416 b8": lambda: train_call("nano", 416, 8),
+    "train s 640 b2": lambda: train_call("s", 640, 2),
 }
 
 PARTS: dict[str, Callable[[int], dict]] = {

@@ -1,0 +1,101 @@
+"""How time and memory of nano's training step grow: with images, their size, truths, and classes.
+
+    python benchmarks/cost.py --output cost.json                   measures, each point in a process of its own (15 minutes)
+    python benchmarks/cost.py --output cost.json --plot docs/cost.png     draws what is there; measures what is missing
+
+A point is a JSON object with batch, size, truths, classes, median_s, first_s and peak_mb.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+BASE = {"batch": 4, "size": 320, "truths": 8, "classes": 80}
+AXES = {
+    "batch": (1, 2, 4, 8, 16),
+    "size": (224, 320, 416, 512, 640),
+    "truths": (8, 30, 60, 120),
+    "classes": (1, 20, 80, 320),
+}
+UNITS = {"batch": "images a step", "size": "px, square", "truths": "objects an image", "classes": "classes"}
+REPEATS = 5
+
+
+def points() -> list[dict[str, int]]:
+    """List the points: along each axis, the others as in `BASE`; none twice."""
+    every = [{**BASE, axis: value} for axis, values in AXES.items() for value in values]
+    return [point for i, point in enumerate(every) if point not in every[:i]]
+
+
+def measure_point(point: dict[str, int]) -> dict:
+    """Time the training step at one point, in this process."""
+    from benchmarks.measure import measure
+    from benchmarks.works import train_call
+    from yolox.cli.device import use_device
+
+    use_device("CPU")
+    call = train_call("nano", point["size"], point["batch"], per_image=point["truths"], num_classes=point["classes"])
+    found = measure("nano", call, repeats=REPEATS)
+    return {**point, **{name: found[name] for name in ("median_s", "first_s", "peak_mb")}}
+
+
+def measure_missing(path: Path) -> list[dict]:
+    """Measure the points that the file lacks, and write it after each."""
+    done = json.loads(path.read_text()) if path.exists() else []
+    for point in points():
+        if any(point.items() <= row.items() for row in done):
+            continue
+        command = [sys.executable, __file__, "--point", json.dumps(point)]
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        done.append(json.loads(printed.splitlines()[-1]))
+        path.write_text(json.dumps(done, indent=1) + "\n")
+        print(json.dumps(done[-1]), flush=True)
+    return done
+
+
+def draw(rows: list[dict], path: Path) -> None:
+    """Draw time and peak memory along each axis."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 5.6), layout="constrained")
+    axes = figure.subplots(2, len(AXES), sharey="row")
+    for column, axis in enumerate(AXES):
+        line = sorted((row for row in rows if {**row, **BASE, axis: row[axis]} == row), key=lambda row: row[axis])
+        values = [row[axis] for row in line]
+        for place, key in zip(axes[:, column], ("median_s", "peak_mb"), strict=True):
+            place.plot(values, [row[key] for row in line], marker="o", color="#1f5fa8")
+            place.grid(alpha=0.3)
+            place.set_ylim(bottom=0)
+            place.set_xticks(values)
+        axes[1, column].set_xlabel(UNITS[axis])
+    axes[0, 0].set_ylabel("step, s")
+    axes[1, 0].set_ylabel("peak of the process, MB")
+    base = ", ".join(f"{value} {UNITS[name]}" for name, value in BASE.items())
+    figure.suptitle(f"One training step of nano on two cores; one thing changes, the others stay at: {base}")
+    figure.savefig(path, dpi=100)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, or draw, or measure one point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("cost.json"), help="file of the points")
+    parser.add_argument("--plot", type=Path, help="picture to draw")
+    parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.point:
+        print(json.dumps(measure_point(options.point)))
+        return
+    rows = measure_missing(options.output)
+    if options.plot:
+        draw(rows, options.plot)
+
+
+if __name__ == "__main__":
+    main()
