@@ -52,6 +52,7 @@ from yolox.eval import (
 from yolox.export import ExportedDetector, export_detector, open_exported
 from yolox.finetune import finetune_recipe
 from yolox.fit import TrainingDiverged, TrainingStopped, fit
+from yolox.freeze import freeze
 from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
 from yolox.nn import FPN, PAFPN, CSPDarknet, Darknet53, DecoupledHead, Detector, initialise
 from yolox.normalize import normalize_images
@@ -120,6 +121,7 @@ __all__ = [
     "finetune_recipe",
     "fit",
     "flatten_levels",
+    "freeze",
     "ground_truth",
     "in_box",
     "initialise",

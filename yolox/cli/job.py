@@ -30,7 +30,7 @@ from yolox.weights.load import read_weights, with_convention
 
 @frozen(kw_only=True, eq=False)
 class Job:
-    """A checked training run. `steps` counts the steps of an epoch, `folder` exists on rank 0."""
+    """A checked training run. `steps` counts the steps of an epoch, `open_folder` makes the folder."""
 
     experiment: Experiment
     options: TrainOptions
@@ -48,7 +48,7 @@ class Job:
 
 
 def open_job(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe], TrainOptions]) -> Job:
-    """Check the options, join the other processes, read and check the datasets, and make the folder.
+    """Check the options, join the other processes, read and check the datasets; nothing is written yet.
 
     Args:
         experiment: the scale.
@@ -56,7 +56,7 @@ def open_job(experiment: Experiment, options: TrainOptions, parse: Callable[[Rec
         parse: reads them again, from another recipe's defaults.
 
     Raises:
-        UsageError: options that contradict each other, or an output folder that is not empty.
+        UsageError: options that contradict each other.
         DataError, WeightsError, CommandError: files that cannot be used.
     """
     sources, group = _check(options), open_group(options.parallel)
@@ -66,8 +66,20 @@ def open_job(experiment: Experiment, options: TrainOptions, parse: Callable[[Rec
     options = parse(_with_weights_input(options))
     quick_check(console, sources, datasets, options.settings)
     sets = {"train_set": train_set, "val_set": val_set, "steps": steps}
-    folder = _open_folder(options, group)
+    folder = options.resume or options.output
     return Job(experiment=experiment, options=options, group=group, console=console, folder=folder, **sets)
+
+
+def open_folder(job: Job) -> None:
+    """Make the folder of a new run on rank 0, with what it remembers. Call it when nothing else can be wrong.
+
+    Raises:
+        UsageError: the folder is not empty.
+        CommandError: it cannot be written.
+    """
+    if job.options.resume is None and job.group.is_first:
+        prepare_run(job.folder, overwrite=job.options.overwrite)
+        remember(job.folder, job.options, job.recipe)
 
 
 def describe_job(job: Job) -> str:
@@ -81,19 +93,9 @@ def describe_job(job: Job) -> str:
     )
 
 
-def _open_folder(options: TrainOptions, group: Group) -> Path:
-    if options.resume is not None:
-        return options.resume
-    if not group.is_first:
-        return options.output
-    folder = prepare_run(options.output, overwrite=options.overwrite)
-    remember(folder, options, options.settings)
-    return folder
-
-
 def _check(options: TrainOptions) -> dict[str, DataSource | None]:
     if options.resume is not None:
-        check_options(options, remembered(options.resume)[0])
+        check_options(options, *remembered(options.resume))
     if options.save_steps is not None and options.save_steps < 1:
         raise UsageError(f"--save-steps {options.save_steps}: want 1 or more")
     if options.weights is not None and options.weights.suffix.lower() in SUFFIXES:

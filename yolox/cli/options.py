@@ -58,6 +58,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     """Train together with the other processes that msrun started."""
     patience: int | None = None
     """Stop when AP has not risen for this many epochs; the plain last epochs are then left out."""
+    freeze: tuple[str, ...] = ()
+    """Parts that keep the values of --weights: beginnings of parameter names, such as backbone."""
     settings: Recipe = Recipe()
 
 

@@ -30,7 +30,7 @@ def remember(folder: Path, options, recipe: Recipe) -> None:
     facts = {name: None if path is None else os.path.abspath(path) for name, path in paths.items()}
     facts |= {name: _whole_path(getattr(options, name)) for name in SPLITS}
     facts |= {"device": options.device, "recipe": options.recipe, "save_steps": options.save_steps}
-    facts["patience"] = options.patience
+    facts |= {"patience": options.patience, "freeze": options.freeze}
     with atomic_path(folder / RECIPE) as recipe_path, atomic_path(folder / OPTIONS) as options_path:
         recipe_path.write_text(recipe_to_json(recipe))
         write_json(options_path, facts)
@@ -55,7 +55,7 @@ def remembered(folder: Path) -> tuple[Recipe, dict[str, Any]]:
         facts = json.loads((folder / OPTIONS).read_text())
         values = {name: None if facts[name] is None else Path(facts[name]) for name in PATHS}
         others = {name: facts[name] for name in ("device", "recipe", "save_steps", *SPLITS)}
-        others["patience"] = facts.get("patience")
+        others |= {"patience": facts.get("patience"), "freeze": tuple(facts.get("freeze", ()))}
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CommandError(f"--resume {folder}: not the folder of a run ({RECIPE}, {OPTIONS}: {reason})") from None
@@ -64,12 +64,13 @@ def remembered(folder: Path) -> tuple[Recipe, dict[str, Any]]:
     return recipe, {**values, **others, "output": folder, "resume": folder}
 
 
-def check_options(options, recipe: Recipe) -> None:
+def check_options(options, recipe: Recipe, values: Mapping[str, Any]) -> None:
     """Refuse options that would make it another run.
 
     Args:
         options: `TrainOptions` with `resume`.
         recipe: of the run.
+        values: of the run's options, as `remembered` gives them.
 
     Raises:
         UsageError: the option is named.
@@ -79,6 +80,9 @@ def check_options(options, recipe: Recipe) -> None:
     for name in ("weights", "finetune", "overwrite"):
         if getattr(options, name):
             raise UsageError(f"--{name}: a resumed run goes on with what it has; leave it out")
+    if options.freeze != values["freeze"]:
+        before = " ".join(values["freeze"]) or "nothing"
+        raise UsageError(f"--freeze {' '.join(options.freeze)}: the run has frozen {before}; leave it out")
     differ = sorted(_differences(attrs.asdict(options.settings), attrs.asdict(recipe)))
     if differ:
         words = ", ".join("--" + name.replace("_", "-") for name in differ)

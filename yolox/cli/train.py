@@ -13,7 +13,8 @@ from yolox.cli.endings import saved_endings
 from yolox.cli.evaluate import measure
 from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
-from yolox.cli.job import Job, describe_job, open_job
+from yolox.cli.freezing import freeze_parts
+from yolox.cli.job import Job, describe_job, open_folder, open_job
 from yolox.cli.listeners import Listeners
 from yolox.cli.options import TrainOptions
 from yolox.cli.patience import EarlyStop, Patience
@@ -44,6 +45,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
     """
     job = open_job(experiment, options, parse)
     detector = _fill_detector(job)
+    open_folder(job)
     job.console.print(describe_job(job))
     state = create_train_state(detector)
     recorder, start = _open_recorder(job, state)
@@ -66,9 +68,13 @@ def _fill_detector(job: Job) -> nn.Cell:
     names, weights = job.train_set.class_names, job.options.weights
     detector = job.experiment.build_detector(len(names))
     initialise(detector, seed=job.recipe.loader.seed)
+    fresh = () if job.options.resume else tuple(parameter.name for parameter in detector.get_parameters())
     if weights is not None:
         facts = load_weights(detector, local_weights(weights))
+        fresh = facts.skipped
         job.console.print(f"weights: {facts.summary()}" + (f", for {len(names)} classes" if facts.skipped else ""))
+    if job.options.freeze:
+        job.console.print(f"frozen: {freeze_parts(detector, job.options.freeze, fresh=fresh)}")
     set_precision(detector, job.recipe.optim.precision)
     return detector
 
