@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
 
 import pytest
 
-from tests.cli.runs import assert_same_run
+from tests.cli.runs import StopAfterEightSteps, assert_same_run
 from tests.cli.tiny import EXPERIMENT, write_data
 from yolox.checkpoint import load_checkpoint
 from yolox.cli import run, train
 from yolox.cli.rundir import read_history
-from yolox.cli.stopping import StopSignals
 
 FROZEN = ("down", "bn.0")
 
@@ -48,17 +46,6 @@ def test_frozen_tensors_have_the_bits_of_the_weights_and_the_others_do_not(weigh
         same = [after[kind + name].tobytes() == before["ema." + name].tobytes() for kind in ("params.", "ema.")]
         assert same == [name.startswith(FROZEN)] * 2, name
     assert not any(name.startswith(("momentum.down", "momentum.bn.0")) for name in after)
-
-
-class StopAfterEightSteps(StopSignals):
-    """A SIGTERM that comes at a step."""
-
-    asked = 0
-
-    def __call__(self):
-        self.asked += 1
-        self.signal = signal.SIGTERM if self.asked == 8 else self.signal
-        return self.signal is not None
 
 
 def test_a_stopped_run_goes_on_with_what_it_froze(words, weights, frozen, tmp_path, monkeypatch, capsys):

@@ -11,6 +11,7 @@ from attrs import frozen
 from rich.console import Console
 
 from yolox.cli.check import quick_check, read_sets
+from yolox.cli.events import check_tensorboard
 from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
 from yolox.cli.messages import UsageError
@@ -100,6 +101,8 @@ def _check(options: TrainOptions) -> dict[str, DataSource | None]:
         raise UsageError(f"--save-steps {options.save_steps}: want 1 or more")
     if options.weights is not None and options.weights.suffix.lower() in SUFFIXES:
         raise UsageError(f"--weights {options.weights}: an exported file cannot be trained; give the weights it was made of")
+    if options.tensorboard:
+        check_tensorboard()
     sources = {"train": training_source(options), "val": data_source(options, "val")}
     if options.patience is not None and (options.patience < 1 or sources["val"] is None):
         raise UsageError(f"--patience {options.patience}: want 1 or more, and validation images")

@@ -30,7 +30,7 @@ def remember(folder: Path, options, recipe: Recipe) -> None:
     facts = {name: None if path is None else os.path.abspath(path) for name, path in paths.items()}
     facts |= {name: _whole_path(getattr(options, name)) for name in SPLITS}
     facts |= {"device": options.device, "recipe": options.recipe, "save_steps": options.save_steps}
-    facts |= {"patience": options.patience, "freeze": options.freeze}
+    facts |= {name: getattr(options, name) for name in ("patience", "freeze", "tensorboard")}
     with atomic_path(folder / RECIPE) as recipe_path, atomic_path(folder / OPTIONS) as options_path:
         recipe_path.write_text(recipe_to_json(recipe))
         write_json(options_path, facts)
@@ -56,6 +56,7 @@ def remembered(folder: Path) -> tuple[Recipe, dict[str, Any]]:
         values = {name: None if facts[name] is None else Path(facts[name]) for name in PATHS}
         others = {name: facts[name] for name in ("device", "recipe", "save_steps", *SPLITS)}
         others |= {"patience": facts.get("patience"), "freeze": tuple(facts.get("freeze", ()))}
+        others["tensorboard"] = facts.get("tensorboard", False)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CommandError(f"--resume {folder}: not the folder of a run ({RECIPE}, {OPTIONS}: {reason})") from None

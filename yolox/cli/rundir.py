@@ -23,6 +23,7 @@ BEST, LAST, HISTORY, RECIPE, OPTIONS = (
 )  # fmt: skip
 BAD_BATCH = "bad_batch.npz"
 CURVES, BATCHES = "curves.png", "first_batches.jpg"
+EVENTS = "events"
 RUN_FILES = (BEST, LAST, HISTORY, RECIPE, OPTIONS, CURVES, BATCHES)
 HISTORY_COLUMNS = (
     "epoch",
@@ -73,8 +74,8 @@ def prepare_run(folder: Path, *, overwrite: bool) -> Path:
             f"--output {folder}: is not empty; give another folder, or --overwrite to replace its run"
         )
     make_folder(folder)
-    for name in (*RUN_FILES, BAD_BATCH):
-        (folder / name).unlink(missing_ok=True)
+    for path in (*(folder / name for name in (*RUN_FILES, BAD_BATCH)), *(folder / EVENTS).glob("events.out.tfevents.*")):
+        path.unlink(missing_ok=True)
     return folder
 
 

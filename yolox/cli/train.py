@@ -11,6 +11,7 @@ from mindspore import Tensor, nn, ops
 from yolox.cli.caching import CACHE_FILE, open_cache
 from yolox.cli.endings import saved_endings
 from yolox.cli.evaluate import measure
+from yolox.cli.events import written_events
 from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
 from yolox.cli.freezing import freeze_parts
@@ -20,7 +21,7 @@ from yolox.cli.options import TrainOptions
 from yolox.cli.patience import EarlyStop, Patience
 from yolox.cli.progress import make_progress
 from yolox.cli.resuming import open_run
-from yolox.cli.rundir import BAD_BATCH, BATCHES, BEST, HISTORY, LAST, RunRecorder, read_history
+from yolox.cli.rundir import BAD_BATCH, BATCHES, BEST, EVENTS, HISTORY, LAST, RunRecorder, read_history
 from yolox.cli.sheet import label_sheet
 from yolox.cli.stopping import StopSignals
 from yolox.cli.together import NoProgress, NoRecorder, SharedStatistics, agreed, own_name
@@ -120,17 +121,18 @@ def _train(
     recipe, group = job.recipe, job.group
     progress = make_progress(job.console, recipe, job.steps) if group.is_first else NoProgress()
     sharing = SharedStatistics(state, group, average=recipe.optim.average_bn_stats)
-    listener = Listeners(sharing, recorder, progress, patience)
+    done = start.epoch * job.steps + start.step
+    events = written_events(job.folder / EVENTS, done, wanted=job.options.tensorboard and group.is_first)
     try:
         bad_batch = own_name(BAD_BATCH, group)
-        with StopSignals() as stop, saved_endings(job.folder, recorder, stop, bad_batch=bad_batch):
+        with StopSignals() as stop, saved_endings(job.folder, recorder, stop, bad_batch=bad_batch), events as written:
             fit(
                 _make_step(job, detector, state),
                 recipe=recipe,
                 steps_per_epoch=job.steps,
                 train_batches=_batches(job),
                 evaluate=None if job.val_set is None else _evaluator(job, state, sharing, stop),
-                listener=listener,
+                listener=Listeners(sharing, recorder, written, progress, patience),
                 parameters=state.averaged,
                 start=start,
                 stop=agreed(stop, group),
