@@ -52,13 +52,3 @@ def test_numpy_2_is_refused_with_the_command_that_mends_it():
     check_numpy("1.26.4")
     with pytest.raises(ImportError, match="MindSpore fails with numpy 2.1.0: pip install 'numpy<2'"):
         check_numpy("2.1.0")
-
-
-def test_an_opencv_that_cannot_be_loaded_is_explained(tmp_path):
-    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    run = subprocess.run([sys.executable, "-c", "import yolox"], env=environment, capture_output=True, text=True)
-    assert run.returncode == 1
-    *_, first, second = run.stderr.strip().splitlines()
-    assert "OpenCV cannot be loaded (libGL.so.1: cannot open shared object file)" in first
-    assert second.startswith("pip uninstall -y opencv-python; pip install")

@@ -1,4 +1,4 @@
-"""The fast path on CPU: choose oneDNN's instruction set before MindSpore runs its first operation.
+"""What importing the library does first: refuse packages that cannot work, and choose the fast path on CPU.
 
 On processors with AVX-512, MindSpore 2.9 and 2.10 (oneDNN 3.10) send most convolutions larger than 1x1 through a
 reference kernel that is about seventy times slower. Capping oneDNN at AVX2 avoids it. MindSpore 2.7 and 2.8 are not
@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import MutableMapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 ONEDNN_VARIABLE = "ONEDNN_MAX_CPU_ISA"
 FIRST_SLOW_VERSION = (2, 9)
 
 _logger = logging.getLogger("yolox")
+
+
+class UnusableEnvironment(ImportError):
+    """A package is missing or of a version that cannot work; the message has the command that mends it."""
 
 
 def parse_version(text: str) -> tuple[int, int]:
@@ -80,12 +86,25 @@ def installed_mindspore() -> str:
         The version, such as ``2.10.0``.
 
     Raises:
-        ImportError: if MindSpore is not installed.
+        UnusableEnvironment: if MindSpore is not installed.
     """
     try:
         return version("mindspore")
     except PackageNotFoundError:
-        raise ImportError("yolox needs MindSpore 2.7 to 2.10: pip install mindspore") from None
+        raise UnusableEnvironment("yolox needs MindSpore 2.7 to 2.10: pip install mindspore") from None
+
+
+def installed_numpy() -> str:
+    """Give the version of the numpy that this Python imports, which may be another than its metadata says.
+
+    Raises:
+        UnusableEnvironment: if it cannot be imported.
+    """
+    try:
+        import numpy
+    except ImportError as error:
+        raise UnusableEnvironment(f"numpy cannot be loaded ({error}): pip install 'numpy<2'") from None
+    return numpy.__version__
 
 
 def check_numpy(numpy_version: str) -> None:
@@ -95,13 +114,14 @@ def check_numpy(numpy_version: str) -> None:
         numpy_version: such as ``1.26.4``.
 
     Raises:
-        ImportError: with the command that mends it.
+        UnusableEnvironment: with the command that mends it.
 
     Example:
         >>> check_numpy("1.26.4")
     """
     if parse_version(numpy_version)[0] >= 2:
-        raise ImportError(f"MindSpore fails with numpy {numpy_version}: pip install 'numpy<2' 'opencv-python-headless<4.12'")
+        command = "pip install 'numpy<2' 'opencv-python-headless<4.12'"
+        raise UnusableEnvironment(f"MindSpore fails with numpy {numpy_version}: {command}")
 
 
 def explain_opencv(error: ImportError) -> str:
@@ -125,14 +145,33 @@ def check_opencv() -> None:
     """Import OpenCV, with a message that says what to do where that fails.
 
     Raises:
-        ImportError: OpenCV is missing or cannot be loaded.
+        UnusableEnvironment: OpenCV is missing or cannot be loaded.
     """
     try:
         import cv2  # noqa: F401
     except ImportError as error:
-        raise ImportError(explain_opencv(error)) from None
+        raise UnusableEnvironment(explain_opencv(error)) from None
 
 
-use_fast_convolutions(os.environ, installed_mindspore())
-check_numpy(version("numpy"))
-check_opencv()
+def print_plainly(before, kind, error, trace) -> None:
+    """Stand in for ``sys.excepthook``: an `UnusableEnvironment` is its message alone, unless ``--debug`` is an argument.
+
+    Args:
+        before: the hook for everything else.
+        kind: type of the error.
+        error: which nothing has caught.
+        trace: its traceback.
+    """
+    if isinstance(error, UnusableEnvironment) and "--debug" not in sys.argv:
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        before(kind, error, trace)
+
+
+try:
+    use_fast_convolutions(os.environ, installed_mindspore())
+    check_numpy(installed_numpy())
+    check_opencv()
+except UnusableEnvironment:  # the scripts end with it before their first line
+    sys.excepthook = partial(print_plainly, sys.excepthook)
+    raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import pytest
 
 from yolox.cli.messages import CommandError, Stopped, UsageError, condense_usage, explain, report
@@ -18,6 +19,11 @@ from yolox.cli.messages import CommandError, Stopped, UsageError, condense_usage
         (MemoryError(), 1, "error: out of memory: lower --batch-size or --input-size, or --workers\n"),
         (RuntimeError("Allocate memory failed\n\n- C++ Call Stack"), 1,
          "error: out of memory: lower --batch-size or --input-size, or --workers\n"),
+        (RuntimeError("#umsg#Memory not enough:#umsg#Memory isn't enough and alloc failed, kernel name: 56_Default"), 1,
+         "error: out of memory: lower --batch-size or --input-size, or --workers\n"),
+        (cv2.error("OpenCV(4.11.0) alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 9 bytes"), 1,
+         "error: out of memory: lower --batch-size or --input-size, or --workers\n"),
+        (RuntimeError("std::bad_alloc"), 1, "error: out of memory: lower --batch-size or --input-size, or --workers\n"),
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
         (RuntimeError("kernel\nat line 1\nat line 2"), 1,
          "error: RuntimeError: kernel\n--debug shows where it comes from\n"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 
 import mindspore as ms
@@ -14,17 +15,24 @@ def use_device(name: str) -> None:
     """Run MindSpore's graphs on CPU or Ascend from here on.
 
     A device that is in use already stays as it is: MindSpore refuses every call of ``set_device`` after its first
-    kernel, and a notebook has run many before it calls a verb. MindSpore's own warnings (each second compilation is
-    one) are left out, unless the environment has GLOG_v. On CPU, memory is planned for a whole graph.
+    kernel, and a notebook has run many before it calls a verb. Warnings of MindSpore's Python (each second compilation
+    is one) are left out, unless the environment has GLOG_v; its C++ reads that when it is imported.
+    On CPU, memory is planned for a whole graph.
 
     Raises:
         CommandError: if this machine or this MindSpore has no such device, or the process already runs on another.
     """
-    os.environ.setdefault("GLOG_v", "3")  # read when MindSpore writes its first message
+    _leave_out_warnings()
     if name != ms.get_context("device_target"):
         _set_device(name)
     if name == "CPU":
         _plan_memory()
+
+
+def _leave_out_warnings() -> None:
+    if "GLOG_v" not in os.environ:
+        os.environ["GLOG_v"] = "3"  # read when MindSpore writes its first message, which importing it may have done
+        logging.getLogger(f"ME.mindspore.log.{os.getpid()}").setLevel(logging.ERROR)
 
 
 def _set_device(name: str) -> None:

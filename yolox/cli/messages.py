@@ -6,6 +6,8 @@ import re
 import sys
 import traceback
 
+import cv2
+
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 MOST_LINES = 24  # of a message that lists what is wrong with a dataset or a checkpoint
 
@@ -27,7 +29,9 @@ class Stopped(CommandError):
 
 
 _BOX = re.compile(r"[╭╮╰╯│─]")
-_NO_MEMORY = re.compile(r"memory failed|out of memory|memory (?:is|isn't|not) (?:not )?enough", re.IGNORECASE)
+_NO_MEMORY = re.compile(
+    r"memory failed|out of memory|insufficient memory|bad_alloc|memory (?:is|isn't|not) (?:not )?enough", re.IGNORECASE
+)
 _FIELD_PREFIX = re.compile(r"^Error parsing [\w.-]+: (?=\w+: got )")  # a config's own message follows
 
 
@@ -74,7 +78,7 @@ def explain(error: BaseException) -> str:
     """
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError | cv2.error) and _NO_MEMORY.search(str(error))):
         return "out of memory: lower --batch-size or --input-size, or --workers"
     if isinstance(error, OSError):
         return _operating_system(error)
