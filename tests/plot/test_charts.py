@@ -50,6 +50,8 @@ def test_of_many_classes_both_ends_are_named_and_absent_ones_left_out():
     assert 40 < present < 80
     for figure in (precision_recall_chart(MANY), f1_chart(MANY)):
         assert len(legend(figure)) == 7 and f"mean of {present} classes" in legend(figure)[-1]
+        looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].get_lines() if line.get_color() != "0.85"}
+        assert len(looks) >= 7
         assert sum(line.get_color() == "0.85" for line in figure.axes[0].get_lines()) == present - 6
 
 
@@ -57,6 +59,7 @@ def test_f1_marks_the_best_threshold():
     mean = np.mean(FEW["f1"], axis=0)
     title = f1_chart(FEW).axes[0].get_title()
     assert title == f"the mean is best at a score of {FEW['score'][mean.argmax()]:.2f}: F1 {mean.max():.3f}"
+    assert legend(f1_chart(FEW))[-1] == f"mean of 3 classes, best F1 {mean.max():.3f}"
 
 
 @pytest.mark.parametrize("normalised", [False, True])
@@ -76,7 +79,10 @@ def test_a_large_confusion_matrix_fits_a_screen_and_drops_unseen_classes(tmp_pat
     seen = int(((table.sum(0) + table.sum(1)) > 0)[:-1].sum())
     figure = confusion_chart(MANY)
     assert len(figure.axes[0].get_yticks()) == seen + 1 < 81
-    assert not figure.axes[0].texts
+    assert all(text.get_fontsize() == 6 for text in figure.axes[0].texts)
+    assert sum(int(text.get_text()) for text in figure.axes[0].texts) == table.sum()
+    diagonal = [text for text in confusion_chart(MANY, normalised=True).axes[0].texts if text.get_position() == (0, 0)]
+    assert diagonal[0].get_text() == f"{100 * table[0, 0] / table[0].sum():.0f}"
     width, height = figure.get_size_inches() * figure.dpi
     assert max(width, height) < 2000
     figure.savefig(tmp_path / "a.png")

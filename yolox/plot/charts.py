@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from yolox.plot.figures import SEVERAL, color_of, new_figure, short
 
-MOST_NUMBERS = 15  # classes up to which every cell of the matrix shows its number
+MOST_NUMBERS = 15  # classes up to which the cells of the matrix have room for large numbers
 
 
 def precision_recall_chart(analysis: dict):
@@ -23,9 +25,8 @@ def precision_recall_chart(analysis: dict):
     Raises:
         PlotError: matplotlib is not installed.
     """
-    areas = {i: float(np.mean(curve)) for i, curve in _present(analysis, "precision")}
     figure, axes = _axes("recall", f"precision at IoU {analysis['iou_threshold']:g}")
-    _lines(axes, analysis, "recall", "precision", areas, "AP", "lower left")
+    _lines(axes, analysis, "recall", "precision", np.mean, "AP", "lower left")
     return figure
 
 
@@ -41,10 +42,9 @@ def f1_chart(analysis: dict):
     Raises:
         PlotError: matplotlib is not installed.
     """
-    best = {i: float(max(curve)) for i, curve in _present(analysis, "f1")}
     figure, axes = _axes("score threshold", f"F1 at IoU {analysis['iou_threshold']:g}")
-    _lines(axes, analysis, "score", "f1", best, "best F1", "upper right")
-    if best:
+    _lines(axes, analysis, "score", "f1", np.max, "best F1", "upper right")
+    if _present(analysis, "f1"):
         mean = np.mean([curve for _, curve in _present(analysis, "f1")], axis=0)
         place = analysis["score"][int(mean.argmax())]
         axes.axvline(place, color="0.3", linestyle=":", linewidth=1)
@@ -60,8 +60,8 @@ def confusion_chart(analysis: dict, *, normalised: bool = False):
         normalised: True shows shares of the truths of a class (of all wrong detections in the last row).
 
     Returns:
-        matplotlib Figure, larger for more classes; numbers stand in the cells of up to 15 classes. Classes that
-        neither occur nor are predicted are left out.
+        matplotlib Figure, larger for more classes, with a number in every cell that is not 0: of more than 15 classes
+        small ones, and shares in percent. Classes that neither occur nor are predicted are left out.
 
     Raises:
         PlotError: matplotlib is not installed.
@@ -69,18 +69,18 @@ def confusion_chart(analysis: dict, *, normalised: bool = False):
     table, names = _seen(analysis)
     if normalised:
         table = table / np.maximum(table.sum(1, keepdims=True), 1)
-    count = len(table)
+    count, few = len(table), len(table) <= MOST_NUMBERS + 1
     side = float(np.clip(0.55 * count + 2.5, 6, 0.15 * count + 5.0))
     figure = new_figure(side * 1.08, side)
     axes = figure.add_subplot()
     shades = axes.imshow(np.sqrt(table / max(table.max(), 1e-9)), cmap="Blues", vmin=0, vmax=1, aspect="equal")
-    size = 9 if count <= MOST_NUMBERS + 1 else 7
+    size = 9 if few else 7
     axes.set_xticks(range(count), [*names, "not found"], rotation=90, fontsize=size)
     axes.set_yticks(range(count), [*names, "nothing there"], fontsize=size)
     axes.set_xlabel("predicted"), axes.set_ylabel("true")
-    if count <= MOST_NUMBERS + 1:
-        _numbers(axes, table, shades, "{:.2f}" if normalised else "{:.0f}")
-    what = "share of each row" if normalised else "count"
+    shown, form = (table, "{:.2f}") if normalised and few else (100 * table if normalised else table, "{:.0f}")
+    _numbers(axes, shown, shades, form, size=9 if few else 6)
+    what = f"share of each row{'' if few else ', percent'}" if normalised else "count"
     scored = f"scores above {analysis['score_threshold']:g}, IoU from {analysis['iou_threshold']:g}"
     axes.set_title(f"{what}; {scored}", fontsize=10)
     return figure
@@ -95,12 +95,12 @@ def _seen(analysis: dict):
     return table[seen][:, seen], names
 
 
-def _numbers(axes, table, shades, form) -> None:
+def _numbers(axes, table, shades, form, *, size: int) -> None:
     for (row, column), value in np.ndenumerate(table):
         if value > 0:
             dark = shades.get_array()[row, column] > 0.6
             text = form.format(value)
-            axes.text(column, row, text, ha="center", va="center", fontsize=9, color="w" if dark else "k")
+            axes.text(column, row, text, ha="center", va="center", fontsize=size, color="w" if dark else "k")
 
 
 def _axes(across: str, up: str):
@@ -114,18 +114,25 @@ def _present(analysis: dict, kind: str):
     return [(index, curve) for index, curve in enumerate(analysis[kind]) if curve is not None]
 
 
-def _lines(axes, analysis: dict, across: str, kind: str, values: dict[int, float], label: str, corner: str) -> None:
-    """The lines of all classes; names for all of a few, and for both ends of many."""
-    ranked = sorted(values, key=values.get, reverse=True)
-    named = ranked if len(ranked) <= SEVERAL else ranked[:3] + ranked[-3:]
-    for index, curve in _present(analysis, kind):
-        if index not in named:
+def _lines(axes, analysis: dict, across: str, kind: str, summary: Callable, label: str, corner: str) -> None:
+    """The lines of all classes; names and summaries for all of a few, and for both ends of many."""
+    curves = dict(_present(analysis, kind))
+    ranked = sorted(curves, key=lambda index: float(summary(curves[index])), reverse=True)
+    styles = {index: {"color": color_of(index)} for index in ranked} if len(ranked) <= SEVERAL else _end_styles(ranked)
+    for index, curve in curves.items():
+        if index not in styles:
             axes.plot(analysis[across], curve, color="0.85", linewidth=0.8, zorder=1)
-    for index in named:
-        text = f"{short(analysis['class_names'][index])}, {label} {values[index]:.3f}"
-        axes.plot(analysis[across], analysis[kind][index], color=color_of(index), linewidth=1.3, label=text)
-    if values:
-        mean = np.mean([curve for _, curve in _present(analysis, kind)], axis=0)
-        text = f"mean of {len(values)} classes, {label} {np.mean(list(values.values())):.3f}"
+    for index, style in styles.items():
+        text = f"{short(analysis['class_names'][index])}, {label} {summary(curves[index]):.3f}"
+        axes.plot(analysis[across], curves[index], linewidth=1.3, label=text, **style)
+    if curves:
+        mean = np.mean(list(curves.values()), axis=0)
+        text = f"mean of {len(curves)} classes, {label} {summary(mean):.3f}"
         axes.plot(analysis[across], mean, color="k", linewidth=2.5, label=text)
         axes.legend(loc=corner, fontsize=9)
+
+
+def _end_styles(ranked: Sequence[int]) -> dict[int, dict]:
+    """Colours that differ for the three best, and dashed for the three worst; those of the classes may be alike."""
+    best = {index: {"color": f"C{place}"} for place, index in enumerate(ranked[:3])}
+    return best | {index: {"color": f"C{place}", "linestyle": "--"} for place, index in enumerate(ranked[-3:], start=3)}
