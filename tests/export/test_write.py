@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 
 import numpy as np
@@ -42,6 +43,13 @@ def export(detector, path, **settings):
     return export_detector(detector, path, **{"spec": SPEC, "class_names": NAMES, **settings})
 
 
+def umask() -> int:
+    """Read it: it can only be set."""
+    value = os.umask(0o022)
+    os.umask(value)
+    return value
+
+
 @pytest.fixture(scope="module")
 def dynamic(detector, folder):
     report = export(detector, folder / "dynamic.onnx", batch=None)
@@ -67,6 +75,7 @@ def test_openvino_agrees_at_any_batch(dynamic, wanted):
 @pytest.mark.parametrize("form", [pytest.param("onnx", marks=pytest.mark.slow), "mindir"])
 def test_a_fixed_batch_serves_any_number_of_images(detector, folder, wanted, form):
     report = export(detector, folder / f"two.{form}", batch=2, format=form)
+    assert report.path.stat().st_mode & 0o777 == 0o666 & ~umask()
     opened = open_exported(report.path)
     assert opened.batch == 2 and opened.facts.class_names == NAMES and opened.facts.input == SPEC
     for count in (1, 3, 4):
@@ -124,6 +133,12 @@ def test_nms_in_openvino(detector, folder, wanted):
     assert count == len(found) > 0
     np.testing.assert_allclose(answer["scores"][0, :count], found.scores, atol=1e-4)
     np.testing.assert_allclose(answer["boxes"][0, :count], found.boxes, atol=1e-2, rtol=1e-4)
+
+
+def test_predictions_are_compared_before_nms_hides_them(detector, tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "_wanted", lambda *args: np.zeros((1, 252, 8), np.float32))
+    with pytest.raises(ExportError, match="not written"):
+        export(detector, tmp_path / "a.onnx", nms=True, postprocess=evolve(MEGVII, score_threshold=1.0))
 
 
 def test_a_file_that_differs_is_not_left(detector, tmp_path, monkeypatch):

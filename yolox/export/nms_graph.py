@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from yolox.export.onnx_file import OUTPUT, import_onnx
 NAMES = ("boxes", "scores", "classes", "count")
 
 
-def append_nms(path: Path, *, batch: int, classes: int, config: PostprocessConfig) -> None:
+def append_nms(
+    path: Path, *, batch: int, classes: int, config: PostprocessConfig, text: Mapping[str, str]
+) -> None:
     """Put NMS behind the output of an ONNX file.
 
     Args:
@@ -20,6 +23,7 @@ def append_nms(path: Path, *, batch: int, classes: int, config: PostprocessConfi
         batch: its number of images, B.
         classes: its number of classes, C.
         config: thresholds; K is `max_detections`. Both rules of labels are supported.
+        text: entries for the file's metadata, in the place of those it has.
 
     Returns:
         Nothing; the file gives boxes [B,K,4] xyxy, scores [B,K], classes [B,K] int32 and count [B] int32,
@@ -40,6 +44,7 @@ def append_nms(path: Path, *, batch: int, classes: int, config: PostprocessConfi
         shape = {"boxes": [batch, config.max_detections, 4], "count": [batch]}
         shape = shape.get(name, [batch, config.max_detections])
         graph.output.append(onnx.helper.make_tensor_value_info(name, kind, shape))
+    onnx.helper.set_model_props(model, dict(text))
     onnx.checker.check_model(model)
     onnx.save(model, path)
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from mindspore import Tensor, nn
 
 from yolox.config import InputSpec, PostprocessConfig
@@ -97,17 +97,28 @@ def export_detector(
     )
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         draft = Path(folder) / f"draft.{format}"
-        _write(detector, draft, facts, batch)
+        _write(detector, draft, evolve(facts, nms=False), batch)
         batches = (1, 3) if batch is None else (batch,)
         difference = max(_compare(detector, draft, count, image) for count in batches)
+        if nms:  # the predictions were compared first: the selected ones may be few, or none in a drawn image
+            _append_nms(draft, facts, batch)
+            difference = max(difference, _compare(detector, draft, batch, image))
         if not difference <= TOLERANCE:
             raise ExportError(
                 f"{path}: not written: its answer differs from the detector's by {difference:.2g}, "
                 f"want at most {TOLERANCE:g}"
             )
+        _open_to_others(draft)
         os.replace(draft, path)
     megabytes = path.stat().st_size / 1e6
     return ExportReport(path=path, megabytes=megabytes, batches=batches, difference=difference)
+
+
+def _open_to_others(draft: Path) -> None:
+    """Give the file the mode of the umask: MindSpore's exporter makes files that only their owner may read."""
+    probe = draft.with_suffix(".probe")
+    probe.touch()
+    draft.chmod(probe.stat().st_mode)
 
 
 def largest_difference(rows: np.ndarray, wanted: np.ndarray) -> float:  # [B,P,5+C],[B,P,5+C]
@@ -187,8 +198,11 @@ def _write(detector, draft: Path, facts: ExportFacts, batch: int | None) -> None
         write_mindir(cell, draft, shape=shape, text=text)
         return
     write_onnx(cell, draft, shape=shape, text=text, dynamic=batch is None)
-    if facts.nms:
-        append_nms(draft, batch=batch, classes=len(facts.class_names), config=facts.postprocess)
+
+
+def _append_nms(draft: Path, facts: ExportFacts, batch: int) -> None:
+    classes, text = len(facts.class_names), facts_to_text(facts)
+    append_nms(draft, batch=batch, classes=classes, config=facts.postprocess, text=text)
 
 
 def _compare(detector, draft: Path, count: int, image: np.ndarray | None) -> float:

@@ -18,6 +18,7 @@ from yolox.points import make_points
 
 SIDE = 960  # longest side of the picture, px
 COSTS = 3  # written for each object, the lowest
+LONGEST_NAME = 18  # letters of a class name; labels of neighbours would hide each other
 
 
 def visualize_assign(
@@ -76,7 +77,7 @@ def visualize_assign(
     last = np.array([picture.shape[1] - 1, picture.shape[0] - 1] * 2)
     boxes = np.clip(gt_boxes * ratio, 0, last).astype(int).tolist()
     colors = [class_color(index) for index in range(len(gt_boxes))]
-    draw_labels(picture, boxes, _labels(owner, cost, gt_classes, class_names), colors, scale=0.5)
+    draw_labels(picture, boxes, object_labels(owner, cost, gt_classes, class_names), colors, scale=0.5)
     count = int((owner >= 0).sum())
     return _titled(picture, f"{len(gt_boxes)} objects, {count} of {len(points)} points")
 
@@ -112,12 +113,20 @@ def _logit(probability):
     return np.log(clipped / (1 - clipped))
 
 
-def _labels(owner, cost, gt_classes, class_names) -> list[str]:
+def object_labels(owner, cost, gt_classes, class_names) -> list[str]:
+    """Say of each object how many points it has and their lowest costs; of a long name, its beginning.
+
+    Example:
+        >>> cost = np.array([[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]])
+        >>> object_labels(np.array([0, 0, -1]), cost, [0, 1], ["cat", "red blood cell of a horse"])
+        ['cat: 2 points, cost 1.0 2.0', 'red blood cell o..: 0 points']
+    """
     labels = []
     for index, kind in enumerate(gt_classes):
-        mine = np.flatnonzero(owner == index)
+        mine, name = np.flatnonzero(owner == index), class_names[kind]
+        name = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 2] + ".."
         lowest = " ".join(f"{value:.1f}" for value in np.sort(cost[index, mine])[:COSTS])
-        text = f"{class_names[kind]}: {len(mine)} points, cost {lowest}"
+        text = f"{name}: {len(mine)} point{'' if len(mine) == 1 else 's'}" + (f", cost {lowest}" if lowest else "")
         labels.append(text.encode("ascii", "replace").decode())
     return labels
 
