@@ -9,6 +9,7 @@ import pytest
 
 from tests.launch import ROOT, msrun
 from tests.processes import FOUND, detections_of
+from yolox import parallel
 from yolox.eval.tables import detections_to_table
 from yolox.parallel import (
     Group,
@@ -93,6 +94,21 @@ def test_one_process_keeps_everything_as_it_is():
     assert share_statistics([mean], alone, average=True)[0] is mean
     assert gradient_reducer(alone, "mean") is None and positives_reducer(alone) is None
     assert gather_rows(rows, alone)[0] is rows and from_first("x", alone) == "x" and not any_of(False, alone)
+
+
+def test_the_average_of_what_is_the_same_everywhere_has_its_bits(monkeypatch):
+    group, before = Group(rank=0, world=7), np.random.default_rng(0).normal(size=1000).astype(np.float32)
+    calls = []
+
+    def sum_over(values, _group):
+        """The first sum is that of one process and zeros, the second that of seven equal ones."""
+        calls.append(1)
+        return values if len(calls) == 1 else sum([values] * 6, values)
+
+    monkeypatch.setattr(parallel, "_sum_over", sum_over)
+    (shared,) = share_statistics([before], group, average=True)
+    assert len(calls) == 2 and shared.tobytes() == before.tobytes()
+    assert (sum([before] * 6, before) / np.float32(7)).tobytes() != before.tobytes()
 
 
 def test_a_rank_outside_its_group_is_refused():

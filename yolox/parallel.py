@@ -138,7 +138,9 @@ def share_statistics(arrays: Sequence[np.ndarray], group: Group, *, average: boo
     if group.world == 1 or not len(arrays):
         return list(arrays)
     flat = np.concatenate([array.reshape(-1) for array in arrays])
-    shared = _sum_over(flat, group) / group.world if average else _sum_over(flat if group.is_first else flat * 0, group)
+    shared = _sum_over(flat if group.is_first else flat * 0, group)
+    if average:  # as a difference: what is the same everywhere, such as frozen parameters, keeps its bits
+        shared = shared + _sum_over(flat - shared, group) / group.world
     parts = np.split(shared.astype(np.float32), np.cumsum([array.size for array in arrays])[:-1])
     return [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]
 
