@@ -10,6 +10,7 @@ from attrs import field, frozen
 from rich.console import Console
 
 from yolox.cli.messages import CommandError
+from yolox.cli.watch import Watch
 from yolox.data.batches import evaluated_images
 from yolox.data.dataset import DetectionDataset
 from yolox.eval.postprocess import Detections
@@ -66,9 +67,16 @@ class NoProgress(NoRecorder):
         """Show nothing."""
 
 
-def agreed(stop: Callable[[], bool], group: Group) -> Callable[[], bool]:
+def agreed(stop: Callable[[], bool], group: Group, watch: Watch) -> Callable[[], bool]:
     """Make the question whether to stop one with the same answer everywhere: a signal may reach one process only."""
-    return lambda: any_of(stop(), group)
+
+    def ask() -> bool:
+        watch.at("the question whether to stop", together=True)
+        answer = any_of(stop(), group)
+        watch.at("loading a batch")
+        return answer
+
+    return ask
 
 
 @frozen(eq=False)
