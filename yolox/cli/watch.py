@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import yolox
 from yolox.cli.messages import Stopped, explain
 from yolox.parallel import Group, any_of, from_first
 from yolox.watching.lines import Lines
+from yolox.watching.start import start_watcher
 
 SLOW = 20
 """What may compile, or write a large file, has so many times the time of other work."""
-_PROGRAM = "import sys; sys.path.append(sys.argv[1]); from watching.process import main; main()"
 
 
 class Watch:
@@ -98,25 +95,6 @@ def _start(group: Group, seconds: float, checkpoint: Path | None) -> tuple[Lines
         host, port, token = from_first(place and [*place, secrets.token_hex(16)], group)
         facts = {"host": host, "port": port, "token": token, "rank": group.rank, "world": group.world}
         return start_watcher({**facts, "listener": listener, "patience": seconds, **_advice(checkpoint)})
-
-
-def start_watcher(facts: dict) -> tuple[Lines, subprocess.Popen]:
-    """Start the watcher of this process.
-
-    Args:
-        facts: host, port and token of the watcher of rank 0; rank and world; listener, a descriptor on rank 0 and None
-            on the others; patience; checkpoint and advice.
-
-    Returns:
-        What the watcher reads, and its process.
-    """
-    program = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(Path(yolox.__file__).parent)]
-    read, write = os.pipe()
-    fds = () if facts["listener"] is None else (facts["listener"],)
-    process = subprocess.Popen(program, stdin=read, pass_fds=fds, start_new_session=True)
-    os.close(read)
-    os.write(write, json.dumps({**facts, "parent": os.getpid()}).encode() + b"\n")
-    return Lines(write), process
 
 
 def _own_address() -> str:

@@ -7,7 +7,7 @@ import socket
 import time
 from typing import NamedTuple
 
-from .lines import Lines
+from .lines import Lines, part
 from .status import Status, judge
 
 GATHER = 0.5  # seconds in which ends are collected: of several, the first is the cause
@@ -63,6 +63,11 @@ class Hub:
         for connection in self._ranks:
             self._lines[connection].write(**message)
 
+    def close(self) -> None:
+        """Close the connections when the ranks have read all."""
+        for connection in tuple(self._ranks):
+            part(connection)
+
     def add(self, end: End) -> None:
         """Note that a rank has ended."""
         self._ends.append(end)
@@ -94,13 +99,15 @@ class Hub:
             self.add(End(*message["end"]))
         if "left" in message:
             self.statuses.pop(rank, None)
+            self._unheard.pop(rank)
+            del self._ranks[connection]
 
     def _lose(self, connection: socket.socket) -> None:
         self._lines.pop(connection, None)
         rank = self._ranks.pop(connection, None)
         self._unheard.pop(rank, None)
-        if rank in self.statuses:  # it has not taken its leave
-            self.add(End(time.time() + GATHER, self._gone(rank)))  # its own words would have come before
+        if rank is not None:  # its own words, if it had any, have come before
+            self.add(End(time.time() + GATHER, self._gone(rank)))
         connection.close()
 
     def _gone(self, rank: int) -> str:

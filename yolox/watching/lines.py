@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import time
+from contextlib import suppress
 
 LONGEST = 8192
+FAREWELL = 5.0  # seconds
+
+
+def part(connection: socket.socket) -> None:
+    """Close a connection so that all that was written arrives: one that is closed with words unread loses them."""
+    connection.settimeout(FAREWELL)
+    with connection, suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        until = time.monotonic() + FAREWELL
+        while connection.recv(65536) and time.monotonic() < until:
+            pass
 
 
 class Lines:

@@ -13,11 +13,10 @@ from dataclasses import asdict
 from functools import partial
 
 from .hub import SILENCE, End, Hub
-from .lines import Lines
+from .lines import FAREWELL, Lines, part
 from .worker import Worker
 
 TICK = 0.5
-FAREWELL = 10.0  # seconds for a worker to end by itself, when another has failed with a message
 CONNECT = 30.0
 
 
@@ -77,6 +76,7 @@ class Watcher:
         if self.worker.failed is None:  # else it says so itself
             advice = self.facts["advice"] if os.path.exists(self.facts["checkpoint"]) else ""
             print(f"\nerror: {end.text}", *advice.splitlines(), sep="\n", file=sys.stderr, flush=True)
+        # one that has failed may end by itself, and so may the others if they fail in the same way
         self.worker.end(FAREWELL if end.told or self.worker.failed is not None else 0.0)
 
 
@@ -155,9 +155,12 @@ def main(pipe: int = 0) -> None:
     watcher = Watcher(facts, Worker(facts["parent"], pipe, facts["patience"]))
     if facts["listener"] is not None:
         listener = socket.socket(fileno=facts["listener"])
-        lead(watcher, Hub(listener, facts["token"], facts["world"]), listener)
+        hub = Hub(listener, facts["token"], facts["world"])
+        lead(watcher, hub, listener)
+        hub.close()
     elif (connection := connect(facts["host"], facts["port"])) is not None:
         follow(watcher, connection)
+        part(connection)
 
 
 def _first_line(stream) -> bytes:
