@@ -23,7 +23,7 @@ from yolox.cli.resuming import open_run
 from yolox.cli.rundir import BAD_BATCH, BATCHES, BEST, HISTORY, LAST, RunRecorder, read_history
 from yolox.cli.sheet import label_sheet
 from yolox.cli.stopping import StopSignals
-from yolox.cli.together import NoProgress, NoRecorder, SharedStatistics, agreed, open_group, own_name
+from yolox.cli.together import NoProgress, NoRecorder, SharedStatistics, agreed, open_group, own_name, statistics_of_others
 from yolox.cli.watch import Marks, Watch, watched, watched_step
 from yolox.config import Recipe
 from yolox.data.loader import log_surplus, report_once, train_batches
@@ -88,15 +88,16 @@ def _open_recorder(job: Job, state: TrainState) -> tuple[RunRecorder | NoRecorde
     facts = {**data_facts(job.train_set), "devices": job.group.world}
     start, best_ap = first_position(job.recipe.optim), None
     if job.options.resume is not None:
-        start, best_ap = open_run(job.folder, state, facts, mend=job.group.is_first)
+        start, best_ap = open_run(job.folder, state, facts, rank=job.group.rank)
+    others, save_steps = partial(statistics_of_others, state, group=job.group), job.options.save_steps
     if not job.group.is_first:
-        return NoRecorder(), start
+        return NoRecorder(others, save_steps), start
 
     def save(path: Path, position: Position, extra: dict) -> None:
-        names, extra = job.train_set.class_names, {**extra, "data": facts}
-        save_state(path, state, position, recipe=job.recipe, class_names=names, extra=extra)
+        facts_of_run = {"class_names": job.train_set.class_names, "extra": {**extra, "data": facts}}
+        save_state(path, state, position, recipe=job.recipe, others=others(position), **facts_of_run)
 
-    recorder = RunRecorder(job.folder, save, best_ap=best_ap, save_steps=job.options.save_steps)
+    recorder = RunRecorder(job.folder, save, best_ap=best_ap, save_steps=save_steps)
     if job.options.resume is None:
         recorder.save(start)
     return recorder, start
