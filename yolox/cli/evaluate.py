@@ -14,7 +14,7 @@ from yolox.cli.pictures import write_evaluation
 from yolox.cli.rundir import make_folder, write_json
 from yolox.cli.sources import evaluation_source
 from yolox.cli.together import console_of, gather_detections, open_group
-from yolox.cli.watch import Watch, unwatched, watched
+from yolox.cli.watch import Watch, check_hang_seconds, unwatched, watched
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.dataset import DetectionDataset, ground_truth
 from yolox.eval.analysis import analyse, truths_of_dataset
@@ -90,6 +90,7 @@ def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], 
     Raises:
         WeightsError, DataError, CommandError: files that cannot be used, or do not fit each other.
     """
+    check_hang_seconds(options.hang_seconds)
     group = open_group(options.parallel)
     with watched(group, seconds=options.hang_seconds) as watch:
         _run(experiment, options, parse, group, watch)

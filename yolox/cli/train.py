@@ -24,7 +24,7 @@ from yolox.cli.rundir import BAD_BATCH, BATCHES, BEST, HISTORY, LAST, RunRecorde
 from yolox.cli.sheet import label_sheet
 from yolox.cli.stopping import StopSignals
 from yolox.cli.together import NoProgress, NoRecorder, SharedStatistics, agreed, open_group, own_name, statistics_of_others
-from yolox.cli.watch import Marks, Watch, watched, watched_step
+from yolox.cli.watch import Marks, Watch, check_hang_seconds, watched, watched_step
 from yolox.config import Recipe
 from yolox.data.loader import log_surplus, report_once, train_batches
 from yolox.fit import StopRequested, fit
@@ -46,6 +46,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
         Stopped: a signal came; the run is saved.
     """
     sources = check_training(options)
+    check_hang_seconds(options.hang_seconds)
     group = open_group(options.parallel)
     checkpoint = (options.resume or options.output) / LAST
     with watched(group, seconds=options.hang_seconds, checkpoint=checkpoint) as watch:

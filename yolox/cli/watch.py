@@ -10,13 +10,23 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from yolox.cli.messages import Stopped, explain
+from yolox.cli.messages import Stopped, UsageError, explain
 from yolox.parallel import Group, any_of, from_first
 from yolox.watching.lines import Lines
 from yolox.watching.start import start_watcher
 
 SLOW = 20
 """What may compile, or write a large file, has so many times the time of other work."""
+
+
+def check_hang_seconds(seconds: float) -> None:
+    """Refuse a limit below 0.
+
+    Raises:
+        UsageError: it is.
+    """
+    if not seconds >= 0:
+        raise UsageError(f"--hang-seconds {seconds:g}: want 0 (no limit) or more")
 
 
 class Watch:
