@@ -52,7 +52,7 @@ def test_a_killed_rank_is_named_on_all_and_the_resumed_run_has_the_same_bits(tmp
     words, run, last = write_data(tmp_path / "data", images=8 * world), tmp_path / "run", world - 1
     process = start_msrun(world, tmp_path / "logs", TINY, "train", *words, *OPTIONS, "--output", run, **QUIET)
     try:
-        wait_for(lambda: position(run)[0] == 2 and 0 < position(run)[1] < 4, process)
+        wait_for(lambda: position(run) >= (1, 1), process)
         worker_of(process, last).kill()
         assert seconds_to_end(process) < MINUTES
     finally:
