@@ -34,9 +34,15 @@ def state_tensors(state: TrainState) -> dict[str, np.ndarray]:
 
 
 def state_statistics(state: TrainState) -> dict[str, np.ndarray]:
-    """Copy what differs between devices within an epoch, by the names of `state_tensors`: BN statistics, their averages.
+    """Copy what differs between devices within an epoch: BN statistics, and their averages.
 
     Frozen parameters are buffers too, and the same everywhere.
+
+    Args:
+        state: between two steps.
+
+    Returns:
+        Arrays by the names of `state_tensors`.
     """
     moving = [p for p in state.buffers if p.name.rpartition(".")[2] in ("moving_mean", "moving_variance")]
     averages = dict(zip(_average_names(state), state.ema.arrays(), strict=True))
@@ -45,7 +51,12 @@ def state_statistics(state: TrainState) -> dict[str, np.ndarray]:
 
 
 def write_statistics(state: TrainState, statistics: Mapping[str, np.ndarray]) -> None:
-    """Write what `state_statistics` gave, of this device or of another, and the backup of it."""
+    """Write what `state_statistics` gave, and the backup of it.
+
+    Args:
+        state: is changed in place.
+        statistics: of this device or of another, by the same names.
+    """
     for buffer in state.buffers:
         if (value := statistics.get(f"params.{buffer.name}")) is not None:
             _write(buffer, value)

@@ -13,7 +13,11 @@ FAREWELL = 5.0  # seconds
 
 
 def part(connection: socket.socket) -> None:
-    """Close a connection so that all that was written arrives: one that is closed with words unread loses them."""
+    """Close a connection so that all that was written arrives: one that is closed with words unread loses them.
+
+    Args:
+        connection: a connected socket; the other end has some seconds to close it too.
+    """
     connection.settimeout(FAREWELL)
     with connection, suppress(OSError):
         connection.shutdown(socket.SHUT_WR)

@@ -81,7 +81,13 @@ class Watcher:
 
 
 def lead(watcher: Watcher, hub: Hub, listener: socket.socket) -> None:
-    """Watch for all: the program of rank 0."""
+    """Watch for all, until the worker leaves or there is a verdict: the program of rank 0.
+
+    Args:
+        watcher: of rank 0's own worker.
+        hub: what is known of all.
+        listener: socket that the other watchers connect to.
+    """
 
     def accept() -> bool:
         connection = hub.accept()
@@ -103,7 +109,12 @@ def lead(watcher: Watcher, hub: Hub, listener: socket.socket) -> None:
 
 
 def follow(watcher: Watcher, connection: socket.socket) -> None:
-    """Tell rank 0 about one's own worker, and hear its verdict: the program of the others."""
+    """Tell rank 0 about one's own worker, and hear its verdict: the program of the others.
+
+    Args:
+        watcher: of one's own worker.
+        connection: to the watcher of rank 0.
+    """
     lines, unheard, heard = Lines(connection.fileno()), 0.0, []
     watcher.answer(connection, partial(_hear_first, lines, heard, watcher.facts["world"]))
     lines.write(rank=watcher.facts["rank"], token=watcher.facts["token"])
@@ -139,7 +150,15 @@ def _first_gone(world: int, more: str = "") -> dict:
 
 
 def connect(host: str, port: int) -> socket.socket | None:
-    """Find the watcher of rank 0; None where it cannot be reached."""
+    """Find the watcher of rank 0.
+
+    Args:
+        host: its address.
+        port: of its listener.
+
+    Returns:
+        The connection; None, after a warning, where it cannot be reached.
+    """
     try:
         return socket.create_connection((host, port), CONNECT)
     except OSError as error:
@@ -149,7 +168,11 @@ def connect(host: str, port: int) -> socket.socket | None:
 
 
 def main(pipe: int = 0) -> None:
-    """Read the facts from the first line of the standard input, and watch."""
+    """Read the facts from the first line of the standard input, and watch.
+
+    Args:
+        pipe: descriptor of the standard input.
+    """
     with os.fdopen(os.dup(pipe), "rb", buffering=0) as stream:
         facts = json.loads(_first_line(stream))
     watcher = Watcher(facts, Worker(facts["parent"], pipe, facts["patience"]))
