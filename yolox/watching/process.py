@@ -104,8 +104,9 @@ def lead(watcher: Watcher, hub: Hub, listener: socket.socket) -> None:
             hub.add(end)
         if (verdict := hub.verdict(seconds)) is not None:
             hub.tell(verdict=verdict)
-            return watcher.finish(verdict)
-    return hub.tell(over=True)
+            watcher.finish(verdict)
+            return
+    hub.tell(over=True)
 
 
 def follow(watcher: Watcher, connection: socket.socket) -> None:
@@ -128,12 +129,12 @@ def follow(watcher: Watcher, connection: socket.socket) -> None:
             heard.append(_first_gone(watcher.facts["world"], f": no sign of life for {unheard:.0f} s"))
         for message in heard:
             if "verdict" in message:
-                return watcher.finish(End(*message["verdict"]))
-            if "over" in message:
-                return None
+                watcher.finish(End(*message["verdict"]))
+            if "verdict" in message or "over" in message:
+                return
         unheard = 0.0 if heard else unheard
         heard.clear()
-    return lines.write(left=True)
+    lines.write(left=True)
 
 
 def _hear_first(lines: Lines, heard: list[dict], world: int) -> bool:
