@@ -88,13 +88,7 @@ def lead(watcher: Watcher, hub: Hub, listener: socket.socket) -> None:
         hub: what is known of all.
         listener: socket that the other watchers connect to.
     """
-
-    def accept() -> bool:
-        connection = hub.accept()
-        watcher.answer(connection, partial(hub.hear, connection))
-        return True
-
-    watcher.answer(listener, accept)
+    watcher.answer(listener, partial(_accept, watcher, hub))
     while not watcher.worker.left:
         seconds = watcher.wait()
         hub.statuses[0] = watcher.worker.status
@@ -107,6 +101,12 @@ def lead(watcher: Watcher, hub: Hub, listener: socket.socket) -> None:
             watcher.finish(verdict)
             return
     hub.tell(over=True)
+
+
+def _accept(watcher: Watcher, hub: Hub) -> bool:
+    connection = hub.accept()
+    watcher.answer(connection, partial(hub.hear, connection))
+    return True
 
 
 def follow(watcher: Watcher, connection: socket.socket) -> None:
