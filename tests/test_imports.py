@@ -51,6 +51,7 @@ TABLE = {
     "predict": "config eval export | mindspore",
     "plot": "assign boxes config data eval points | cv2 matplotlib mindspore numpy",
     "runtime": "| cv2",
+    "watching": "|",  # it runs as a process of its own, which must be there at once
 }
 # within these parts MindSpore stays in the modules named, so that the rest can be used and tested without it
 MINDSPORE_ONLY_IN = {"data": {"loader"}, "eval": {"predict"}, "plot": {"assignment"}}

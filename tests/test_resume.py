@@ -7,11 +7,13 @@ from mindspore import Parameter, Tensor
 
 from tests.cli.tiny import TinyDetector
 from yolox.checkpoint import CheckpointError, load_checkpoint
+from yolox.cli import together
 from yolox.config import Recipe
 from yolox.data.dataset import DetectionDataset
 from yolox.loss_scale import LossScale
+from yolox.parallel import Group
 from yolox.position import Position
-from yolox.resume import data_facts, restore_state, save_state, state_tensors
+from yolox.resume import data_facts, restore_state, save_state, state_statistics, state_tensors
 from yolox.train import create_train_state
 
 POSITION = Position(epoch=3, step=2, applied=1, loss_sums=(0.1, 0.2), loss_scale=LossScale(4.0, 7))
@@ -103,3 +105,41 @@ def test_other_data_have_other_facts():
     changes = {"boxes": dataset.boxes + 1, "file_names": ("2.jpg",), "class_names": ("dog",), "classes": np.array([1])}
     for name, value in changes.items():
         assert data_facts(attrs.evolve(dataset, **{name: value})) != facts, name
+
+
+def frozen_state(seed):
+    """A state of a detector with one parameter that is not trained."""
+    detector = TinyDetector(3)
+    detector.preds[0].weight.requires_grad = False
+    state, rng = create_train_state(detector), np.random.default_rng(seed)
+    for buffer in state.buffers:
+        buffer.set_data(Tensor(rng.standard_normal(buffer.shape).astype(np.float32)))
+    return state
+
+
+def test_each_device_gets_its_own_statistics_back(tmp_path):
+    states, path = [frozen_state(seed) for seed in (1, 2)], tmp_path / "a.safetensors"
+    names = list(state_statistics(states[1]))
+    assert len(names) == 12 and all("moving_" in name for name in names)  # three BN, two of each, and their averages
+    others = {f"rank1.{name}": value for name, value in state_statistics(states[1]).items()}
+    save_state(path, states[0], POSITION, recipe=Recipe(), class_names="abc", others=others)
+    for rank, wanted in enumerate(states):
+        found = frozen_state(3)
+        assert restore_state(load_checkpoint(path), found, rank=rank) == POSITION
+        got, want, shared = (state_tensors(state) for state in (found, wanted, states[0]))
+        for name in got:
+            np.testing.assert_array_equal(got[name], (want if name in names else shared)[name], err_msg=f"rank {rank}: {name}")
+        for buffer, backup in zip(found.buffers, found.safe_buffers.arrays(), strict=True):
+            np.testing.assert_array_equal(buffer.asnumpy(), backup)
+
+
+def test_sharing_changes_the_statistics_and_no_bit_of_frozen_parameters(monkeypatch):
+    """A mean over three devices may round what is the same on all of them."""
+    monkeypatch.setattr(together, "share_statistics", lambda arrays, group, *, average: [array + 1 for array in arrays])
+    state = frozen_state(1)
+    before = state_tensors(state)
+    together.SharedStatistics(state, Group(rank=0, world=3), average=True).share()
+    for name, value in state_tensors(state).items():
+        np.testing.assert_array_equal(value, before[name] + 1 if "moving_" in name else before[name], err_msg=name)
+    for buffer, backup in zip(state.buffers, state.safe_buffers.arrays(), strict=True):
+        assert "moving_" not in buffer.name or (buffer.asnumpy() == backup).all()

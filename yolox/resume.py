@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,6 +33,38 @@ def state_tensors(state: TrainState) -> dict[str, np.ndarray]:
     return {**written, **dict(zip(_average_names(state), state.ema.arrays(), strict=True))}
 
 
+def state_statistics(state: TrainState) -> dict[str, np.ndarray]:
+    """Copy what differs between devices within an epoch: BN statistics, and their averages.
+
+    Frozen parameters are buffers too, and the same everywhere.
+
+    Args:
+        state: between two steps.
+
+    Returns:
+        Arrays by the names of `state_tensors`.
+    """
+    moving = [p for p in state.buffers if p.name.rpartition(".")[2] in ("moving_mean", "moving_variance")]
+    averages = dict(zip(_average_names(state), state.ema.arrays(), strict=True))
+    own = {f"params.{p.name}": p.asnumpy().copy() for p in moving}
+    return {**own, **{f"ema.{p.name}": averages[f"ema.{p.name}"] for p in moving}}
+
+
+def write_statistics(state: TrainState, statistics: Mapping[str, np.ndarray]) -> None:
+    """Write what `state_statistics` gave, and the backup of it.
+
+    Args:
+        state: is changed in place.
+        statistics: of this device or of another, by the same names.
+    """
+    for buffer in state.buffers:
+        if (value := statistics.get(f"params.{buffer.name}")) is not None:
+            _write(buffer, value)
+    state.safe_buffers.write([buffer.asnumpy() for buffer in state.buffers])
+    averages = zip(_average_names(state), state.ema.arrays(), strict=True)
+    state.ema.write([statistics.get(name, array) for name, array in averages])
+
+
 def save_state(
     path: str | os.PathLike,
     state: TrainState,
@@ -40,6 +73,7 @@ def save_state(
     recipe: Recipe,
     class_names: Sequence[str],
     extra: Mapping[str, Any] | None = None,
+    others: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write a training state and where the run stands as a checkpoint, whole or not at all.
 
@@ -50,20 +84,23 @@ def save_state(
         recipe: the recipe of the run.
         class_names: names of the classes.
         extra: more facts that JSON can hold.
+        others: what other devices have in place of this one's, named ``rank<R>.`` and the name of the tensor.
 
     Raises:
         CheckpointError: as `save_checkpoint`.
     """
     facts = {**(extra or {}), "position": position_to_dict(position)}
-    save_checkpoint(path, state_tensors(state), recipe=recipe, class_names=class_names, extra=facts)
+    tensors = {**state_tensors(state), **(others or {})}
+    save_checkpoint(path, tensors, recipe=recipe, class_names=class_names, extra=facts)
 
 
-def restore_state(checkpoint: Checkpoint, state: TrainState) -> Position:
+def restore_state(checkpoint: Checkpoint, state: TrainState, *, rank: int = 0) -> Position:
     """Write a checkpoint's tensors into a training state, all of them or none.
 
     Args:
         checkpoint: one that `save_state` wrote.
         state: of the same detector.
+        rank: of this device.
 
     Returns:
         Where the run goes on: hand it to `fit` as `start`.
@@ -77,11 +114,11 @@ def restore_state(checkpoint: Checkpoint, state: TrainState) -> Position:
         position = position_from_dict(checkpoint.extra["position"])
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise CheckpointError(str(error)) from None
-    wanted = dict(_parameters(state))
-    _check_same(checkpoint.tensors, state_tensors(state))
+    wanted, tensors = dict(_parameters(state)), _of_rank(checkpoint.tensors, rank)
+    _check_same(tensors, state_tensors(state))
     for name, parameter in wanted.items():
-        _write(parameter, checkpoint.tensors[name])
-    state.ema.write([checkpoint.tensors[name] for name in _average_names(state)])
+        _write(parameter, tensors[name])
+    state.ema.write([tensors[name] for name in _average_names(state)])
     state.safe_buffers.write([buffer.asnumpy() for buffer in state.buffers])
     return position
 
@@ -108,6 +145,13 @@ def _parameters(state: TrainState):
 
 def _average_names(state: TrainState) -> list[str]:
     return [f"ema.{p.name}" for p in state.averaged]
+
+
+def _of_rank(tensors: Mapping[str, np.ndarray], rank: int) -> dict[str, np.ndarray]:
+    """Leave the tensors of one device, under the names of `state_tensors`."""
+    own = f"rank{rank}."
+    shared = {name: tensor for name, tensor in tensors.items() if not re.match(r"rank\d+\.", name)}
+    return shared | {name.removeprefix(own): tensor for name, tensor in tensors.items() if name.startswith(own)}
 
 
 def _write(parameter, value: np.ndarray) -> None:

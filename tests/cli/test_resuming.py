@@ -62,6 +62,21 @@ def test_killed_twice_then_ctrl_c_then_sigterm_then_finished(words, whole, tmp_p
     assert_same_run(folder, whole)
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_run_that_ends_leaves_no_process_and_no_shared_memory(words, tmp_path, fails):
+    """Also one that ends with an error while its data workers live: an image that is gone, or is none."""
+    if fails:
+        words = write_data(tmp_path / "data")
+        next(path for path in sorted((tmp_path / "data/train/images").iterdir())).write_bytes(b"\x89PNG but no more")
+    shared = shared_memory()
+    options = ["--epochs", 2, "--warmup-epochs", 0, "--flat-epochs", 0, "--plain-epochs", 0, "--workers", 2]
+    process = start(*words, *options, "--output", tmp_path / "run")
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == int(fails), out
+    assert_gone(process)
+    assert not (shared_memory() - shared)
+
+
 def evaluating(last) -> bool:
     """Tell whether the last checkpoint is that of an epoch's last step, and an evaluation follows it."""
     try:

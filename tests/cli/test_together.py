@@ -39,6 +39,14 @@ def test_parallel_without_msrun_says_how(monkeypatch):
         open_group(True)
 
 
+@pytest.mark.parametrize("verb", [["train", "--output", "run"], ["eval", "--weights", "a.npz"]])
+def test_a_limit_below_zero_is_refused(tmp_path, capsys, verb):
+    words = write_data(tmp_path)
+    words = words if verb[0] == "train" else words[words.index("--val-json") :]
+    assert run(EXPERIMENT, [*verb, *words, "--hang-seconds", "-1"]) == 2
+    assert "--hang-seconds -1: want 0 (no limit) or more" in capsys.readouterr().err
+
+
 def test_msrun_without_parallel_is_refused(monkeypatch):
     monkeypatch.setenv("MS_WORKER_NUM", "2")
     with pytest.raises(CommandError, match="want --parallel, or each would train by itself"):

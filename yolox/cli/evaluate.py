@@ -14,6 +14,7 @@ from yolox.cli.pictures import write_evaluation
 from yolox.cli.rundir import make_folder, write_json
 from yolox.cli.sources import evaluation_source
 from yolox.cli.together import console_of, gather_detections, open_group
+from yolox.cli.watch import Watch, check_hang_seconds, unwatched, watched
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.dataset import DetectionDataset, ground_truth
 from yolox.eval.analysis import analyse, truths_of_dataset
@@ -37,6 +38,7 @@ def measure(
     batch_size: int,
     workers: int,
     group: Group = Group(),
+    watch: Watch | None = None,
 ) -> Callable[[DetectionDataset], dict]:
     """Build a function from a dataset to its metrics, compiled once, that follows the detector's parameters.
 
@@ -47,22 +49,33 @@ def measure(
         batch_size: images of a step.
         workers: processes that read images.
         group: the processes that share the images; each gets the metrics of all of them.
+        watch: hears where this process is; None where nobody does.
 
     Returns:
         score(dataset) -> metrics as `yolox.eval.coco.evaluate_coco` gives them.
     """
-    step = make_eval_step(detector, spec=spec)
+    step, watch = make_eval_step(detector, spec=spec), watch or unwatched()
 
     def score(dataset: DetectionDataset, on_batch: Callable[[int], None] | None = None) -> dict:
         settings = {"batch_size": min(batch_size, len(dataset)), "workers": workers, "on_batch": on_batch}
-        found = _found(step, dataset, group, spec=spec, config=postprocess, **settings)
+        found = _found(step, dataset, group, watch, spec=spec, config=postprocess, **settings)
+        watch.at("the numbers of an evaluation", together=not group.is_first, slow=group.is_first)
         return from_first(_metrics(dataset, found) if group.is_first else None, group)
 
     return score
 
 
-def _found(step: Callable, dataset: DetectionDataset, group: Group, **settings) -> list[Detections]:
-    mine = predict_dataset(step, dataset, rank=group.rank, world=group.world, **settings)
+def _found(
+    step: Callable, dataset: DetectionDataset, group: Group, watch: Watch, on_batch: Callable | None = None, **settings
+) -> list[Detections]:
+    def on_images(done: int) -> None:
+        watch.at(f"an evaluation, {done} images done")
+        if on_batch is not None:
+            on_batch(done)
+
+    watch.at("the first images of an evaluation", first="evaluation")
+    mine = predict_dataset(step, dataset, rank=group.rank, world=group.world, on_batch=on_images, **settings)
+    watch.at("gathering an evaluation", together=True)
     return gather_detections(mine, dataset, group)
 
 
@@ -77,7 +90,15 @@ def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], 
     Raises:
         WeightsError, DataError, CommandError: files that cannot be used, or do not fit each other.
     """
+    check_hang_seconds(options.hang_seconds)
     group = open_group(options.parallel)
+    with watched(group, seconds=options.hang_seconds) as watch:
+        _run(experiment, options, parse, group, watch)
+
+
+def _run(
+    experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], EvalOptions], group: Group, watch: Watch
+) -> None:
     source = evaluation_source(options)
     opened = open_weights(experiment, options.weights)
     facts = opened.facts
@@ -94,7 +115,8 @@ def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], 
         def show(done: int) -> None:
             status.update(f"evaluated {done} of {len(dataset)} images")
 
-        found = _found(step, dataset, group, spec=options.input, config=options.postprocess, on_batch=show, **settings)
+        found = _found(step, dataset, group, watch, show, spec=options.input, config=options.postprocess, **settings)
+        watch.at("the numbers of the evaluation", slow=True)
         if not group.is_first:
             return
         metrics = _metrics(dataset, found)

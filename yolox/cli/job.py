@@ -19,7 +19,7 @@ from yolox.cli.options import TrainOptions
 from yolox.cli.resuming import check_options, remember, remembered
 from yolox.cli.rundir import prepare_run
 from yolox.cli.sources import DataSource, data_source, training_source
-from yolox.cli.together import console_of, open_group
+from yolox.cli.together import console_of
 from yolox.config import Recipe
 from yolox.data.batches import steps_per_epoch
 from yolox.data.dataset import DetectionDataset
@@ -48,19 +48,25 @@ class Job:
         return self.options.settings
 
 
-def open_job(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe], TrainOptions]) -> Job:
-    """Check the options, join the other processes, read and check the datasets; nothing is written yet.
+def open_job(
+    experiment: Experiment,
+    options: TrainOptions,
+    parse: Callable[[Recipe], TrainOptions],
+    sources: dict[str, DataSource | None],
+    group: Group,
+) -> Job:
+    """Read and check the datasets; nothing is written yet.
 
     Args:
         experiment: the scale.
         options: as they were given.
         parse: reads them again, from another recipe's defaults.
+        sources: from `check_training`.
+        group: the processes that train together.
 
     Raises:
-        UsageError: options that contradict each other.
         DataError, WeightsError, CommandError: files that cannot be used.
     """
-    sources, group = _check(options), open_group(options.parallel)
     datasets, console = read_sets(sources), console_of(group)
     train_set, val_set = datasets["train"], datasets.get("val")
     steps = steps_per_epoch(train_set, batch_size=options.settings.loader.batch_size, world=group.world)
@@ -94,7 +100,13 @@ def describe_job(job: Job) -> str:
     )
 
 
-def _check(options: TrainOptions) -> dict[str, DataSource | None]:
+def check_training(options: TrainOptions) -> dict[str, DataSource | None]:
+    """Check that the options fit each other, and give where the images of "train" and "val" lie.
+
+    Raises:
+        UsageError: they contradict each other.
+        CommandError: ``--resume`` of what is no run.
+    """
     if options.resume is not None:
         check_options(options, *remembered(options.resume))
     if options.save_steps is not None and options.save_steps < 1:

@@ -56,6 +56,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     """Save within an epoch too, after every so many steps; an epoch's end always saves."""
     parallel: bool = False
     """Train together with the other processes that msrun started."""
+    hang_seconds: float = 90.0
+    """With --parallel: end all when a process gets no further for so long, 20 times that where it may compile; 0 never."""
     patience: int | None = None
     """Stop when AP has not risen for this many epochs; the plain last epochs are then left out."""
     freeze: tuple[str, ...] = ()
@@ -96,6 +98,8 @@ class EvalOptions(CommonOptions, ValidationSet):
     """Worker processes that load images; 0 loads in the main process."""
     parallel: bool = False
     """Share the images with the other processes that msrun started."""
+    hang_seconds: float = 90.0
+    """With --parallel: end all when a process gets no further for so long, 20 times that where it may compile; 0 never."""
     input: InputSpec = InputSpec()
     postprocess: PostprocessConfig = PostprocessConfig()
 

@@ -101,7 +101,7 @@ def _differences(one: Mapping, other: Mapping) -> Sequence[str]:
 
 
 def open_run(
-    folder: Path, state: TrainState, facts: Mapping[str, Any], *, mend: bool = True
+    folder: Path, state: TrainState, facts: Mapping[str, Any], *, rank: int = 0
 ) -> tuple[Position, float | None]:
     """Fill a training state from the last checkpoint of a run, and cut the run's files back to it.
 
@@ -109,7 +109,7 @@ def open_run(
         folder: of the run.
         state: of a fresh detector.
         facts: `data_facts` of the training set, and the number of devices.
-        mend: cut the files back; False in all processes of a run but one.
+        rank: of this process; that with rank 0 cuts the files back.
 
     Returns:
         Where the run goes on, and the best AP so far.
@@ -124,12 +124,12 @@ def open_run(
     checkpoint = load_checkpoint(path)
     _check_data(folder, checkpoint, facts)
     try:
-        position = restore_state(checkpoint, state)
+        position = restore_state(checkpoint, state, rank=rank)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    if mend:
+    if rank == 0:
         cut_history(folder / HISTORY, position.epoch)
-    if mend and checkpoint.extra.get("best"):  # the run may have been killed before it copied the file
+    if rank == 0 and checkpoint.extra.get("best"):  # the run may have been killed before it copied the file
         copy_best(folder)
     return position, checkpoint.extra.get("best_AP")
 

@@ -141,6 +141,11 @@ def write_curves(folder: Path, target: Path | None = None) -> Path:
     return path
 
 
+def is_saved(position: Position, save_steps: int | None) -> bool:
+    """Tell whether a checkpoint is written here, within an epoch."""
+    return save_steps is not None and position.step % save_steps == 0
+
+
 class RunRecorder:
     """Listener that writes the run's files after every epoch.
 
@@ -169,7 +174,7 @@ class RunRecorder:
 
     def on_step(self, report) -> None:
         """Write the last checkpoint at the interval of steps; a kill then loses no more than these."""
-        if self._save_steps is not None and report.position.step % self._save_steps == 0:
+        if is_saved(report.position, self._save_steps):
             self.save(report.position)
 
     def on_epoch(self, report) -> None:

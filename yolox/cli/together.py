@@ -10,12 +10,16 @@ from attrs import field, frozen
 from rich.console import Console
 
 from yolox.cli.messages import CommandError
+from yolox.cli.rundir import is_saved
+from yolox.cli.watch import Watch
 from yolox.data.batches import evaluated_images
 from yolox.data.dataset import DetectionDataset
 from yolox.eval.postprocess import Detections
 from yolox.eval.tables import detections_to_table, table_to_detections
 from yolox.parallel import Group, any_of, gather_rows, join_group, share_statistics
-from yolox.train import TrainState, restore_buffers
+from yolox.position import Position
+from yolox.resume import state_statistics, write_statistics
+from yolox.train import TrainState
 
 
 def open_group(parallel: bool) -> Group:
@@ -44,31 +48,78 @@ def own_name(name: str, group: Group) -> str:
     return name if group.is_first else f"rank{group.rank}.{name}"
 
 
+@frozen(eq=False)
 class NoRecorder:
-    """Stands where another process writes the run's files."""
+    """Stands where another process writes the run's files: hands it what it does not have itself.
 
+    Args:
+        hand: function of a position, called wherever the other calls it too.
+        save_steps: checkpoints are written after so many steps of an epoch; None only after epochs.
+    """
+
+    hand: Callable[[Position], object]
+    save_steps: int | None = None
     best_ap = None
 
-    def save(self, _position, **_facts) -> None:
+    def save(self, position: Position, **_facts) -> None:
         """Write nothing."""
+        self.hand(position)
 
-    def on_step(self, _report) -> None:
+    def on_step(self, report) -> None:
         """Write nothing."""
+        if is_saved(report.position, self.save_steps):
+            self.save(report.position)
 
     def on_epoch(self, _report) -> None:
-        """Write nothing."""
+        """Write nothing: after an epoch, all processes have the same."""
 
 
-class NoProgress(NoRecorder):
+class NoProgress:
     """Stands where another process shows progress."""
+
+    def on_step(self, _report) -> None:
+        """Show nothing."""
+
+    def on_epoch(self, _report) -> None:
+        """Show nothing."""
 
     def close(self) -> None:
         """Show nothing."""
 
 
-def agreed(stop: Callable[[], bool], group: Group) -> Callable[[], bool]:
+def statistics_of_others(state: TrainState, position: Position, group: Group) -> dict[str, np.ndarray]:
+    """Collect the BN statistics of all processes for a checkpoint within an epoch; after it they are the same.
+
+    Args:
+        state: of this process.
+        position: of the checkpoint.
+        group: the processes; all of them call this.
+
+    Returns:
+        Tensors for `save_state`, of the processes but rank 0.
+    """
+    own = state_statistics(state) if group.world > 1 and position.step else {}
+    if not own:
+        return {}
+    flat = np.concatenate([value.reshape(-1) for value in own.values()]).astype(np.float64)
+    ends = np.cumsum([value.size for value in own.values()])[:-1]
+    others = {}
+    for rank, table in enumerate(gather_rows(flat[:, None], group)[1:], start=1):
+        for (name, value), part in zip(own.items(), np.split(table[:, 0], ends), strict=True):
+            others[f"rank{rank}.{name}"] = part.astype(value.dtype).reshape(value.shape)
+    return others
+
+
+def agreed(stop: Callable[[], bool], group: Group, watch: Watch) -> Callable[[], bool]:
     """Make the question whether to stop one with the same answer everywhere: a signal may reach one process only."""
-    return lambda: any_of(stop(), group)
+
+    def ask() -> bool:
+        watch.at("the question whether to stop", together=True)
+        answer = any_of(stop(), group)
+        watch.at("loading a batch")
+        return answer
+
+    return ask
 
 
 @frozen(eq=False)
@@ -81,13 +132,11 @@ class SharedStatistics:
 
     def share(self) -> None:
         """Give every process the same BN statistics and averages of them; an evaluation wants that too."""
-        state, own = self.state, [buffer.asnumpy() for buffer in self.state.buffers]
-        averages = state.ema.arrays()
-        count = len(state.params)
-        shared = share_statistics(own + averages[count:], self.group, average=self.average)
-        state.safe_buffers.write(shared[: len(own)])
-        restore_buffers(state)
-        state.ema.write(averages[:count] + shared[len(own) :])
+        if self.group.world == 1:
+            return
+        own = state_statistics(self.state)
+        shared = share_statistics(list(own.values()), self.group, average=self.average)
+        write_statistics(self.state, dict(zip(own, shared, strict=True)))
 
     def on_step(self, _report) -> None:
         """Do nothing: statistics may differ within an epoch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from yolox.cli.events import written_events
 from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
 from yolox.cli.freezing import freeze_parts
-from yolox.cli.job import Job, describe_job, open_folder, open_job
+from yolox.cli.job import Job, check_training, describe_job, open_folder, open_job
 from yolox.cli.listeners import Listeners
 from yolox.cli.options import TrainOptions
 from yolox.cli.patience import EarlyStop, Patience
@@ -24,11 +25,13 @@ from yolox.cli.resuming import open_run
 from yolox.cli.rundir import BAD_BATCH, BATCHES, BEST, EVENTS, HISTORY, LAST, RunRecorder, read_history
 from yolox.cli.sheet import label_sheet
 from yolox.cli.stopping import StopSignals
-from yolox.cli.together import NoProgress, NoRecorder, SharedStatistics, agreed, own_name
+from yolox.cli.together import NoProgress, NoRecorder, SharedStatistics, agreed, open_group, own_name, statistics_of_others
+from yolox.cli.watch import Marks, Watch, check_hang_seconds, watched, watched_step
 from yolox.config import Recipe
 from yolox.data.loader import log_surplus, report_once, train_batches
 from yolox.fit import StopRequested, fit
 from yolox.nn import initialise, set_precision
+from yolox.parallel import any_of
 from yolox.phases import is_evaluated
 from yolox.position import Position, first_position
 from yolox.resume import data_facts, save_state
@@ -44,7 +47,15 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
         DataError, WeightsError, CommandError, CheckpointError: files that cannot be used or written.
         Stopped: a signal came; the run is saved.
     """
-    job = open_job(experiment, options, parse)
+    sources = check_training(options)
+    check_hang_seconds(options.hang_seconds)
+    group = open_group(options.parallel)
+    checkpoint = (options.resume or options.output) / LAST
+    with watched(group, seconds=options.hang_seconds, checkpoint=checkpoint) as watch:
+        _run(open_job(experiment, options, parse, sources, group), watch)
+
+
+def _run(job: Job, watch: Watch) -> None:
     detector = _fill_detector(job)
     open_folder(job)
     job.console.print(describe_job(job))
@@ -59,7 +70,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
         return
     _begin(job, start)
     try:
-        _train(job, detector, state, recorder, start, patience)
+        _train(job, detector, state, recorder, start, patience, watch)
     except EarlyStop as reason:
         job.console.print(str(reason))
     job.console.print(f"wrote {job.folder / BEST} and {job.folder / LAST}")
@@ -85,15 +96,16 @@ def _open_recorder(job: Job, state: TrainState) -> tuple[RunRecorder | NoRecorde
     facts = {**data_facts(job.train_set), "devices": job.group.world}
     start, best_ap = first_position(job.recipe.optim), None
     if job.options.resume is not None:
-        start, best_ap = open_run(job.folder, state, facts, mend=job.group.is_first)
+        start, best_ap = open_run(job.folder, state, facts, rank=job.group.rank)
+    others, save_steps = partial(statistics_of_others, state, group=job.group), job.options.save_steps
     if not job.group.is_first:
-        return NoRecorder(), start
+        return NoRecorder(others, save_steps), start
 
     def save(path: Path, position: Position, extra: dict) -> None:
-        names, extra = job.train_set.class_names, {**extra, "data": facts}
-        save_state(path, state, position, recipe=job.recipe, class_names=names, extra=extra)
+        facts_of_run = {"class_names": job.train_set.class_names, "extra": {**extra, "data": facts}}
+        save_state(path, state, position, recipe=job.recipe, others=others(position), **facts_of_run)
 
-    recorder = RunRecorder(job.folder, save, best_ap=best_ap, save_steps=job.options.save_steps)
+    recorder = RunRecorder(job.folder, save, best_ap=best_ap, save_steps=save_steps)
     if job.options.resume is None:
         recorder.save(start)
     return recorder, start
@@ -117,25 +129,28 @@ def _train(
     recorder: RunRecorder | NoRecorder,
     start: Position,
     patience: Patience | None,
+    watch: Watch,
 ) -> None:
     recipe, group = job.recipe, job.group
     progress = make_progress(job.console, recipe, job.steps) if group.is_first else NoProgress()
     sharing = SharedStatistics(state, group, average=recipe.optim.average_bn_stats)
+    saving, loading = Marks(watch, "saving", slow=True), Marks(watch, "loading a batch")
+    meeting = Marks(watch, "meeting", together=True)
     done = start.epoch * job.steps + start.step
     events = written_events(job.folder / EVENTS, done, wanted=job.options.tensorboard and group.is_first)
     try:
-        bad_batch = own_name(BAD_BATCH, group)
-        with StopSignals() as stop, saved_endings(job.folder, recorder, stop, bad_batch=bad_batch), events as written:
+        endings = {"bad_batch": own_name(BAD_BATCH, group), "meet": partial(any_of, False, group)}
+        with StopSignals() as stop, saved_endings(job.folder, recorder, stop, **endings), events as written:
             fit(
-                _make_step(job, detector, state),
+                watched_step(_make_step(job, detector, state), watch, done),
                 recipe=recipe,
                 steps_per_epoch=job.steps,
                 train_batches=_batches(job),
-                evaluate=None if job.val_set is None else _evaluator(job, state, sharing, stop),
-                listener=Listeners(sharing, recorder, written, progress, patience),
+                evaluate=None if job.val_set is None else _evaluator(job, state, sharing, stop, watch),
+                listener=Listeners(meeting, sharing, saving, recorder, written, progress, patience, loading),
                 parameters=state.averaged,
                 start=start,
-                stop=agreed(stop, group),
+                stop=agreed(stop, group, watch),
                 world=group.world,
             )
     finally:
@@ -176,18 +191,19 @@ def copy_averages(state: TrainState, detector: nn.Cell) -> None:
 
 
 def _evaluator(
-    job: Job, state: TrainState, sharing: SharedStatistics, stop: Callable[[], bool]
+    job: Job, state: TrainState, sharing: SharedStatistics, stop: Callable[[], bool], watch: Watch
 ) -> Callable[[], dict]:
     recipe, group = job.recipe, job.group
     averaged = job.experiment.build_detector(len(job.val_set.class_names))
     loader = {"batch_size": recipe.loader.batch_size, "workers": recipe.loader.workers}
-    score = measure(averaged, spec=recipe.input, postprocess=recipe.postprocess, group=group, **loader)
+    score = measure(averaged, spec=recipe.input, postprocess=recipe.postprocess, group=group, watch=watch, **loader)
 
     def check(_done: int) -> None:
         if group.world == 1 and stop():  # several processes have different numbers of batches: they go on to the end
             raise StopRequested
 
     def evaluate() -> dict:
+        watch.at("the beginning of an evaluation", together=True)
         sharing.share()
         copy_averages(state, averaged)
         return score(job.val_set, check)

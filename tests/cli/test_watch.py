@@ -1,0 +1,94 @@
+"""Several processes train; one is killed, or hangs: all say which, the run ends, and goes on to the same bits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.cli.runs import assert_same_run
+from tests.cli.tiny import write_data
+from tests.launch import logs_of, msrun, start_msrun, worker_of
+from yolox.checkpoint import CheckpointError, load_checkpoint
+from yolox.phases import is_evaluated
+
+TINY, MINUTES = "tests/cli/tiny.py", 120.0
+OPTIONS = ("--parallel", "--epochs", "6", "--eval-interval", "3", "--plain-epochs", "2", "--save-steps", "1")
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+WORLDS = (2, pytest.param(4, marks=pytest.mark.slow))
+
+
+def position(folder) -> tuple[int, int]:
+    """Read where the last checkpoint stands: its epoch and step."""
+    try:
+        place = load_checkpoint(folder / "last.safetensors").extra["position"]
+    except CheckpointError:
+        return 0, 0
+    return place["epoch"], place["step"]
+
+
+def wait_for(condition, process) -> None:
+    while not condition():
+        assert process.poll() is None, "the run is over"
+        time.sleep(0.001)
+
+
+def seconds_to_end(process) -> float:
+    """Wait for the end, and count the seconds in which this process itself could run."""
+    seconds = 0.0
+    while process.poll() is None and seconds < MINUTES:
+        time.sleep(0.1)
+        seconds += 0.1
+    assert process.poll() != 0
+    return seconds
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_killed_rank_is_named_on_all_and_the_resumed_run_has_the_same_bits(tmp_path, world):
+    """Within an epoch the BN statistics of the processes differ: the checkpoint has those of all."""
+    words, run, last = write_data(tmp_path / "data", images=8 * world), tmp_path / "run", world - 1
+    process = start_msrun(world, tmp_path / "logs", TINY, "train", *words, *OPTIONS, "--output", run, **QUIET)
+    try:
+        wait_for(lambda: position(run) >= (1, 1), process)
+        worker_of(process, last).kill()
+        assert seconds_to_end(process) < MINUTES
+    finally:
+        process.kill()
+    for text in logs_of(tmp_path / "logs").values():
+        assert f"error: rank {last} of {world} has gone (in " in text
+        assert f"last.safetensors, is whole; go on with: train --resume {run}" in text
+    names = load_checkpoint(run / "last.safetensors").tensors
+    assert f"rank{last}.params.bn.0.moving_mean" in names or position(run)[1] == 0
+    done = msrun(world, tmp_path / "again", TINY, "train", "--resume", run, "--parallel")
+    assert done.returncode == 0, logs_of(tmp_path / "again")
+    done = msrun(world, tmp_path / "whole_logs", TINY, "train", *words, *OPTIONS, "--output", tmp_path / "whole")
+    assert done.returncode == 0 and not any("error" in text for text in logs_of(tmp_path / "whole_logs").values())
+    assert_same_run(run, tmp_path / "whole")
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_hang_in_an_evaluation_ends_the_run_and_is_named(tmp_path, world):
+    words, run = write_data(tmp_path / "data", images=60), tmp_path / "run"
+    options = [*OPTIONS, "--output", run, "--hang-seconds", "6", "--epochs", "200", "--eval-interval", "1"]
+    process = start_msrun(world, tmp_path / "logs", TINY, "train", *words, *options, **QUIET)
+    recipe = {}
+
+    def evaluates() -> bool:
+        epoch, step = position(run)
+        if step and not recipe:
+            recipe[0] = load_checkpoint(run / "last.safetensors").recipe
+        return step == 30 // world and is_evaluated(recipe[0], epoch)
+
+    try:
+        wait_for(evaluates, process)
+        os.kill(worker_of(process, 1).pid, signal.SIGSTOP)
+        assert seconds_to_end(process) < MINUTES
+    finally:
+        process.kill()
+    for text in logs_of(tmp_path / "logs").values():
+        assert f"error: rank 1 of {world} got no further for " in text and "its process is stopped)" in text
+        assert "evaluation" in text.partition("error: ")[2], text
+    assert load_checkpoint(run / "last.safetensors").extra["position"]["step"]
