@@ -27,6 +27,7 @@ TABLE = {
     # the layers: never assignment, losses, data, evaluation or training
     "nn": "| mindspore numpy",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
+    "freeze": "| mindspore",
     "optim": "| mindspore",
     "flat": "optim | attrs mindspore numpy",
     "loss_scale": "config | attrs",
@@ -50,7 +51,7 @@ TABLE = {
     "export": "config data decode eval nn points | attrs cv2 mindspore numpy onnx onnxruntime",
     "predict": "config eval export | mindspore",
     "plot": "assign boxes config data eval points | cv2 matplotlib mindspore numpy",
-    "runtime": "| cv2",
+    "runtime": "| cv2 numpy",  # to see whether they can be imported
     "watching": "|",  # it runs as a process of its own, which must be there at once
 }
 # within these parts MindSpore stays in the modules named, so that the rest can be used and tested without it

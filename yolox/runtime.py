@@ -97,6 +97,9 @@ def installed_mindspore() -> str:
 def installed_numpy() -> str:
     """Give the version of the numpy that this Python imports, which may be another than its metadata says.
 
+    Returns:
+        The version, such as "1.26.4".
+
     Raises:
         UnusableEnvironment: if it cannot be imported.
     """

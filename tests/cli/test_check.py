@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.cli.test_verbs import SMALL, nano, without_fit  # noqa: F401 (fixtures)
+from tests.cli.test_verbs import nano, without_fit  # noqa: F401 (fixtures)
 from tests.cli.tiny import EXPERIMENT
+from tests.cli.words import SMALL
 from tests.data.folders import write_as_yolo
 from yolox.cli import run
 from yolox.cli.caching import CACHE_FILE

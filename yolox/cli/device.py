@@ -10,6 +10,8 @@ import mindspore as ms
 
 from yolox.cli.messages import CommandError
 
+COMPILE_CACHE = "MS_COMPILER_CACHE_ENABLE"
+
 
 def use_device(name: str) -> None:
     """Run MindSpore's graphs on CPU or Ascend from here on.
@@ -20,9 +22,12 @@ def use_device(name: str) -> None:
     On CPU, memory is planned for a whole graph.
 
     Raises:
-        CommandError: if this machine or this MindSpore has no such device, or the process already runs on another.
+        CommandError: if this machine or this MindSpore has no such device, or the process already runs on another; on
+            CPU, if the environment turns MindSpore's compile cache on.
     """
     _leave_out_warnings()
+    if name == "CPU" and os.environ.get(COMPILE_CACHE) == "1":
+        raise CommandError(f"{COMPILE_CACHE}=1: on CPU a cached training step gives wrong numbers; unset {COMPILE_CACHE}")
     if name != ms.get_context("device_target"):
         _set_device(name)
     if name == "CPU":

@@ -116,6 +116,15 @@ def _logit(probability):
 def object_labels(owner, cost, gt_classes, class_names) -> list[str]:
     """Say of each object how many points it has and their lowest costs; of a long name, its beginning.
 
+    Args:
+        owner: int [P], the object of each point, -1 for none.
+        cost: float [G,P].
+        gt_classes: [G].
+        class_names: by class.
+
+    Returns:
+        A line of ASCII for each object, which OpenCV can draw.
+
     Example:
         >>> cost = np.array([[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]])
         >>> object_labels(np.array([0, 0, -1]), cost, [0, 1], ["cat", "red blood cell of a horse"])
