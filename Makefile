@@ -1,6 +1,7 @@
 # make test   the tests, in an environment of their own     make demo   train on drawn shapes, in about 5 minutes
 # make test-slow  those that compile the large graphs           make docs  the pages, in site/
 # make venv   only the environment                          make bench  the works of benchmarks/, one JSON line each
+# make peers  the two environments of the systems that make bench compares with, 5 GB
 # Another MindSpore than the pinned one: make test MINDSPORE=2.7.0
 
 PINNED := 2.10.0
@@ -11,7 +12,9 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
 TOGETHER := -n 2 --dist loadfile  # two processes: the tests mostly wait for one compiler thread; a file stays in one
 
-.PHONY: venv test test-slow demo bench docs lint clean
+PEERS := .venv-megvii/.ready .venv-mindyolo/.ready
+
+.PHONY: venv test test-slow demo bench peers docs lint clean
 
 venv: $(READY)
 
@@ -33,8 +36,16 @@ test-slow: $(READY)
 demo: $(READY)
 	$(RUN) examples/demo.py --output demo
 
-bench: $(READY)
+bench: $(READY) peers
 	$(RUN) benchmarks/run.py
+	$(RUN) benchmarks/run.py --peers
+
+peers: $(PEERS)
+
+$(PEERS): .venv-%/.ready: benchmarks/peer_%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install --quiet --requirement $<
+	@touch $@
 
 docs: $(READY)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[docs]'

@@ -15,14 +15,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import mindspore as ms  # noqa: E402, I001
 
 import yolox  # noqa: E402, F401 (first: it picks the fast CPU path)
 from benchmarks.measure import measure, peak_mb, print_json  # noqa: E402
+from benchmarks.outputs import STRIDES, make_outputs  # noqa: E402
 from benchmarks.truths import make_truths  # noqa: E402
 from yolox.assign.gathered import simota_assign_gathered  # noqa: E402
 from yolox.assign.simota import simota_assign  # noqa: E402
@@ -32,21 +31,11 @@ from yolox.points import make_points  # noqa: E402
 FORMS = {"gathered": simota_assign_gathered, "dense": simota_assign}
 
 
-def make_outputs(batch: int, points: np.ndarray, strides: np.ndarray) -> np.ndarray:  # [B,P,5+C]
-    """Draw decoded predictions like a network's in training: boxes of about 1 to 20 strides, 80 classes."""
-    rng = np.random.default_rng(0)
-    outputs = rng.normal(0, 1, (batch, len(points), 85)).astype(np.float32)
-    outputs[..., :2] = outputs[..., :2] * strides[:, None] + points
-    outputs[..., 2:4] = np.exp(1.5 + 0.7 * outputs[..., 2:4]) * strides[:, None]
-    return outputs
-
-
 def loss(size: int, batch: int, *, per_image: int = 8, form: str = "gathered") -> Callable[[], object]:
     """Assignment, losses and the gradient to decoded predictions."""
-    host_points, host_strides = make_points((size, size), (8, 16, 32))
-    points, strides = ms.Tensor(host_points), ms.Tensor(host_strides)
+    points, strides = map(ms.Tensor, make_points((size, size), STRIDES))
     truths = tuple(ms.Tensor(part) for part in make_truths(batch, size, per_image=per_image))
-    outputs = ms.Tensor(make_outputs(batch, host_points, host_strides))
+    outputs = ms.Tensor(make_outputs(batch, size))
     assign_fn = FORMS[form]
 
     def forward(decoded, gt_boxes, gt_classes, valid):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 
 
@@ -18,13 +18,17 @@ def measure(work: str, call: Callable[[], object], *, repeats: int) -> dict:
     """
     first = _seconds(call)
     times = [_seconds(call) for _ in range(repeats)]
+    return {"work": work, **summary(first, times, peak_mb())}
+
+
+def summary(first: float, seconds: Sequence[float], peak: float) -> dict:
+    """Give median_s, min_s, max_s, first_s and peak_mb of a work's calls."""
     return {
-        "work": work,
-        "median_s": round(median(times), 4),
-        "min_s": round(min(times), 4),
-        "max_s": round(max(times), 4),
+        "median_s": round(median(seconds), 4),
+        "min_s": round(min(seconds), 4),
+        "max_s": round(max(seconds), 4),
         "first_s": round(first, 3),
-        "peak_mb": round(peak_mb()),
+        "peak_mb": round(peak),
     }
 
 

@@ -3,6 +3,7 @@
     python benchmarks/run.py                              every work
     python benchmarks/run.py --work "train nano 416 b8"   one work
     python benchmarks/run.py --repeats 20                 more repeats
+    python benchmarks/run.py --peers                      beside MindYOLO and Megvii's code, see benchmarks/peers.py
 
 Keys: work, median_s, min_s, max_s (of the repeats), first_s (first call, with compilation), peak_mb (of the process).
 The works "parts ..." print the training step's bare network (bare_s) and what is added to it, see benchmarks/parts.py.
@@ -23,6 +24,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", help="one work by name; without it, all of them")
     parser.add_argument("--repeats", type=int, default=8, help="timed calls after the first")
+    parser.add_argument("--peers", action="store_true", help="time the peers beside ours, in turns")
     return parser.parse_args(arguments)
 
 
@@ -47,6 +49,10 @@ def _run_all(repeats: int) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Run one work here, or every work in its own process."""
     options = _parse(arguments)
+    if options.peers:
+        from benchmarks.peers import run_peers
+
+        return run_peers(options.work, options.repeats)
     if options.work is None:
         return _run_all(options.repeats)
     _run_here(options.work, options.repeats)
