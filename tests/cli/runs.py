@@ -65,6 +65,8 @@ def changes(path: Path):
 def stop(process: subprocess.Popen, number: int) -> tuple[int, str]:
     """Send a signal to the process alone, and give its exit status and what it printed."""
     process.send_signal(number)
+    if number == signal.SIGKILL:
+        process.wait(PATIENCE)  # as a shell does: for MindSpore's workers a parent that nobody waited for is alive
     out, _ = process.communicate(timeout=PATIENCE)
     return process.returncode, out
 
