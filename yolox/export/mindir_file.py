@@ -25,7 +25,10 @@ def write_mindir(cell: nn.Cell, path: Path, *, shape: tuple[int, ...], text: Map
 
     def describe(model) -> None:
         for name, value in text.items():
-            model.user_info[name] = value
+            if _is_list(model.user_info):
+                model.user_info.add(key=name, value=value)
+            else:
+                model.user_info[name] = value
 
     with lax_syntax():
         images = Tensor(np.zeros(shape, np.float32))
@@ -52,4 +55,10 @@ def read_mindir_text(path: Path) -> tuple[dict[str, str], tuple[int, ...]]:
         shape = tuple(model.graph.input[0].tensor[0].dims)
     except Exception as error:  # protobuf's own types, and IndexError for an empty graph
         raise ExportError(f"{path}: damaged or no MINDIR file ({type(error).__name__})") from error
-    return dict(model.user_info), shape
+    entries = model.user_info
+    return ({entry.key: entry.value for entry in entries} if _is_list(entries) else dict(entries)), shape
+
+
+def _is_list(user_info) -> bool:
+    """Tell how this MindSpore sees the entries: 2.7 as a list of pairs, later ones as a map; the file is the same."""
+    return hasattr(user_info, "add")
