@@ -37,7 +37,7 @@ TABLE = {
     "train": "config flat normalize optim schedule | attrs mindspore",
     "fit": "config phases position reports schedule | attrs mindspore numpy",
     "overfit": "| attrs mindspore numpy",
-    "parallel": "config optim | attrs mindspore numpy",
+    "parallel": "config flat optim | attrs mindspore numpy",
     # recipes and files
     "recipes": "config |",
     "finetune": "config | attrs",

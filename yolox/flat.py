@@ -1,7 +1,7 @@
 """Many small tensors as one long one: a step that treats hundreds of them alike then does it in one operation."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from attrs import frozen
@@ -27,15 +27,9 @@ class FlatTensors:
     value: Parameter
     shapes: tuple[tuple[int, ...], ...]
 
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Number of elements of each tensor."""
-        return tuple(math.prod(shape) for shape in self.shapes)
-
     def arrays(self) -> list[np.ndarray]:
         """Copy the tensors to numpy, each in its shape."""
-        flat, parts = self.value.asnumpy(), zip(self.shapes, self.sizes, np.cumsum(self.sizes, dtype=np.int64), strict=True)
-        return [flat[end - size : end].reshape(shape).copy() for shape, size, end in parts]
+        return [part.copy() for part in split_array(self.value.asnumpy(), self.shapes)]
 
     def write(self, arrays: Sequence[np.ndarray]) -> None:
         """Replace all tensors, in place: a compiled step holds the memory of the Parameter.
@@ -50,7 +44,7 @@ class FlatTensors:
         if came != self.shapes:
             first, want = came[:3], self.shapes[:3]
             raise ValueError(f"FlatTensors: got {len(came)} arrays of shapes {first}..., want {len(self.shapes)}: {want}...")
-        ops.assign(self.value, Tensor(_joined(arrays)))
+        ops.assign(self.value, Tensor(join_arrays(arrays)))
 
 
 def flat_tensors(arrays: Sequence[np.ndarray], *, name: str) -> FlatTensors:
@@ -69,11 +63,39 @@ def flat_tensors(arrays: Sequence[np.ndarray], *, name: str) -> FlatTensors:
     odd = [str(array.dtype) for array in arrays if array.dtype != np.float32]
     if odd:
         raise TypeError(f"flat_tensors: {name} has a tensor of {odd[0]}, want float32")
-    return FlatTensors(Parameter(Tensor(_joined(arrays)), name=name, requires_grad=False), tuple(tuple(a.shape) for a in arrays))
+    value = Parameter(Tensor(join_arrays(arrays)), name=name, requires_grad=False)
+    return FlatTensors(value, tuple(tuple(array.shape) for array in arrays))
 
 
-def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+def join_arrays(arrays: Iterable[np.ndarray]) -> np.ndarray:  # [...], [...], ... -> [N]
+    """Put arrays end to end.
+
+    Args:
+        arrays: float32, any shapes; may be none.
+
+    Returns:
+        [N] float32, a copy.
+    """
     return np.concatenate([np.zeros(0, np.float32), *(array.reshape(-1) for array in arrays)])
+
+
+def split_array(flat: np.ndarray, shapes: Iterable[tuple[int, ...]]) -> list[np.ndarray]:  # [N] -> [...], [...], ...
+    """Take apart what `join_arrays` put end to end.
+
+    Args:
+        flat: [N].
+        shapes: of the parts in their order, N elements together.
+
+    Returns:
+        Views of `flat` in these shapes.
+
+    Example:
+        >>> [part.tolist() for part in split_array(np.arange(5), [(2, 2), (1,)])]
+        [[[0, 1], [2, 3]], [4]]
+    """
+    shapes = list(shapes)
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    return [part.reshape(shape) for part, shape in zip(np.split(flat, ends), shapes, strict=True)] if shapes else []
 
 
 def _as_row(tensor):

@@ -15,6 +15,7 @@ from attrs import frozen
 from mindspore import Tensor, ops
 
 from yolox.config import Recipe
+from yolox.flat import join_arrays, split_array
 from yolox.optim import for_each
 
 
@@ -137,12 +138,11 @@ def share_statistics(arrays: Sequence[np.ndarray], group: Group, *, average: boo
     """
     if group.world == 1 or not len(arrays):
         return list(arrays)
-    flat = np.concatenate([array.reshape(-1) for array in arrays])
+    flat = join_arrays(arrays)
     shared = _sum_over(flat if group.is_first else flat * 0, group)
     if average:  # as a difference: what is the same everywhere, such as frozen parameters, keeps its bits
         shared = shared + _sum_over(flat - shared, group) / group.world
-    parts = np.split(shared.astype(np.float32), np.cumsum([array.size for array in arrays])[:-1])
-    return [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]
+    return split_array(shared.astype(np.float32), [array.shape for array in arrays])
 
 
 def any_of(flag: bool, group: Group) -> bool:

@@ -16,6 +16,7 @@ from yolox.data.batches import evaluated_images
 from yolox.data.dataset import DetectionDataset
 from yolox.eval.postprocess import Detections
 from yolox.eval.tables import detections_to_table, table_to_detections
+from yolox.flat import join_arrays, split_array
 from yolox.parallel import Group, any_of, gather_rows, join_group, share_statistics
 from yolox.position import Position
 from yolox.resume import state_statistics, write_statistics
@@ -101,12 +102,11 @@ def statistics_of_others(state: TrainState, position: Position, group: Group) ->
     own = state_statistics(state) if group.world > 1 and position.step else {}
     if not own:
         return {}
-    flat = np.concatenate([value.reshape(-1) for value in own.values()]).astype(np.float64)
-    ends = np.cumsum([value.size for value in own.values()])[:-1]
-    others = {}
-    for rank, table in enumerate(gather_rows(flat[:, None], group)[1:], start=1):
-        for (name, value), part in zip(own.items(), np.split(table[:, 0], ends), strict=True):
-            others[f"rank{rank}.{name}"] = part.astype(value.dtype).reshape(value.shape)
+    shapes, others = [value.shape for value in own.values()], {}
+    rows = join_arrays(own.values()).astype(np.float64)[:, None]
+    for rank, table in enumerate(gather_rows(rows, group)[1:], start=1):
+        parts = split_array(table[:, 0].astype(np.float32), shapes)
+        others |= {f"rank{rank}.{name}": part for name, part in zip(own, parts, strict=True)}
     return others
 
 

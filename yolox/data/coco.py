@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import attrs
@@ -40,11 +40,12 @@ def read_coco(
     """
     columns, marks, offenders = Columns(), _Marks(), []
     categories, in_categories = [], []
-    handlers = {
-        "images": partial(_add_image, columns=columns, offenders=offenders),
-        "annotations": partial(_add_annotation, columns=columns, marks=marks, offenders=offenders),
-        "categories": partial(_add_category, categories=categories, offenders=in_categories),
+    adders = {
+        "images": (partial(_add_image, columns=columns), offenders),
+        "annotations": (partial(_add_annotation, columns=columns, marks=marks), offenders),
+        "categories": (partial(_add_category, categories=categories), in_categories),
     }
+    handlers = {key: partial(_add_object, key, add, wrong) for key, (add, wrong) in adders.items()}
     lengths = read_lists(json_path, handlers)
     missing = [key for key in handlers if key not in lengths]
     if missing:
@@ -65,20 +66,23 @@ class _Marks:
     categories: array = attrs.Factory(lambda: array("q"))
 
 
-def _add_category(position: int, entry, *, categories: list[dict], offenders: list[str]) -> None:
-    if not isinstance(entry, dict):
-        offenders.append(_no_object("categories", position, entry))
-    elif not isinstance(entry.get("name"), str) or not _is_id(entry.get("id")):
+def _add_object(key: str, add: Callable, offenders: list[str], position: int, entry) -> None:
+    """Hand an element on to what takes up the objects of its list; what is no object is an offender."""
+    if isinstance(entry, dict):
+        add(position, entry, offenders)
+    else:
+        offenders.append(f"{key}[{position}] is a {type(entry).__name__}, want an object")
+
+
+def _add_category(position: int, entry: dict, offenders: list[str], *, categories: list[dict]) -> None:
+    if not isinstance(entry.get("name"), str) or not _is_id(entry.get("id")):
         what = f"id {_short(entry.get('id'))} and name {_short(entry.get('name'))}"
         offenders.append(f"categories[{position}]: {what}, want an integer and a text")
     else:
         categories.append(entry)
 
 
-def _add_image(position: int, entry, *, columns: Columns, offenders: list[str]) -> None:
-    if not isinstance(entry, dict):
-        offenders.append(_no_object("images", position, entry))
-        return
+def _add_image(position: int, entry: dict, offenders: list[str], *, columns: Columns) -> None:
     name, ident, size = entry.get("file_name"), entry.get("id"), (entry.get("height"), entry.get("width"))
     if not isinstance(name, str) or not name or "\0" in name:
         offenders.append(f"images[{position}]: file_name {_short(name)}, want a text")
@@ -93,10 +97,7 @@ def _add_image(position: int, entry, *, columns: Columns, offenders: list[str]) 
         columns.sizes.extend(size)
 
 
-def _add_annotation(position: int, entry, *, columns: Columns, marks: _Marks, offenders: list[str]) -> None:
-    if not isinstance(entry, dict):
-        offenders.append(_no_object("annotations", position, entry))
-        return
+def _add_annotation(position: int, entry: dict, offenders: list[str], *, columns: Columns, marks: _Marks) -> None:
     ident = entry.get("id", position + 1)
     complaint = _complaint(entry, ident)
     if complaint:
@@ -175,10 +176,6 @@ def _classes(
     )
     unused = max(by_name.values(), default=0) + 1
     return list(wanted), [by_name.get(n, unused + i) for i, n in enumerate(wanted)]
-
-
-def _no_object(key: str, position: int, entry) -> str:
-    return f"{key}[{position}] is a {type(entry).__name__}, want an object"
 
 
 def _short(value) -> str:
