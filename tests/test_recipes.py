@@ -34,6 +34,7 @@ DIFFERENCES = {
     "optim.ema_decay": (0.9998, 0.9999),
     "optim.gradient_reduction": ("mean", "sum"),
     "optim.average_bn_stats": (True, False),
+    "loader.last_batch": ("fill", "drop"),
     "loader.max_truths": (120, 160),
     "loader.multiscale_sizes": (tuple(range(480, 801, 32)), ()),
     "loader.workers": (4, 8),

@@ -31,7 +31,7 @@ from yolox.data.dataset import DetectionDataset, ground_truth
 from yolox.data.check import check_dataset
 from yolox.data.voc_data import read_voc_data
 from yolox.data.yolo_data import read_yolo_data
-from yolox.data.batches import steps_per_epoch
+from yolox.data.order import steps_per_epoch
 from yolox.data.loader import eval_batches, train_batches
 from yolox.data.resize import letterbox
 from yolox.data.sample import Sample

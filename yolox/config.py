@@ -167,6 +167,9 @@ class LoaderConfig:
 
     batch_size: int = attrs.field(default=8, validator=_positive)
     """Images per device and step."""
+    last_batch: Literal["fill", "drop"] = "drop"
+    """Images of an epoch that fill no batch: the first ones of the next order fill it (Megvii), or they are left out
+    (MindYOLO)."""
     max_truths: int = attrs.field(default=120, validator=_positive)
     """Rows to which truths are padded; the smallest boxes of fuller images are dropped and counted."""
     truth_paddings: tuple[int, ...] = ()
@@ -182,7 +185,6 @@ class LoaderConfig:
     """Keep all training images decoded, in memory or in a file of the run; their size is told first."""
     seed: int = 0
     """Seed of shuffling, augmentation, training sizes and fresh weights."""
-
 
     def __attrs_post_init__(self) -> None:
         sizes = (0, *self.truth_paddings, self.max_truths)

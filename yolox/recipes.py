@@ -1,13 +1,11 @@
 """The two published training recipes as frozen values, for each scale.
 
 Megvii's is the reference; MindYOLO's is the one whose table of results and checkpoints exist for MindSpore.
-Every difference between them is the value of a field. Three habits of the originals are not settings here:
+Every difference between them is the value of a field. Two habits of the originals are not settings here:
 
 * Megvii's published runs pass ``--fp16``, which is no part of its recipe files: both recipes have float32,
   and ``precision="float16"`` is the choice of the run. Assignment and losses are float32 in any case; Megvii
   rounds truths and MindYOLO the matching costs to half precision.
-* The images that do not fill the last batch of an epoch are left out, as in MindYOLO. Megvii carries them
-  over into the next epoch; the number of steps is the same.
 * The loss scale moves, as Megvii's does, and begins at the 1024 that MindYOLO keeps. It acts in float16 only.
 """
 
@@ -62,6 +60,7 @@ def megvii_recipe(scale: str) -> Recipe:
         augment=_megvii_augment(scale),
         loader=LoaderConfig(
             batch_size=8,
+            last_batch="fill",
             max_truths=120,
             multiscale_sizes=_multiscale(scale),
             multiscale_interval=10,
@@ -113,7 +112,9 @@ def mindyolo_recipe(scale: str) -> Recipe:
             shrink_interpolation="area",
         ),
         augment=_mindyolo_augment(scale),
-        loader=LoaderConfig(batch_size=8, max_truths=160, multiscale_sizes=(), workers=8, seed=2),
+        loader=LoaderConfig(
+            batch_size=8, last_batch="drop", max_truths=160, multiscale_sizes=(), workers=8, seed=2
+        ),
         assign=AssignConfig(prior="box_and_center", outside_penalty=1000.0),
         loss=LossConfig(loss_normalizer="local"),
         optim=_mindyolo_optim(),

@@ -13,10 +13,11 @@ import pytest
 
 from tests.data.folders import noise_dataset
 from yolox.config import AugmentConfig, InputSpec, LoaderConfig, Recipe
-from yolox.data.batches import TrainSource, epoch_order, steps_per_epoch, train_size
+from yolox.data.batches import TrainSource
 from yolox.data.dataset import ground_truth, load_image
 from yolox.data.errors import DataError
 from yolox.data.loader import eval_batches, log_surplus, report_once, train_batches
+from yolox.data.order import endless_order, epoch_order, steps_per_epoch, train_size
 from yolox.data.resize import letterbox
 
 RECIPE = Recipe(
@@ -115,6 +116,47 @@ def test_devices_share_the_global_batch_without_overlap(dataset, world):
 
 def test_the_partial_last_batch_is_left_out(dataset):
     assert [steps_per_epoch(dataset, batch_size=b) for b in (1, 2, 4, 9)] == [9, 4, 2, 1]
+
+
+def test_a_filled_last_batch_counts(dataset):
+    def steps(**options):
+        return steps_per_epoch(dataset, last_batch="fill", **options)
+
+    assert [steps(batch_size=b) for b in (1, 2, 4, 9, 10)] == [9, 5, 3, 1, 1]
+    # Megvii: 9 images over 2 devices are 4 for each, over 16 devices none.
+    assert [steps(batch_size=2, world=w) for w in (2, 4, 16)] == [2, 1, 1]
+
+
+def test_filled_epochs_follow_each_other_without_a_gap(dataset):
+    recipe = recipe_with(batch_size=4, last_batch="fill")
+    epochs = [TrainSource(dataset=dataset, recipe=recipe, epoch=e, augment=True) for e in range(3)]
+    assert [len(epoch) for epoch in epochs] == [3, 3, 3]
+    seen = np.concatenate([epoch.order() for epoch in epochs])
+    shuffles = [epoch_order(9, seed=recipe.loader.seed, epoch=turn) for turn in range(4)]
+    assert seen.tolist() == np.concatenate(shuffles)[:36].tolist()
+
+
+@pytest.mark.parametrize("start, length", [(0, 9), (4, 5), (4, 6), (8, 1), (17, 20)])
+def test_the_endless_order_is_the_shuffles_end_to_end(start, length):
+    whole = [index for turn in range(6) for index in epoch_order(9, seed=2, epoch=turn)]
+    assert endless_order(9, seed=2, start=start, length=length).tolist() == whole[start : start + length]
+
+
+def test_fewer_images_than_a_batch_fill_it_again(tmp_path):
+    few = noise_dataset(tmp_path, count=3)
+    (batch,) = batches(few, augment=False, recipe=recipe_with(batch_size=8, last_batch="fill", workers=0))
+    assert batch.images.shape[0] == 8
+
+
+def test_no_image_is_an_error_where_batches_are_filled():
+    class Empty:
+        image_dir = "photos"
+
+        def __len__(self):
+            return 0
+
+    with pytest.raises(DataError, match="0 images make no batch"):
+        steps_per_epoch(Empty(), batch_size=2, last_batch="fill")
 
 
 def test_no_full_batch_is_an_error_that_says_what_to_do(dataset):

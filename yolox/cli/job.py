@@ -21,8 +21,8 @@ from yolox.cli.rundir import prepare_run
 from yolox.cli.sources import DataSource, data_source, training_source
 from yolox.cli.together import console_of
 from yolox.config import Recipe
-from yolox.data.batches import steps_per_epoch
 from yolox.data.dataset import DetectionDataset
+from yolox.data.order import steps_per_epoch
 from yolox.export.runner import SUFFIXES
 from yolox.parallel import Group
 from yolox.phases import check_epochs
@@ -69,7 +69,10 @@ def open_job(
     """
     datasets, console = read_sets(sources), console_of(group)
     train_set, val_set = datasets["train"], datasets.get("val")
-    steps = steps_per_epoch(train_set, batch_size=options.settings.loader.batch_size, world=group.world)
+    loader = options.settings.loader
+    steps = steps_per_epoch(
+        train_set, batch_size=loader.batch_size, world=group.world, last_batch=loader.last_batch
+    )
     options = parse(_with_weights_input(options))
     quick_check(console, sources, datasets, options.settings)
     sets = {"train_set": train_set, "val_set": val_set, "steps": steps}

@@ -5,77 +5,17 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from yolox.config import InputSpec, LoaderConfig, Recipe, Size
+from yolox.config import InputSpec, Recipe, Size
 
 from .collate import collate, count_surplus, padding_size
 from .dataset import DetectionDataset, load_image
-from .errors import DataError
+from .order import endless_order, epoch_order, steps_per_epoch, train_size
 from .pipeline import Read, plain_sample, train_sample
 from .resize import letterbox
 from .sample import Sample
 
-ORDER, SAMPLE, SCALE = 1, 2, 3  # first numbers of the seeds, so that no two streams are the same
+SAMPLE = 2  # first number of the seeds of samples; `order` has others
 PARTNER_WINDOW = 1000
-
-
-def steps_per_epoch(dataset: DetectionDataset, *, batch_size: int, world: int = 1) -> int:
-    """Count the full batches of an epoch; the rest of the images waits for another epoch's order.
-
-    Args:
-        dataset: the dataset.
-        batch_size: images per device and step.
-        world: number of devices.
-
-    Returns:
-        At least 1.
-
-    Raises:
-        DataError: the dataset has fewer images than one step takes.
-    """
-    steps = len(dataset) // (batch_size * world)
-    if steps == 0:
-        raise DataError(
-            f"{dataset.image_dir}: {len(dataset)} images make no batch of {batch_size} on {world} device(s); "
-            f"set the batch size to at most {len(dataset) // world}, or add images"
-        )
-    return steps
-
-
-def epoch_order(count: int, *, seed: int, epoch: int) -> np.ndarray:  # [count] int64
-    """Shuffle the images of an epoch; every process finds the same order.
-
-    Args:
-        count: number of images.
-        seed: of the run.
-        epoch: counted from 0.
-
-    Returns:
-        [count] int64, each index once.
-    """
-    return np.random.default_rng((ORDER, seed, epoch)).permutation(count)
-
-
-def train_size(step: int, *, input_size: Size, config: LoaderConfig) -> Size:
-    """Give the size of the images of a training step.
-
-    Args:
-        step: counted from the start of training.
-        input_size: (height, width) px of the recipe.
-        config: `multiscale_sizes` are heights, of which one is drawn every `multiscale_interval` steps from
-            the seed and the step alone, so that every device draws the same.
-
-    Returns:
-        (height, width) px; the width follows from the input's shape as a multiple of 32.
-
-    Example:
-        >>> train_size(7, input_size=(416, 416), config=LoaderConfig())
-        (416, 416)
-    """
-    if not config.multiscale_sizes:
-        return input_size
-    rng = np.random.default_rng((SCALE, config.seed, step // config.multiscale_interval))
-    height = int(rng.choice(config.multiscale_sizes))
-    return height, max(round(height * input_size[1] / input_size[0] / 32), 1) * 32
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -104,15 +44,22 @@ class TrainSource:
     read: Read | None = None
 
     def __len__(self) -> int:
-        return steps_per_epoch(self.dataset, batch_size=self.recipe.loader.batch_size, world=self.world)
+        loader = self.recipe.loader
+        return steps_per_epoch(
+            self.dataset, batch_size=loader.batch_size, world=self.world, last_batch=loader.last_batch
+        )
 
     def order(self) -> np.ndarray:
-        """Give the epoch's order of images.
+        """Give the epoch's order of images over all devices.
 
         Returns:
-            [N] int64 indices of images.
+            Int64 indices of images, as many as the epoch's steps take or more.
         """
-        return epoch_order(len(self.dataset), seed=self.recipe.loader.seed, epoch=self.epoch)
+        loader, count = self.recipe.loader, len(self.dataset)
+        if loader.last_batch == "drop":
+            return epoch_order(count, seed=loader.seed, epoch=self.epoch)
+        length = len(self) * loader.batch_size * self.world
+        return endless_order(count, seed=loader.seed, start=self.epoch * length, length=length)
 
     def samples(self, step: int) -> list[Sample]:
         """Make the samples of one step of the epoch.
