@@ -40,7 +40,7 @@ def words(data, verb, *more, parts=("train", "val")):
 def test_check_writes_a_report_and_a_picture(nano, data, capsys):  # noqa: F811
     assert run(nano, words(data, "check")) == 0
     out = capsys.readouterr().out
-    assert "circle" in out and "most boxes of an image" in out and "labels.png" in out
+    assert "of these crowd regions" in out and "circle" in out and "most boxes of an image" in out and "labels.png" in out
     report = json.loads((data / "out/report.json").read_text())
     assert (report["train"]["images"], report["val"]["errors"]) == (4, [])
     content = json.loads((data / "train/instances.json").read_text())

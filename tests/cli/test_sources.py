@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.data.folders import noise_dataset, write_as_yolo
+from tests.data.folders import coco_dict, noise_dataset, write_as_yolo, write_image, write_json
 from yolox.cli.inputs import read_evaluation_set, read_training_set
 from yolox.cli.messages import CommandError, UsageError
 from yolox.cli.options import parse_options
@@ -68,6 +68,38 @@ def test_a_voc_folder_takes_all_unless_a_list_is_asked_for(folder):
     for split, message in (("train", "so no list 'train'"), (None, "0 images and no box")):
         with pytest.raises((ValueError, CommandError), match=message):
             read_training_set(training_source(options(voc=folder / "x", split=split)))
+
+
+CROWD, FLAT, GOOD = ((1, 1, 9, 9), {"iscrowd": 1}), ((1, 1, 0, 9),), ((1, 1, 9, 9),)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([], "a.json: 1 images and no box; nothing can be learned from it"),
+        ([CROWD, CROWD], "no box to train on, only 2 crowd regions; nothing"),
+        ([FLAT], "no box to train on, only 1 boxes without area inside their image; nothing"),
+        ([CROWD, FLAT], "only 1 crowd regions and 1 boxes without area inside their image; nothing"),
+        ([CROWD, FLAT, GOOD], None),
+    ],
+)
+def test_a_set_without_a_box_to_train_on_is_refused(tmp_path, boxes, message):
+    write_image(tmp_path / "a.png", np.zeros((20, 30, 3), np.uint8))
+    rows = [(i, 1, 1, *box) for i, box in enumerate(boxes)]
+    write_json(tmp_path / "a.json", coco_dict([(1, "a.png", 20, 30)], rows))
+    source = training_source(options(json=tmp_path / "a.json", images=tmp_path))
+    if message is None:
+        assert len(read_training_set(source).boxes) == 3
+        return
+    with pytest.raises(CommandError, match=message):
+        read_training_set(source)
+
+
+def test_labels_of_no_area_alone_are_refused(folder):
+    for path in (folder / "labels").glob("*.txt"):
+        path.write_text("0 .5 .5 0 .2\n")
+    with pytest.raises(CommandError, match="no box to train on, only 3 boxes without area inside their image"):
+        read_training_set(training_source(options(yolo=folder / "data.yaml")))
 
 
 def test_a_run_remembers_where_its_data_lie_in_every_format(tmp_path, monkeypatch):

@@ -110,9 +110,9 @@ def _copies(datasets: dict[str, DetectionDataset]) -> list[str]:
 
 def _counts(reports: dict[str, DatasetReport]) -> Table:
     table = Table("", *reports, title="counts", title_justify="left")
-    for name in ("images", "boxes", "empty", "most"):
-        table.add_row({"empty": "images without a box", "most": "most boxes of an image"}.get(name, name),
-                      *(str(getattr(report, name)) for report in reports.values()))  # fmt: skip
+    words = {"crowd": "of these crowd regions", "empty": "images without a box", "most": "most boxes of an image"}
+    for name in ("images", "boxes", "crowd", "empty", "most"):
+        table.add_row(words.get(name, name), *(str(getattr(report, name)) for report in reports.values()))
     for size in next(iter(reports.values())).per_size:
         table.add_row(f"{size} boxes", *(str(report.per_size[size]) for report in reports.values()))
     return table
