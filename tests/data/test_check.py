@@ -145,7 +145,7 @@ def test_turned_images_fit_both_ways_of_annotating(tmp_path):
     dataset = dataset_of(tmp_path, FILLED, names=("a.jpg", "b.jpg"))
     (tmp_path / "a.jpg").write_bytes(with_orientation((tmp_path / "a.jpg").read_bytes(), 6))
     header = read_header(str(tmp_path / "a.jpg"))
-    assert (header.size, header.exif, header.whole) == ((20, 30), True, True)
+    assert (header.size, header.shown, header.whole) == ((20, 30), (30, 20), True)
     assert check_dataset(dataset, **SETTINGS).errors == ()
     turned = attrs.evolve(dataset, sizes=np.array([(30, 20), (20, 30)], np.int32))
     assert check_dataset(turned, **SETTINGS).errors == ()

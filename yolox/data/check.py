@@ -93,8 +93,8 @@ def probe_header(dataset: DetectionDataset, index: int) -> str | None:
     """
     path, size = image_path(dataset, index), tuple(dataset.sizes[index].tolist())
     header = read_header(path)
-    fits = header is not None and (header.size == size or (header.exif and header.size == size[::-1]))
-    if header is None or not fits or size[0] * size[1] > dataset.max_pixels:
+    fits = header is not None and size in (header.size, header.shown)
+    if not fits or size[0] * size[1] > dataset.max_pixels:
         load_image(dataset, index)  # names what is wrong, if anything is
     if header is None:
         return None

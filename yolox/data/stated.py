@@ -5,16 +5,16 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
+from .segments import jpeg_segments
+
 _FRAME_MARKERS = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
-_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a segment
-_MOST_SEGMENTS = 10_000
+_MOST_ENTRIES = 10_000
 
 
 def stated_size(file: BinaryIO) -> tuple[int, int] | None:
     """Read the height and width that the header of an image file states.
 
-    JPEG, PNG, BMP, TIFF and WebP are known. The walk over a JPEG's segments is that of libjpeg: bytes between two
-    segments are skipped.
+    JPEG, PNG, BMP, TIFF and WebP are known. The walk over a JPEG's segments is libjpeg's.
 
     Args:
         file: opened for reading bytes.
@@ -63,29 +63,10 @@ def _webp(head: bytes, _file: BinaryIO) -> tuple[int, int] | None:
 
 
 def _jpeg(_head: bytes, file: BinaryIO) -> tuple[int, int] | None:
-    file.seek(2)
-    for _ in range(_MOST_SEGMENTS):
-        marker = _next_marker(file)
-        if marker is None or marker in (0xD9, 0xDA):  # the end, or pixels before any frame
-            return None
-        if marker in _ALONE:
-            continue
-        (length,) = struct.unpack(">H", file.read(2))
+    for marker, _ in jpeg_segments(file):
         if marker in _FRAME_MARKERS:
             height, width = struct.unpack_from(">HH", file.read(5), 1)
             return height, width
-        file.seek(max(length - 2, 0), 1)
-    return None
-
-
-def _next_marker(file: BinaryIO) -> int | None:
-    while byte := file.read(1):
-        if byte != b"\xff":
-            continue
-        while byte == b"\xff":
-            byte = file.read(1)
-        if byte and byte != b"\0":
-            return byte[0]
     return None
 
 
@@ -98,7 +79,7 @@ def _tiff(head: bytes, file: BinaryIO) -> tuple[int, int] | None:
     file.seek(offset)
     (entries,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
     found = {}
-    for _ in range(min(entries, _MOST_SEGMENTS)):
+    for _ in range(min(entries, _MOST_ENTRIES)):
         tag, kind, value = _tiff_entry(file.read(20 if big else 12), order, big)
         found.setdefault(tag, value)
     return (found[257], found[256]) if 256 in found and 257 in found else None
