@@ -163,6 +163,13 @@ def test_a_missing_image_file_is_named(folder):
         read_coco(str(folder / "a.json"), str(folder / "nowhere"))
 
 
+def test_a_wrong_image_folder_is_told_once_with_the_option(folder):
+    (folder / "elsewhere").mkdir()
+    content = write_json(folder / "a.json", coco_dict(images(), []))
+    with pytest.raises(DataError, match=r"(?s)1 problem\n.*elsewhere: has none of the 3 image files, .*--train-images"):
+        read_coco(content, str(folder / "elsewhere"))
+
+
 def test_repeated_ids_and_files_are_named(folder):
     with pytest.raises(DataError, match="image id 1 occurs more than once"):
         read(folder, image_rows=images(1, 1, 2))

@@ -14,6 +14,7 @@ from .dataset import DetectionDataset
 from .errors import raise_offenders
 
 log = logging.getLogger("yolox.data")
+_FOLDER_WANTED = "want the folder that their names are relative to (--train-images, --val-images)"
 _ROWS = 1 << 16  # boxes that are checked at a time
 
 
@@ -120,11 +121,10 @@ def _bad_images(names: Sequence[str], image_ids: array, image_dir: str) -> list[
     if not os.path.isdir(image_dir):
         return [*bad, f"{image_dir}: no such image folder"]
     outside = _outside(names, image_dir)
-    return bad + [
-        f"{os.path.join(image_dir, name)}: {outside.get(name, 'no such image file')}"
-        for name in names
-        if name in outside or not os.path.isfile(os.path.join(image_dir, name))
-    ]
+    gone = [name for name in names if name in outside or not os.path.isfile(os.path.join(image_dir, name))]
+    if len(gone) == len(names) > 1 and not outside:
+        return [*bad, f"{image_dir}: has none of the {len(names)} image files, such as {names[0]}; {_FOLDER_WANTED}"]
+    return bad + [f"{os.path.join(image_dir, name)}: {outside.get(name, 'no such image file')}" for name in gone]
 
 
 def _outside(names: Sequence[str], image_dir: str) -> dict[str, str]:
