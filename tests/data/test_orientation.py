@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from tests.data.test_image import smooth
 from yolox.data import header as module
+from yolox.data.errors import DataError
 from yolox.data.header import image_size, read_header
+from yolox.data.image import read_image
 from yolox.data.orientation import QUARTER_TURNS, exif_orientation, jpeg_orientation
 
 JPEG = cv2.imencode(".jpg", smooth(20, 30))[1].tobytes()
@@ -143,3 +145,27 @@ def test_every_truncation_of_the_file_gives_an_orientation_or_none():
     data = jpeg_of(b"Exif\0\0" + WHOLE)
     found = [jpeg_orientation(io.BytesIO(data[:length])) for length in range(len(data))]
     assert set(found) == {1, 6, None}
+
+
+def tiff_of(value, order="<"):
+    """A grey TIFF of 2x3 (height, width) pixels with an orientation, written by TIFF's specification."""
+    pixels, start = bytes(range(0, 120, 20)), 8
+    tags = [(256, 3, 3), (257, 3, 2), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, start), (274, 3, value), (277, 3, 1),
+            (278, 3, 2), (279, 4, 6)]  # fmt: skip
+    entries = [(tag, kind, 1, content) for tag, kind, content in tags]
+    rows = b"".join(struct.pack(order + "HHI", *entry[:3]) + _value(entry, order) for entry in entries)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", start + len(pixels))
+    return head + pixels + struct.pack(order + "H", len(tags)) + rows + b"\0" * 4
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_a_tiff_turned_by_a_quarter_is_refused_with_the_reason(tmp_path, capfd, order):
+    path, stored = tmp_path / "a.tif", np.arange(0, 120, 20).reshape(2, 3)
+    for value, want in {1: stored, 2: stored[:, ::-1], 3: stored[::-1, ::-1], 4: stored[::-1], 0: stored, 9: stored}.items():
+        path.write_bytes(tiff_of(value, order))
+        np.testing.assert_array_equal(read_image(str(path))[..., 0], want)
+    for value in QUARTER_TURNS:
+        path.write_bytes(tiff_of(value, order))
+        with pytest.raises(DataError, match=f"a.tif: is a TIFF of orientation {value}, turned by a quarter, .*; save it upright"):
+            read_image(str(path))
+    assert "ERROR" not in capfd.readouterr().err

@@ -6,13 +6,13 @@ import struct
 from typing import BinaryIO
 
 from .segments import jpeg_segments
+from .tiff import ORIENTATION, STARTS, tiff_tags
 
 UPRIGHT = 1
 QUARTER_TURNS = (5, 6, 7, 8)
 """Orientations that swap height and width."""
 _APP1 = 0xE1
 _PREFIX = 6  # "Exif" and two zero bytes, which OpenCV does not look at
-_TAG = 0x0112
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _ENTRY = 12  # bytes
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes, by TIFF's specification
@@ -34,6 +34,24 @@ def jpeg_orientation(file: BinaryIO) -> int | None:
             content = file.read(length)
             return exif_orientation(content[_PREFIX:]) if len(content) == length else None
     return UPRIGHT
+
+
+def tiff_orientation(file: BinaryIO) -> int:
+    """Read how a TIFF file is turned.
+
+    Args:
+        file: opened for reading bytes.
+
+    Returns:
+        1 (as stored) to 8; 1 for what is no TIFF or does not tell.
+    """
+    file.seek(0)
+    head = file.read(16)
+    try:
+        stated = tiff_tags(head, file).get(ORIENTATION, UPRIGHT) if head.startswith(STARTS) else UPRIGHT
+    except struct.error:
+        return UPRIGHT
+    return stated if UPRIGHT <= stated <= 8 else UPRIGHT
 
 
 def exif_orientation(data: bytes) -> int | None:
@@ -68,7 +86,7 @@ class _Beyond(Exception):
 def _entry(data: bytes, place: int, order: str) -> int | None:
     """Give the orientation of an entry that states one, None of any other."""
     tag, kind, count, value = struct.unpack_from(order + "HHII", data, place)
-    if tag == _TAG:
+    if tag == ORIENTATION:
         (stated,) = struct.unpack_from(order + "H", data, place + 8)
         return stated if UPRIGHT <= stated <= 8 else UPRIGHT
     size = count * _TYPE_SIZES.get(kind, 1)

@@ -6,9 +6,9 @@ import struct
 from typing import BinaryIO
 
 from .segments import jpeg_segments
+from .tiff import HEIGHT, STARTS, WIDTH, tiff_tags
 
 _FRAME_MARKERS = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
-_MOST_ENTRIES = 10_000
 
 
 def stated_size(file: BinaryIO) -> tuple[int, int] | None:
@@ -71,27 +71,11 @@ def _jpeg(_head: bytes, file: BinaryIO) -> tuple[int, int] | None:
 
 
 def _tiff(head: bytes, file: BinaryIO) -> tuple[int, int] | None:
-    order = "<" if head[:2] == b"II" else ">"
-    big = struct.unpack_from(order + "H", head, 2)[0] == 43
-    (offset,) = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)
-    if offset >= 1 << 62:
-        return None
-    file.seek(offset)
-    (entries,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
-    found = {}
-    for _ in range(min(entries, _MOST_ENTRIES)):
-        tag, kind, value = _tiff_entry(file.read(20 if big else 12), order, big)
-        found.setdefault(tag, value)
-    return (found[257], found[256]) if 256 in found and 257 in found else None
-
-
-def _tiff_entry(entry: bytes, order: str, big: bool) -> tuple[int, int, int]:
-    tag, kind = struct.unpack_from(order + "HH", entry)
-    form = {3: "H", 4: "I", 16: "Q"}.get(kind, "B")
-    return tag, kind, struct.unpack_from(order + form, entry, 12 if big else 8)[0]
+    found = tiff_tags(head, file)
+    return (found[HEIGHT], found[WIDTH]) if HEIGHT in found and WIDTH in found else None
 
 
 _READERS = (
     (b"\xff\xd8", _jpeg), (b"\x89PNG\r\n\x1a\n", _png), (b"BM", _bmp), (b"RIFF", _webp),
-    (b"II*\0", _tiff), (b"MM\0*", _tiff), (b"II+\0", _tiff), (b"MM\0+", _tiff),
+    *((start, _tiff) for start in STARTS),
 )  # fmt: skip

@@ -104,13 +104,25 @@ def _parse(path: str) -> ElementTree.Element:
     try:
         with open(path, "rb") as file:
             text = file.read()
-        if b"<!ENTITY" in text.replace(b"\0", b""):  # in UTF-16 too
-            raise ValueError("declares entities, which no annotation needs")
-        return ElementTree.fromstring(text)
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
-    except (ElementTree.ParseError, LookupError, RecursionError) as error:
-        raise ValueError(f"is not an XML file ({error})") from None
+    if b"<!ENTITY" in text.replace(b"\0", b""):  # in UTF-16 too
+        raise ValueError("declares entities, which no annotation needs")
+    try:
+        return ElementTree.fromstring(text)
+    except (ElementTree.ParseError, RecursionError) as error:
+        advice = "" if _is_utf8(text) else "; its bytes are not UTF-8: save it as UTF-8"
+        raise ValueError(f"is not an XML file ({error}){advice}") from None
+    except (LookupError, ValueError) as error:  # encodings that the parser does not read, such as GBK
+        raise ValueError(f"is in an encoding that cannot be read ({error}); save it as UTF-8") from None
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _image_size(root: ElementTree.Element) -> tuple[int, int]:
