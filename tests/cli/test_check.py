@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import cv2
@@ -13,7 +14,7 @@ from tests.cli.test_verbs import nano, without_fit  # noqa: F401 (fixtures)
 from tests.cli.tiny import EXPERIMENT
 from tests.cli.words import SMALL
 from tests.data.folders import write_as_yolo
-from yolox.cli import run
+from yolox.cli import check, run
 from yolox.cli.caching import CACHE_FILE
 from yolox.cli.check import quick_check
 from yolox.cli.sheet import label_sheet
@@ -40,7 +41,7 @@ def words(data, verb, *more, parts=("train", "val")):
 def test_check_writes_a_report_and_a_picture(nano, data, capsys):  # noqa: F811
     assert run(nano, words(data, "check")) == 0
     out = capsys.readouterr().out
-    assert "circle" in out and "most boxes of an image" in out and "labels.png" in out
+    assert "of these crowd regions" in out and "circle" in out and "most boxes of an image" in out and "labels.png" in out
     report = json.loads((data / "out/report.json").read_text())
     assert (report["train"]["images"], report["val"]["errors"]) == (4, [])
     content = json.loads((data / "train/instances.json").read_text())
@@ -156,10 +157,25 @@ def test_training_without_a_dataset_is_refused(nano, tmp_path, capsys):  # noqa:
     assert "no images to evaluate on: give --val-json" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_steps_of_one_batch_are_lines_where_nothing_is_live(monkeypatch, terminal):
+    clock, live = iter([0, 10, 40, 40, 50, 75, 75]), []
+    monkeypatch.setattr(check.time, "monotonic", lambda: next(clock))
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
+    show = check.step_lines(console, live.append)
+    for number in range(1, 5):
+        show(number, 9.5 - number)
+    assert live == [f"one batch: step {n}, loss {9.5 - n:.2f}" for n in range(1, 5)]
+    lines = console.file.getvalue().splitlines()
+    assert lines == ([] if terminal else ["one batch: compiling the step", live[1], live[3]])
+
+
 def test_one_batch_is_learned_or_the_check_fails(data, capsys):
     argv = words(data, "check", "--overfit", "--max-truths", "8", parts=("train",))
     assert run(EXPERIMENT, argv) == 0
-    assert "one batch: sound: the loss of one batch fell from" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "one batch: sound: the loss of one batch fell from" in out
+    assert "one batch: compiling the step" in out  # no terminal: a plain line at once
     assert run(EXPERIMENT, [*argv, "--overfit-steps", "1"]) == 1
     assert "in 1 steps, and should fall below" in capsys.readouterr().err
     assert not (data / "out/last.safetensors").exists()

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tests.data.folders import noise_dataset, write_as_yolo
+from tests.data.folders import coco_dict, noise_dataset, write_as_yolo, write_image, write_json
 from yolox.cli.inputs import read_evaluation_set, read_training_set
 from yolox.cli.messages import CommandError, UsageError
 from yolox.cli.options import parse_options
 from yolox.cli.resuming import remember, remembered
+from yolox.cli.rundir import OPTIONS
 from yolox.cli.sources import data_source, evaluation_source, training_source
 from yolox.config import Recipe
 
 
 def options(part="train", **values):
     keys = ("json", "voc", "yolo", "images", "split")
-    return SimpleNamespace(**{f"{part}_{key}": values.get(key) for key in keys})
+    reading = {"voc_first_pixel": values.get("first_pixel", 0), "voc_difficult_as_crowd": values.get("difficult", False)}
+    return SimpleNamespace(**{f"{part}_{key}": values.get(key) for key in keys}, **reading)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +33,9 @@ def options(part="train", **values):
         ({"images": "a"}, "--train-json and --train-images: give both"),
         ({"json": "a", "images": "b", "split": "c"}, "--train-split: is for --train-voc and --train-yolo"),
         ({"split": "c"}, "--train-split: is for"),
+        ({"yolo": Path("a.JSON")}, "--train-yolo a.JSON: is no YOLO file; COCO annotations go to --train-json"),
+        ({"json": "a", "images": "b", "first_pixel": 1}, "--voc-first-pixel: is for --train-voc and --val-voc"),
+        ({"yolo": Path("a.yaml"), "difficult": True}, "--voc-difficult-as-crowd: is for --train-voc and --val-voc"),
     ],
 )
 def test_contradictions_are_refused(values, message):
@@ -54,20 +61,103 @@ def folder(tmp_path):
 
 
 def test_every_format_is_read_and_evaluated_in_the_detectors_classes(folder):
-    json = read_training_set(training_source(options(json=folder / "images/a.json", images=folder / "images")))
+    coco = read_training_set(training_source(options(json=folder / "images/a.json", images=folder / "images")))
     source = evaluation_source(options("val", yolo=folder / "data.yaml"))
     yolo = read_evaluation_set(source, num_classes=3, class_names=("dog", "cow", "cat"))
-    np.testing.assert_allclose(yolo.boxes, json.boxes, atol=1e-4)
-    assert [yolo.class_names[c] for c in yolo.classes] == [json.class_names[c] for c in json.classes]
+    np.testing.assert_allclose(yolo.boxes, coco.boxes, atol=1e-4)
+    assert [yolo.class_names[c] for c in yolo.classes] == [coco.class_names[c] for c in coco.classes]
     with pytest.raises(CommandError, match=r"data.yaml: 1 of 2 categories \(cat\) are none of the detector's 1"):
         read_evaluation_set(source, num_classes=1, class_names=("dog",))
 
 
 def test_a_voc_folder_takes_all_unless_a_list_is_asked_for(folder):
     (folder / "x").mkdir()
-    for split, message in (("train", "so no list 'train'"), (None, "0 images and no box")):
+    for split, message in (("train", "so no list 'train'"), (None, "x: no .xml files in it")):
         with pytest.raises((ValueError, CommandError), match=message):
             read_training_set(training_source(options(voc=folder / "x", split=split)))
+
+
+VOC_XML = (
+    "<annotation><size><width>30</width><height>20</height></size><object><name>a</name><difficult>{}</difficult>"
+    "<bndbox><xmin>1</xmin><ymin>3</ymin><xmax>30</xmax><ymax>9</ymax></bndbox></object></annotation>"
+)
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """A VOC folder of two images, one of them with a difficult object; coordinates count from 1."""
+    for difficult, stem in enumerate("ab"):
+        write_image(tmp_path / "JPEGImages" / f"{stem}.png", np.zeros((20, 30, 3), np.uint8))
+        (tmp_path / "Annotations").mkdir(exist_ok=True)
+        (tmp_path / "Annotations" / f"{stem}.xml").write_text(VOC_XML.format(difficult))
+    return tmp_path
+
+
+def test_the_conventions_of_the_voc_challenge_reach_both_parts(voc):
+    """As typed: VOC2007's pixel 1 to 30 are all thirty columns, and its difficult objects are no truths of training."""
+    plain = ["train", "--train-voc", str(voc), "--val-voc", str(voc), "--output", "run"]
+    for more, left, crowd in (
+        ([], 1, [False, False]),
+        (["--voc-first-pixel", "1"], 0, [False, False]),
+        (["--voc-first-pixel", "1", "--voc-difficult-as-crowd"], 0, [False, True]),
+    ):
+        made = parse_options([*plain, *more], Recipe())
+        for dataset in (training_source(made).read(), evaluation_source(made).read()):
+            assert dataset.boxes[0].tolist() == [left, left + 2, 30, 9] and dataset.crowd.tolist() == crowd
+
+
+def test_every_verb_with_data_takes_the_conventions(voc):
+    given = ["--val-voc", str(voc), "--voc-first-pixel", "1"]
+    for verb, more in (("check", ["--train-voc", str(voc)]), ("eval", ["--weights", "a.pth"])):
+        made = parse_options([verb, *given, *more], Recipe())
+        assert evaluation_source(made).read().boxes[0].tolist() == [0, 2, 30, 9]
+    with pytest.raises(UsageError, match="voc-first-pixel"):
+        parse_options(["eval", *given[:-1], "2", "--weights", "a.pth"], Recipe())
+
+
+def test_a_run_remembers_the_conventions_and_older_runs_have_the_defaults(tmp_path):
+    words = "train --train-voc VOC --output run --voc-first-pixel 1 --voc-difficult-as-crowd".split()
+    made = parse_options(words, Recipe())
+    remember(tmp_path, made, made.settings)
+    recipe, values = remembered(tmp_path)
+    again = parse_options(["train", "--resume", str(tmp_path)], recipe, remembered=values)
+    assert (again.voc_first_pixel, again.voc_difficult_as_crowd) == (1, True)
+    facts = json.loads((tmp_path / OPTIONS).read_text())
+    (tmp_path / OPTIONS).write_text(json.dumps({k: v for k, v in facts.items() if not k.startswith("voc_")}))
+    older = parse_options(["train", "--resume", str(tmp_path)], recipe, remembered=remembered(tmp_path)[1])
+    assert (older.voc_first_pixel, older.voc_difficult_as_crowd) == (0, False)
+
+
+CROWD, FLAT, GOOD = ((1, 1, 9, 9), {"iscrowd": 1}), ((1, 1, 0, 9),), ((1, 1, 9, 9),)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([], "a.json: 1 images and no box; nothing can be learned from it"),
+        ([CROWD, CROWD], "no box to train on, only 2 crowd regions; nothing"),
+        ([FLAT], "no box to train on, only 1 boxes without area inside their image; nothing"),
+        ([CROWD, FLAT], "only 1 crowd regions and 1 boxes without area inside their image; nothing"),
+        ([CROWD, FLAT, GOOD], None),
+    ],
+)
+def test_a_set_without_a_box_to_train_on_is_refused(tmp_path, boxes, message):
+    write_image(tmp_path / "a.png", np.zeros((20, 30, 3), np.uint8))
+    rows = [(i, 1, 1, *box) for i, box in enumerate(boxes)]
+    write_json(tmp_path / "a.json", coco_dict([(1, "a.png", 20, 30)], rows))
+    source = training_source(options(json=tmp_path / "a.json", images=tmp_path))
+    if message is None:
+        assert len(read_training_set(source).boxes) == 3
+        return
+    with pytest.raises(CommandError, match=message):
+        read_training_set(source)
+
+
+def test_labels_of_no_area_alone_are_refused(folder):
+    for path in (folder / "labels").glob("*.txt"):
+        path.write_text("0 .5 .5 0 .2\n")
+    with pytest.raises(CommandError, match="no box to train on, only 3 boxes without area inside their image"):
+        read_training_set(training_source(options(yolo=folder / "data.yaml")))
 
 
 def test_a_run_remembers_where_its_data_lie_in_every_format(tmp_path, monkeypatch):

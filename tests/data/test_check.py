@@ -13,6 +13,8 @@ from yolox.data.check import check_dataset, probe_header, probe_pixels, shared_i
 from yolox.data.coco import read_coco
 from yolox.data.copies import copied_images
 from yolox.data.header import read_header
+from yolox.data.voc import read_voc
+from yolox.data.yolo import read_yolo
 
 SETTINGS = {"input_size": (64, 64), "max_truths": 3}
 
@@ -59,6 +61,41 @@ def test_every_doubt_is_a_warning_with_examples(tmp_path, annotations, want):
     lines = warnings(dataset_of(tmp_path, annotations + filled), max_truths=3 if len(annotations) == 4 else 120)
     assert any(line.startswith(want) for line in lines)
     assert len(lines) == (1 if annotations else 2)  # without boxes, classes have none either
+
+
+def test_crowd_regions_are_counted(tmp_path):
+    rows = [(1, 0, 1, (2, 2, 9, 9), {"iscrowd": 1}), (2, 0, 2, (2, 2, 9, 9)), (3, 1, 2, (2, 2, 9, 9), {"iscrowd": 1})]
+    report = check_dataset(dataset_of(tmp_path, rows), **SETTINGS)
+    assert (report.boxes, report.crowd) == (3, 2)
+
+
+XML = "<annotation><size><width>30</width><height>20</height></size>{}</annotation>"
+OBJECT = "<object><name>cat</name><bndbox><xmin>2</xmin><ymin>2</ymin><xmax>{}</xmax><ymax>9</ymax></bndbox></object>"
+
+
+def read_flat(folder, form, flat):
+    """Read one good box, and then so many of no width, from files of any format."""
+    write_image(folder / "images/a.png", smooth(20, 30))
+    if form == "coco":
+        rows = [(i, 1, 1, (2, 2, 9 if i == 1 else 0, 7)) for i in range(1, flat + 2)]
+        content = coco_dict([(1, "a.png", 20, 30)], rows, ((1, "cat"),))
+        return read_coco(write_json(folder / "a.json", content), str(folder / "images"))
+    if form == "voc":
+        (folder / "a.xml").write_text(XML.format(OBJECT.format(11) + OBJECT.format(2) * flat))
+        return read_voc(str(folder), str(folder / "images"))
+    (folder / "labels").mkdir()
+    (folder / "labels/a.txt").write_text("0 .2 .5 .3 .5\n" + "0 .2 .5 0 .5\n" * flat)
+    return read_yolo(str(folder / "labels"), str(folder / "images"), class_names=["cat"])
+
+
+@pytest.mark.parametrize("form", ["coco", "voc", "yolo"])
+@pytest.mark.parametrize("flat", [1, 20, 21])
+def test_boxes_without_area_are_named_in_every_format_up_to_twenty(tmp_path, form, flat):
+    report = check_dataset(read_flat(tmp_path, form, flat), input_size=(64, 64), max_truths=99)
+    (line,) = [line for line in report.warnings if line.startswith("boxes without area")]
+    named = ", ".join(f"annotation {i} of image a.png" for i in range(2, min(flat, 20) + 2))
+    more = ", ..." if flat > 20 else ""
+    assert line == f"boxes without area; training leaves them out: {flat} ({named}{more})"
 
 
 def test_one_pixel_over_the_edge_and_other_classes_are_no_doubt(tmp_path):
@@ -108,7 +145,7 @@ def test_turned_images_fit_both_ways_of_annotating(tmp_path):
     dataset = dataset_of(tmp_path, FILLED, names=("a.jpg", "b.jpg"))
     (tmp_path / "a.jpg").write_bytes(with_orientation((tmp_path / "a.jpg").read_bytes(), 6))
     header = read_header(str(tmp_path / "a.jpg"))
-    assert (header.size, header.exif, header.whole) == ((20, 30), True, True)
+    assert (header.size, header.shown, header.whole) == ((20, 30), (30, 20), True)
     assert check_dataset(dataset, **SETTINGS).errors == ()
     turned = attrs.evolve(dataset, sizes=np.array([(30, 20), (20, 30)], np.int32))
     assert check_dataset(turned, **SETTINGS).errors == ()

@@ -68,6 +68,23 @@ def test_crowds_are_left_out_of_training_and_kept_in_ground_truth(folder):
     assert [a["iscrowd"] for a in ground_truth(dataset)["annotations"]] == [1, 0]
 
 
+@pytest.mark.parametrize(("value", "want"), [(0, 0), (1, 1), (False, 0), (True, 1), (0.0, 0), (1.0, 1)])
+def test_a_crowd_is_marked_by_one_or_true(folder, value, want):
+    dataset = read(folder, [(1, 55, 7, (1, 1, 5, 5), {"iscrowd": value})])
+    assert [a["iscrowd"] for a in ground_truth(dataset)["annotations"]] == [want]
+
+
+def test_integers_may_be_written_as_floats(folder):
+    rows = [(float(ident), name, 20.0, 30.0) for ident, name, *_ in images(55, 6, 7)]
+    dataset = read(folder, [(3.0, 55.0, 7.0, (1, 1, 5, 5))], image_rows=rows, categories=((7.0, "cat"),))
+    assert dataset.image_ids.tolist() == [55, 6, 7] and dataset.sizes.tolist() == [[20, 30]] * 3
+    assert dataset.annotation_ids.tolist() == [3] and dataset.category_ids == (7,)
+    with pytest.raises(DataError, match="height 20.5 and width 30, want positive integers"):
+        read(folder, image_rows=[(1, NAMES[0], 20.5, 30)])
+    with pytest.raises(DataError, match="id True, want an integer"):
+        read(folder, image_rows=[(True, NAMES[0], 20, 30)])
+
+
 def test_boxes_partly_outside_are_clipped_for_training_and_kept_for_evaluation(folder):
     dataset = read(folder, [(1, 55, 7, (-4, 5, 50, 10))])
     assert load_sample(dataset, 0).boxes.tolist() == [[0, 5, 30, 15]]
@@ -122,6 +139,14 @@ FAULTS = [
     ((8, 55, 7, (30, 1, 2, 2)), "annotation 8 of image .*dé.PNG: box .* is outside its image of 30x20"),
     ((8, 55, 7, (-9, 1, 2, 2)), "annotation 8 of image .*dé.PNG: box .* is outside its image of 30x20"),
     (("x", 55, 7, (1, 1, 2, 2)), "annotation 'x': id 'x', want an integer"),
+    ((True, 55, 7, (1, 1, 2, 2)), "annotation True: id True, want an integer"),
+    ((8, True, 7, (1, 1, 2, 2)), "annotation 8: image_id True is none of the images"),
+    ((8, 55, 7.5, (1, 1, 2, 2)), "annotation 8: category_id 7.5 is none of the categories"),
+    *(
+        ((8, 55, 7, (1, 1, 2, 2), {"iscrowd": value}), f"annotation 8: iscrowd {value!r}, want 0 or 1")
+        for value in ("0", "1", "no", "", float("nan"), float("inf"), 2, -1, 0.5, None)
+    ),
+    ((8, 55, 7, (1, 1, 2, 2), {"iscrowd": []}), r"annotation 8: iscrowd \[\], want 0 or 1"),
 ]
 
 
@@ -136,6 +161,13 @@ def test_a_missing_image_file_is_named(folder):
         read(folder, image_rows=[*images(), (3, "gone.png", 20, 30)])
     with pytest.raises(DataError, match="no such image folder"):
         read_coco(str(folder / "a.json"), str(folder / "nowhere"))
+
+
+def test_a_wrong_image_folder_is_told_once_with_the_option(folder):
+    (folder / "elsewhere").mkdir()
+    content = write_json(folder / "a.json", coco_dict(images(), []))
+    with pytest.raises(DataError, match=r"(?s)1 problem\n.*elsewhere: has none of the 3 image files, .*--train-images"):
+        read_coco(content, str(folder / "elsewhere"))
 
 
 def test_repeated_ids_and_files_are_named(folder):

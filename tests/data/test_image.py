@@ -54,6 +54,21 @@ def test_grey_rgba_and_16_bit_become_three_bytes(tmp_path):
         assert np.abs(image.astype(int) - want).max() <= 1
 
 
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_of_16_bits_the_upper_eight_are_kept(tmp_path, suffix):
+    """So an image of 12-bit values in a 16-bit file is almost black, as docs/datasets.md says."""
+    path = str(tmp_path / f"a.{suffix}")
+    for value, want in ((100, 0), (4095, 15), (0x8000, 128), (65535, 255)):
+        cv2.imwrite(path, np.full((4, 6), value, np.uint16))
+        assert np.unique(read_image(path)).tolist() == [want]
+
+
+def test_grey_tiffs_of_floating_point_numbers_are_refused(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.tiff"), np.full((4, 6), 0.5, np.float32))
+    with pytest.raises(DataError, match="a.tiff: cannot be decoded"):
+        read_image(str(tmp_path / "a.tiff"))
+
+
 def test_exif_rotation_is_applied_when_the_annotations_agree_or_say_nothing(turned):
     upright = cv2.rotate(smooth(), cv2.ROTATE_90_CLOCKWISE).astype(int)
     for size in (None, (60, 40)):

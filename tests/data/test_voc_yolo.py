@@ -128,6 +128,10 @@ def test_wrong_voc_files_are_named(folder):
         ("0 0.5 0.5 0.1 1e400", "want a class index and four finite shares"),
         ("0.5 0.5 0.5 0.1 0.1", "want a class index and four finite shares"),
         ("cat 0.5 0.5 0.1 0.1", "want a class index and four finite shares"),
+        ("0 .5 .5 .1 .1 .9", r"has 6 numbers \(with a confidence\?\), want a class index .* \(class cx cy w h\)"),
+        ("0" + " .1 .2" * 4, r"has 9 numbers \(corners of a rotated box, OBB\?\), want a class index"),
+        ("0" + " .1 .2" * 3, r"has 7 numbers \(segments\?\), want a class index"),
+        ("0" + " .1 .2" * 50, r"has 101 numbers \(segments\?\), want a class index"),
         ("2 0.5 0.5 0.1 0.1", "b.txt: line 2: class 2 is none of the 2 classes"),
         ("0 0.5 0.5 -0.1 0.1", "annotation 4 of image b.PNG: box .* has a negative size"),
         ("0 300 200 20 20", "box .* is outside its image"),
@@ -137,6 +141,32 @@ def test_wrong_yolo_lines_are_named(folder, line, message):
     (folder / "txt" / "b.txt").write_text(f"0 .5 .5 .1 .1\n{line}")
     with pytest.raises(DataError, match=message):
         yolo(folder)
+
+
+@pytest.mark.parametrize(
+    ("head", "encoding", "message"),
+    [
+        ('<?xml version="1.0" encoding="GBK"?>', "gbk", r"cannot be read \(multi-byte encodings .*\); save it as UTF-8"),
+        ('<?xml version="1.0" encoding="other"?>', "utf-8", r"cannot be read \(unknown encoding.*\); save it as UTF-8"),
+        ("", "gbk", r"is not an XML file \(not well-formed .*\); its bytes are not UTF-8: save it as UTF-8"),
+    ],
+)
+def test_xml_in_other_encodings_is_refused_with_what_helps(folder, head, encoding, message):
+    write_voc(folder, "b", [("狗狗", 0, 3, 4, 15, 10)])
+    text = (folder / "xml/b.xml").read_text(encoding="utf-8")
+    (folder / "xml/b.xml").write_bytes((head + text).encode(encoding))
+    with pytest.raises(DataError, match=message):
+        voc(folder)
+    (folder / "xml/b.xml").write_bytes(text.encode()[:-9])
+    with pytest.raises(DataError, match=r"is not an XML file \([^)]*\)$"):
+        voc(folder)
+
+
+def test_a_folder_without_xml_is_told(folder):
+    with pytest.raises(DataError, match="img: no .xml files in it"):
+        read_voc(str(folder / "img"), str(folder / "img"))
+    (folder / "none.txt").write_text("")
+    assert len(read_voc(str(folder / "xml"), str(folder / "img"), image_set=str(folder / "none.txt"))) == 0
 
 
 def test_yolo_labels_without_image_and_unreadable_files_are_named(folder):

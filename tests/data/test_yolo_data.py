@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 
 from tests.data.folders import noise_dataset, write_as_yolo, write_image
 from yolox.data.coco import read_coco
@@ -52,6 +53,25 @@ def test_files_without_class_names_are_refused(tmp_path, text):
     (tmp_path / "a.yaml").write_text(text)
     with pytest.raises(DataError, match="a.yaml: states no list of different class names"):
         read_class_names(str(tmp_path / "a.yaml"))
+
+
+def test_a_count_of_classes_must_be_that_of_the_names(tmp_path):
+    for text in ("nc: 3\nnames: [a, b]", "names: {0: a, 1: b}\nnc: two", "names: [a, b]\nnc: [2]"):
+        (tmp_path / "a.yaml").write_text(text)
+        with pytest.raises(DataError, match="a.yaml: nc is .*, but names has 2; want one name a class"):
+            read_class_names(str(tmp_path / "a.yaml"))
+    (tmp_path / "a.yaml").write_text("nc:\nnames: [a, b]")
+    assert read_class_names(str(tmp_path / "a.yaml")) == ["a", "b"]
+
+
+def test_a_yaml_of_megabytes_is_not_parsed(tmp_path, monkeypatch):
+    path = tmp_path / "a.yaml"
+    path.write_text("names: [a]\n#".ljust(1 << 20, "x"))
+    assert read_class_names(str(path)) == ["a"]
+    monkeypatch.setattr(yaml, "load", lambda *_, **__: pytest.fail("parsed"))
+    path.write_text("names: [a]\n#".ljust((1 << 20) + 1, "x"))
+    with pytest.raises(DataError, match=r"a.yaml: is not a YAML file of a dataset \(more than 1048576 bytes\)"):
+        read_class_names(str(path))
 
 
 def test_class_names_in_a_text_file(tmp_path):
@@ -122,6 +142,8 @@ def test_labels_lie_beside_images_where_no_folder_is_called_images(tmp_path):
         ("names: [a]", "names no folder of images for 'train'; it has none of train, val, test"),
         ("names: [a]\nval: x\ntrain:", "names no folder of images for 'train'; it has val"),
         ("names: [a]\ntrain: 3", "'3' is neither a folder nor a file"),
+        ("names: [a]\ntrain: data.yaml", "data.yaml: 'data.yaml' is a file; want a folder of images, or a .txt file"),
+        ("names: [a]\ntrain: [images, wrong.doc]", "'wrong.doc' is a file; want a folder of images, or a .txt file"),
         ("names: [a]\ntrain: {a: b}", "names no folder of images for 'train'"),
         ('names: [a]\ntrain: "x\\0y"', "is neither a folder nor a file"),
         ("names: [a]\ntrain: images", "class 1 is none of the 1 classes"),
@@ -135,6 +157,7 @@ def test_labels_lie_beside_images_where_no_folder_is_called_images(tmp_path):
     ],
 )
 def test_wrong_descriptions_are_named(folder, text, message):
+    (folder / "wrong.doc").touch()
     (folder / "wrong.txt").write_text("images/gone.png\na.doc\n")
     with pytest.raises(DataError, match=message):
         read(folder, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import read_evaluation_set, read_training_set
 from yolox.cli.messages import CommandError
 from yolox.cli.options import CheckOptions
+from yolox.cli.progress import PLAIN_SECONDS
 from yolox.cli.rundir import make_folder, write_json
 from yolox.cli.sheet import label_sheet
 from yolox.cli.sources import DataSource, data_source, training_source
@@ -28,6 +30,7 @@ from yolox.overfit import overfit
 from yolox.train import create_train_state
 
 MOST_CLASSES = 30
+COMPILING = "one batch: compiling the step"
 
 
 def run(experiment: Experiment, options: CheckOptions, parse: Callable[[Recipe], CheckOptions]) -> None:
@@ -110,9 +113,9 @@ def _copies(datasets: dict[str, DetectionDataset]) -> list[str]:
 
 def _counts(reports: dict[str, DatasetReport]) -> Table:
     table = Table("", *reports, title="counts", title_justify="left")
-    for name in ("images", "boxes", "empty", "most"):
-        table.add_row({"empty": "images without a box", "most": "most boxes of an image"}.get(name, name),
-                      *(str(getattr(report, name)) for report in reports.values()))  # fmt: skip
+    words = {"crowd": "of these crowd regions", "empty": "images without a box", "most": "most boxes of an image"}
+    for name in ("images", "boxes", "crowd", "empty", "most"):
+        table.add_row(words.get(name, name), *(str(getattr(report, name)) for report in reports.values()))
     for size in next(iter(reports.values())).per_size:
         table.add_row(f"{size} boxes", *(str(report.per_size[size]) for report in reports.values()))
     return table
@@ -134,6 +137,31 @@ def _write_sheet(console: Console, path: Path, dataset: DetectionDataset, recipe
     console.print(f"wrote {path}: look whether the boxes lie on the objects")
 
 
+def step_lines(console: Console, update: Callable[[str], None]) -> Callable[[int, float], None]:
+    """Make a function that shows the steps of one batch: in a terminal's live line, elsewhere as a line every half minute.
+
+    Args:
+        console: what is shown on.
+        update: changes the live line, which a file or pipe does not show.
+
+    Returns:
+        A function of the number of steps done and the loss.
+    """
+    last = time.monotonic()
+    if not console.is_terminal:
+        console.print(COMPILING)
+
+    def show(number: int, loss: float) -> None:
+        nonlocal last
+        line = f"one batch: step {number}, loss {loss:.2f}"
+        update(line)
+        if not console.is_terminal and time.monotonic() - last >= PLAIN_SECONDS:
+            console.print(line)
+            last = time.monotonic()
+
+    return show
+
+
 def _overfit(console: Console, experiment: Experiment, options: CheckOptions, dataset: DetectionDataset) -> None:
     """Train a detector of random weights, thrown away afterwards, on one batch of plain images."""
     size = min(options.settings.loader.batch_size, len(dataset))
@@ -144,11 +172,8 @@ def _overfit(console: Console, experiment: Experiment, options: CheckOptions, da
     set_precision(detector, recipe.optim.precision)
     step = experiment.make_step(detector, create_train_state(detector), recipe)
     batch = TrainSource(dataset=dataset, recipe=recipe, epoch=0, augment=False)[0][:4]
-    with console.status("one batch: compiling the step") as status:
-        report = overfit(
-            step, batch, max_steps=options.overfit_steps,
-            on_step=lambda number, loss: status.update(f"one batch: step {number}, loss {loss:.2f}"),
-        )  # fmt: skip
+    with console.status(COMPILING) as status:
+        report = overfit(step, batch, max_steps=options.overfit_steps, on_step=step_lines(console, status.update))
     if not report.sound:
         raise CommandError(f"one batch: {report.message}")
     console.print(f"one batch: {report.message}")

@@ -16,7 +16,7 @@ from yolox.cli.sources import DataSource
 from yolox.config import InputSpec, Recipe
 from yolox.data.classes import with_classes
 from yolox.data.coco_names import COCO_NAMES
-from yolox.data.dataset import DetectionDataset
+from yolox.data.dataset import DetectionDataset, trainable
 from yolox.eval.predict import make_eval_step
 from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
 from yolox.weights.errors import WeightsError
@@ -132,12 +132,21 @@ def read_training_set(source: DataSource) -> DetectionDataset:
 
     Raises:
         DataError: the file or an annotation cannot be used.
-        CommandError: there is no box to learn from.
+        CommandError: there is no box to learn from: none at all, or only crowd regions and boxes without area.
     """
     dataset = source.read()
-    if len(dataset.boxes) == 0:
-        raise CommandError(f"{source.name}: {len(dataset)} images and no box; nothing can be learned from it")
+    if not trainable(dataset).any():
+        raise CommandError(f"{source.name}: {len(dataset)} images and {_no_box(dataset)}; nothing can be learned from it")
     return dataset
+
+
+def _no_box(dataset: DetectionDataset) -> str:
+    """Say of a dataset without a box to train on what it has instead."""
+    crowd = int(dataset.crowd.sum())
+    flat = len(dataset.boxes) - crowd + len(dataset.left_out)
+    found = {"crowd regions": crowd, "boxes without area inside their image": flat}
+    some = " and ".join(f"{count} {what}" for what, count in found.items() if count)
+    return "no box" + (f" to train on, only {some}" if some else "")
 
 
 def read_evaluation_set(

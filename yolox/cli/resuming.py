@@ -21,6 +21,7 @@ from yolox.train import TrainState
 
 PATHS = tuple(f"{part}_{kind}" for part in ("train", "val") for kind in ("json", "voc", "yolo", "images"))
 SPLITS = ("train_split", "val_split")
+VOC = {"voc_first_pixel": 0, "voc_difficult_as_crowd": False}  # with the values of runs from before these options
 FREE = ("workers",)  # fields of the loader that change no number
 
 
@@ -30,7 +31,7 @@ def remember(folder: Path, options, recipe: Recipe) -> None:
     facts = {name: None if path is None else os.path.abspath(path) for name, path in paths.items()}
     facts |= {name: _whole_path(getattr(options, name)) for name in SPLITS}
     facts |= {"device": options.device, "recipe": options.recipe, "save_steps": options.save_steps}
-    facts |= {name: getattr(options, name) for name in ("patience", "freeze", "tensorboard")}
+    facts |= {name: getattr(options, name) for name in ("patience", "freeze", "tensorboard", *VOC)}
     with atomic_path(folder / RECIPE) as recipe_path, atomic_path(folder / OPTIONS) as options_path:
         recipe_path.write_text(recipe_to_json(recipe))
         write_json(options_path, facts)
@@ -56,7 +57,7 @@ def remembered(folder: Path) -> tuple[Recipe, dict[str, Any]]:
         values = {name: None if facts[name] is None else Path(facts[name]) for name in PATHS}
         others = {name: facts[name] for name in ("device", "recipe", "save_steps", *SPLITS)}
         others |= {"patience": facts.get("patience"), "freeze": tuple(facts.get("freeze", ()))}
-        others["tensorboard"] = facts.get("tensorboard", False)
+        others |= {name: facts.get(name, value) for name, value in {"tensorboard": False, **VOC}.items()}
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CommandError(f"--resume {folder}: not the folder of a run ({RECIPE}, {OPTIONS}: {reason})") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from attrs import frozen
 
@@ -18,7 +19,17 @@ FORMATS = ("json", "voc", "yolo")
 
 
 @frozen(kw_only=True, slots=False)  # the options of a verb inherit several of these
-class TrainingSet:
+class VocConventions:
+    """How the files of --train-voc and --val-voc are read: one convention for both."""
+
+    voc_first_pixel: Literal[0, 1] = 0
+    """Coordinate of the first pixel in VOC files: 1 in VOC2007 to VOC2012, 0 as most tools write them."""
+    voc_difficult_as_crowd: bool = False
+    """Leave VOC objects marked difficult out of training, and ignore them in evaluation, as the VOC challenge does."""
+
+
+@frozen(kw_only=True, slots=False)
+class TrainingSet(VocConventions):
     """Where the training images and their boxes are: give one of --train-json, --train-voc and --train-yolo."""
 
     train_json: Path | None = None
@@ -34,8 +45,8 @@ class TrainingSet:
     left out, it is train, or all of a VOC folder without lists."""
 
 
-@frozen(kw_only=True, slots=False)  # the options of a verb inherit several of these
-class ValidationSet:
+@frozen(kw_only=True, slots=False)
+class ValidationSet(VocConventions):
     """Where the validation images and their boxes are: at most one of --val-json, --val-voc and --val-yolo."""
 
     val_json: Path | None = None
@@ -69,7 +80,8 @@ def data_source(options, part: str) -> DataSource | None:
         The source; None where the options name no dataset of this part.
 
     Raises:
-        UsageError: two formats at once, COCO annotations without a folder of images, or a folder alone.
+        UsageError: two formats at once, COCO annotations without a folder of images, a folder alone, a COCO file as
+            YOLO's, or VOC's conventions without a VOC folder.
     """
     values = {key: getattr(options, f"{part}_{key}") for key in (*FORMATS, "images", "split")}
     given = [key for key in FORMATS if values[key] is not None]
@@ -79,7 +91,20 @@ def data_source(options, part: str) -> DataSource | None:
         raise UsageError(f"--{part}-json and --{part}-images: give both, or a VOC folder or a YOLO file alone")
     if values["split"] is not None and given in ([], ["json"]):
         raise UsageError(f"--{part}-split: is for --{part}-voc and --{part}-yolo; COCO has a file for each part")
-    return _source(given[0], values, part) if given else None
+    if given == ["yolo"] and values["yolo"].suffix.lower() == ".json":
+        raise UsageError(f"--{part}-yolo {values['yolo']}: is no YOLO file; COCO annotations go to --{part}-json")
+    _check_conventions(options)
+    return _source(given[0], values, part, _conventions(options)) if given else None
+
+
+def _conventions(options) -> dict:
+    return {"first_pixel": options.voc_first_pixel, "difficult_as_crowd": options.voc_difficult_as_crowd}
+
+
+def _check_conventions(options) -> None:
+    changed = [name for name, value in _conventions(options).items() if value]
+    if changed and not any(getattr(options, f"{part}_voc", None) for part in ("train", "val")):
+        raise UsageError(f"--voc-{changed[0].replace('_', '-')}: is for --train-voc and --val-voc")
 
 
 def training_source(options) -> DataSource:
@@ -98,12 +123,14 @@ def evaluation_source(options) -> DataSource:
     return source
 
 
-def _source(kind: str, values: dict, part: str) -> DataSource:
+def _source(kind: str, values: dict, part: str, conventions: dict) -> DataSource:
     path, split = str(values[kind]), values["split"] or part
     images = None if values["images"] is None else str(values["images"])
     readers = {
         "json": partial(read_coco, path, images),
-        "voc": partial(read_voc_data, path, split=split, image_dir=images, all_without_lists=values["split"] is None),
+        "voc": partial(
+            read_voc_data, path, split=split, image_dir=images, all_without_lists=values["split"] is None, **conventions
+        ),
         "yolo": partial(read_yolo_data, path, split=split, image_dir=images),
     }
     return DataSource(name=path, read=readers[kind])

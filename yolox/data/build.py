@@ -14,6 +14,7 @@ from .dataset import DetectionDataset
 from .errors import raise_offenders
 
 log = logging.getLogger("yolox.data")
+_FOLDER_WANTED = "want the folder that their names are relative to (--train-images, --val-images)"
 _ROWS = 1 << 16  # boxes that are checked at a time
 
 
@@ -73,7 +74,7 @@ def build_dataset(
         category_ids: C ids.
         offenders: problems that the reader found already; listed together with those found here.
         keep_flat: whether boxes without width or height stay in the ground truth, as COCO's evaluation counts
-            them; False leaves them out and logs how many.
+            them; False leaves them out, logs how many and puts their ids into `left_out`.
 
     Returns:
         DetectionDataset with boxes sorted by image, otherwise in the order of the reader.
@@ -92,10 +93,10 @@ def build_dataset(
     ]
     raise_offenders(source, found)
     order = np.argsort(owners, kind="stable")
-    if not keep_flat:
-        order = order[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)[order]]
-        if len(order) < len(boxes):
-            log.warning("%s: left out %d boxes without area", source, len(boxes) - len(order))
+    flat = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)[order] & (not keep_flat)
+    left_out, order = order[flat], order[~flat]
+    if len(left_out):
+        log.warning("%s: left out %d boxes without area", source, len(left_out))
     counts = np.bincount(owners[order], minlength=len(names))
     return DetectionDataset(
         image_dir=os.fspath(image_dir),
@@ -110,6 +111,7 @@ def build_dataset(
         annotation_ids=ids[order],
         class_names=tuple(class_names),
         category_ids=tuple(category_ids),
+        left_out=np.column_stack([owners[left_out], ids[left_out]]).astype(np.int64),
     )
 
 
@@ -119,11 +121,10 @@ def _bad_images(names: Sequence[str], image_ids: array, image_dir: str) -> list[
     if not os.path.isdir(image_dir):
         return [*bad, f"{image_dir}: no such image folder"]
     outside = _outside(names, image_dir)
-    return bad + [
-        f"{os.path.join(image_dir, name)}: {outside.get(name, 'no such image file')}"
-        for name in names
-        if name in outside or not os.path.isfile(os.path.join(image_dir, name))
-    ]
+    gone = [name for name in names if name in outside or not os.path.isfile(os.path.join(image_dir, name))]
+    if len(gone) == len(names) > 1 and not outside:
+        return [*bad, f"{image_dir}: has none of the {len(names)} image files, such as {names[0]}; {_FOLDER_WANTED}"]
+    return bad + [f"{os.path.join(image_dir, name)}: {outside.get(name, 'no such image file')}" for name in gone]
 
 
 def _outside(names: Sequence[str], image_dir: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from attrs import frozen
 from yolox.config import Size
 
 from .dataset import DetectionDataset, image_path, load_image
-from .errors import DataError
+from .errors import MOST_NAMED, DataError
 from .header import read_header
 
 EDGES = ("small", 32.0**2), ("medium", 96.0**2), ("large", np.inf)  # areas in px**2, as COCO's evaluation has them
@@ -27,6 +27,7 @@ class DatasetReport:
     Args:
         images: number of images.
         boxes: number of boxes, crowds included.
+        crowd: number of crowd regions, which training leaves out.
         per_class: boxes of each class, by name.
         per_size: boxes by area in the pixels of their images: small, medium, large as COCO sorts them.
         empty: images without a box.
@@ -37,6 +38,7 @@ class DatasetReport:
 
     images: int
     boxes: int
+    crowd: int
     per_class: dict[str, int]
     per_size: dict[str, int]
     empty: int
@@ -66,6 +68,7 @@ def check_dataset(
     return DatasetReport(
         images=len(dataset),
         boxes=len(dataset.boxes),
+        crowd=int(dataset.crowd.sum()),
         per_class=dict(zip(dataset.class_names, _per_class(dataset), strict=True)),
         per_size=dict(zip([name for name, _ in EDGES], areas, strict=True)),
         empty=int((counts == 0).sum()),
@@ -90,8 +93,8 @@ def probe_header(dataset: DetectionDataset, index: int) -> str | None:
     """
     path, size = image_path(dataset, index), tuple(dataset.sizes[index].tolist())
     header = read_header(path)
-    fits = header is not None and (header.size == size or (header.exif and header.size == size[::-1]))
-    if header is None or not fits or size[0] * size[1] > dataset.max_pixels:
+    fits = header is not None and size in (header.size, header.shown)
+    if not fits or size[0] * size[1] > dataset.max_pixels:
         load_image(dataset, index)  # names what is wrong, if anything is
     if header is None:
         return None
@@ -170,7 +173,6 @@ def _doubtful_boxes(dataset: DetectionDataset, input_size: Size) -> list[str]:
     ratios = (np.array(input_size) / dataset.sizes).min(axis=1)[owners]
     tiny = (least > 0) & (least < FEWEST_PIXELS)
     kinds = (
-        ("boxes without area; training leaves them out", least <= 0),
         (f"boxes with a side below {FEWEST_PIXELS:g} px", tiny),
         (
             f"boxes with a side below {FEWEST_PIXELS:g} px at the network's {input_size[1]}x{input_size[0]}; "
@@ -180,7 +182,15 @@ def _doubtful_boxes(dataset: DetectionDataset, input_size: Size) -> list[str]:
         ("boxes over the edge of their image by more than 1 px; training clips them", over > 1),
         ("boxes that repeat another one of their image and class", _repeated_boxes(dataset, owners)),
     )
-    return [line for what, mask in kinds for line in _several(what, _annotations(dataset, owners, mask))]
+    flat = np.concatenate([dataset.left_out, _named_boxes(dataset, owners, least <= 0)])
+    return [
+        *_several("boxes without area; training leaves them out", _annotations(dataset, flat), most=MOST_NAMED),
+        *(
+            line
+            for what, mask in kinds
+            for line in _several(what, _annotations(dataset, _named_boxes(dataset, owners, mask)))
+        ),
+    ]
 
 
 def _repeated_boxes(dataset: DetectionDataset, owners: np.ndarray) -> np.ndarray:  # [M] bool
@@ -191,9 +201,13 @@ def _repeated_boxes(dataset: DetectionDataset, owners: np.ndarray) -> np.ndarray
     return repeated
 
 
-def _annotations(dataset: DetectionDataset, owners: np.ndarray, mask: np.ndarray) -> list[str]:
-    names, ids = dataset.file_names, dataset.annotation_ids
-    return [f"annotation {ids[row]} of image {names[owners[row]]}" for row in np.flatnonzero(mask)]
+def _named_boxes(dataset: DetectionDataset, owners: np.ndarray, mask: np.ndarray) -> np.ndarray:  # [n,2]
+    """Give position of the image and id of the boxes that a mask [M] selects."""
+    return np.column_stack([owners[mask], dataset.annotation_ids[mask]])
+
+
+def _annotations(dataset: DetectionDataset, boxes: np.ndarray) -> list[str]:
+    return [f"annotation {ident} of image {dataset.file_names[owner]}" for owner, ident in boxes.tolist()]
 
 
 def _doubtful_images(dataset: DetectionDataset, max_truths: int) -> list[str]:
@@ -209,9 +223,9 @@ def _doubtful_images(dataset: DetectionDataset, max_truths: int) -> list[str]:
     ]
 
 
-def _several(what: str, found: list[str]) -> list[str]:
+def _several(what: str, found: list[str], *, most: int = EXAMPLES) -> list[str]:
     """Word a warning with its count and a few examples; nothing where nothing was found."""
     if not found:
         return []
-    more = ", ..." if len(found) > EXAMPLES else ""
-    return [f"{what}: {len(found)} ({', '.join(found[:EXAMPLES])}{more})"]
+    more = ", ..." if len(found) > most else ""
+    return [f"{what}: {len(found)} ({', '.join(found[:most])}{more})"]

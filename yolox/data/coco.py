@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from array import array
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ import attrs
 import numpy as np
 
 from .build import Columns, build_dataset
+from .coco_values import as_crowd, as_id, is_number, short
 from .dataset import DetectionDataset
 from .errors import DataError, raise_offenders
 from .json_lists import read_lists
@@ -35,8 +35,8 @@ def read_coco(
 
     Raises:
         DataError: no readable JSON; or, all listed together up to 20: a missing image file, an annotation of
-            an unknown image or category, a box that is not four finite numbers, has a negative size or lies
-            wholly outside its image.
+            an unknown image or category, an `iscrowd` other than 0 and 1, a box that is not four finite numbers,
+            has a negative size or lies wholly outside its image.
     """
     columns, marks, offenders = Columns(), _Marks(), []
     categories, in_categories = [], []
@@ -74,55 +74,61 @@ def _add_object(key: str, add: Callable, offenders: list[str], position: int, en
         offenders.append(f"{key}[{position}] is a {type(entry).__name__}, want an object")
 
 
-def _add_category(position: int, entry: dict, offenders: list[str], *, categories: list[dict]) -> None:
-    if not isinstance(entry.get("name"), str) or not _is_id(entry.get("id")):
-        what = f"id {_short(entry.get('id'))} and name {_short(entry.get('name'))}"
+def _add_category(
+    position: int, entry: dict, offenders: list[str], *, categories: list[tuple[str, int]]
+) -> None:
+    name, ident = entry.get("name"), as_id(entry.get("id"))
+    if not isinstance(name, str) or ident is None:
+        what = f"id {short(entry.get('id'))} and name {short(name)}"
         offenders.append(f"categories[{position}]: {what}, want an integer and a text")
     else:
-        categories.append(entry)
+        categories.append((name, ident))
 
 
 def _add_image(position: int, entry: dict, offenders: list[str], *, columns: Columns) -> None:
-    name, ident, size = entry.get("file_name"), entry.get("id"), (entry.get("height"), entry.get("width"))
+    name, ident = entry.get("file_name"), as_id(entry.get("id"))
+    sides = [as_id(entry.get(side)) for side in ("height", "width")]
     if not isinstance(name, str) or not name or "\0" in name:
-        offenders.append(f"images[{position}]: file_name {_short(name)}, want a text")
-    elif not _is_id(ident):
-        offenders.append(f"image {name}: id {_short(ident)}, want an integer")
-    elif not all(_is_id(v) and 0 < v < 2**20 for v in size):
-        height, width = map(_short, size)
+        offenders.append(f"images[{position}]: file_name {short(name)}, want a text")
+    elif ident is None:
+        offenders.append(f"image {name}: id {short(entry.get('id'))}, want an integer")
+    elif not all(side is not None and 0 < side < 2**20 for side in sides):
+        height, width = (short(entry.get(side)) for side in ("height", "width"))
         offenders.append(f"image {name}: height {height} and width {width}, want positive integers")
     else:
         columns.file_names.append(os.path.normpath(name))
         columns.image_ids.append(ident)
-        columns.sizes.extend(size)
+        columns.sizes.extend(sides)
 
 
 def _add_annotation(position: int, entry: dict, offenders: list[str], *, columns: Columns, marks: _Marks) -> None:
     ident = entry.get("id", position + 1)
     complaint = _complaint(entry, ident)
     if complaint:
-        offenders.append(f"annotation {_short(ident)}: {complaint}")
+        offenders.append(f"annotation {short(ident)}: {complaint}")
         return
     x, y, w, h = map(float, entry["bbox"])
     area = entry.get("area")
-    marks.images.append(entry["image_id"])
-    marks.categories.append(entry["category_id"])
+    marks.images.append(as_id(entry["image_id"]))
+    marks.categories.append(as_id(entry["category_id"]))
     columns.boxes.extend((x, y, x + w, y + h))
-    columns.crowd.append(bool(entry.get("iscrowd", 0)))
-    columns.areas.append(float(area) if _is_number(area) and area >= 0 else w * h)
-    columns.annotation_ids.append(ident)
+    columns.crowd.append(as_crowd(entry.get("iscrowd", 0)))
+    columns.areas.append(float(area) if is_number(area) and area >= 0 else w * h)
+    columns.annotation_ids.append(as_id(ident))
 
 
-def _complaint(entry: dict, ident) -> str | None:
+def _complaint(entry: dict, ident: object) -> str | None:
     box = entry.get("bbox")
-    if not _is_id(ident):
-        return f"id {_short(ident)}, want an integer"
-    if not _is_id(entry.get("image_id")):
-        return f"image_id {_short(entry.get('image_id'))} is none of the images"
-    if not _is_id(entry.get("category_id")):
-        return f"category_id {_short(entry.get('category_id'))} is none of the categories"
-    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(v) for v in box):
-        return f"bbox {_short(box)}, want four finite numbers x, y, width, height"
+    if as_id(ident) is None:
+        return f"id {short(ident)}, want an integer"
+    if as_id(entry.get("image_id")) is None:
+        return f"image_id {short(entry.get('image_id'))} is none of the images"
+    if as_id(entry.get("category_id")) is None:
+        return f"category_id {short(entry.get('category_id'))} is none of the categories"
+    if not isinstance(box, list) or len(box) != 4 or not all(is_number(v) for v in box):
+        return f"bbox {short(box)}, want four finite numbers x, y, width, height"
+    if as_crowd(entry.get("iscrowd", 0)) is None:
+        return f"iscrowd {short(entry['iscrowd'])}, want 0 or 1"
     return None
 
 
@@ -157,11 +163,11 @@ def _places(known: array, wanted: array) -> np.ndarray:  # -> [len(wanted)] int3
 
 
 def _classes(
-    categories: list[dict], wanted: Sequence[str] | None, offenders: list[str]
+    categories: list[tuple[str, int]], wanted: Sequence[str] | None, offenders: list[str]
 ) -> tuple[list[str], list[int]]:
     by_name: dict[str, int] = {}
     ids: set[int] = set()
-    for name, ident in ((entry["name"], entry["id"]) for entry in categories):
+    for name, ident in categories:
         if name in by_name or ident in ids:
             offenders.append(f"category {ident} ({name}): its id or its name occurs twice")
         by_name.setdefault(name, ident)
@@ -176,19 +182,3 @@ def _classes(
     )
     unused = max(by_name.values(), default=0) + 1
     return list(wanted), [by_name.get(n, unused + i) for i, n in enumerate(wanted)]
-
-
-def _short(value) -> str:
-    """Write a value for a message, which a list of a million numbers would make too long."""
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def _is_id(value) -> bool:
-    return isinstance(value, int) and abs(value) < 2**62  # half of int64: classes without an id get one beside these
-
-
-def _is_number(value) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)

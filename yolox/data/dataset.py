@@ -28,6 +28,7 @@ class DetectionDataset:
         annotation_ids: [M] int64.
         class_names: C names.
         category_ids: C ids, as in the annotation file.
+        left_out: [F,2] int64, for each box without area that the reader left out: position of its image, and its id.
         max_pixels: image files whose header states more are refused before they are decoded.
 
     Raises:
@@ -46,6 +47,7 @@ class DetectionDataset:
     annotation_ids: np.ndarray
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
+    left_out: np.ndarray = attrs.Factory(lambda: np.zeros((0, 2), np.int64))
     max_pixels: int = MAX_PIXELS
 
     def __attrs_post_init__(self) -> None:
@@ -110,6 +112,20 @@ def truths(dataset: DetectionDataset, index: int, *, keep_crowd: bool = False): 
     if not keep_crowd:
         keep &= ~dataset.crowd[rows]
     return boxes[keep], dataset.classes[rows][keep]
+
+
+def trainable(dataset: DetectionDataset) -> np.ndarray:  # -> [M] bool
+    """Tell of every box whether `truths` gives it to training.
+
+    Args:
+        dataset: the dataset.
+
+    Returns:
+        [M] bool; False for crowd regions and for boxes without area inside their image.
+    """
+    limits = np.repeat(dataset.sizes[:, ::-1], np.diff(dataset.offsets), axis=0).astype(np.float32)
+    ends = np.minimum(dataset.boxes[:, 2:], limits) > np.maximum(dataset.boxes[:, :2], 0)
+    return ends.all(axis=1) & ~dataset.crowd
 
 
 def load_sample(dataset: DetectionDataset, index: int, *, keep_crowd: bool = False) -> Sample:

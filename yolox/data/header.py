@@ -9,10 +9,11 @@ from attrs import frozen
 
 from .errors import DataError
 from .image import read_image
+from .orientation import QUARTER_TURNS, UPRIGHT, jpeg_orientation
 from .stated import stated_size
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-_MOST_PARTS = 100_000  # segments or chunks that are walked over
+_MOST_PARTS = 100_000  # chunks that are walked over
 _TAIL = 1024  # bytes at the end in which a JPEG's last marker is looked for; cameras add some of their own
 
 
@@ -22,13 +23,20 @@ class ImageHeader:
 
     Args:
         size: height and width in pixels as stored.
-        exif: whether the file may have EXIF data, which may turn the image.
+        orientation: 1 (as stored) to 8, as EXIF says that the stored pixels are turned; None where only decoding tells.
         whole: whether the end of the file is there; a file that was cut off decodes to a picture with a grey rest.
     """
 
     size: tuple[int, int]
-    exif: bool
+    orientation: int | None
     whole: bool
+
+    @property
+    def shown(self) -> tuple[int, int] | None:
+        """Height and width after turning; None where only decoding tells."""
+        if self.orientation is None:
+            return None
+        return self.size[::-1] if self.orientation in QUARTER_TURNS else self.size
 
 
 def is_image_name(name: str) -> bool:
@@ -67,8 +75,8 @@ def read_header(path: str) -> ImageHeader | None:
 def image_size(path: str) -> tuple[int, int]:
     """Find the height and width that `read_image` will give, without decoding where that is possible.
 
-    Headers of JPEG and PNG files are read; a file that may be turned by EXIF, and any other format, is
-    decoded.
+    Headers of JPEG and PNG files are read, the orientation in a JPEG's EXIF too; a JPEG with broken EXIF, a PNG with
+    any, and any other format are decoded.
 
     Args:
         path: the file.
@@ -80,7 +88,8 @@ def image_size(path: str) -> tuple[int, int]:
         DataError: the file is missing or is no image.
     """
     header = read_header(path)
-    return header.size if header is not None and not header.exif else read_image(os.fspath(path)).shape[:2]
+    shown = None if header is None else header.shown
+    return read_image(os.fspath(path)).shape[:2] if shown is None else shown
 
 
 def _header(file: BinaryIO) -> ImageHeader | None:
@@ -89,22 +98,10 @@ def _header(file: BinaryIO) -> ImageHeader | None:
     start = file.read(2)
     if size is None or start not in (b"\xff\xd8", b"\x89P"):
         return None
-    exif, whole = (_jpeg_has_exif(file), _jpeg_has_end(file)) if start == b"\xff\xd8" else _png_parts(file)
-    return ImageHeader(size, exif, whole)
-
-
-def _jpeg_has_exif(file: BinaryIO) -> bool:
-    """Walk over the segments of applications and comments; a file that does not begin with such may have any."""
-    place = 2
-    for _ in range(_MOST_PARTS):
-        file.seek(place)
-        head = file.read(10)
-        if len(head) < 10 or head[0] != 0xFF or head[4:8] == b"Exif":
-            return True
-        if not (0xE0 <= head[1] <= 0xEF or head[1] == 0xFE):
-            return False
-        place += 2 + int.from_bytes(head[2:4], "big")
-    return True
+    if start == b"\xff\xd8":
+        return ImageHeader(size, jpeg_orientation(file), _jpeg_has_end(file))
+    exif, whole = _png_parts(file)
+    return ImageHeader(size, None if exif else UPRIGHT, whole)
 
 
 def _jpeg_has_end(file: BinaryIO) -> bool:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from .errors import DataError
+from .orientation import QUARTER_TURNS, tiff_orientation
 from .stated import stated_size
 
 REDUCTIONS = {
@@ -43,7 +44,7 @@ def read_image(
 
     Raises:
         DataError: the file is missing, is none of JPEG, PNG, BMP, TIFF and WebP, states more pixels than allowed,
-            cannot be decoded, or has another size than annotated.
+            is a TIFF whose orientation turns it by a quarter, cannot be decoded, or has another size than annotated.
     """
     _check_header(path, max_pixels)
     image = _decode(path, REDUCTIONS[reduce])
@@ -81,7 +82,7 @@ def _check_header(path: str, max_pixels: int) -> None:
         raise DataError(f"{path}: no such image file")
     try:
         with open(path, "rb") as file:
-            stated = stated_size(file)
+            stated, orientation = stated_size(file), tiff_orientation(file)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     if stated is None:
@@ -89,6 +90,10 @@ def _check_header(path: str, max_pixels: int) -> None:
     if stated[0] * stated[1] > max_pixels:
         raise DataError(
             f"{path}: states {stated[1]}x{stated[0]} pixels, more than max_pixels={max_pixels}; not decoded"
+        )
+    if orientation in QUARTER_TURNS:
+        raise DataError(
+            f"{path}: is a TIFF of orientation {orientation}, turned by a quarter, which OpenCV cannot decode; save it upright"
         )
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
+from .segments import jpeg_segments
+from .tiff import HEIGHT, STARTS, WIDTH, tiff_tags
+
 _FRAME_MARKERS = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
-_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a segment
-_MOST_SEGMENTS = 10_000
 
 
 def stated_size(file: BinaryIO) -> tuple[int, int] | None:
     """Read the height and width that the header of an image file states.
 
-    JPEG, PNG, BMP, TIFF and WebP are known. The walk over a JPEG's segments is that of libjpeg: bytes between two
-    segments are skipped.
+    JPEG, PNG, BMP, TIFF and WebP are known. The walk over a JPEG's segments is libjpeg's.
 
     Args:
         file: opened for reading bytes.
@@ -63,54 +63,19 @@ def _webp(head: bytes, _file: BinaryIO) -> tuple[int, int] | None:
 
 
 def _jpeg(_head: bytes, file: BinaryIO) -> tuple[int, int] | None:
-    file.seek(2)
-    for _ in range(_MOST_SEGMENTS):
-        marker = _next_marker(file)
-        if marker is None or marker in (0xD9, 0xDA):  # the end, or pixels before any frame
-            return None
-        if marker in _ALONE:
-            continue
-        (length,) = struct.unpack(">H", file.read(2))
+    for marker, _ in jpeg_segments(file):
         if marker in _FRAME_MARKERS:
             height, width = struct.unpack_from(">HH", file.read(5), 1)
             return height, width
-        file.seek(max(length - 2, 0), 1)
-    return None
-
-
-def _next_marker(file: BinaryIO) -> int | None:
-    while byte := file.read(1):
-        if byte != b"\xff":
-            continue
-        while byte == b"\xff":
-            byte = file.read(1)
-        if byte and byte != b"\0":
-            return byte[0]
     return None
 
 
 def _tiff(head: bytes, file: BinaryIO) -> tuple[int, int] | None:
-    order = "<" if head[:2] == b"II" else ">"
-    big = struct.unpack_from(order + "H", head, 2)[0] == 43
-    (offset,) = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)
-    if offset >= 1 << 62:
-        return None
-    file.seek(offset)
-    (entries,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
-    found = {}
-    for _ in range(min(entries, _MOST_SEGMENTS)):
-        tag, kind, value = _tiff_entry(file.read(20 if big else 12), order, big)
-        found.setdefault(tag, value)
-    return (found[257], found[256]) if 256 in found and 257 in found else None
-
-
-def _tiff_entry(entry: bytes, order: str, big: bool) -> tuple[int, int, int]:
-    tag, kind = struct.unpack_from(order + "HH", entry)
-    form = {3: "H", 4: "I", 16: "Q"}.get(kind, "B")
-    return tag, kind, struct.unpack_from(order + form, entry, 12 if big else 8)[0]
+    found = tiff_tags(head, file)
+    return (found[HEIGHT], found[WIDTH]) if HEIGHT in found and WIDTH in found else None
 
 
 _READERS = (
     (b"\xff\xd8", _jpeg), (b"\x89PNG\r\n\x1a\n", _png), (b"BM", _bmp), (b"RIFF", _webp),
-    (b"II*\0", _tiff), (b"MM\0*", _tiff), (b"II+\0", _tiff), (b"MM\0+", _tiff),
+    *((start, _tiff) for start in STARTS),
 )  # fmt: skip

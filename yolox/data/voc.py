@@ -41,7 +41,7 @@ def read_voc(
         DetectionDataset with ids counted from 1, categories too; boxes without area are left out.
 
     Raises:
-        DataError: a list, folder or XML file that cannot be read; or, all listed together up to 20: a missing
+        DataError: a list, folder or XML file that cannot be read, or no such file; or, all listed together up to 20: a missing
             image, an unknown class, a box that is not four finite numbers, has a negative size or lies
             outside its image.
     """
@@ -83,6 +83,8 @@ def _annotation_files(annotation_dir: str, image_set: str | None) -> list[tuple[
     if not os.path.isdir(annotation_dir):
         raise DataError(f"{annotation_dir}: no such folder")
     have = {os.path.splitext(name)[0]: name for name in files_below(annotation_dir, _is_xml)}
+    if image_set is None and not have:
+        raise DataError(f"{annotation_dir}: no .xml files in it or in its sub-folders")
     stems = sorted(have) if image_set is None else [_stem(line, have) for line in read_lines(image_set) if line.strip()]
     return [(stem, os.path.join(annotation_dir, have.get(stem, f"{stem}.xml"))) for stem in stems]
 
@@ -102,13 +104,25 @@ def _parse(path: str) -> ElementTree.Element:
     try:
         with open(path, "rb") as file:
             text = file.read()
-        if b"<!ENTITY" in text.replace(b"\0", b""):  # in UTF-16 too
-            raise ValueError("declares entities, which no annotation needs")
-        return ElementTree.fromstring(text)
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
-    except (ElementTree.ParseError, LookupError, RecursionError) as error:
-        raise ValueError(f"is not an XML file ({error})") from None
+    if b"<!ENTITY" in text.replace(b"\0", b""):  # in UTF-16 too
+        raise ValueError("declares entities, which no annotation needs")
+    try:
+        return ElementTree.fromstring(text)
+    except (ElementTree.ParseError, RecursionError) as error:
+        advice = "" if _is_utf8(text) else "; its bytes are not UTF-8: save it as UTF-8"
+        raise ValueError(f"is not an XML file ({error}){advice}") from None
+    except (LookupError, ValueError) as error:  # encodings that the parser does not read, such as GBK
+        raise ValueError(f"is in an encoding that cannot be read ({error}); save it as UTF-8") from None
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _image_size(root: ElementTree.Element) -> tuple[int, int]:

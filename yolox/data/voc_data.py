@@ -12,7 +12,13 @@ LISTS = os.path.join("ImageSets", "Main")
 
 
 def read_voc_data(
-    folder: str, *, split: str, image_dir: str | None = None, all_without_lists: bool = True
+    folder: str,
+    *,
+    split: str,
+    image_dir: str | None = None,
+    all_without_lists: bool = True,
+    first_pixel: int = 0,
+    difficult_as_crowd: bool = False,
 ) -> DetectionDataset:
     """Read one part of a VOC folder.
 
@@ -23,6 +29,8 @@ def read_voc_data(
             name of an image on each line.
         image_dir: folder of the images, in place of the usual one.
         all_without_lists: where the folder has no lists, take every XML file; False makes that an error.
+        first_pixel: 1 where coordinates count from 1 (VOC2007 to VOC2012 themselves), 0 where from 0 (most tools).
+        difficult_as_crowd: True leaves objects marked difficult out of training and ignores them in evaluation.
 
     Returns:
         DetectionDataset as `read_voc` gives it, with the classes that occur, by name.
@@ -34,7 +42,9 @@ def read_voc_data(
     whole = os.path.isdir(within)
     annotations = within if whole else folder
     images = image_dir or (os.path.join(folder, "JPEGImages") if whole else folder)
-    return read_voc(annotations, images, image_set=_list_of(folder, split, all_without_lists))
+    image_set = _list_of(folder, split, all_without_lists)
+    reading = {"first_pixel": first_pixel, "difficult_as_crowd": difficult_as_crowd}
+    return read_voc(annotations, images, image_set=image_set, **reading)
 
 
 def _list_of(folder: str, split: str, all_without_lists: bool) -> str | None:

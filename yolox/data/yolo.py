@@ -13,6 +13,8 @@ from .textfile import files_below, read_lines
 
 NO_LABELS = ("classes", "names", "_darknet", "readme.dataset", "readme.roboflow")  # texts that tools leave among labels
 
+_WANTED = "a class index and four finite shares of the image (class cx cy w h)"
+
 
 def read_yolo(label_dir: str, image_dir: str, *, class_names: Sequence[str]) -> DetectionDataset:
     """Read a folder of YOLO labels.
@@ -102,6 +104,16 @@ def _is_text(name: str) -> bool:
     return name.lower().endswith(".txt")
 
 
+def _looks_like(line: str) -> str:
+    """Say which other kind of label a line may be, by how many numbers it has."""
+    count = len(line.split())
+    if count == 6:
+        return " has 6 numbers (with a confidence?)"
+    if count == 9:
+        return " has 9 numbers (corners of a rotated box, OBB?)"
+    return f" has {count} numbers (segments?)" if count >= 7 and count % 2 else ""
+
+
 def _read_labels(path: str, columns: Columns, classes: int, offenders: list[str]) -> None:
     try:
         lines = read_lines(path)
@@ -124,9 +136,7 @@ def _read_line(line: str, place: str, columns: Columns, classes: int, offenders:
         or not abs(index) < 1e6
         or index != int(index)
     ):
-        offenders.append(
-            f"{place}: {line.strip()[:60]!r}, want a class index and four finite shares of the image"
-        )
+        offenders.append(f"{place}: {line.strip()[:60]!r}{_looks_like(line)}, want {_WANTED}")
     elif not 0 <= index < classes:
         offenders.append(f"{place}: class {int(index)} is none of the {classes} classes")
     else:

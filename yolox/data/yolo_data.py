@@ -13,6 +13,7 @@ from .textfile import read_lines, read_text
 from .yolo import folder_pairs, read_pairs
 
 YAML_SUFFIXES = (".yaml", ".yml")
+MOST_BYTES = 1 << 20  # a thousand names take 30 kB; the parser reads some 100 kB a second
 MOST_BRACKETS = 1000  # the parser's time grows with the square of their depth
 
 
@@ -62,14 +63,17 @@ def read_class_names(path: str) -> list[str]:
         names by index.
 
     Raises:
-        DataError: the file cannot be read or states no names.
+        DataError: the file cannot be read, states no names, or another number of them (`nc`).
     """
     if path.lower().endswith(YAML_SUFFIXES):
-        names = _by_index(_read_yaml(path).get("names"))
+        content = _read_yaml(path)
+        names, stated = _by_index(content.get("names")), content.get("nc", "")
     else:
-        names = [line.strip() for line in read_lines(path) if line.strip()]
+        names, stated = [line.strip() for line in read_lines(path) if line.strip()], ""
     if not names or len(set(names)) != len(names):
         raise DataError(f"{path}: states no list of different class names")
+    if stated not in ("", str(len(names))):
+        raise DataError(f"{path}: nc is {str(stated)[:60]}, but names has {len(names)}; want one name a class")
     return names
 
 
@@ -95,6 +99,8 @@ def labels_of(image_path: str) -> str:
 
 def _read_yaml(path: str) -> dict:
     """Read a YAML whose scalars all stay texts, so that a class may be called no or 1."""
+    if os.path.isfile(path) and os.path.getsize(path) > MOST_BYTES:
+        raise DataError(f"{path}: is not a YAML file of a dataset (more than {MOST_BYTES} bytes)")
     text = read_text(path)
     if text.count("[") + text.count("{") > MOST_BRACKETS:
         raise DataError(f"{path}: is not a YAML file of a dataset (more than {MOST_BRACKETS} opening brackets)")
@@ -132,6 +138,8 @@ def _existing(base: str, entry: str, path: str) -> str:
     inside = entry[3:] if entry.startswith("../") else entry  # an export's usual slip: its YAML lies one folder higher
     tried = [os.path.normpath(os.path.join(base, name)) for name in (entry, inside)]
     for place in tried:
+        if os.path.isfile(place) and not place.lower().endswith(".txt"):
+            raise DataError(f"{path}: {entry!r} is a file; want a folder of images, or a .txt file that lists images")
         if _exists(place):
             return place
     raise DataError(f"{path}: {entry!r} is neither a folder nor a file; looked for {tried[0]}")
