@@ -6,8 +6,8 @@ Every difference between them is the value of a field. Three habits of the origi
 * Megvii's published runs pass ``--fp16``, which is no part of its recipe files: both recipes have float32,
   and ``precision="float16"`` is the choice of the run. Assignment and losses are float32 in any case; Megvii
   rounds truths and MindYOLO the matching costs to half precision.
-* The images that do not fill the last batch of an epoch are left out, as in MindYOLO. Megvii carries them
-  over into the next epoch; the number of steps is the same.
+* The images that do not fill the last batch of an epoch are left out, as in MindYOLO. Megvii fills it up with
+  images of the next epoch, which makes one step more.
 * The loss scale moves, as Megvii's does, and begins at the 1024 that MindYOLO keeps. It acts in float16 only.
 """
 
