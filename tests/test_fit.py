@@ -76,6 +76,16 @@ def test_schedules_and_phases_reach_the_step():
     assert recorder.calls[0][0] == 0.0 and recorder.calls[STEPS][0] == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("world", [1, 4])
+def test_the_rate_follows_the_images_of_all_devices(world):
+    optim = attrs.evolve(RECIPE.optim, lr=None, lr_per_image=0.01, warmup_epochs=0)
+    recorder = Recorder()
+    run(recorder, attrs.evolve(RECIPE, optim=optim), world=world)
+    assert recorder.calls[0][0] == pytest.approx(0.01 * 2 * world)  # two images on each
+    run(recorder, attrs.evolve(RECIPE, optim=attrs.evolve(optim, lr=0.3, lr_per_image=None)), world=world)
+    assert recorder.calls[6 * STEPS][0] == pytest.approx(0.3)
+
+
 def test_evaluations_come_at_the_interval_in_plain_epochs_and_at_the_end():
     recorder = Recorder()
     run(recorder, evaluate=lambda: {"AP": 0.5})

@@ -14,7 +14,9 @@ from tests.test_fit import RECIPE, STEPS, Recorder, run
 from tests.test_recipes import fields
 from yolox import parallel
 from yolox.assign.cost import simota_cost
+from yolox.assign.gathered import simota_assign_gathered
 from yolox.assign.geometry import own_region
+from yolox.assign.simota import simota_assign
 from yolox.config import AssignConfig, LossConfig, OptimConfig, Recipe
 from yolox.parallel import Group, recipe_reducers
 from yolox.phases import rate_at
@@ -37,6 +39,20 @@ def test_center_radius_is_half_a_side_in_strides(radius, count):
     config = AssignConfig(prior="center", center_radius=radius)
     own, _ = own_region(points, strides, box, Tensor([[True]]), config=config)
     assert int(own.asnumpy().sum()) == count
+
+
+@pytest.mark.parametrize("top_k", [4, 20])
+@pytest.mark.parametrize("assign", [simota_assign, simota_assign_gathered])
+def test_top_k_bounds_the_positives_of_a_truth(assign, top_k):
+    """All 25 candidates of a truth predict its very box: as many are positive as overlaps of 1 are summed."""
+    points, strides = make_points((64, 64), (8,))
+    count, box = len(points), [12.0, 12.0, 44.0, 44.0]
+    boxes = Tensor(np.full((1, count, 4), (28, 28, 32, 32), np.float32))
+    logits = np.random.default_rng(0).normal(size=(1, count, 1)).astype(np.float32)  # no two costs are equal
+    truths = Tensor([[box]]), Tensor([[0]]), Tensor([[True]])
+    config = AssignConfig(prior="center", center_radius=2.5, top_k=top_k)
+    owner, _ = assign(boxes, Tensor(logits[..., 0]), Tensor(logits), Tensor(points), Tensor(strides), *truths, config=config)
+    assert int((owner.asnumpy() == 0).sum()) == top_k
 
 
 @pytest.mark.parametrize("weight", [0.0, 3.0])

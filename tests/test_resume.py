@@ -143,3 +143,13 @@ def test_sharing_changes_the_statistics_and_no_bit_of_frozen_parameters(monkeypa
         np.testing.assert_array_equal(value, before[name] + 1 if "moving_" in name else before[name], err_msg=name)
     for buffer, backup in zip(state.buffers, state.safe_buffers.arrays(), strict=True):
         assert "moving_" not in buffer.name or (buffer.asnumpy() == backup).all()
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_sharing_hands_on_whether_to_average(monkeypatch, average):
+    seen = []
+    monkeypatch.setattr(
+        together, "share_statistics", lambda arrays, group, *, average: seen.append((group.world, average)) or arrays
+    )
+    together.SharedStatistics(frozen_state(1), Group(rank=0, world=2), average=average).on_epoch(None)
+    assert seen == [(2, average)]

@@ -9,7 +9,7 @@ from yolox.config import InputSpec, OptimConfig
 from yolox.train import create_train_state, make_train_step
 
 SPEC = InputSpec(pixel_scale=1 / 255)
-OPTIM = OptimConfig(weight_decay=0.1)
+OPTIM = OptimConfig(momentum=0.8, weight_decay=0.1)
 
 
 class Toy(nn.Cell):
@@ -82,8 +82,8 @@ def test_three_steps_equal_nesterov_sgd_and_average_by_hand(toy):
         step(images, boxes, classes, valid, *scalars(lr, decay, l1_weight))
         for i, grad in enumerate(grads):
             full = grad + (0.1 * params[i] if params[i].ndim == 4 else 0)
-            momenta[i] = 0.9 * momenta[i] + full
-            params[i] = params[i] - lr * (full + 0.9 * momenta[i])
+            momenta[i] = 0.8 * momenta[i] + full
+            params[i] = params[i] - lr * (full + 0.8 * momenta[i])
         averages = [decay * a + (1 - decay) * v for a, v in zip(averages, params + buffers, strict=True)]
         for parameter, want in zip(state.params + state.buffers, params + buffers, strict=True):
             np.testing.assert_allclose(parameter.asnumpy(), want, rtol=1e-5, atol=1e-6, err_msg=parameter.name)

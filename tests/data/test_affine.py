@@ -57,6 +57,22 @@ def test_drawn_values_stay_in_their_ranges_and_fill_them():
     assert np.abs(angles).max() < 12.1 and np.abs(angles).max() > 8
 
 
+@pytest.mark.parametrize(("field", "most"), [("degrees", 10.0), ("degrees", 25.0), ("shear", 2.0), ("shear", 7.0)])
+def test_rotation_and_shear_fill_their_ranges_one_at_a_time(field, most):
+    config = attrs.evolve(STILL, **{field: most})
+    (a, b), (c, d) = np.array([draw(config, seed)[0][:, :2] for seed in range(400)]).transpose(1, 2, 0)
+    if field == "degrees":  # a turn: the second row is the first, a quarter further
+        np.testing.assert_allclose([a, b], [d, -c], atol=1e-12)
+        angles = [np.degrees(np.arctan2(b, a))]
+    else:  # ones on the diagonal, tangents beside it
+        np.testing.assert_allclose([a, d], 1.0, atol=1e-12)
+        angles = [np.degrees(np.arctan(b)), np.degrees(np.arctan(c))]
+        assert abs(np.corrcoef(angles)[0, 1]) < 0.15
+    for angle in angles:
+        assert -most <= angle.min() < -0.98 * most and 0.98 * most < angle.max() <= most
+        assert abs(angle.mean()) < 0.1 * most
+
+
 def test_centred_shift_is_about_the_middle():
     shifts = np.array(
         [

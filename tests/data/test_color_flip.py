@@ -9,6 +9,7 @@ import pytest
 from tests.data.folders import blocks_sample, found_box
 from tests.oracles.warps import slow_hsv
 from yolox.config import AugmentConfig
+from yolox.data import color
 from yolox.data.color import random_hsv, scale_hsv, shift_hsv
 from yolox.data.flip import flip_boxes, flip_horizontal, random_flip
 
@@ -66,6 +67,37 @@ def test_each_channel_is_gated_with_one_half():
     same = np.mean([(random_hsv(IMAGE, rng=rng, config=MEGVII) is IMAGE) for _ in range(800)])
     # All three closed: 1/8, and a little more for shifts that round to nothing.
     assert 0.1 < same < 0.25
+
+
+@pytest.mark.parametrize("gains", [(5.0, 30.0, 30.0), (9.0, 50.0, 20.0)])
+def test_shifts_are_whole_fill_the_gains_and_are_gated_one_by_one(monkeypatch, gains):
+    """Cut to whole numbers, a gain of 5 gives -4 to 4; half of the time a channel is left alone."""
+    drawn, rng = [], np.random.default_rng(0)
+    monkeypatch.setattr(color, "shift_hsv", lambda image, shifts: drawn.append(shifts) or image)
+    for _ in range(2000):
+        random_hsv(IMAGE, rng=rng, config=attrs.evolve(MEGVII, hsv_gains=gains))
+    drawn = np.array(drawn)
+    assert drawn.dtype == np.int64
+    assert drawn.min(axis=0).tolist() == [1 - g for g in gains] and drawn.max(axis=0).tolist() == [g - 1 for g in gains]
+    still = 0.5 + 0.5 / np.array(gains)  # closed, or open and drawn between -1 and 1
+    np.testing.assert_allclose((drawn == 0).mean(axis=0), still, atol=0.03)
+    assert (drawn == 0).all(axis=1).mean() == pytest.approx(still.prod(), abs=0.03)
+
+
+@pytest.mark.parametrize("gains", [(0.015, 0.7, 0.4), (0.1, 0.2, 0.9)])
+def test_factors_fill_the_gains_about_one(monkeypatch, gains):
+    drawn, rng = [], np.random.default_rng(0)
+    monkeypatch.setattr(color, "scale_hsv", lambda image, factors: drawn.append(factors) or image)
+    for _ in range(1000):
+        random_hsv(IMAGE, rng=rng, config=attrs.evolve(MINDYOLO, hsv_gains=gains))
+    shares = (np.array(drawn) - 1) / gains
+    assert (np.abs(shares) <= 1).all() and (shares.min(axis=0) < -0.98).all() and (shares.max(axis=0) > 0.98).all()
+    np.testing.assert_allclose(shares.std(axis=0), 1 / np.sqrt(3), atol=0.03)  # uniform
+
+
+def test_colour_probability_is_kept():
+    config, rng = attrs.evolve(MINDYOLO, hsv_prob=0.3), np.random.default_rng(0)
+    assert 0.6 < np.mean([random_hsv(IMAGE, rng=rng, config=config) is IMAGE for _ in range(400)]) < 0.8
 
 
 def test_probability_zero_changes_nothing():

@@ -61,6 +61,22 @@ def test_zoom_flip_and_crop_fill_their_ranges():
         assert left <= 0 and top <= 0 and (left == 0 or right >= 64) and (top == 0 or bottom >= 48)
 
 
+def test_a_partner_at_a_quarter_by_hand():
+    """40x30 fits into 48x64 as 48x36; at a quarter the letterbox is 12x16 and the image in it 12x9."""
+    plan = plan_of(0, config=AugmentConfig(mixup_scale=(0.25, 0.25)))
+    assert plan.resized == (12, 9) and plan.letterbox == (0, 0, 16, 12)
+
+
+def test_the_crop_of_a_partner_at_twice_the_size_is_uniform():
+    """A letterbox of 96x128 moves left by up to 63 and up by up to 47 px under the result of 48x64."""
+    plans = [plan_of(seed, config=AugmentConfig(mixup_scale=(2.0, 2.0))) for seed in range(400)]
+    corners = -np.array([p.letterbox[:2] for p in plans])
+    assert {(p.letterbox[2] - p.letterbox[0], p.letterbox[3] - p.letterbox[1]) for p in plans} == {(128, 96)}
+    assert corners.min(axis=0).tolist() == [0, 0] and corners.max(axis=0).tolist() == [63, 47]
+    np.testing.assert_allclose(corners.mean(axis=0), [31.5, 23.5], atol=3)
+    assert abs(np.corrcoef(corners.T)[0, 1]) < 0.15
+
+
 def test_blend_by_hand_and_order_of_boxes():
     first = Sample(
         np.full((4, 4, 3), 100, np.uint8), np.array([[0, 0, 2, 2]], np.float32), np.array([1], np.int32)

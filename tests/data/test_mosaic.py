@@ -10,7 +10,7 @@ import pytest
 from tests.data.folders import blocks_sample, found_box
 from tests.oracles.warps import slow_map_box, slow_mosaic_canvas, slow_warp
 from yolox.config import AugmentConfig
-from yolox.data.mosaic import MosaicPlan, draw_plan, mosaic4, render_mosaic, tile_boxes, tile_reduction
+from yolox.data.mosaic import MosaicPlan, Tile, draw_plan, mosaic4, render_mosaic, tile_boxes, tile_reduction
 from yolox.data.plane import scaling
 from yolox.data.sample import Sample, empty_sample
 
@@ -173,6 +173,17 @@ def test_boxes_cut_off_by_the_canvas_do_not_come_back_by_turning():
     plan = attrs.evolve(plan, tiles=(cut, *plan.tiles[1:]))
     boxes, keep = tile_boxes(np.array([[0.0, 0, 30, 64]]), plan, 0, config=turned)
     assert len(boxes) == 0 and not keep.any()
+
+
+@pytest.mark.parametrize(("box_filter", "kept"), [("min_side", [0, 1]), ("candidates", [0])])
+def test_the_recipe_names_the_filter_and_the_map_its_zoom(box_filter, kept):
+    """At a fifth 100x100 px become 20x20, all that the zoom leaves; 7x90 become 1.4x18, more than 1 px and less than 2."""
+    tile = Tile(scaling(1, 1), np.array([0.0, 0.0, 128.0, 128.0]))
+    plan = MosaicPlan((64, 64), (tile,) * 4, scaling(0.2, 0.2), 0.2)
+    boxes = np.array([[0.0, 0, 100, 100], [20.0, 10, 27, 100], [10.0, 0, 14, 100]])
+    left, keep = tile_boxes(boxes, plan, 0, config=AugmentConfig(box_filter=box_filter))
+    assert np.flatnonzero(keep).tolist() == kept
+    np.testing.assert_allclose(left, np.array([[0, 0, 20, 20], [4, 2, 5.4, 20]])[kept], atol=1e-5)
 
 
 def test_four_empty_images_give_an_empty_sample():

@@ -112,13 +112,15 @@ def test_mosaic_partners_come_from_those_named(dataset):
     read = []
 
     def spy(index, reduce=1):
-        read.append(index)
+        read[-1].append(index)
         return load_image(dataset, index, reduce=reduce)
 
     config = attrs.evolve(MINDYOLO, mixup_prob=1.0)
     for seed in range(20):
+        read.append([])
         make(dataset, seed, 5, config, partners=np.array([2, 3]), read=spy)
-    assert set(read) == {2, 3, 5}
+    assert set(sum(read, [])) == {2, 3, 5}
+    assert max(indices.count(5) for indices in read) == 1  # the second mosaic is about another image
 
 
 def test_mixup_adds_the_boxes_of_another_image(dataset):

@@ -49,6 +49,19 @@ def test_shrinking_by_area_averages_blocks_of_pixels():
     assert np.abs(canvas - blocks).max() <= 1
 
 
+@pytest.mark.parametrize("shrink", ["linear", "area"])
+def test_shrinking_to_a_third_takes_the_mean_or_the_middle_of_nine_pixels(shrink):
+    image = np.random.default_rng(2).integers(0, 256, (96, 144, 3)).astype(np.uint8)
+    canvas, _ = letterbox(image, (32, 48), spec=InputSpec(shrink_interpolation=shrink))
+    want = image[1::3, 1::3] if shrink == "linear" else image.reshape(32, 3, 48, 3, 3).mean(axis=(1, 3))
+    assert np.abs(canvas - want.astype(float)).max() <= 1
+
+
+def test_padding_has_the_grey_level_of_the_convention():
+    canvas, _ = letterbox(np.zeros((32, 64, 3), np.uint8), (64, 64), spec=InputSpec(pad_value=9))
+    assert (canvas[:32] == 0).all() and (canvas[32:] == 9).all()
+
+
 def test_a_hand_worked_letterbox():
     canvas, transform = letterbox(np.full((50, 100, 3), 7, np.uint8), (64, 64), spec=CENTRED)
     assert transform == LetterboxTransform(0.64, 0, 16)

@@ -18,6 +18,7 @@ from yolox.detection_loss import Losses
 from yolox.eval.postprocess import postprocess
 from yolox.nn import count_parameters, initialise
 from yolox.normalize import normalize_images
+from yolox.parallel import Group
 from yolox.points import make_points
 from yolox.train import create_train_state
 
@@ -70,6 +71,21 @@ def test_scale_builds_trains_a_step_and_evaluates(scale):
     decoded = evaluate_eagerly(detector, np.zeros((1, 64, 64, 3), np.uint8))
     assert decoded.shape == (1, 84, 85) and np.isfinite(decoded).all()
     assert len(postprocess(decoded[0], config=recipe.postprocess)) <= recipe.postprocess.max_detections
+
+
+@pytest.mark.parametrize("scale", PARAMETERS)
+@pytest.mark.parametrize("name", ["megvii", "mindyolo"])
+def test_the_step_is_made_of_the_recipe_and_its_reducers(monkeypatch, scale, name):
+    script, made, called = load_script(f"yolox_{scale}"), {}, {}
+    monkeypatch.setattr(script, "recipe_reducers", lambda recipe, group: (recipe.optim.gradient_reduction, group))
+    monkeypatch.setattr(script, "make_train_step", lambda _, loss, __, **knobs: made.update(knobs, loss_fn=loss))
+    monkeypatch.setattr(script, "detection_loss", lambda *parts, **knobs: called.update(knobs, parts=parts))
+    recipe, group = script.EXPERIMENT.recipes[name], Group(1, 2)
+    script.make_step(None, None, recipe, group)
+    made.pop("loss_fn")(*"abcde")
+    assert made == {"optim": recipe.optim, "spec": recipe.input, "reduce_gradients": recipe.optim.gradient_reduction}
+    configs = {"assign": recipe.assign, "loss": recipe.loss, "reduce_num_pos": group}
+    assert called == {"parts": tuple("abcde"), **configs}
 
 
 @pytest.mark.parametrize("scale", PARAMETERS)
