@@ -44,15 +44,9 @@ def begun(drawn, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         make_small(patch)
-        patch.setattr(train, "StopSignals", StopAfterFourSteps)
+        patch.setattr(train, "StopSignals", StopAfterEightSteps)  # three steps, three batches of the evaluation, two steps
         assert [type_in(text, patch) for text in BEGIN] == [143, 0]
     return folder
-
-
-class StopAfterFourSteps(StopAfterEightSteps):
-    """The pages' runs have three steps an epoch."""
-
-    asked = 4
 
 
 def page_params():
