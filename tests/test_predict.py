@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +41,17 @@ def test_a_detector_needs_its_pixels():
         predict(None, [])
 
 
+@pytest.mark.parametrize(
+    "images, came",
+    [("src", "the path 'src'"), (Path("src"), "the path 'src'"), (np.zeros((32, 64, 3), np.uint8), r"shape \(32, 64, 3\)")],
+)
+def test_one_path_or_image_is_refused_and_a_stack_is_not(images, came):
+    exported = ExportedDetector(facts=FACTS, batch=None, run=constant)
+    with pytest.raises(ValueError, match=f"images is .*{came}, want a list"):
+        predict(exported, images)
+    assert len(predict(exported, np.zeros((2, 32, 64, 3), np.uint8))) == 2
+
+
 FOUND = Detections(np.array([[1, 2, 4, 6.0]], np.float32), np.array([0.5], np.float32), np.array([1], np.int32))
 
 
@@ -56,6 +68,16 @@ def test_supervision(monkeypatch):
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(ImportError, match="pip install supervision"):
         FOUND.to_supervision()
+
+
+@pytest.mark.parametrize("line", ["import nothing_of_this_name", "from math import nothing_of_this_name"])
+def test_a_supervision_that_cannot_be_loaded_is_told_with_its_reason(monkeypatch, tmp_path, line):
+    (tmp_path / "supervision.py").write_text(line)
+    monkeypatch.delitem(sys.modules, "supervision", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match="cannot be loaded .*nothing_of_this_name") as error:
+        FOUND.to_supervision()
+    assert "pip install" not in str(error.value)
 
 
 def test_names_fit_the_boxes():

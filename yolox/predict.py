@@ -31,7 +31,7 @@ def predict(
 
     Args:
         detector: a detector with its weights, or an exported file from `open_exported`.
-        images: uint8 [H,W,3] BGR arrays of any size, or paths of image files, or both.
+        images: a list of uint8 [H,W,3] BGR arrays of any size, or paths of image files, or both.
         spec: pixels that the detector takes: `load_weights` tells; an exported file knows its own.
         config: thresholds.
         class_names: names of the classes; an exported file knows its own, else none are set.
@@ -42,7 +42,7 @@ def predict(
 
     Raises:
         DataError: a file is missing or cannot be decoded.
-        ValueError: an array is not uint8 [H,W,3], or a detector comes without `spec`.
+        ValueError: one path or array comes and no list, an array is not uint8 [H,W,3], or a detector comes without `spec`.
 
     Example:
         >>> import numpy as np

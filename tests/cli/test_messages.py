@@ -52,3 +52,11 @@ def test_a_long_list_is_cut():
 
 def test_condense_usage_of_nothing_is_empty():
     assert condense_usage("") == ""
+
+
+@pytest.mark.parametrize("rule, side", [("─", "│"), ("-", " ")])
+def test_condense_usage_reads_boxes_of_utf8_and_of_ascii(rule, side):
+    inner = [" Error parsing --batch-size: invalid literal for", " int() with base 10: 'five'", " " + 30 * rule,
+             " Argument helptext:", "     --batch-size INT"]  # fmt: skip
+    lines = [f" {rule} Value error {20 * rule}", *(f"{side}{line:60}{side}" for line in inner), 62 * rule]
+    assert condense_usage("\n".join(lines)) == "--batch-size: got 'five', want a whole number"

@@ -171,3 +171,18 @@ def test_a_mistake_gives_one_line_and_where_to_find_help(argv, want):
     assert want in first
     assert second.startswith("see yolox_nano.py") and second.endswith("--help")
     assert not set("│╭╰─") & set(first)
+
+
+@pytest.mark.parametrize(
+    "words, line",
+    [
+        ((*PREDICT, "--batch-size", "five"), "--batch-size: got 'five', want a whole number"),
+        ((*PREDICT, "--score-threshold", "a"), "--score-threshold: got 'a', want a number"),
+        (("export", "--weights", "w", "--output", "o", "--batch", "five"), "--batch: got 'five', want INT|{dynamic}"),
+        ((*PREDICT, "--save_csv"), "--save-csv: write --save csv; it takes one or more of json, txt, csv, coco"),
+    ],
+)
+def test_values_that_cannot_be_read_are_told_in_plain_words(words, line):
+    with pytest.raises(UsageError) as error:
+        parse(*words)
+    assert str(error.value).splitlines()[0] == line

@@ -67,8 +67,8 @@ def test_perfect_detections_are_all_on_the_diagonal(evaluation, tmp_path):
 @pytest.mark.parametrize(
     ("prepare", "status", "message"),
     [
-        (lambda folder: None, 2, "no such folder or file"),
-        (lambda folder: folder.mkdir(), 2, "has neither history.csv nor the JSON of an evaluation"),
+        (lambda folder: None, 1, "no such folder or file"),
+        (lambda folder: folder.mkdir(), 1, "has neither history.csv nor the JSON of an evaluation"),
         (lambda folder: (folder.mkdir(), (folder / "a.json").write_text("{")), 1, "a.json: no JSON"),
         (lambda folder: (folder.mkdir(), (folder / "history.csv").write_text("epoch\n1\n")), 1, "history.csv: damaged"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import weakref
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from yolox.cli import run
 from yolox.cli.experiment import Experiment
 from yolox.cli.frames import find_files, frames_per_second, read_frames, unique_names
 from yolox.cli.inputs import OpenedWeights
-from yolox.cli.messages import UsageError
+from yolox.cli.messages import CommandError
 from yolox.config import InputSpec, Recipe
 from yolox.data.errors import DataError
 from yolox.weights.load import LoadedWeights
@@ -133,7 +134,7 @@ def test_sources_are_files_folders_and_patterns(folder, video, tmp_path):
     assert [path.name for path in found] == names
     assert unique_names(found) == ["clip", "0", "1", "2", "0_2", "1_2", "3"]
     for source, message in ((folder / "x*.png", "no file fits it as a pattern"), (folder / "*.txt", "no images found")):
-        with pytest.raises(UsageError, match=message):
+        with pytest.raises(CommandError, match=message):
             find_files([source])
 
 
@@ -188,3 +189,33 @@ def test_labels_that_are_there_are_not_overwritten(experiment, folder, tmp_path,
 def test_pictures_of_a_run_before_are_replaced(experiment, folder, tmp_path):
     words = ["--source", folder, "--output", tmp_path / "out"]
     assert [predict(experiment, *words) for _ in range(2)] == [0, 0]
+
+
+def test_frames_of_a_video_are_read_one_by_one(experiment, tmp_path, monkeypatch):
+    """A generated video of 60 frames, of which only a batch and its neighbours live at any time."""
+    alive, most = weakref.WeakValueDictionary(), []
+
+    class Capture:
+        def __init__(self, path):
+            self.left = iter(range(60))
+
+        def read(self):
+            number = next(self.left, None)
+            if number is None:
+                return False, None
+            most.append(len(alive))
+            image = alive[number] = square(number % 40)
+            return True, image
+
+        def get(self, what):
+            return 25.0
+
+        def release(self):
+            pass
+
+    (tmp_path / "clip.mp4").touch()
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    words = ["--source", tmp_path / "clip.mp4", "--output", tmp_path / "out", "--save", "json", "csv", "--batch-size", "2"]
+    assert predict(experiment, *words) == 0
+    assert len(json.loads((tmp_path / "out/predictions.json").read_text())) == len(most) == 60
+    assert max(most) <= 4

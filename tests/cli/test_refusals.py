@@ -102,13 +102,32 @@ def test_a_wrong_path_is_named(nano, data, weights, capsys, replaced, want):
 
 def test_predict_without_images_is_refused(nano, weights, tmp_path, capsys):
     words = ["predict", "--weights", weights, "--output", tmp_path / "out", "--source"]
-    assert "no such file or folder" in fails(capsys, nano, [*words, tmp_path / "nothing"], 2)
-    assert "no images found" in fails(capsys, nano, [*words, tmp_path], 2)
+    assert "no such file or folder" in fails(capsys, nano, [*words, tmp_path / "nothing"], 1)
+    assert "no images found" in fails(capsys, nano, [*words, tmp_path], 1)
+
+
+@pytest.mark.parametrize("verb", ["predict", "export"])
+def test_weights_that_cannot_be_used_leave_no_folder(nano, data, tmp_path, capsys, verb):
+    place = tmp_path / "out" / ("w.onnx" if verb == "export" else "pictures")
+    source = ["--source", data / "val/images"] if verb == "predict" else []
+    assert "no such file" in fails(capsys, nano, [verb, "--weights", tmp_path / "w.pth", "--output", place, *source], 1)
+    (tmp_path / "w.pth").write_text("no weights")
+    assert "w.pth" in fails(capsys, nano, [verb, "--weights", tmp_path / "w.pth", "--output", place, *source], 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_words_that_cannot_be_read_and_words_that_contradict_are_usage(nano, data, weights, tmp_path, capsys):
+    words = ["predict", "--weights", weights, "--output", tmp_path / "out", "--source", data / "val/images"]
+    err = fails(capsys, nano, [*words, "--batch-size", "five"], 2)
+    assert err.splitlines()[0] == "error: --batch-size: got 'five', want a whole number"
+    assert fails(capsys, nano, [*words, "--save-txt"], 2).startswith("error: --save-txt: write --save txt; it takes one or more")
+    assert not (tmp_path / "out").exists()
 
 
 def test_weights_of_another_scale_are_refused(data, weights, capsys):
     err = fails(capsys, experiment_of("yolox_tiny"), eval_words(data, weights), 1)
     assert "does not fit" in err and "detector wants" in err
+    assert "tensors differ: it looks like scale nano; the detector is tiny" in err.splitlines()[0]
 
 
 def test_ascend_on_a_machine_without_it_is_a_message(nano, capsys):

@@ -14,7 +14,7 @@ from yolox.config import InputSpec
 from yolox.nn import PAFPN, ConvBNAct, CSPDarknet, DecoupledHead, Detector
 from yolox.recipes import megvii_recipe
 from yolox.weights.errors import WeightsError
-from yolox.weights.fill import MOST_LINES, check_fit
+from yolox.weights.fill import check_fit
 from yolox.weights.load import file_kind, load_weights, read_weights
 
 BN = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
@@ -134,8 +134,9 @@ def test_another_scale_is_refused_and_nothing_is_written(tmp_path, detector, val
     with pytest.raises(WeightsError) as error:
         load_weights(wide, path)
     lines = str(error.value).splitlines()
-    assert len(lines) == 1 + MOST_LINES + 1
+    assert len(lines) == 5
     assert "w.pth does not fit the detector" in lines[0] and lines[-1].startswith("  and ")
+    assert lines[0].endswith(" tensors differ: it is of another scale or another detector")
     assert "  backbone.stem.conv.conv.weight: file has (8, 12, 3, 3), detector wants (16, 12, 3, 3)" in lines
     _check(wide, before)
 
@@ -153,6 +154,14 @@ def test_missing_and_additional_tensors_are_listed():
         "  c: file has (1, 1), detector has none",
     ]
     assert check_fit({"a": np.zeros(2)}, {"a": (2,)}) == ()
+
+
+@pytest.mark.parametrize("count, lines", [(20, 21), (21, 5)])
+def test_up_to_twenty_differences_are_listed(count, lines):
+    with pytest.raises(WeightsError) as error:
+        check_fit({}, {f"p{number}": (1,) for number in range(count)})
+    assert len(str(error.value).splitlines()) == lines
+    assert ("another scale or another detector" in str(error.value)) == (count > 20)
 
 
 @pytest.mark.parametrize(

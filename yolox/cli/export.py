@@ -32,9 +32,9 @@ def run(experiment: Experiment, options: ExportOptions, parse: Callable[[Recipe]
     except ExportError as error:
         raise UsageError(str(error)) from None
     image = None if options.image is None else read_image(str(options.image))
-    make_folder(options.output.parent)
     detector, facts = open_detector(experiment, options.weights)
     options = parse(recipe_of_weights(experiment, options.recipe, facts))
+    make_folder(options.output.parent)  # weights that cannot be used leave none behind
     report = export_detector(
         detector,
         options.output,

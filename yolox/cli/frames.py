@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from attrs import field, frozen
 
-from yolox.cli.messages import CommandError, UsageError
+from yolox.cli.messages import CommandError
 from yolox.data.errors import DataError
 from yolox.data.header import IMAGE_SUFFIXES
 from yolox.data.image import read_image
@@ -39,7 +39,7 @@ def find_files(sources: Iterable[Path]) -> list[Path]:
     A folder gives its files by name, without sub-folders; ``**`` in a pattern goes into them.
 
     Raises:
-        UsageError: a source that is not there, or nothing at all.
+        CommandError: a source that is not there, or nothing at all.
     """
     files: list[Path] = []
     for source in sources:
@@ -50,10 +50,10 @@ def find_files(sources: Iterable[Path]) -> list[Path]:
         elif matches := sorted(Path(path) for path in glob.glob(str(source), recursive=True)):
             files.extend(path for path in matches if _known(path))
         else:
-            raise UsageError(f"--source {source}: no such file or folder, and no file fits it as a pattern")
+            raise CommandError(f"--source {source}: no such file or folder, and no file fits it as a pattern")
     if not files:
         wanted = ", ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)
-        raise UsageError(f"--source: no images found; want files or folders of {wanted}")
+        raise CommandError(f"--source: no images found; want files or folders of {wanted}")
     return files
 
 

@@ -13,7 +13,7 @@ MOST_LINES = 24  # of a message that lists what is wrong with a dataset or a che
 
 
 class UsageError(ValueError):
-    """The options contradict each other or name something that is not there; exit status 2."""
+    """The options cannot be read, or not be used together; exit status 2. Files that are not there are failures."""
 
 
 class CommandError(RuntimeError):
@@ -28,11 +28,17 @@ class Stopped(CommandError):
         self.status = 128 + signal
 
 
-_BOX = re.compile(r"[╭╮╰╯│─]")
+_BOX = re.compile(r"[╭╮╰╯│─]|-{4,}")  # dashes: where stdout is not UTF-8
 _NO_MEMORY = re.compile(
     r"memory failed|out of memory|insufficient memory|bad_alloc|memory (?:is|isn't|not) (?:not )?enough", re.IGNORECASE
 )
 _FIELD_PREFIX = re.compile(r"^Error parsing [\w.-]+: (?=\w+: got )")  # a config's own message follows
+_UNREAD = r"^Error parsing (--[\w.-]+): "
+_PLAIN_WORDS = (  # for what Python and the parser say of a value that cannot be read
+    (re.compile(_UNREAD + r"invalid literal for int\(\) with base 10: (.*)$"), r"\1: got \2, want a whole number"),
+    (re.compile(_UNREAD + r"could not convert string to float: (.*)$"), r"\1: got \2, want a number"),
+    (re.compile(_UNREAD + r"no type matching (.*?) could be instantiated from \[(.*?)\]\..*$"), r"\1: got \3, want \2"),
+)
 
 
 def condense_usage(boxed: str) -> str:
@@ -47,6 +53,8 @@ def condense_usage(boxed: str) -> str:
     Example:
         >>> condense_usage("╭─ Value error ─╮\\n│ Error parsing --lr: bad │\\n│ Argument helptext: │\\n│ x │")
         'Error parsing --lr: bad'
+        >>> condense_usage("\\nError parsing --batch-size: invalid literal for int() with base 10: 'five'")
+        "--batch-size: got 'five', want a whole number"
     """
     words: list[str] = []
     for line in boxed.splitlines()[1:]:
@@ -55,7 +63,10 @@ def condense_usage(boxed: str) -> str:
             break
         if not text.startswith(" " * 8):  # deeper lines repeat the help of an option
             words.extend(text.split())
-    return _FIELD_PREFIX.sub("", " ".join(words))
+    line = _FIELD_PREFIX.sub("", " ".join(words))
+    for pattern, plain in _PLAIN_WORDS:
+        line = pattern.sub(plain, line)
+    return line
 
 
 def _operating_system(error: OSError) -> str:

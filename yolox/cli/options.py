@@ -16,6 +16,7 @@ from yolox.cli.common import CommonOptions
 from yolox.cli.file_options import ExportOptions, PlotOptions
 from yolox.cli.messages import UsageError, condense_usage
 from yolox.cli.sources import TrainingSet, ValidationSet
+from yolox.cli.spelling import SaveForm, check_spelling
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.finetune import finetune_recipe
 from yolox.predict import VIEWER
@@ -116,7 +117,7 @@ class PredictOptions(CommonOptions):
     """Images, videos, folders of them, and patterns such as 'photos/*.jpg'."""
     output: Path
     """Folder for the pictures, the videos and the files of --save."""
-    save: tuple[Literal["json", "txt", "csv", "coco"], ...] = ("json",)
+    save: tuple[SaveForm, ...] = ("json",)
     """Forms of the boxes: predictions.json, labels/*.txt (YOLO), predictions.csv, predictions_coco.json."""
     strict: bool = False
     """End with status 1 if a source could not be read; the others are done either way."""
@@ -239,6 +240,7 @@ def parse_options(
         >>> parse_options(["info", "--input-size", "416"], Recipe()).settings.input.input_size
         (416, 416)
     """
+    check_spelling(argv)
     boxed = io.StringIO()
     try:
         with contextlib.redirect_stderr(boxed):

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.file_options import PlotOptions
-from yolox.cli.messages import CommandError, UsageError
+from yolox.cli.messages import CommandError
 from yolox.cli.pictures import write_charts
 from yolox.cli.rundir import make_folder, write_curves
 from yolox.config import Recipe
@@ -20,22 +20,22 @@ def run(experiment: Experiment, options: PlotOptions, parse: Callable[[Recipe], 
     """Draw curves.png from history.csv, and the charts of every evaluation's JSON in the folder.
 
     Raises:
-        UsageError: no such folder or file, or nothing in it that can be drawn.
-        CommandError, PlotError: a file is damaged, or matplotlib is not installed.
+        CommandError, PlotError: no such folder or file, nothing in it that can be drawn, a damaged file, or matplotlib is not
+            installed.
     """
     source = options.run
     if not source.exists():
-        raise UsageError(f"{source}: no such folder or file")
+        raise CommandError(f"{source}: no such folder or file")
     folder = source if source.is_dir() else source.parent
-    target = make_folder(options.output or folder)
-    history = source / "history.csv" if source.is_dir() else None
+    has_history = source.is_dir() and (source / "history.csv").is_file()
     evaluations = _evaluations(sorted(source.glob("*.json")) if source.is_dir() else [source])
-    written = [_curves(folder, target)] if history and history.is_file() else []
+    if not (has_history or evaluations):
+        raise CommandError(f"{source}: has neither history.csv nor the JSON of an evaluation (eval --json)")
+    target = make_folder(options.output or folder)
+    written = [_curves(folder, target)] if has_history else []
     for path, analysis in evaluations:
         place = target if len(evaluations) == 1 else make_folder(target / path.stem)
         written += write_charts(place, analysis)
-    if not written:
-        raise UsageError(f"{source}: has neither history.csv nor the JSON of an evaluation (eval --json)")
     for path in written:
         Console(soft_wrap=True, highlight=False).print(f"wrote {path}", markup=False)
 

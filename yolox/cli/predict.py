@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import tee
 from pathlib import Path
 
 import cv2
@@ -30,17 +30,17 @@ def run(experiment: Experiment, options: PredictOptions, parse: Callable[[Recipe
     A file that cannot be read is named, and the others go on.
 
     Raises:
-        UsageError: no images among the sources, or one of them or a label would be overwritten.
-        WeightsError, ExportError, CommandError: files that cannot be used or written; with ``--strict`` also
-            sources that could not be read, when all others are done.
+        UsageError: a source or a label would be overwritten.
+        WeightsError, ExportError, CommandError: files that are not there, cannot be used or written; with ``--strict``
+            also sources that could not be read, when all others are done.
     """
     files = find_files(options.source)
     _check_targets(files, options)
-    folder = make_folder(options.output)
     opened = open_weights(experiment, options.weights)
     options = parse(recipe_of_weights(experiment, options.recipe, opened.facts))
     names = names_of_classes(opened.num_classes, opened.facts.class_names)
     step = opened.make_step(options.input)
+    folder = make_folder(options.output)  # weights that cannot be used leave none behind
     console, broken = Console(soft_wrap=True, highlight=False), []
     sinks = [SINKS[kind](folder, names) for kind in dict.fromkeys(options.save)]
     painter = _Painter(folder, names, console)
@@ -61,11 +61,15 @@ def run(experiment: Experiment, options: PredictOptions, parse: Callable[[Recipe
 def _detections(files, step, options: PredictOptions, broken: list) -> Iterator[tuple[Frame, Detections]]:
     """Frames with their detections, a batch of frames in memory at a time."""
     settings = {"spec": options.input, "config": options.postprocess, "batch_size": options.batch_size}
-    shown, seen = tee(_readable(files, broken))
-    found = predict_images(step, (frame.image for frame in seen), **settings)
-    # the detections first: the reader notices a broken file while it looks for the next frame
-    for detections in found:
-        yield next(shown), detections
+    waiting: deque[Frame] = deque()  # frames that were read and have no detections yet
+
+    def images():
+        for frame in _readable(files, broken):
+            waiting.append(frame)
+            yield frame.image
+
+    for found in predict_images(step, images(), **settings):
+        yield waiting.popleft(), found
 
 
 def _readable(files: list[Path], broken: list) -> Iterator[Frame]:

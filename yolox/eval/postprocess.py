@@ -55,12 +55,14 @@ class Detections:
         """Turn them into ``supervision.Detections``, with the names as data of the key ``class_name``.
 
         Raises:
-            ImportError: the package supervision is not installed.
+            ImportError: the package supervision is not installed, or cannot be loaded.
         """
         try:
             from supervision import Detections as Supervision
-        except ImportError:
-            raise ImportError("to_supervision needs one more package: pip install supervision") from None
+        except ImportError as error:
+            if error.name == "supervision" and isinstance(error, ModuleNotFoundError):
+                raise ImportError("to_supervision needs one more package: pip install supervision") from None
+            raise ImportError(f"to_supervision: supervision is installed and cannot be loaded ({error})") from error
         data = {"class_name": np.array(self.names)} if self.names else {}
         return Supervision(xyxy=self.boxes, confidence=self.scores, class_id=self.classes, data=data)
 

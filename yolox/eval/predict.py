@@ -134,8 +134,9 @@ def predict_images(
 
     Raises:
         DataError: a file is missing or cannot be decoded.
-        ValueError: an array is not uint8 [H,W,3].
+        ValueError: an array is not uint8 [H,W,3], or one image comes and no list.
     """
+    _check_several(images)
     for group in _groups(images, batch_size):
         pixels = [_pixels(image) for image in group]
         canvases, transforms = zip(*(letterbox(p, spec.input_size, spec=spec) for p in pixels), strict=True)
@@ -165,6 +166,14 @@ def _groups(items, count) -> Iterator[list]:
             group = []
     if group:
         yield group
+
+
+def _check_several(images) -> None:
+    """Refuse one path or one array: Python would take its letters or its rows for images."""
+    if isinstance(images, (str, bytes, os.PathLike)):
+        raise ValueError(f"images is the path {os.fspath(images)!r}, want a list: [path, ...] of image files")
+    if isinstance(images, np.ndarray) and images.ndim != 4:
+        raise ValueError(f"images is one array of shape {images.shape}, want a list: [image, ...], or [N,H,W,3]")
 
 
 def _pixels(image) -> np.ndarray:  # [H,W,3] uint8

@@ -9,9 +9,11 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from yolox.weights.errors import WeightsError
+from yolox.weights.scale import scale_of
 
 CLASS_PREDICTIONS = "head.cls_preds."
 MOST_LINES = 20
+SOME_LINES = 3  # of a file that is of another scale: more would say the same
 
 
 def fill_parameters(
@@ -61,7 +63,8 @@ def check_fit(
         Names of class predictions to leave as they are, because only the number of classes differs.
 
     Raises:
-        WeightsError: any other difference, with up to 20 names and their shapes.
+        WeightsError: any other difference, with up to 20 names and their shapes; of more, three, and which scale the
+            file looks like.
 
     Example:
         >>> check_fit({"a": np.zeros(2)}, {"a": (3,), "b": (1,)}, path="w.pth")
@@ -76,11 +79,21 @@ def check_fit(
     classes = tuple(name for name in differ if _other_classes(name, came.get(name), wanted.get(name)))
     wrong = [name for name in differ if name not in classes]
     if wrong:
-        lines = [_difference(name, came.get(name), wanted.get(name)) for name in wrong[:MOST_LINES]]
-        rest = [f"and {len(wrong) - MOST_LINES} more"] if len(wrong) > MOST_LINES else []
+        shown = wrong if len(wrong) <= MOST_LINES else wrong[:SOME_LINES]
+        lines = [_difference(name, came.get(name), wanted.get(name)) for name in shown]
+        rest = [f"and {len(wrong) - len(shown)} more"] if len(wrong) > len(shown) else []
         head = f"{path} does not fit the detector, {len(wrong)} of {len(names)} tensors differ:"
-        raise WeightsError("\n  ".join([head, *lines, *rest]))
+        raise WeightsError("\n  ".join([head + _whose(came, wanted) * bool(rest), *lines, *rest]))
     return classes
+
+
+def _whose(came: Mapping[str, tuple], wanted: Mapping[str, tuple]) -> str:
+    """Say in a few words that a file in which nearly all differs is of another scale."""
+    file, detector = scale_of(came), scale_of(wanted)
+    if file is None or file == detector:
+        return " it is of another scale or another detector"
+    own = f"; the detector is {detector}" if detector else ""
+    return f" it looks like scale {file}{own}"
 
 
 def _other_classes(name: str, came: tuple | None, wanted: tuple | None) -> bool:

@@ -65,7 +65,7 @@ def load_weights(detector: nn.Cell, path: str | os.PathLike) -> LoadedWeights:
 
     Raises:
         WeightsError: the file is missing, damaged, of no supported form, holds numbers that are not finite,
-            or does not fit: up to 20 names are listed with the shapes that came and were wanted.
+            or does not fit: up to 20 names are listed with the shapes that came and were wanted, or the scale is told.
     """
     weights, facts = read_weights(path)
     loaded, skipped = fill_parameters(detector, weights, path=path)
