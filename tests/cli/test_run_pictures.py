@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+from types import SimpleNamespace
 
 import cv2
 import pytest
+from rich.console import Console
 
-from tests.cli.tiny import EXPERIMENT, write_data
+from tests.cli.tiny import EXPERIMENT, RECIPE, write_data
 from yolox.cli import evaluate, run
 from yolox.cli.pictures import CHARTS
-from yolox.cli.run_pictures import BestEvaluation
+from yolox.cli.run_pictures import BestEvaluation, write_run_pictures
 from yolox.cli.rundir import read_history
+from yolox.data.coco import read_coco
+from yolox.eval.postprocess import Detections
 from yolox.position import Position
 from yolox.reports import LOSS_NAMES, EpochReport
 
@@ -67,6 +72,20 @@ def test_training_leaves_all_pictures_and_plot_draws_them_again(words, tmp_path,
         path.unlink()
     assert run(EXPERIMENT, ["plot", str(folder)]) == 0
     assert all((cv2.imread(str(path)) == before[path]).all() for path in charts)
+
+
+def test_a_resumed_run_whose_best_is_from_before_says_so(words, tmp_path):
+    dataset, lines = read_coco(words[1], words[3]), io.StringIO()
+    console = Console(file=lines, soft_wrap=True)
+    job = SimpleNamespace(folder=tmp_path, recipe=RECIPE, train_set=dataset, val_set=dataset, console=console)
+    best = BestEvaluation()
+    best.take([Detections()] * len(dataset))
+    best.on_epoch(report(4, 0.1))
+    for before in (0.3, 0.1):
+        write_run_pictures(job, best, best_ap=before)
+    assert [line.partition(": ")[2] for line in lines.getvalue().splitlines()] == [
+        "the evaluation after epoch 5 (the best since the run went on)", "the evaluation after epoch 5",
+    ]  # fmt: skip
 
 
 def test_without_matplotlib_a_run_says_how_to_get_the_charts(words, tmp_path, capsys, monkeypatch):

@@ -32,7 +32,7 @@ def drawn_names(
 
     Example:
         >>> drawn_names(["café", "猫", "red blood cell, normal", "red blood cell, abnormal"])
-        ['cafe', 'class 1', 'red bloo..  normal', 'red bloo..abnormal']
+        ['cafe', 'class 1', 'red bloo.., normal', 'red bloo..abnormal']
     """
     texts = [name if has(name) else _spelled(name, index) for index, name in enumerate(names)]
     cut = [cut_middle(text, most, gap) for text in texts]
