@@ -50,7 +50,7 @@ TABLE = {
     "eval": "config data decode normalize points | attrs cv2 mindspore numpy pycocotools supervision",
     "export": "config data decode eval nn points | attrs cv2 mindspore numpy onnx onnxruntime",
     "predict": "config eval export | mindspore",
-    "plot": "assign boxes config data eval points | cv2 matplotlib mindspore numpy",
+    "plot": "assign boxes config eval points | cv2 matplotlib mindspore numpy",
     "runtime": "| cv2 numpy",  # to see whether they can be imported
     "watching": "|",  # it runs as a process of its own, which must be there at once
 }

@@ -57,6 +57,7 @@ from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
 from yolox.nn import FPN, PAFPN, CSPDarknet, Darknet53, DecoupledHead, Detector, initialise
 from yolox.normalize import normalize_images
 from yolox.overfit import overfit
+from yolox.plot.assignment import visualize_assign
 from yolox.points import make_points
 from yolox.position import Position
 from yolox.predict import predict
@@ -161,6 +162,7 @@ __all__ = [
     "steps_per_epoch",
     "train_batches",
     "truths_of",
+    "visualize_assign",
     "xywh_to_xyxy",
     "xyxy_to_cxcywh",
 ]

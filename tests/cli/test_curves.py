@@ -27,6 +27,19 @@ def test_a_falling_curve_falls():
     assert left < right  # rows count downwards
 
 
+def test_curves_that_are_the_same_are_both_seen():
+    panel = draw_history([{**dict.fromkeys(HISTORY_COLUMNS, 0.0), "epoch": epoch} for epoch in (1.0, 2.0)])[40:, 544:936]
+    for colour in COLOURS[:2]:
+        assert (panel == colour).all(axis=2).any(axis=0).mean() > 0.9  # along the whole axis
+
+
+def test_the_axis_of_curves_at_zero_ends_at_the_least_value():
+    flat = {"AP": [0.0, 0.0]}
+    one, other = draw_curves("AP", [1, 2], flat, least=0.1), draw_curves("AP", [1, 2], {"AP": [0.0, 0.1]})
+    assert (one[:260, :60] == other[:260, :60]).all() and (one[:260, :60] < 255).any()  # the same numbers beside the axis
+    assert (one != draw_curves("AP", [1, 2], flat)).any()
+
+
 @pytest.mark.parametrize("values", [[None, None], [float("nan"), 1.0], [0.0, 0.0]])
 def test_missing_and_constant_values_are_drawn_without_an_error(values):
     assert draw_curves("AP", [1, 2], {"AP": values}).dtype == np.uint8

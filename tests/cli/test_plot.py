@@ -10,13 +10,13 @@ import pytest
 
 from yolox.cli import run
 from yolox.cli.experiment import Experiment
-from yolox.cli.pictures import write_evaluation
-from yolox.cli.rundir import HISTORY_COLUMNS, RunRecorder
+from yolox.cli.pictures import CHARTS, evaluation_facts, write_beside, write_charts
+from yolox.cli.rundir import HISTORY_COLUMNS, RunRecorder, prepare_run
 from yolox.config import Recipe
 from yolox.data.coco import read_coco
 from yolox.data.dataset import truths
+from yolox.data.label_statistics import label_statistics
 from yolox.data.shapes import write_shapes
-from yolox.eval.analysis import analyse, truths_of_dataset
 from yolox.eval.postprocess import Detections
 from yolox.position import Position
 from yolox.reports import LOSS_NAMES, EpochReport
@@ -26,13 +26,13 @@ EXPERIMENT = Experiment(name="none", build_detector=None, recipes={"megvii": Rec
 
 @pytest.fixture
 def evaluation(tmp_path):
-    """A dataset, perfect detections of it, and their analysis."""
+    """A dataset, perfect detections of it, and what their JSON keeps."""
     dataset = read_coco(write_shapes(tmp_path / "data", images=3, seed=0), tmp_path / "data/images")
     found = []
     for index in range(len(dataset)):
         boxes, classes = truths(dataset, index)
         found.append(Detections(boxes, np.full(len(boxes), 0.9, np.float32), classes))
-    return dataset, found, analyse(truths_of_dataset(dataset), found, class_names=dataset.class_names)
+    return dataset, found, evaluation_facts({"AP": 1.0}, dataset, found, input_size=(64, 64))
 
 
 def history(folder):
@@ -45,23 +45,58 @@ def test_a_run_with_an_evaluation_is_drawn_again(evaluation, tmp_path, capsys):
     folder = tmp_path / "run"
     history(folder)
     (folder / "recipe.json").write_text("{}")
-    (folder / "metrics.json").write_text(json.dumps({"AP": 1.0, "analysis": evaluation[2]}))
+    (folder / "metrics.json").write_text(json.dumps(evaluation[2]))
     assert run(EXPERIMENT, ["plot", str(folder)]) == 0
-    names = ["curves", "precision_recall", "f1", "confusion", "confusion_normalised"]
-    assert capsys.readouterr().out.splitlines() == [f"wrote {folder}/{name}.png" for name in names]
-    assert all(cv2.imread(str(folder / f"{name}.png")).std() > 5 for name in names)
+    charts = ["precision_recall", "f1", "confusion", "confusion_normalised", "labels"]
+    paths = [folder / "curves.png", *(folder / f"pictures/{name}.png" for name in charts)]
+    assert capsys.readouterr().out.splitlines() == [f"wrote {path}" for path in paths]
+    assert all(cv2.imread(str(path)).std() > 5 for path in paths)
     assert run(EXPERIMENT, ["plot", str(folder / "metrics.json"), "--output", str(tmp_path / "else")]) == 0
-    assert sorted(path.stem for path in (tmp_path / "else").iterdir()) == sorted(names[1:])
+    assert sorted(path.stem for path in (tmp_path / "else").iterdir()) == sorted(charts)
+
+
+def test_charts_of_the_run_and_of_other_evaluations_lie_apart(evaluation, tmp_path, capsys):
+    dataset, _, facts = evaluation
+    (tmp_path / "metrics.json").write_text(json.dumps({"analysis": facts["analysis"]}))
+    own = {**facts, "train_labels": label_statistics(dataset, input_size=(64, 64))}
+    (tmp_path / "evaluation.json").write_text(json.dumps(own))
+    assert run(EXPERIMENT, ["plot", str(tmp_path)]) == 0
+    assert {path.stem for path in (tmp_path / "pictures").glob("*.png")} == set(CHARTS)
+    assert {path.stem for path in (tmp_path / "pictures/metrics").iterdir()} == set(CHARTS) - {"labels", "labels_train"}
+
+
+def test_a_redrawn_chart_is_the_same_picture(evaluation, tmp_path):
+    first, again = tmp_path / "first", tmp_path / "again"
+    first.mkdir(), again.mkdir()
+    for folder, facts in ((first, evaluation[2]), (again, json.loads(json.dumps(evaluation[2])))):
+        paths = write_charts(folder, facts)
+    assert len(paths) == 5
+    for path in paths:
+        assert (cv2.imread(str(path)) == cv2.imread(str(first / path.name))).all()
+
+
+def test_overwrite_removes_the_pictures_of_a_run_and_no_others(evaluation, tmp_path):
+    dataset, found, facts = evaluation
+    folder = tmp_path / "run/pictures"
+    folder.mkdir(parents=True)
+    write_charts(folder, facts)
+    write_beside(folder, dataset, found, 0.25)
+    for name in ("mine.jpg", "beside/mine.jpg"):
+        (folder / name).touch()
+    (tmp_path / "run/evaluation.json").touch()
+    prepare_run(tmp_path / "run", overwrite=True)
+    left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert left == ["beside/mine.jpg", "mine.jpg"] and not (tmp_path / "run/evaluation.json").exists()
 
 
 def test_perfect_detections_are_all_on_the_diagonal(evaluation, tmp_path):
-    dataset, found, analysis = evaluation
+    dataset, found, facts = evaluation
+    analysis = facts["analysis"]
     table = np.array(analysis["confusion"])
     assert table.trace() == table.sum() == len(dataset.boxes)
     assert all(curve == [1.0] * 101 for curve in analysis["precision"] if curve is not None)
-    write_evaluation(tmp_path, dataset, found, analysis, input_size=(64, 64))
+    write_beside(tmp_path, dataset, found, analysis["score_threshold"])
     assert len(list((tmp_path / "beside").glob("*.jpg"))) == 3
-    assert (tmp_path / "labels.png").is_file()
 
 
 @pytest.mark.parametrize(
@@ -71,6 +106,7 @@ def test_perfect_detections_are_all_on_the_diagonal(evaluation, tmp_path):
         (lambda folder: folder.mkdir(), 1, "has neither history.csv nor the JSON of an evaluation"),
         (lambda folder: (folder.mkdir(), (folder / "a.json").write_text("{")), 1, "a.json: no JSON"),
         (lambda folder: (folder.mkdir(), (folder / "history.csv").write_text("epoch\n1\n")), 1, "history.csv: damaged"),
+        (lambda folder: (folder.mkdir(), (folder / "a.json").write_text('{"labels": {}}')), 1, "a.json: damaged (KeyError"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(tmp_path, capsys, prepare, status, message):

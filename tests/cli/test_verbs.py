@@ -14,7 +14,7 @@ import pytest
 from tests.cli.words import draw_both_sets, eval_words, experiment_of, rewritten, train_words
 from yolox.checkpoint import load_checkpoint, save_checkpoint
 from yolox.cli import run, train
-from yolox.cli.rundir import RUN_FILES, read_history
+from yolox.cli.rundir import PICTURES, RUN_FILES, read_history
 from yolox.data.shapes import SHAPE_NAMES
 from yolox.eval.coco import METRIC_NAMES
 from yolox.recipe_io import recipe_from_json
@@ -53,8 +53,8 @@ def test_info_prints_tables(nano, capsys):
     assert "64 x 96" in out and "25.8" in out and "--warmup-epochs" in out
 
 
-def test_a_run_holds_its_four_files(trained, data):
-    assert {path.name for path in trained.iterdir()} == set(RUN_FILES)
+def test_a_run_holds_its_files(trained, data):
+    assert {path.name for path in trained.iterdir()} == {*RUN_FILES, PICTURES}
     history = read_history(trained / "history.csv")
     assert [row["epoch"] for row in history] == [1.0, 2.0]
     assert history[0]["l1"] == 0 and history[1]["l1"] > 0

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from yolox.eval.draw import class_color, draw_detections
+from yolox.eval.names import drawn_names
 from yolox.eval.postprocess import Detections
 
 NAMES = ["cat", "a rather long name of a class"]
@@ -55,6 +56,36 @@ def test_labels_keep_off_each_other():
     two = draw_detections(np.zeros((300, 400, 3), np.uint8), _detections(boxes, [0, 1]), NAMES)
     filled = [int((two == class_color(i)).all(2).sum()) for i in (0, 1)]
     assert filled[1] > filled[0]  # the longer label of the second box is all there
+
+
+def labelled(names, count, size=320):
+    """A black picture with boxes of 8 px, and the share of it that labels fill; the boxes' lines are counted too."""
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, size - 20, (count, 2))
+    found = _detections(np.hstack([corners, corners + 8]), rng.integers(0, len(names), count))
+    picture = draw_detections(np.zeros((size, size, 3), np.uint8), found, names, show_scores=False)
+    return picture, float((picture > 0).any(2).mean())
+
+
+def test_long_names_take_little_more_room_than_short_ones():
+    long = [f"vehicle of the municipal fleet, category {number:04d}" for number in range(80)]
+    few, share = labelled(long, 3)
+    assert (few == labelled([f"vehicle ..ory {number:04d}" for number in range(80)], 3)[0]).all() and 0.03 < share < 0.06
+    assert labelled(long, 60)[1] == pytest.approx(labelled([f"veh..{number:03d}" for number in range(80)], 60)[1], abs=0.01)
+
+
+def test_short_names_stay_in_a_crowd():
+    names = ["person", "car"]
+    (crowd, share), one = labelled(names, 200), drawn_names(names, most=8)
+    assert one == names and share > 0.25 and (crowd == labelled(one, 200)[0]).all()
+
+
+def test_accents_are_dropped_and_other_letters_show_the_number():
+    def picture(name):
+        return draw_detections(np.zeros((90, 190, 3), np.uint8), _detections([[9, 40, 90, 80]]), [name])
+
+    assert (picture("caf\u00e9") == picture("cafe")).all() and (picture("\u732b") == picture("class 0")).all()
+    assert (picture("\u732b") != picture("?")).any()
 
 
 def test_scores_may_be_left_out():

@@ -9,10 +9,12 @@ import pytest
 
 from yolox.data.coco import read_coco
 from yolox.data.coco_names import COCO_NAMES
+from yolox.data.label_statistics import label_statistics
 from yolox.data.shapes import write_shapes
 from yolox.eval.analysis import Truths, analyse
 from yolox.eval.postprocess import Detections
 from yolox.plot import PlotError, confusion_chart, f1_chart, label_chart, precision_recall_chart
+from yolox.plot.figures import chart_names
 
 
 def analysis_of(names, *, images=20):
@@ -40,7 +42,7 @@ def test_precision_names_every_one_of_a_few_classes():
     areas = [np.mean(curve) for curve in FEW["precision"]]
     texts = legend(figure)
     assert len(texts) == 4 and texts[-1] == f"mean of 3 classes, AP {np.mean(areas):.3f}"
-    assert f"red blood cell with a…, AP {areas[0]:.3f}" in texts
+    assert f"red blood c… long name, AP {areas[0]:.3f}" in texts
     mean = figure.axes[0].get_lines()[-1]
     np.testing.assert_allclose(mean.get_ydata(), np.mean(FEW["precision"], axis=0))
 
@@ -79,12 +81,12 @@ def test_a_large_confusion_matrix_fits_a_screen_and_drops_unseen_classes(tmp_pat
     seen = int(((table.sum(0) + table.sum(1)) > 0)[:-1].sum())
     figure = confusion_chart(MANY)
     assert len(figure.axes[0].get_yticks()) == seen + 1 < 81
-    assert all(text.get_fontsize() == 6 for text in figure.axes[0].texts)
+    assert all(text.get_fontsize() == (7 if len(text.get_text()) < 3 else 7 * 2.3 / 3) for text in figure.axes[0].texts)
     assert sum(int(text.get_text()) for text in figure.axes[0].texts) == table.sum()
     diagonal = [text for text in confusion_chart(MANY, normalised=True).axes[0].texts if text.get_position() == (0, 0)]
     assert diagonal[0].get_text() == f"{100 * table[0, 0] / table[0].sum():.0f}"
     width, height = figure.get_size_inches() * figure.dpi
-    assert max(width, height) < 2000
+    assert max(width, height) < 1400
     figure.savefig(tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
@@ -97,7 +99,8 @@ def test_an_evaluation_without_anything_is_drawn(tmp_path):
 
 def test_labels_are_counted(tmp_path):
     dataset = read_coco(write_shapes(tmp_path, images=5, seed=0), tmp_path / "images")
-    figure = label_chart(dataset, input_size=(64, 64))
+    figure = label_chart(label_statistics(dataset, input_size=(64, 64)), title="some")
+    assert figure.get_suptitle() == f"some: 5 images, {len(dataset.boxes)} objects, 3 classes"
     bars, sizes, crowded, _ = (axes for part in figure.subfigs for axes in _axes_of(part))
     numbers = np.bincount(dataset.classes, minlength=3)
     assert [bar.get_width() for bar in bars.patches] == numbers.tolist()
@@ -110,6 +113,20 @@ def test_labels_are_counted(tmp_path):
 
 def _axes_of(part):
     return list(part.axes) if not part.subfigs else [axes for inner in part.subfigs for axes in _axes_of(inner)]
+
+
+def test_long_names_with_a_common_beginning_stay_apart():
+    names = [f"vehicle of the municipal fleet, category {number:04d}" for number in range(80)]
+    assert {len(name) for name in names} == {45}
+    axes = confusion_chart(analysis_of(names)).axes[0]
+    shown = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(set(shown)) == len(shown) > 40 and max(map(len, shown)) <= 22
+    assert len(set(legend(precision_recall_chart(analysis_of(names))))) == 7
+
+
+def test_charts_keep_letters_that_their_font_has():
+    names = chart_names(["caf\u00e9", "\u043b\u0438\u0441\u0430", "\u732b"])  # Latin, Cyrillic, Chinese
+    assert names == ["caf\u00e9", "\u043b\u0438\u0441\u0430", "class 2"]
 
 
 def test_without_matplotlib_the_message_names_the_extra(monkeypatch):

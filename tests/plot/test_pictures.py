@@ -9,7 +9,7 @@ from yolox.config import AssignConfig
 from yolox.eval.draw import class_color, enlarge_small
 from yolox.eval.postprocess import Detections
 from yolox.plot import beside_truths, visualize_assign
-from yolox.plot.assignment import assign_costs
+from yolox.plot.assignment import PANEL, _draw_points, assign_costs, object_lines
 from yolox.points import make_points
 
 
@@ -58,11 +58,11 @@ def test_points_are_drawn_in_the_colour_of_their_object():
     points, strides = make_points((64, 96), (8, 16, 32))
     decoded = predictions(points, strides, BOXES)
     picture = visualize_assign(np.zeros((64, 96, 3), np.uint8), decoded, BOXES, CLASSES, ["cat", "dog"])
-    assert picture.shape == (26 + 640, 960, 3)
+    assert picture.shape == (26 + 600, 900 + PANEL, 3)
     owner, cost = assign_costs(decoded, points, strides, BOXES, CLASSES, AssignConfig())
     assert cost.shape == (2, 126) and set(owner) == {-1, 0, 1}
     for row in np.flatnonzero(owner >= 0):
-        x, y = (points[row] * 10).round().astype(int) + [int(2 * strides[row]), 0]
+        x, y = (points[row] * 9.375).round().astype(int) + [int(2 * strides[row]), 0]
         assert (picture[26 + y, x] == class_color(owner[row])).all() or has(
             picture[26 + y - 12 : 26 + y + 12, x - 12 : x + 12], class_color(owner[row])
         )
@@ -71,9 +71,42 @@ def test_points_are_drawn_in_the_colour_of_their_object():
         assert cost[index][mine].max() <= np.sort(cost[index])[: mine.sum() + (owner == 1 - index).sum()].max()
 
 
+def test_fine_points_lie_on_coarse_ones_and_on_true_boxes():
+    picture, places = np.zeros((100, 100, 3), np.uint8), np.full((3, 2), 50.0)
+    _draw_points(picture, places, np.array([8.0, 64.0, 16.0]), np.array([0, 1, 2]), [(1, 0, 0), (2, 0, 0), (3, 0, 0)])
+    assert [picture[50, x, 0] for x in (50, 54, 60)] == [1, 3, 2]
+    boxes = np.array([[44, 4, 56, 40], [52, 0, 90, 60]], np.float32)  # a line of the second runs through points of the first
+    points, strides = make_points((64, 96), (8, 16, 32))
+    args = predictions(points, strides, boxes), boxes, np.array([0, 1])
+    drawn = visualize_assign(np.zeros((64, 96, 3), np.uint8), *args, ["cat", "dog"])
+    owner, _ = assign_costs(args[0], points, strides, *args[1:], AssignConfig())
+    assert (points[owner == 0][:, 0] == 52).any()
+    for row in np.flatnonzero((owner >= 0) & (strides == 8)):
+        x, y = points[row] * 9.375
+        assert (drawn[26 + round(y), round(x)] == class_color(owner[row])).all()
+
+
+def test_the_list_has_every_cost_and_the_fewest_points_first():
+    rng = np.random.default_rng(0)
+    owner, cost = np.array([0] * 10 + [1, -1, 1]), rng.uniform(0, 9, (3, 13))
+    cost[1, 12] += 1e6
+    lines = object_lines(owner, cost, [1, 0, 0], ["a name that is very long indeed", "dog"])
+    assert [index for index, _ in lines] == [2, 1, 0]
+    assert lines[0][1] == "3 a name t..g indeed: 0" and lines[1][1] == f"2 a name t..g indeed: 2   {cost[1, 10]:.1f} far"
+    assert lines[2][1] == "1 dog: 10   " + " ".join(f"{value:.1f}" for value in sorted(cost[0, :10]))
+
+
+def test_more_objects_than_lines_are_counted():
+    boxes = np.tile(np.array([[8, 8, 40, 40]], np.float32), (40, 1))
+    points, strides = make_points((64, 96), (8, 16, 32))
+    args = np.zeros((64, 96, 3), np.uint8), predictions(points, strides, boxes), boxes, np.zeros(40, int), ["cat"]
+    picture = visualize_assign(*args)
+    assert picture.shape == (626, 1380, 3) and (picture[26 + 32 * 18 : 26 + 33 * 18, 922:] < 128).any()
+
+
 def test_an_image_without_objects_and_one_that_does_not_fit():
     empty = np.zeros((0, 4), np.float32)
     image = np.zeros((64, 96, 3), np.uint8)
-    assert visualize_assign(image, np.zeros((126, 7), np.float32), empty, np.zeros(0, int), ["a"]).shape == (666, 960, 3)
+    assert visualize_assign(image, np.zeros((126, 7), np.float32), empty, np.zeros(0, int), ["a"]).shape == (626, 1380, 3)
     with pytest.raises(ValueError, match="decoded has 5 rows, the image 126 points"):
         visualize_assign(image, np.zeros((5, 7), np.float32), empty, np.zeros(0, int), ["a"])

@@ -36,14 +36,21 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def draw_curves(
-    title: str, epochs: Sequence[float], curves: Mapping[str, Sequence[float | None]]
+    title: str,
+    epochs: Sequence[float],
+    curves: Mapping[str, Sequence[float | None]],
+    *,
+    least: float = 1e-3,
+    widths: Sequence[int] = (2,),
 ) -> np.ndarray:
     """Draw curves over epochs in one panel.
 
     Args:
         title: written above.
         epochs: x of the values.
-        curves: name and values of each curve, as long as `epochs`; None leaves a point out.
+        curves: name and values of each curve, as long as `epochs`; None leaves a point out. The first lies on top.
+        least: the axis reaches at least up to this.
+        widths: px of the lines in the order of the curves, from the start again where there are more curves.
 
     Returns:
         [H,W,3] uint8 BGR image of the size PANEL.
@@ -60,12 +67,12 @@ def draw_curves(
             raise ValueError(f"draw_curves: {name} has {len(values)} values for {len(epochs)} epochs")
     panel = np.full((*PANEL, 3), 255, np.uint8)
     known = [v for values in curves.values() for v in values if v is not None and np.isfinite(v)] or [1.0]
-    ticks = nice_ticks(0.0, max(*known, 1e-6))
+    ticks = nice_ticks(0.0, max(*known, least))
     place = _placer(epochs, ticks)
     _draw_axes(panel, title, epochs, ticks, place)
-    for number, (name, values) in enumerate(curves.items()):
+    for number, (name, values) in reversed(list(enumerate(curves.items()))):
         colour = COLOURS[number % len(COLOURS)]
-        _draw_line(panel, epochs, values, place, colour)
+        _draw_line(panel, epochs, values, place, colour, widths[number % len(widths)])
         _write(panel, name, (PANEL[1] - MARGIN[1] + 50 * (number - len(curves)), 26), colour)
     return panel
 
@@ -82,8 +89,9 @@ def draw_history(history: Sequence[Mapping[str, float | None]]) -> np.ndarray:
     epochs = [row["epoch"] for row in history]
     losses = {name: [row[name] for row in history] for name in ("total", "iou", "obj", "cls", "l1")}
     metrics = {name: [row[name] for row in history] for name in ("AP", "AP50")}
+    # AP lies within a wider AP50, so that both are seen where they are the same
     return np.hstack(
-        [draw_curves("training loss", epochs, losses), draw_curves("validation", epochs, metrics)]
+        [draw_curves("training loss", epochs, losses), draw_curves("validation", epochs, metrics, least=0.1, widths=(2, 5))]
     )
 
 
@@ -110,13 +118,13 @@ def _draw_axes(panel, title, epochs, ticks, place) -> None:
     _write(panel, "epoch", (PANEL[1] // 2, PANEL[0] - 8), COLOURS[0])
 
 
-def _draw_line(panel, epochs, values, place, colour) -> None:
+def _draw_line(panel, epochs, values, place, colour, width) -> None:
     known = [(x, y) for x, y in zip(epochs, values, strict=True) if y is not None and np.isfinite(y)]
     points = np.array([place(x, y) for x, y in known], np.int32).reshape(-1, 1, 2)
-    cv2.polylines(panel, [points], False, colour, 2, cv2.LINE_AA)
+    cv2.polylines(panel, [points], False, colour, width, cv2.LINE_AA)
     if len(known) < 40:
         for x, y in points[:, 0].tolist():
-            cv2.circle(panel, (x, y), 3, colour, -1, cv2.LINE_AA)
+            cv2.circle(panel, (x, y), width + 1, colour, -1, cv2.LINE_AA)
 
 
 def _write(panel, text, origin, colour, *, scale: float = 0.42) -> None:

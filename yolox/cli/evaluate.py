@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mindspore import nn
+from rich.console import Console
 from rich.table import Table
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weights
 from yolox.cli.options import EvalOptions
-from yolox.cli.pictures import write_evaluation
+from yolox.cli.pictures import evaluation_facts, write_beside, write_charts
 from yolox.cli.rundir import make_folder, write_json
 from yolox.cli.sources import evaluation_source
 from yolox.cli.together import console_of, gather_detections, open_group
 from yolox.cli.watch import Watch, check_hang_seconds, unwatched, watched
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.dataset import DetectionDataset, ground_truth
-from yolox.eval.analysis import analyse, truths_of_dataset
 from yolox.eval.coco import METRIC_NAMES, detections_to_coco, evaluate_coco
 from yolox.eval.postprocess import Detections
 from yolox.eval.predict import make_eval_step, predict_dataset
@@ -39,6 +39,7 @@ def measure(
     workers: int,
     group: Group = Group(),
     watch: Watch | None = None,
+    keep: Callable[[list[Detections]], None] | None = None,
 ) -> Callable[[DetectionDataset], dict]:
     """Build a function from a dataset to its metrics, compiled once, that follows the detector's parameters.
 
@@ -50,6 +51,7 @@ def measure(
         workers: processes that read images.
         group: the processes that share the images; each gets the metrics of all of them.
         watch: hears where this process is; None where nobody does.
+        keep: is handed what was found in all images, for pictures.
 
     Returns:
         score(dataset) -> metrics as `yolox.eval.coco.evaluate_coco` gives them.
@@ -59,6 +61,8 @@ def measure(
     def score(dataset: DetectionDataset, on_batch: Callable[[int], None] | None = None) -> dict:
         settings = {"batch_size": min(batch_size, len(dataset)), "workers": workers, "on_batch": on_batch}
         found = _found(step, dataset, group, watch, spec=spec, config=postprocess, **settings)
+        if keep is not None:
+            keep(found)
         watch.at("the numbers of an evaluation", together=not group.is_first, slow=group.is_first)
         return from_first(_metrics(dataset, found) if group.is_first else None, group)
 
@@ -120,18 +124,22 @@ def _run(
         if not group.is_first:
             return
         metrics = _metrics(dataset, found)
-        wanted = options.json is not None or options.pictures is not None
-        analysis = _analysis(dataset, found) if wanted else None
     console.print(_numbers(metrics), _classes(metrics["per_class"]))
+    if options.json is not None or options.pictures is not None:
+        _write(options, console, dataset, found, metrics)
+
+
+def _write(
+    options: EvalOptions, console: Console, dataset: DetectionDataset, found: list[Detections], metrics: dict
+) -> None:
+    facts = evaluation_facts(metrics, dataset, found, input_size=options.input.input_size)
     if options.json is not None:
-        write_json(options.json, {**metrics, "analysis": analysis})
+        write_json(options.json, facts)
+        console.print(f"wrote {options.json}", markup=False)
     if options.pictures is not None:
-        write_evaluation(options.pictures, dataset, found, analysis, input_size=options.input.input_size)
-        console.print(f"wrote {options.pictures}")
-
-
-def _analysis(dataset: DetectionDataset, found: list[Detections]) -> dict:
-    return analyse(truths_of_dataset(dataset), found, class_names=dataset.class_names)
+        write_beside(options.pictures, dataset, found, facts["analysis"]["score_threshold"])
+        write_charts(options.pictures, facts)
+        console.print(f"wrote {options.pictures}", markup=False)
 
 
 def _numbers(metrics: dict) -> Table:

@@ -1,4 +1,4 @@
-"""Options of the verbs that turn a run into files: export and plot."""
+"""Options of the verbs that turn weights or a run into files: export, assign and plot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import tyro
 from attrs import frozen
 
 from yolox.cli.common import CommonOptions
-from yolox.config import InputSpec, PostprocessConfig
+from yolox.cli.sources import TrainingSet
+from yolox.config import AssignConfig, InputSpec, PostprocessConfig
 
 
 @frozen(kw_only=True)
@@ -35,8 +36,27 @@ class ExportOptions(CommonOptions):
 
 
 @frozen(kw_only=True)
+class AssignOptions(CommonOptions, TrainingSet):
+    """Draw which points SimOTA gives to which object of a dataset's images, and at what cost."""
+
+    recipe: Literal["megvii", "mindyolo"] | None = None
+    """Published recipe whose assignment is the default; left out, that of the weights."""
+    weights: Path
+    """Weights whose predictions decide: .pth, .npz, .ckpt or .safetensors, a published name, or an export."""
+    output: Path = Path("assign")
+    """Folder for the pictures."""
+    count: int = 8
+    """Images that are drawn, evenly spread over the dataset."""
+    input: InputSpec = InputSpec()
+    assign: AssignConfig = AssignConfig()
+
+
+@frozen(kw_only=True)
 class PlotOptions(CommonOptions):
-    """Draw a run again from its files: curves of history.csv, charts of an evaluation's JSON."""
+    """Draw a run again from its files: curves of history.csv, charts of an evaluation's JSON.
+
+    Predictions beside truths need weights and images: eval --pictures draws them.
+    """
 
     run: tyro.conf.Positional[Path]
     """Folder of the run, or the JSON file of an evaluation."""

@@ -66,6 +66,8 @@ class OpenedWeights:
     """From the pixels to a step from uint8 images to decoded predictions."""
     num_classes: int
     """Classes of the predictions."""
+    strides: tuple[int, ...]
+    """Of the levels of the predictions, px."""
     facts: LoadedWeights
     """What is known about the weights."""
 
@@ -90,7 +92,8 @@ def open_weights(experiment: Experiment, path: Path) -> OpenedWeights:
     def make_step(spec):
         return make_eval_step(detector, spec=spec)
 
-    return OpenedWeights(make_step=make_step, num_classes=detector.num_classes, facts=facts)
+    counted = {"num_classes": detector.num_classes, "strides": tuple(detector.strides)}
+    return OpenedWeights(make_step=make_step, facts=facts, **counted)
 
 
 def _opened_export(experiment: Experiment, exported: ExportedDetector, path: Path) -> OpenedWeights:
@@ -98,7 +101,7 @@ def _opened_export(experiment: Experiment, exported: ExportedDetector, path: Pat
     names = exported.facts.class_names
     facts = LoadedWeights(source="export", loaded=(), input=recipe.input, class_names=names, recipe=recipe)
     make_step = partial(_exported_step, exported, path)
-    return OpenedWeights(make_step=make_step, num_classes=len(names), facts=facts)
+    return OpenedWeights(make_step=make_step, num_classes=len(names), strides=exported.facts.strides, facts=facts)
 
 
 def _exported_step(exported: ExportedDetector, path: Path, spec: InputSpec) -> ExportedDetector:

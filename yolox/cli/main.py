@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from yolox.cli import check, evaluate, export, info, plot, predict, train
+from yolox.cli import assign, check, evaluate, export, info, plot, predict, train
 from yolox.cli.device import use_device
 from yolox.cli.experiment import Experiment
 from yolox.cli.messages import report
 from yolox.cli.options import (
+    AssignOptions,
     CheckOptions,
     EvalOptions,
     ExportOptions,
@@ -33,6 +34,7 @@ COMMANDS = {
     EvalOptions: evaluate.run,
     PredictOptions: predict.run,
     ExportOptions: export.run,
+    AssignOptions: assign.run,
     PlotOptions: plot.run,
 }
 

@@ -13,7 +13,7 @@ import tyro
 from attrs import frozen
 
 from yolox.cli.common import CommonOptions
-from yolox.cli.file_options import ExportOptions, PlotOptions
+from yolox.cli.file_options import AssignOptions, ExportOptions, PlotOptions
 from yolox.cli.messages import UsageError, condense_usage
 from yolox.cli.sources import TrainingSet, ValidationSet
 from yolox.cli.spelling import SaveForm, check_spelling
@@ -127,7 +127,9 @@ class PredictOptions(CommonOptions):
     postprocess: PostprocessConfig = PostprocessConfig()
 
 
-Options = InfoOptions | CheckOptions | TrainOptions | EvalOptions | PredictOptions | ExportOptions | PlotOptions
+Options = (
+    InfoOptions | CheckOptions | TrainOptions | EvalOptions | PredictOptions | ExportOptions | AssignOptions | PlotOptions
+)
 VERBS = {
     "info": InfoOptions,
     "check": CheckOptions,
@@ -135,6 +137,7 @@ VERBS = {
     "eval": EvalOptions,
     "predict": PredictOptions,
     "export": ExportOptions,
+    "assign": AssignOptions,
     "plot": PlotOptions,
 }
 _registry = tyro.constructors.ConstructorRegistry()
@@ -203,6 +206,8 @@ def _defaults(verb: str, recipe: Recipe, remembered: Mapping[str, Any]):
     if verb in ("eval", "predict", "export"):
         changes = {"eval": {}, "predict": PREDICT_THRESHOLDS, "export": EXPORT_SETTINGS}[verb]
         values = {"input": recipe.input, "postprocess": attrs.evolve(recipe.postprocess, **changes)}
+    if verb == "assign":
+        values = {"input": recipe.input, "assign": recipe.assign}
     missing = {f.name: tyro.MISSING for f in attrs.fields(kind) if f.default is attrs.NOTHING}
     return kind(**{**missing, **values})
 

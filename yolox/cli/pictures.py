@@ -1,8 +1,9 @@
-"""The pictures that an evaluation leaves: predictions beside truths, and charts."""
+"""The pictures that an evaluation leaves: predictions beside truths, and charts of what its JSON keeps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -10,56 +11,92 @@ import numpy as np
 
 from yolox.config import Size
 from yolox.data.dataset import DetectionDataset, load_sample
+from yolox.data.label_statistics import label_statistics
+from yolox.eval.analysis import analyse, truths_of_dataset
 from yolox.eval.postprocess import Detections
 from yolox.plot import beside_truths, confusion_chart, f1_chart, label_chart, precision_recall_chart
 
 MOST_IMAGES = 16
+LABELS, TRAIN_LABELS = "labels", "train_labels"
+CHARTS = {  # name of the file: key of the evaluation's JSON, and what draws its value
+    "precision_recall": ("analysis", precision_recall_chart),
+    "f1": ("analysis", f1_chart),
+    "confusion": ("analysis", confusion_chart),
+    "confusion_normalised": ("analysis", partial(confusion_chart, normalised=True)),
+    "labels": (LABELS, partial(label_chart, title="evaluated images")),
+    "labels_train": (TRAIN_LABELS, partial(label_chart, title="training images")),
+}
 
 
-def write_evaluation(
-    folder: Path, dataset: DetectionDataset, found: Sequence[Detections], analysis: dict, *, input_size: Size
-) -> None:
-    """Write predictions beside truths of some images, and the charts of an evaluation and of its labels.
+def evaluation_facts(
+    metrics: dict, dataset: DetectionDataset, found: Sequence[Detections], *, input_size: Size
+) -> dict:
+    """Collect what the JSON of an evaluation keeps, so that its charts can be drawn without weights and images.
 
     Args:
-        folder: exists; `beside/` in it gets up to 16 images, evenly spread over the dataset.
-        dataset: the images.
-        found: detections of each, down to low scores; those above the analysis' threshold are drawn.
-        analysis: from `analyse`.
+        metrics: from `evaluate_coco`, the AP of each class among them.
+        dataset: that was evaluated on.
+        found: detections of each image, down to low scores.
         input_size: of the network.
 
+    Returns:
+        The metrics, with `analysis` and `labels`; `json.dumps` takes it.
+    """
+    analysis = analyse(truths_of_dataset(dataset), found, class_names=dataset.class_names)
+    return {**metrics, "analysis": analysis, LABELS: label_statistics(dataset, input_size=input_size)}
+
+
+def write_beside(folder: Path, dataset: DetectionDataset, found: Sequence[Detections], threshold: float) -> None:
+    """Write predictions beside truths of up to 16 images, evenly spread over the dataset.
+
+    Args:
+        folder: exists; `beside/` in it gets the pictures.
+        dataset: the images.
+        found: detections of each.
+        threshold: those with a score above it are drawn.
+
     Raises:
-        PlotError: matplotlib is not installed.
         DataError: an image cannot be read.
     """
-    write_charts(folder, analysis)
-    label_chart(dataset, input_size=input_size).savefig(folder / "labels.png")
     (folder / "beside").mkdir(exist_ok=True)
-    for index in np.unique(np.linspace(0, len(dataset) - 1, MOST_IMAGES).round().astype(int)).tolist():
+    for index in spread(len(dataset), MOST_IMAGES):
         sample = load_sample(dataset, index)
         truth = Detections(sample.boxes, np.ones(len(sample.boxes), np.float32), sample.classes)
-        shown = _above(found[index], analysis["score_threshold"])
         name = dataset.file_names[index]
+        shown = _above(found[index], threshold)
         picture = beside_truths(sample.image, truth, shown, dataset.class_names, title=Path(name).name)
-        path = folder / "beside" / f"{index:05d}_{Path(name).stem}.jpg"
-        path.write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
+        write_picture(folder / "beside" / f"{index:05d}_{Path(name).stem}.jpg", picture)
 
 
-def write_charts(folder: Path, analysis: dict) -> list[Path]:
-    """Draw the charts of an evaluation.
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write a picture in the format of the path's end; OpenCV's own writer fails without an error."""
+    path.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Choose positions that are evenly spread.
+
+    Example:
+        >>> spread(9, 3), spread(2, 16)
+        ([0, 4, 8], [0, 1])
+    """
+    return np.unique(np.linspace(0, count - 1, most).round().astype(int)).tolist()
+
+
+def write_charts(folder: Path, evaluation: dict) -> list[Path]:
+    """Draw the charts for which an evaluation's JSON has the numbers.
+
+    Args:
+        folder: exists.
+        evaluation: from `evaluation_facts`, or a part of it.
 
     Returns:
-        The files: precision by recall, F1 by score, the confusion matrix in counts and in shares.
+        The files.
 
     Raises:
         PlotError: matplotlib is not installed.
     """
-    charts = {
-        "precision_recall": precision_recall_chart(analysis),
-        "f1": f1_chart(analysis),
-        "confusion": confusion_chart(analysis),
-        "confusion_normalised": confusion_chart(analysis, normalised=True),
-    }
+    charts = {name: draw(evaluation[key]) for name, (key, draw) in CHARTS.items() if key in evaluation}
     for name, chart in charts.items():
         chart.savefig(folder / f"{name}.png")
     return [folder / f"{name}.png" for name in charts]

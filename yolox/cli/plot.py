@@ -11,13 +11,19 @@ from rich.console import Console
 from yolox.cli.experiment import Experiment
 from yolox.cli.file_options import PlotOptions
 from yolox.cli.messages import CommandError
-from yolox.cli.pictures import write_charts
-from yolox.cli.rundir import make_folder, write_curves
+from yolox.cli.pictures import CHARTS, write_charts
+from yolox.cli.rundir import EVALUATION, HISTORY, PICTURES, make_folder, write_curves
 from yolox.config import Recipe
+from yolox.plot import PlotError
+
+KEYS = {key for key, _ in CHARTS.values()}
 
 
 def run(experiment: Experiment, options: PlotOptions, parse: Callable[[Recipe], PlotOptions]) -> None:
-    """Draw curves.png from history.csv, and the charts of every evaluation's JSON in the folder.
+    """Draw curves.png from history.csv, and in `pictures` the charts of every evaluation's JSON in the folder.
+
+    Those of the run's own evaluation.json, or of a single other file, lie in `pictures` itself, as training leaves them,
+    the others in `pictures/NAME`.
 
     Raises:
         CommandError, PlotError: no such folder or file, nothing in it that can be drawn, a damaged file, or matplotlib is not
@@ -27,15 +33,16 @@ def run(experiment: Experiment, options: PlotOptions, parse: Callable[[Recipe], 
     if not source.exists():
         raise CommandError(f"{source}: no such folder or file")
     folder = source if source.is_dir() else source.parent
-    has_history = source.is_dir() and (source / "history.csv").is_file()
+    has_history = source.is_dir() and (source / HISTORY).is_file()
     evaluations = _evaluations(sorted(source.glob("*.json")) if source.is_dir() else [source])
     if not (has_history or evaluations):
-        raise CommandError(f"{source}: has neither history.csv nor the JSON of an evaluation (eval --json)")
+        raise CommandError(f"{source}: has neither {HISTORY} nor the JSON of an evaluation (eval --json)")
     target = make_folder(options.output or folder)
     written = [_curves(folder, target)] if has_history else []
-    for path, analysis in evaluations:
-        place = target if len(evaluations) == 1 else make_folder(target / path.stem)
-        written += write_charts(place, analysis)
+    pictures = target / PICTURES if source.is_dir() or options.output is None else target
+    for path, evaluation in evaluations:
+        own = len(evaluations) == 1 or path.name == EVALUATION
+        written += _charts(path, evaluation, make_folder(pictures if own else pictures / path.stem))
     for path in written:
         Console(soft_wrap=True, highlight=False).print(f"wrote {path}", markup=False)
 
@@ -47,9 +54,18 @@ def _evaluations(paths: list[Path]) -> list[tuple[Path, dict]]:
             content = json.loads(path.read_text())
         except ValueError as error:
             raise CommandError(f"{path}: no JSON ({error})") from None
-        if isinstance(content, dict) and "analysis" in content:
-            found.append((path, content["analysis"]))
+        if isinstance(content, dict) and content.keys() & KEYS:
+            found.append((path, content))
     return found
+
+
+def _charts(path: Path, evaluation: dict, folder: Path) -> list[Path]:
+    try:
+        return write_charts(folder, evaluation)
+    except PlotError:
+        raise
+    except (KeyError, ValueError, IndexError, TypeError) as error:
+        raise CommandError(f"{path}: damaged ({type(error).__name__}: {error})") from None
 
 
 def _curves(folder: Path, target: Path) -> Path:

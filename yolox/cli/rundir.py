@@ -24,7 +24,10 @@ BEST, LAST, HISTORY, RECIPE, OPTIONS = (
 BAD_BATCH = "bad_batch.npz"
 CURVES, BATCHES = "curves.png", "first_batches.jpg"
 EVENTS = "events"
-RUN_FILES = (BEST, LAST, HISTORY, RECIPE, OPTIONS, CURVES, BATCHES)
+EVALUATION, PICTURES = "evaluation.json", "pictures"
+RUN_FILES = (BEST, LAST, HISTORY, RECIPE, OPTIONS, CURVES, BATCHES, EVALUATION)
+OTHER_FILES = (BAD_BATCH, f"{EVENTS}/events.out.tfevents.*", f"{PICTURES}/*.png", f"{PICTURES}/beside/[0-9]*_*.jpg")
+"""Patterns of what a run may leave too."""
 HISTORY_COLUMNS = (
     "epoch",
     "lr",
@@ -74,8 +77,9 @@ def prepare_run(folder: Path, *, overwrite: bool) -> Path:
             f"--output {folder}: is not empty; give another folder, or --overwrite to replace its run"
         )
     make_folder(folder)
-    for path in (*(folder / name for name in (*RUN_FILES, BAD_BATCH)), *(folder / EVENTS).glob("events.out.tfevents.*")):
-        path.unlink(missing_ok=True)
+    for pattern in (*RUN_FILES, *OTHER_FILES):
+        for path in folder.glob(pattern):
+            path.unlink()
     return folder
 
 

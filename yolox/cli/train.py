@@ -22,6 +22,7 @@ from yolox.cli.options import TrainOptions
 from yolox.cli.patience import EarlyStop, Patience
 from yolox.cli.progress import make_progress
 from yolox.cli.resuming import open_run
+from yolox.cli.run_pictures import BestEvaluation, write_run_pictures
 from yolox.cli.rundir import BAD_BATCH, BATCHES, BEST, EVENTS, HISTORY, LAST, RunRecorder, read_history
 from yolox.cli.sheet import label_sheet
 from yolox.cli.stopping import StopSignals
@@ -69,11 +70,15 @@ def _run(job: Job, watch: Watch) -> None:
         job.console.print(f"{job.folder}: {patience.reason()}; a larger --patience goes on")
         return
     _begin(job, start)
+    best = BestEvaluation()
     try:
-        _train(job, detector, state, recorder, start, patience, watch)
+        _train(job, detector, state, recorder, start, best, patience, watch)
     except EarlyStop as reason:
         job.console.print(str(reason))
     job.console.print(f"wrote {job.folder / BEST} and {job.folder / LAST}")
+    if job.group.is_first:
+        watch.at("the pictures of the run", slow=True)
+        write_run_pictures(job, best, best_ap=recorder.best_ap)
 
 
 def _fill_detector(job: Job) -> nn.Cell:
@@ -128,6 +133,7 @@ def _train(
     state: TrainState,
     recorder: RunRecorder | NoRecorder,
     start: Position,
+    best: BestEvaluation,
     patience: Patience | None,
     watch: Watch,
 ) -> None:
@@ -146,8 +152,8 @@ def _train(
                 recipe=recipe,
                 steps_per_epoch=job.steps,
                 train_batches=_batches(job),
-                evaluate=None if job.val_set is None else _evaluator(job, state, sharing, stop, watch),
-                listener=Listeners(meeting, sharing, saving, recorder, written, progress, patience, loading),
+                evaluate=None if job.val_set is None else _evaluator(job, state, sharing, best, stop, watch),
+                listener=Listeners(meeting, sharing, saving, recorder, written, progress, best, patience, loading),
                 parameters=state.averaged,
                 start=start,
                 stop=agreed(stop, group, watch),
@@ -191,12 +197,17 @@ def copy_averages(state: TrainState, detector: nn.Cell) -> None:
 
 
 def _evaluator(
-    job: Job, state: TrainState, sharing: SharedStatistics, stop: Callable[[], bool], watch: Watch
+    job: Job,
+    state: TrainState,
+    sharing: SharedStatistics,
+    best: BestEvaluation,
+    stop: Callable[[], bool],
+    watch: Watch,
 ) -> Callable[[], dict]:
     recipe, group = job.recipe, job.group
     averaged = job.experiment.build_detector(len(job.val_set.class_names))
-    loader = {"batch_size": recipe.loader.batch_size, "workers": recipe.loader.workers}
-    score = measure(averaged, spec=recipe.input, postprocess=recipe.postprocess, group=group, watch=watch, **loader)
+    settings = {"batch_size": recipe.loader.batch_size, "workers": recipe.loader.workers, "keep": best.take}
+    score = measure(averaged, spec=recipe.input, postprocess=recipe.postprocess, group=group, watch=watch, **settings)
 
     def check(_done: int) -> None:
         if group.world == 1 and stop():  # several processes have different numbers of batches: they go on to the end

@@ -8,22 +8,27 @@ import cv2
 import numpy as np
 from attrs import evolve
 
+from yolox.eval.names import LONGEST_NAME, drawn_names
 from yolox.eval.postprocess import Detections
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SMALLEST_FONT, _LARGEST_FONT = 0.35, 2.5  # below, letters of this font run together
+_NAME_LENGTHS = (LONGEST_NAME, 12, 8)
+_MOST_COVERED = 0.25  # share of the picture under labels from which names are cut shorter
 
 
 def draw_detections(image, detections: Detections, class_names, *, show_scores=True):  # [H,W,3] -> [H,W,3]
     """Draw boxes with class names and scores.
 
     Call it to look at predictions, or at truths (``show_scores=False``). Lines and letters grow with the
-    image; a label stays inside it and, where there is room, off the labels of better detections.
+    image; a label stays inside it and, where there is room, off the labels of better detections. Of many objects,
+    names are cut shorter, so that they do not cover the picture.
 
     Args:
         image: [H,W,3] uint8, BGR; left as it is.
         detections: boxes xyxy in pixels of this image; may reach outside it.
-        class_names: name of each class index; letters outside ASCII show as a question mark.
+        class_names: name of each class index; of a long name the middle is left out, accents are dropped, and a name
+            in other letters shows as "class 7" (`yolox.eval.names.drawn_names`).
         show_scores: False writes names only.
 
     Returns:
@@ -44,7 +49,7 @@ def draw_detections(image, detections: Detections, class_names, *, show_scores=T
         raise ValueError(f"draw_detections: image is {image.dtype} {image.shape}, want uint8 [H,W,3]")
     picture = np.ascontiguousarray(image).copy()
     boxes = _whole_pixels(detections.boxes, picture.shape)
-    labels = _labels(detections, class_names, show_scores)
+    labels = _fitting_labels(detections, class_names, show_scores, picture)
     colors = [class_color(index) for index in detections.classes.tolist()]
     line = max(1, round(_side(picture) / 300))
     for box, color in reversed(list(zip(boxes, colors, strict=True))):  # the best lies on top
@@ -127,11 +132,22 @@ def _whole_pixels(boxes, shape):  # [N,4] -> list of N lists of 4 int, inside th
     return np.clip(np.rint(np.nan_to_num(boxes)), 0, last).astype(int).tolist()
 
 
-def _labels(detections, class_names, show_scores) -> list[str]:
-    names = [class_names[i] if i < len(class_names) else f"class {i}" for i in detections.classes.tolist()]
+def _fitting_labels(detections, class_names, show_scores, picture) -> list[str]:
+    """With the longest names that leave most of the picture free, else with the shortest."""
+    scale, room = _font_scale(picture), _MOST_COVERED * picture.shape[0] * picture.shape[1]
+    for most in _NAME_LENGTHS:
+        labels = _labels(detections, class_names, show_scores, most)
+        if sum(width * height for width, height in (_text_size(label, scale) for label in labels)) <= room:
+            break
+    return labels
+
+
+def _labels(detections, class_names, show_scores, most) -> list[str]:
+    known = drawn_names(class_names, most=most)
+    names = [known[i] if i < len(known) else f"class {i}" for i in detections.classes.tolist()]
     if show_scores:
         names = [f"{name} {score:.2f}" for name, score in zip(names, detections.scores.tolist(), strict=True)]
-    return [name.encode("ascii", "replace").decode() for name in names]
+    return names
 
 
 def _text_size(label, scale) -> tuple[int, int]:

@@ -101,7 +101,7 @@ def predict_dataset(
     found = []
     for batch in eval_batches(dataset, spec=spec, batch_size=batch_size, workers=workers, rank=rank, world=world):
         sizes = [tuple(dataset.sizes[i].tolist()) if clip else None for i in batch.indices]
-        decoded = _array(eval_step(batch.images))
+        decoded = as_array(eval_step(batch.images))
         found += _in_images(decoded, batch.transforms, sizes, config)
         if on_batch is not None:
             on_batch(len(found))
@@ -142,7 +142,7 @@ def predict_images(
         canvases, transforms = zip(*(letterbox(p, spec.input_size, spec=spec) for p in pixels), strict=True)
         filled = np.stack(canvases + canvases[-1:] * (batch_size - len(group)))
         sizes = [p.shape[:2] if clip else None for p in pixels]
-        yield from _in_images(_array(eval_step(filled)), transforms, sizes, config)
+        yield from _in_images(as_array(eval_step(filled)), transforms, sizes, config)
 
 
 def _in_images(decoded, transforms, sizes, config) -> list[Detections]:  # [B,P,5+C], n <= B transforms
@@ -153,7 +153,15 @@ def _in_images(decoded, transforms, sizes, config) -> list[Detections]:  # [B,P,
     ]
 
 
-def _array(decoded) -> np.ndarray:
+def as_array(decoded) -> np.ndarray:
+    """Give what a step returns as numpy: steps of detectors return a Tensor, those of exported files an array.
+
+    Args:
+        decoded: Tensor or array.
+
+    Returns:
+        The same numbers.
+    """
     return decoded.asnumpy() if isinstance(decoded, Tensor) else decoded
 
 

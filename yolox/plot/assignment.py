@@ -14,11 +14,12 @@ from yolox.assign.simota import simota_assign
 from yolox.boxes import cxcywh_to_xyxy, pairwise_iou
 from yolox.config import AssignConfig
 from yolox.eval.draw import class_color, draw_labels
+from yolox.eval.names import drawn_names
 from yolox.points import make_points
 
-SIDE = 960  # longest side of the picture, px
-COSTS = 3  # written for each object, the lowest
-LONGEST_NAME = 18  # letters of a class name; labels of neighbours would hide each other
+SIDE = 900  # longest side of the image, px
+PANEL, ROW, BAR = 480, 18, 26  # width of the list beside it, height of a line of it and of the title, px
+PENALTY = 1e5  # costs above it are of points outside the object's own region
 
 
 def visualize_assign(
@@ -34,8 +35,8 @@ def visualize_assign(
     """Draw which points SimOTA gives to which object of an image.
 
     Call it to understand a dataset: an object with a single point is hardly learned, and two objects that
-    share a centre take points from each other. Points are squares of the size of their stride, the predicted
-    box of each lies thin around the object, and the lowest costs are written beside it.
+    share a centre take points from each other. Points are squares that grow with their stride, the predicted
+    box of each lies thin around the object, and a list beside the image has the costs of each object's points.
 
     Args:
         image: [H,W,3] uint8 BGR, the input of the network (after the letterbox).
@@ -47,7 +48,7 @@ def visualize_assign(
         config: the rule.
 
     Returns:
-        [h,w,3] uint8 BGR.
+        [h,w,3] uint8 BGR; the list has the objects with the fewest points first and tells how many more there are.
 
     Raises:
         ValueError: predictions and image do not fit together.
@@ -56,7 +57,7 @@ def visualize_assign(
         >>> rows = np.tile(np.float32([16, 16, 16, 16, 0.5, 0.5]), (21, 1))
         >>> box, kind = np.float32([[8, 8, 24, 24]]), np.array([0])
         >>> visualize_assign(np.zeros((32, 32, 3), np.uint8), rows, box, kind, ["cat"]).shape
-        (986, 960, 3)
+        (926, 1380, 3)
     """
     points, point_strides = make_points(image.shape[:2], tuple(strides))
     if len(points) != len(decoded):
@@ -65,21 +66,35 @@ def visualize_assign(
     picture = cv2.resize(image, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_LINEAR)
     picture = (picture * 0.6).astype(np.uint8)  # so that the colours of the points stand out
     if not len(gt_boxes):
-        return _titled(picture, "no objects")
+        return _titled(_beside(picture, []), "no objects")
     owner, cost = assign_costs(decoded, points, point_strides, gt_boxes, gt_classes, config)
-    for index in range(len(gt_boxes)):
-        mine = np.flatnonzero(owner == index)
-        color = class_color(index)  # neighbours in the list differ, whatever their classes
-        for row in mine:
-            _draw_point(picture, points[row] * ratio, point_strides[row] * ratio, color)
-            _draw_box(picture, _corners(decoded[row, :4]) * ratio, color, 1)
-        _draw_box(picture, gt_boxes[index] * ratio, color, 3)
-    last = np.array([picture.shape[1] - 1, picture.shape[0] - 1] * 2)
-    boxes = np.clip(gt_boxes * ratio, 0, last).astype(int).tolist()
-    colors = [class_color(index) for index in range(len(gt_boxes))]
-    draw_labels(picture, boxes, object_labels(owner, cost, gt_classes, class_names), colors, scale=0.5)
+    colors = [class_color(index) for index in range(len(gt_boxes))]  # by number: neighbours differ, whatever their classes
+    _draw_boxes(picture, decoded[:, :4] * ratio, owner, gt_boxes * ratio, colors)
+    _draw_points(picture, points * ratio, point_strides * ratio, owner, colors)
+    _draw_names(picture, gt_boxes * ratio, gt_classes, class_names, colors)
     count = int((owner >= 0).sum())
-    return _titled(picture, f"{len(gt_boxes)} objects, {count} of {len(points)} points")
+    title = f"{len(gt_boxes)} objects, {count} of {len(points)} points; right: points of each object, their costs"
+    return _titled(_beside(picture, object_lines(owner, cost, gt_classes, class_names)), title)
+
+
+def _draw_boxes(picture, predicted, owner, gt_boxes, colors) -> None:
+    for row in np.flatnonzero(owner >= 0):
+        _draw_box(picture, _corners(predicted[row]), colors[owner[row]], 1)
+    for box, color in zip(gt_boxes, colors, strict=True):
+        _draw_box(picture, box, color, 3)
+
+
+def _draw_points(picture, points, point_strides, owner, colors) -> None:
+    """The coarse ones first: they would hide the fine ones."""
+    taken = np.flatnonzero(owner >= 0)
+    for row in taken[np.argsort(-point_strides[taken], kind="stable")]:
+        _draw_point(picture, points[row], point_strides[row], colors[owner[row]])
+
+
+def _draw_names(picture, gt_boxes, gt_classes, class_names, colors) -> None:
+    last, names = np.array([picture.shape[1] - 1, picture.shape[0] - 1] * 2), drawn_names(class_names)
+    labels = [f"{number} {names[kind]}" for number, kind in enumerate(gt_classes, start=1)]
+    draw_labels(picture, np.clip(gt_boxes, 0, last).astype(int).tolist(), labels, colors, scale=0.45)
 
 
 def assign_costs(decoded, points, point_strides, gt_boxes, gt_classes, config: AssignConfig):
@@ -113,8 +128,8 @@ def _logit(probability):
     return np.log(clipped / (1 - clipped))
 
 
-def object_labels(owner, cost, gt_classes, class_names) -> list[str]:
-    """Say of each object how many points it has and their lowest costs; of a long name, its beginning.
+def object_lines(owner, cost, gt_classes, class_names) -> list[tuple[int, str]]:
+    """Say of each object how many points it has and what they cost, those with the fewest points first.
 
     Args:
         owner: int [P], the object of each point, -1 for none.
@@ -123,21 +138,21 @@ def object_labels(owner, cost, gt_classes, class_names) -> list[str]:
         class_names: by class.
 
     Returns:
-        A line of ASCII for each object, which OpenCV can draw.
+        The object's position and a line of ASCII, which OpenCV can draw; "far" stands for the cost of a point outside
+        of the object's own region.
 
     Example:
-        >>> cost = np.array([[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]])
-        >>> object_labels(np.array([0, 0, -1]), cost, [0, 1], ["cat", "red blood cell of a horse"])
-        ['cat: 2 points, cost 1.0 2.0', 'red blood cell o..: 0 points']
+        >>> cost = np.array([[2.0, 1.0, 3.0], [1.0, 1.0, 1.0]])
+        >>> object_lines(np.array([0, 0, -1]), cost, [0, 1], ["cat", "red blood cell of a horse"])
+        [(1, '2 red bloo.. a horse: 0'), (0, '1 cat: 2   1.0 2.0')]
     """
-    labels = []
-    for index, kind in enumerate(gt_classes):
-        mine, name = np.flatnonzero(owner == index), class_names[kind]
-        name = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 2] + ".."
-        lowest = " ".join(f"{value:.1f}" for value in np.sort(cost[index, mine])[:COSTS])
-        text = f"{name}: {len(mine)} point{'' if len(mine) == 1 else 's'}" + (f", cost {lowest}" if lowest else "")
-        labels.append(text.encode("ascii", "replace").decode())
-    return labels
+    names, lines = drawn_names(class_names), []
+    counts = [int((owner == index).sum()) for index in range(len(gt_classes))]
+    for index in np.argsort(counts, kind="stable").tolist():
+        costs = [f"{value:.1f}" if value < PENALTY else "far" for value in np.sort(cost[index, owner == index])]
+        line = f"{index + 1} {names[gt_classes[index]]}: {counts[index]}   {' '.join(costs)}"
+        lines.append((index, line.rstrip()))
+    return lines
 
 
 def _corners(box):
@@ -157,7 +172,25 @@ def _draw_box(picture, box, color, line) -> None:
     cv2.rectangle(picture, _whole(box[:2]), _whole(box[2:]), color, line)
 
 
+def _beside(picture, lines):
+    """Add the list on the right: as many lines as have room."""
+    panel = np.full((max(picture.shape[0], 10 * ROW), PANEL, 3), 255, np.uint8)
+    room = panel.shape[0] // ROW
+    shown = lines if len(lines) <= room else lines[: room - 1]
+    for place, (index, line) in enumerate(shown):
+        cv2.rectangle(panel, (6, place * ROW + 5), (16, place * ROW + 15), class_color(index), cv2.FILLED)
+        _write(panel, line, (22, place * ROW + 14), 0.4)
+    if len(lines) > room:
+        _write(panel, f"and {len(lines) - room + 1} more objects, with as many points or more", (22, room * ROW - 4), 0.4)
+    below = panel.shape[0] - picture.shape[0]
+    return np.hstack([cv2.copyMakeBorder(picture, 0, below, 0, 0, cv2.BORDER_CONSTANT, value=(255, 255, 255)), panel])
+
+
 def _titled(picture, text):
-    bar = np.full((26, picture.shape[1], 3), 255, np.uint8)
-    cv2.putText(bar, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
+    bar = np.full((BAR, picture.shape[1], 3), 255, np.uint8)
+    _write(bar, text, (6, 18), 0.5)
     return np.vstack([bar, picture])
+
+
+def _write(picture, text, place, scale) -> None:
+    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (40, 40, 40), 1, cv2.LINE_AA)

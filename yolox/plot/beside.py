@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from yolox.eval.draw import draw_detections
+from yolox.eval.names import ascii_text
 from yolox.eval.postprocess import Detections
 
 SIDE = 640  # longest side of one picture, px
@@ -48,7 +49,7 @@ def beside_truths(
     gap = np.full((size[1], 4, 3), 255, np.uint8)
     row = np.hstack([pictures[0], gap, pictures[1]])
     bar = np.full((BAR, row.shape[1], 3), 255, np.uint8)
-    left = f"{title}: {len(truth)} objects".removeprefix(": ").encode("ascii", "replace").decode()
+    left = ascii_text(f"{title}: {len(truth)} objects".removeprefix(": "))
     for text, x in ((left, 6), (f"{len(found)} detections", size[0] + 10)):
         cv2.putText(bar, text, (x, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
     return np.vstack([bar, row])

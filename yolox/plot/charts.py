@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from yolox.plot.figures import SEVERAL, color_of, new_figure, short
+from yolox.plot.figures import SEVERAL, chart_names, color_of, new_figure
 
 MOST_NUMBERS = 15  # classes up to which the cells of the matrix have room for large numbers
 
@@ -70,8 +70,8 @@ def confusion_chart(analysis: dict, *, normalised: bool = False):
     if normalised:
         table = table / np.maximum(table.sum(1, keepdims=True), 1)
     count, few = len(table), len(table) <= MOST_NUMBERS + 1
-    side = float(np.clip(0.55 * count + 2.5, 6, 0.15 * count + 5.0))
-    figure = new_figure(side * 1.08, side)
+    side = float(np.clip(0.55 * count + 2.5, 6, 0.15 * count + 5.0)) if few else 0.115 * count + 4.6
+    figure = new_figure(side, side)
     axes = figure.add_subplot()
     shades = axes.imshow(np.sqrt(table / max(table.max(), 1e-9)), cmap="Blues", vmin=0, vmax=1, aspect="equal")
     size = 9 if few else 7
@@ -79,7 +79,7 @@ def confusion_chart(analysis: dict, *, normalised: bool = False):
     axes.set_yticks(range(count), [*names, "nothing there"], fontsize=size)
     axes.set_xlabel("predicted"), axes.set_ylabel("true")
     shown, form = (table, "{:.2f}") if normalised and few else (100 * table if normalised else table, "{:.0f}")
-    _numbers(axes, shown, shades, form, size=9 if few else 6)
+    _numbers(axes, shown, shades, form, size=9 if few else 7)
     what = f"share of each row{'' if few else ', percent'}" if normalised else "count"
     scored = f"scores above {analysis['score_threshold']:g}, IoU from {analysis['iou_threshold']:g}"
     axes.set_title(f"{what}; {scored}", fontsize=10)
@@ -91,7 +91,7 @@ def _seen(analysis: dict):
     table = np.array(analysis["confusion"], float)
     seen = (table.sum(0) + table.sum(1)) > 0
     seen[-1] = True
-    names = [short(name) for name, kept in zip(analysis["class_names"], seen, strict=False) if kept]
+    names = [name for name, kept in zip(chart_names(analysis["class_names"]), seen, strict=False) if kept]
     return table[seen][:, seen], names
 
 
@@ -100,7 +100,8 @@ def _numbers(axes, table, shades, form, *, size: int) -> None:
         if value > 0:
             dark = shades.get_array()[row, column] > 0.6
             text = form.format(value)
-            axes.text(column, row, text, ha="center", va="center", fontsize=size, color="w" if dark else "k")
+            room = 1 if size > 7 else min(1, 2.3 / len(text))  # small cells hold two digits of this size
+            axes.text(column, row, text, ha="center", va="center", fontsize=room * size, color="w" if dark else "k")
 
 
 def _axes(across: str, up: str):
@@ -122,8 +123,9 @@ def _lines(axes, analysis: dict, across: str, kind: str, summary: Callable, labe
     for index, curve in curves.items():
         if index not in styles:
             axes.plot(analysis[across], curve, color="0.85", linewidth=0.8, zorder=1)
+    names = chart_names(analysis["class_names"])
     for index, style in styles.items():
-        text = f"{short(analysis['class_names'][index])}, {label} {summary(curves[index]):.3f}"
+        text = f"{names[index]}, {label} {summary(curves[index]):.3f}"
         axes.plot(analysis[across], curves[index], linewidth=1.3, label=text, **style)
     if curves:
         mean = np.mean(list(curves.values()), axis=0)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from yolox.eval.draw import class_color
+from yolox.eval.names import drawn_names
 
 LONGEST_NAME = 22
+NEEDED = "charts need one more package: pip install -c constraints.txt -e '.[plot]' in the repository"
 SEVERAL = 10  # up to here every class has a colour and a name in the legend
 
 
@@ -28,24 +32,36 @@ def new_figure(width: float, height: float):
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise PlotError("charts need one more package: pip install -c constraints.txt -e '.[plot]' in the repository") from None
+        raise PlotError(NEEDED) from None
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
-def short(name: str) -> str:
-    """Cut a long name.
+def chart_names(names: Sequence[str]) -> list[str]:
+    """Write class names so that a chart can show them and they can be told apart.
 
     Args:
-        name: any text.
+        names: of all classes, in their order.
 
     Returns:
-        At most `LONGEST_NAME` characters.
+        As many texts of at most `LONGEST_NAME` characters; letters that matplotlib's own font has are kept.
+
+    Raises:
+        PlotError: matplotlib is not installed.
 
     Example:
-        >>> short("a"), short("international space station module")
-        ('a', 'international space s…')
+        >>> chart_names(["café", "猫", "vehicle on two wheels, red", "vehicle on two wheels, blue"])
+        ['café', 'class 1', 'vehicle on …heels, red', 'vehicle on …eels, blue']
     """
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    try:
+        from matplotlib.font_manager import findfont, get_font
+    except ImportError:
+        raise PlotError(NEEDED) from None
+    font = get_font(findfont("DejaVu Sans"))
+
+    def has(text: str) -> bool:
+        return all(font.get_char_index(ord(letter)) for letter in text)
+
+    return drawn_names(names, most=LONGEST_NAME, gap="…", has=has)
 
 
 def color_of(index: int) -> tuple[float, float, float]:

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from yolox.config import Size
-from yolox.data.dataset import DetectionDataset
-from yolox.plot.figures import color_of, new_figure, short
+from yolox.plot.figures import chart_names, color_of, new_figure
 
-SIDES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+TICKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
-def label_chart(dataset: DetectionDataset, *, input_size: Size):
+def label_chart(statistics: dict, *, title: str = ""):
     """Draw how many objects there are of each class, how large, how many in an image, and where.
 
-    Call it before training: a class without objects, objects below 8 px, or images with hundreds of objects
-    call for another input size or recipe.
-
     Args:
-        dataset: the dataset; crowd regions are left out.
-        input_size: height and width of the network's input; sizes are shown as the network sees them.
+        statistics: from `yolox.data.label_statistics.label_statistics`.
+        title: which images they are of.
 
     Returns:
         matplotlib Figure, taller for more classes.
@@ -27,66 +22,57 @@ def label_chart(dataset: DetectionDataset, *, input_size: Size):
     Raises:
         PlotError: matplotlib is not installed.
     """
-    count = len(dataset.class_names)
-    figure = new_figure(11, max(6.5, 0.16 * count + 1.5))
+    count = len(statistics["class_names"])
+    figure = new_figure(11, max(6.5, 0.13 * count + 1.2))
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.25))
-    keep = ~dataset.crowd
-    _class_bars(left.add_subplot(), dataset, keep)
+    _class_bars(left.add_subplot(), statistics)
     top, bottom = right.subfigures(2, 1)
-    _sizes(top.add_subplot(), dataset, keep, input_size)
+    _sizes(top.add_subplot(), statistics)
     crowded, places = bottom.subplots(1, 2)
-    _per_image(crowded, dataset, keep)
-    _places(places, dataset, keep)
-    figure.suptitle(f"{len(dataset)} images, {int(keep.sum())} objects, {count} classes", fontsize=12)
+    _per_image(crowded, statistics["per_image"])
+    _places(places, statistics["places"])
+    text = f"{statistics['images']} images, {statistics['objects']} objects, {count} classes"
+    figure.suptitle(f"{title}: {text}".removeprefix(": "), fontsize=12)
     return figure
 
 
-def _class_bars(axes, dataset, keep) -> None:
-    count = len(dataset.class_names)
-    numbers = np.bincount(dataset.classes[keep], minlength=count)
+def _class_bars(axes, statistics: dict) -> None:
+    numbers, names = statistics["per_class"], chart_names(statistics["class_names"])
+    count, most = len(names), max(numbers, default=0)
     axes.barh(range(count), numbers, color=[color_of(i) for i in range(count)])
     size = 9 if count <= 30 else 7
-    names = [short(name) for name in dataset.class_names]
     axes.set_yticks(range(count), names, fontsize=size)
     axes.set_ylim(count - 0.4, -0.6)
     for index, number in enumerate(numbers):
         axes.text(number, index, f" {number}", va="center", fontsize=size, color="k" if number else "r")
-    axes.set_xlim(0, max(numbers.max(initial=1) * 1.15, 1))
+    axes.set_xlim(0, max(most * 1.15, 1))
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("objects")
 
 
-def _sizes(axes, dataset, keep, input_size) -> None:
-    height, width = dataset.sizes.T.astype(float)
-    ratio = np.minimum(input_size[0] / height, input_size[1] / width)
-    owners = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))[keep]
-    boxes = dataset.boxes[keep]
-    sides = np.sqrt(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)) * ratio[owners]
-    axes.hist(np.clip(sides, SIDES[0], SIDES[-1]), bins=np.geomspace(SIDES[0], SIDES[-1], 41), color="0.55")
+def _sizes(axes, statistics: dict) -> None:
+    axes.stairs(statistics["sides"], statistics["side_edges"], fill=True, color="0.55")
     axes.set_xscale("log")
-    axes.set_xticks(SIDES, [str(side) for side in SIDES])
+    axes.set_xlim(TICKS[0], TICKS[-1])
+    axes.set_xticks(TICKS, [str(side) for side in TICKS])
     axes.minorticks_off()
-    axes.axvspan(SIDES[0], 8, color="r", alpha=0.08)
-    small = float(np.mean(sides < 8)) if len(sides) else 0.0
-    axes.set_title(f"{small:.1%} below 8 px", fontsize=10)
-    axes.set_xlabel(f"side of an object in an input of {input_size[0]} x {input_size[1]}, px")
+    axes.axvspan(TICKS[0], 8, color="r", alpha=0.08)
+    axes.set_title(f"{statistics['small_share']:.1%} below 8 px", fontsize=10)
+    height, width = statistics["input_size"]
+    axes.set_xlabel(f"side of an object in an input of {height} x {width}, px")
     axes.set_ylabel("objects")
 
 
-def _per_image(axes, dataset, keep) -> None:
-    owners = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))[keep]
-    numbers = np.bincount(owners, minlength=len(dataset))
-    most = int(numbers.max(initial=0))
-    axes.hist(numbers, bins=np.linspace(-0.5, most + 0.5, min(most + 2, 31)), color="0.55")
-    axes.set_title(f"{int((numbers == 0).sum())} without objects, at most {most}", fontsize=10)
+def _per_image(axes, images_with) -> None:
+    """Images by their number of objects; `images_with[n]` have n."""
+    most = max(len(images_with) - 1, 0)
+    axes.hist(range(len(images_with)), np.linspace(-0.5, most + 0.5, min(most + 2, 31)), weights=images_with, color="0.55")
+    axes.set_title(f"{sum(images_with[:1])} without objects, at most {most}", fontsize=10)
     axes.set_xlabel("objects in an image"), axes.set_ylabel("images")
 
 
-def _places(axes, dataset, keep) -> None:
-    owners = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))[keep]
-    boxes, sizes = dataset.boxes[keep], dataset.sizes[owners]
-    x, y = ((boxes[:, :2] + boxes[:, 2:]) / 2 / sizes[:, ::-1]).T
-    axes.hist2d(x, y, bins=25, range=((0, 1), (0, 1)), cmap="Blues")
-    axes.invert_yaxis()
+def _places(axes, table) -> None:
+    axes.imshow(table, cmap="Blues", extent=(0, 1, 1, 0), aspect="auto")
     axes.set_xticks([0, 1]), axes.set_yticks([0, 1])
     axes.set_title("centres of objects", fontsize=10)
     axes.set_xlabel("share of the width"), axes.set_ylabel("of the height")

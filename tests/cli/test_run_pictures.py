@@ -1,0 +1,107 @@
+"""A training run leaves its best evaluation as JSON and pictures, without evaluating twice."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from types import SimpleNamespace
+
+import cv2
+import pytest
+from rich.console import Console
+
+from tests.cli.tiny import EXPERIMENT, RECIPE, write_data
+from yolox.cli import evaluate, run
+from yolox.cli.pictures import CHARTS
+from yolox.cli.run_pictures import BestEvaluation, write_run_pictures
+from yolox.cli.rundir import read_history
+from yolox.data.coco import read_coco
+from yolox.eval.postprocess import Detections
+from yolox.position import Position
+from yolox.reports import LOSS_NAMES, EpochReport
+
+SHORT = ["--epochs", "3", "--plain-epochs", "1", "--eval-interval", "1"]
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("data"), images=4)
+
+
+def report(epoch, ap):
+    fields = {name: 1.0 for name in ("lr", "images_per_second", "data_wait_share", "seconds")}
+    metrics = None if ap == "none" else {"AP": ap}
+    fields |= {"losses": dict.fromkeys(LOSS_NAMES, 1.0), "position": Position(epoch=epoch + 1)}
+    return EpochReport(epoch=epoch, metrics=metrics, skipped=0, **fields)
+
+
+@pytest.mark.parametrize(
+    ("aps", "best"),
+    [([0.1, 0.3, 0.2], 2), ([None, 0.0], 1), (["none", None, 0.1, 0.1], 3), (["none", "none"], None), ([0.3, "none"], 1)],
+)
+def test_the_best_evaluation_is_kept_with_what_it_found(aps, best):
+    kept = BestEvaluation()
+    for epoch, ap in enumerate(aps):
+        if ap != "none":
+            kept.take([f"of epoch {epoch + 1}"])
+        kept.on_epoch(report(epoch, ap))
+    assert kept.epoch == best
+    assert kept.found == ([] if best is None else [f"of epoch {best}"])
+
+
+def test_training_leaves_all_pictures_and_plot_draws_them_again(words, tmp_path, capsys, monkeypatch):
+    folder, evaluations = tmp_path / "run", []
+    predict = evaluate.predict_dataset
+    monkeypatch.setattr(evaluate, "predict_dataset", lambda *a, **k: evaluations.append(1) or predict(*a, **k))
+    assert run(EXPERIMENT, ["train", *words, *SHORT, "--output", str(folder)]) == 0
+    history = read_history(folder / "history.csv")
+    assert len(evaluations) == len(history) == 3  # none for the pictures
+    content = json.loads((folder / "evaluation.json").read_text())
+    aps = [row["AP"] for row in history]
+    assert content["AP"] == max(aps) and content["epoch"] == aps.index(max(aps)) + 1
+    assert set(content["per_class"]) == {"circle", "square", "triangle"} == set(content["labels"]["class_names"])
+    assert content["train_labels"]["images"] == content["labels"]["images"] == 4
+    said = f"wrote {folder}/evaluation.json and {folder}/pictures: the evaluation after epoch {content['epoch']}\n"
+    assert said in capsys.readouterr().out
+    charts = {folder / f"pictures/{name}.png" for name in CHARTS}
+    assert set((folder / "pictures").glob("*.png")) == charts
+    assert len(list((folder / "pictures/beside").glob("*.jpg"))) == 4
+    before = {path: cv2.imread(str(path)) for path in charts}
+    for path in charts:
+        path.unlink()
+    assert run(EXPERIMENT, ["plot", str(folder)]) == 0
+    assert all((cv2.imread(str(path)) == before[path]).all() for path in charts)
+
+
+def test_a_resumed_run_whose_best_is_from_before_says_so(words, tmp_path):
+    dataset, lines = read_coco(words[1], words[3]), io.StringIO()
+    console = Console(file=lines, soft_wrap=True)
+    job = SimpleNamespace(folder=tmp_path, recipe=RECIPE, train_set=dataset, val_set=dataset, console=console)
+    best = BestEvaluation()
+    best.take([Detections()] * len(dataset))
+    best.on_epoch(report(4, 0.1))
+    for before in (0.3, 0.1):
+        write_run_pictures(job, best, best_ap=before)
+    assert [line.partition(": ")[2] for line in lines.getvalue().splitlines()] == [
+        "the evaluation after epoch 5 (the best since the run went on)", "the evaluation after epoch 5",
+    ]  # fmt: skip
+
+
+def test_without_matplotlib_a_run_says_how_to_get_the_charts(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    folder = tmp_path / "run"
+    assert run(EXPERIMENT, ["train", *words, *SHORT, "--output", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert f"pip install -c constraints.txt -e '.[plot]' in the repository; then: plot {folder}" in out
+    assert "analysis" in json.loads((folder / "evaluation.json").read_text())
+    assert [path.name for path in (folder / "pictures").iterdir()] == ["beside"]
+    assert (folder / "curves.png").is_file()
+
+
+def test_without_validation_images_the_labels_are_left(words, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert run(EXPERIMENT, ["train", *words[:4], *SHORT, "--output", str(folder)]) == 0
+    assert f"{folder}/pictures: the labels" in capsys.readouterr().out
+    assert list(json.loads((folder / "evaluation.json").read_text())) == ["train_labels"]
+    assert [path.name for path in (folder / "pictures").iterdir()] == ["labels_train.png"]

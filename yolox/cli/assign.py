@@ -1,0 +1,46 @@
+"""The verb ``assign``: which points SimOTA gives to which object, drawn for images of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from yolox.cli.experiment import Experiment
+from yolox.cli.file_options import AssignOptions
+from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weights
+from yolox.cli.messages import UsageError
+from yolox.cli.pictures import spread, write_picture
+from yolox.cli.rundir import make_folder
+from yolox.cli.sources import training_source
+from yolox.config import Recipe
+from yolox.data.dataset import load_sample
+from yolox.data.resize import letterbox_sample
+from yolox.eval.predict import as_array
+from yolox.plot import visualize_assign
+
+
+def run(experiment: Experiment, options: AssignOptions, parse: Callable[[Recipe], AssignOptions]) -> None:
+    """Draw the assignment of images, as the weights predict in them.
+
+    Raises:
+        UsageError: fewer than one image, or no dataset.
+        WeightsError, ExportError, DataError, CommandError: files that cannot be used, or do not fit each other.
+    """
+    source = training_source(options)
+    if options.count < 1:
+        raise UsageError(f"--count {options.count}: want 1 or more images")
+    opened = open_weights(experiment, options.weights)
+    options = parse(recipe_of_weights(experiment, options.recipe, opened.facts))
+    dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=opened.facts.class_names)
+    folder, step = make_folder(options.output), opened.make_step(options.input)
+    console = Console(soft_wrap=True, highlight=False)
+    for index in spread(len(dataset), options.count):
+        sample = letterbox_sample(load_sample(dataset, index), options.input.input_size, spec=options.input)
+        image, boxes, classes = sample.image, sample.boxes, sample.classes
+        rule = {"strides": opened.strides, "config": options.assign}
+        picture = visualize_assign(image, as_array(step(image[None]))[0], boxes, classes, dataset.class_names, **rule)
+        path = folder / f"{index:05d}_{Path(dataset.file_names[index]).stem}.png"
+        write_picture(path, picture)
+        console.print(f"{dataset.file_names[index]}: {len(boxes)} objects, {path}", markup=False)
