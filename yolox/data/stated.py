@@ -8,6 +8,8 @@ from typing import BinaryIO
 _FRAME_MARKERS = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a segment
 _MOST_SEGMENTS = 10_000
+_TIFF_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # BYTE, SHORT, LONG, and LONG8, for which only a big TIFF has room
+_LARGE_TILE = 4096  # px
 
 
 def stated_size(file: BinaryIO) -> tuple[int, int] | None:
@@ -97,17 +99,30 @@ def _tiff(head: bytes, file: BinaryIO) -> tuple[int, int] | None:
         return None
     file.seek(offset)
     (entries,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
-    found = {}
+    found: dict[int, int | None] = {}
     for _ in range(min(entries, _MOST_SEGMENTS)):
-        tag, kind, value = _tiff_entry(file.read(20 if big else 12), order, big)
-        found.setdefault(tag, value)
-    return (found[257], found[256]) if 256 in found and 257 in found else None
+        tag, value = _tiff_entry(file.read(20 if big else 12), order, big)
+        found.setdefault(tag, value)  # as in libtiff, the first of several entries counts
+    height, width = found.get(257), found.get(256)
+    return (height, width) if height and width and _fair_tiles(found, height, width) else None
 
 
-def _tiff_entry(entry: bytes, order: str, big: bool) -> tuple[int, int, int]:
-    tag, kind = struct.unpack_from(order + "HH", entry)
-    form = {3: "H", 4: "I", 16: "Q"}.get(kind, "B")
-    return tag, kind, struct.unpack_from(order + form, entry, 12 if big else 8)[0]
+def _tiff_entry(entry: bytes, order: str, big: bool) -> tuple[int, int | None]:
+    """Give an entry's tag and its number; None where it is not one number of the types that TIFF has for sizes.
+
+    libtiff also takes signed types, and in a small TIFF eight bytes that stand elsewhere; writers do not make those.
+    """
+    tag, kind, count = struct.unpack_from(order + ("HHQ" if big else "HHI"), entry)
+    form = _TIFF_TYPES.get(kind)
+    if form is None or count != 1:
+        return tag, None
+    return tag, struct.unpack_from(order + form, entry, 12 if big else 8)[0]
+
+
+def _fair_tiles(found: dict[int, int | None], height: int, width: int) -> bool:
+    """Tell whether tiles are about as large as the image at most: a decoder makes room for a whole one."""
+    tiles = ((found.get(322, 1), width), (found.get(323, 1), height))
+    return all(tile is not None and tile <= max(side, _LARGE_TILE) for tile, side in tiles)
 
 
 _READERS = (
