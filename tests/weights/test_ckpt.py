@@ -66,7 +66,7 @@ def test_a_tensor_in_several_parts_and_bfloat16(tmp_path):
 BAD = {
     "shape too large": ("Float32", (10**9,), bytes(16), r"shape \(1000000000,\) of Float32 in 16 bytes"),
     "shape too small": ("Float32", (3,), bytes(16), "in 16 bytes"),
-    "negative": ("Float32", (-2, -2), bytes(16), "in 16 bytes"),
+    "negative": ("Float32", (-2, -2), bytes(16), r"shape \(-2, -2\) of Float32 in 16 bytes"),
     "overflow": ("Float32", (2**62, 4), bytes(16), "in 16 bytes"),
     "other type": ("Float64", (4,), bytes(16), "in 16 bytes"),
     "unknown type": ("Float31", (4,), bytes(16), "unknown type 'Float31'"),
@@ -116,6 +116,7 @@ BOMBS = {
     "types": (_field(1, _field(1, b"a") + _field(2, TENSOR + b"\x12\x00" * MOST)), "more than 500 fields"),
     "sizes": (_field(1, _field(1, b"a") + _field(2, b"\x08\x01" * MOST + TENSOR)), f"more than {MAX_DIMS} dimensions"),
     "packed sizes": (_field(1, _field(1, b"a") + _field(2, _field(1, b"\x01" * MOST) + TENSOR)), f"more than {MAX_DIMS} dim"),
+    "a table beside": (_field(1, _field(1, b"a") + _field(2, TENSOR) + _field(3, b"")), "'a' is no tensor"),
     "groups": (WHOLE + b"\x0b" * MOST, "a field of the form 3"),
 }
 

@@ -56,3 +56,9 @@ def test_fields_of_all_messages_are_counted():
 def test_numbers_end_where_the_next_begins(value):
     data = TensorProto(dims=[value - 2**64 if value >> 63 else value]).SerializePartialToString()
     assert read_varint(memoryview(data), 1) == (value, len(data))
+
+
+def test_bits_beyond_the_64th_are_dropped_as_protobuf_does():
+    data = b"\x08" + b"\xff" * 9 + b"\x7f"
+    (size,) = TensorProto.FromString(data + b"\x12\x00\x1a\x00").dims
+    assert fields(data) == [(1, size % 2**64)] == [(1, 2**64 - 1)]
