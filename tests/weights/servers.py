@@ -105,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body[:number] if what in ("cut", "stall") else body)
         self.wfile.flush()
         if what == "stall":
-            time.sleep(1.5)
+            time.sleep(3)
 
     def _drip(self, start: str, piece: str) -> None:
         self.close_connection = True

@@ -13,7 +13,8 @@ from yolox.weights.download import DownloadPolicy, download, file_sha256
 from yolox.weights.errors import WeightsError
 
 CONTENT = bytes(range(256)) * 1200  # several chunks
-POLICY = DownloadPolicy(allow_http=True, timeout=0.4, pause=0.0, attempts=3, max_bytes=1 << 20)
+POLICY = DownloadPolicy(allow_http=True, timeout=2.0, pause=0.0, attempts=3, max_bytes=1 << 20)
+ONCE = DownloadPolicy(allow_http=True, timeout=0.6, pause=0.0, attempts=1)
 
 
 @pytest.fixture
@@ -99,12 +100,11 @@ def test_a_rest_longer_than_the_file_is_thrown_away(path):
 
 
 def test_stalls_are_ended(path):
-    fails(path, "stalled after 30 of 307200 bytes", "stall:10")
-    slow = DownloadPolicy(allow_http=True, timeout=0.3, pause=0.0, attempts=1)
-    fails(path, "stalled after", "trickle", policy=slow)
+    twice = DownloadPolicy(allow_http=True, timeout=0.8, pause=0.0, attempts=2)
+    fails(path, "stalled after 20 of 307200 bytes", "stall:10", policy=twice)
+    fails(path, "stalled after", "trickle", policy=ONCE)
 
 
-ONCE = DownloadPolicy(allow_http=True, timeout=0.4, pause=0.0, attempts=1)
 SLOW = "no answer .(too slow|timed out)"
 
 
@@ -126,7 +126,7 @@ def test_a_slow_server_above_the_lowest_rate_is_waited_for(path):
 def test_a_download_ends_at_its_last_moment(path):
     limited = DownloadPolicy(allow_http=True, timeout=1.0, min_bytes=1, pause=0.0, attempts=3, max_seconds=0.5)
     with serving(Server(CONTENT, "trickle")) as server:
-        with pytest.raises(WeightsError, match="the limit of 0.5 seconds has passed; what arrived is kept"):
+        with pytest.raises(WeightsError, match="(stalled|no answer).*the limit of 0.5 seconds has passed; what arrived is kept"):
             download(server.url, path, policy=limited)
     assert len(server.requests) == 1 and not path.exists()
 
