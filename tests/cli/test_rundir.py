@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import pytest
 
+from yolox.cli import rundir
 from yolox.cli.messages import CommandError, UsageError
+from yolox.cli.picture_guard import try_picture
 from yolox.cli.rundir import HISTORY_COLUMNS, RunRecorder, cut_history, prepare_run, read_history
 from yolox.eval.coco import METRIC_NAMES
 from yolox.position import Position
@@ -129,3 +133,36 @@ def test_steps_are_saved_at_their_interval(tmp_path):
     for step in range(1, 8):
         recorder.on_step(attrs.evolve(EPOCH, position=Position(step=step)))
     assert saved == [3, 6]
+
+
+def _full(*_arguments, **_options):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_history_that_cannot_be_written_says_what_is_left_and_how_to_go_on(tmp_path, monkeypatch):
+    record(tmp_path, 0.1)
+    monkeypatch.setattr(rundir.os, "fsync", _full)
+    message = rf"{tmp_path}/history.csv: cannot be written .No space left on device.; {tmp_path}/last.safetensors is whole\n"
+    with pytest.raises(CommandError, match=f"{message}make room and go on with: train --resume {tmp_path}"):
+        record(tmp_path, 0.2)
+    assert (tmp_path / "last.safetensors").read_text() == "1"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("a broken history\nof two lines")])
+def test_curves_that_cannot_be_drawn_do_not_end_the_run(tmp_path, monkeypatch, caplog, error):
+    def fail(*_arguments):
+        raise error
+
+    monkeypatch.setattr(rundir, "draw_history", fail)
+    assert record(tmp_path, 0.1, 0.2) == ["2", "2"]
+    assert len(read_history(tmp_path / "history.csv")) == 2 and not (tmp_path / "curves.png").exists()
+    reason = "No space left on device" if isinstance(error, OSError) else "a broken history"
+    assert caplog.messages == [f"{tmp_path}/curves.png: not drawn ({reason}); the run goes on"] * 2
+
+
+def test_a_stop_is_not_taken_for_a_picture_that_failed():
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        try_picture(Path("a.png"), stop)

@@ -16,7 +16,7 @@ from yolox.data import header as module
 from yolox.data.errors import DataError
 from yolox.data.header import image_size, read_header
 from yolox.data.image import read_image
-from yolox.data.orientation import QUARTER_TURNS, exif_orientation, jpeg_orientation
+from yolox.data.orientation import QUARTER_TURNS, exif_orientation, jpeg_orientation, tiff_orientation
 
 JPEG = cv2.imencode(".jpg", smooth(20, 30))[1].tobytes()
 MAKE = (0x010F, 2, 6, 0)  # text that lies behind the directory
@@ -169,3 +169,12 @@ def test_a_tiff_turned_by_a_quarter_is_refused_with_the_reason(tmp_path, capfd, 
         with pytest.raises(DataError, match=f"a.tif: is a TIFF of orientation {value}, turned by a quarter, .*; save it upright"):
             read_image(str(path))
     assert "ERROR" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("entry", [(0x0112, 3, 2, 6), (0x0112, 9, 1, 6), orientation(0), orientation(9)])
+def test_an_orientation_that_is_none_leaves_a_tiff_upright(entry):
+    assert tiff_orientation(io.BytesIO(exif(entry))) == 1
+
+
+def test_the_orientation_of_a_tiff_is_read_from_its_header():
+    assert tiff_orientation(io.BytesIO(exif(orientation(6)))) == 6

@@ -64,6 +64,69 @@ def test_tiff_in_both_orders_and_sizes(order):
         assert stated_size(io.BytesIO(tiff(order, big, 700, 65_000, kind))) == (700, 65_000)
 
 
+FORMS = {1: "B", 2: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 10: "q", 11: "f", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+
+
+def whole_tiff(order, big, kind, *, count=1, more=()):
+    """A grey TIFF of 5 x 7 pixels whose sizes are of a type; a number of eight bytes stands behind the directory."""
+    sizes = [(256, kind, count, 7), (257, kind, count, 5)]
+    rest = [(t, 4, 1, v) for t, v in ((258, 8), (259, 1), (262, 1), (277, 1), (278, 5), (279, 35))]
+    entries = sorted([*sizes, (273, 4, 1, 1000), *rest, *more], key=lambda entry: entry[0])
+    wide, room = ("Q", 8) if big else ("I", 4)
+    head = struct.pack(order + "HHHQ", 43, 8, 0, 16) if big else struct.pack(order + "HI", 42, 8)
+    head = (b"II" if order == "<" else b"MM") + head
+    directory, behind = struct.pack(order + ("Q" if big else "H"), len(entries)), b""
+    for tag, form, number, value in entries:
+        data = struct.pack(order + FORMS[form], value)
+        if len(data) > room:
+            behind, data = behind + data, struct.pack(order + wide, 500 + len(behind))
+        directory += struct.pack(order + "HH" + wide, tag, form, number) + data.ljust(room, b"\0")
+    return ((head + directory).ljust(500, b"\0") + behind).ljust(1000, b"\0") + bytes(35)
+
+
+def decoded_size(data):
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return None if image is None else image.shape[:2]
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("kind", FORMS)
+def test_numbers_of_every_type_in_a_tiff_are_read_as_they_are_decoded_or_refused(order, big, kind):
+    data = whole_tiff(order, big, kind)
+    taken = kind in (1, 3, 4) or (big and kind == 16)
+    assert stated_size(io.BytesIO(data)) == ((5, 7) if taken else None)
+    assert decoded_size(data) == (5, 7) or not taken
+
+
+@pytest.mark.parametrize("kind", [8, 9, 16, 17])
+def test_a_tiff_whose_sizes_only_the_decoder_reads_is_not_decoded(tmp_path, kind):
+    """Each was taken for its lowest byte once, while OpenCV decoded all of it."""
+    data = whole_tiff("<", False, kind)
+    assert decoded_size(data) == (5, 7)
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(DataError, match="cannot be decoded as an image .no header"):
+        read_image(str(tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize("count", [0, 2, 3])
+def test_a_tiff_with_other_than_one_number_for_a_side_is_refused(count):
+    assert stated_size(io.BytesIO(whole_tiff("<", False, 3, count=count))) is None
+
+
+@pytest.mark.parametrize("more", [[(256, 3, 1, 3)], [(257, 4, 1, 2), (256, 9, 1, 3)]])
+def test_the_first_of_two_entries_counts_as_for_the_decoder(more):
+    data = whole_tiff("<", False, 3, more=more)
+    assert stated_size(io.BytesIO(data)) == decoded_size(data) == (5, 7)
+
+
+def test_tiles_much_larger_than_the_image_are_refused():
+    """OpenCV makes room for a whole tile, up to a gigabyte."""
+    for width, height, size in ((4096, 4096, (5, 7)), (4112, 16, None), (16, 4112, None)):
+        data = whole_tiff("<", False, 3, more=[(322, 4, 1, width), (323, 4, 1, height)])
+        assert stated_size(io.BytesIO(data)) == size
+
+
 def jpeg_claim(height, width):
     data = bytearray(encoded(".jpg", (8, 8)))
     place = data.index(b"\xff\xc0") + 5

@@ -93,3 +93,24 @@ def test_training_on_real_images_gets_the_batches_of_the_json(data_dir, tmp_path
                 np.testing.assert_array_equal(a, b)
     boxes = [[a["bbox"] for a in ground_truth(d)["annotations"] if a["area"]] for d in (from_json, from_voc)]
     assert boxes[0] == boxes[1]
+
+
+OUTSIDE = ["../secret/a", "deep/../../secret/a", "ABSOLUTE", "link/a", "../Annotations2/a", "/etc/passwd", "../../../gone"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_names_of_a_list_that_leave_the_annotations_are_refused(folder, name):
+    for place in ("Annotations2", "secret"):
+        (folder / place).mkdir()
+        (folder / place / "a.xml").write_text(XML)
+    (folder / "Annotations" / "link").symlink_to(folder / "secret")
+    write_lists(folder, train=f"b\n{folder / 'secret' / 'a' if name == 'ABSOLUTE' else name}\n")
+    with pytest.raises(DataError, match=r"train.txt: 1 problem\n  '.*' lies outside of .*Annotations; refused"):
+        read_voc_data(str(folder), split="train")
+
+
+@pytest.mark.parametrize("name", ["nobody", "deep/../nobody"])
+def test_names_of_a_list_that_are_missing_are_not_taken_for_hostile(folder, name):
+    write_lists(folder, train=f"{name}\n")
+    with pytest.raises(DataError, match="nobody.xml: cannot be read .No such file"):
+        read_voc_data(str(folder), split="train")

@@ -8,13 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+DRIPS = {
+    "header": ("HTTP/1.1 200 OK\r\n", "X"),
+    "continue": ("", "HTTP/1.1 100 Continue\r\n\r\n"),
+    "chunk": ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\nTransfer-Encoding: chunked\r\n\r\n", "0"),
+    "body": ("HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n", "x"),
+    "moved": ("HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 999\r\n\r\n", "x"),
+}
+
 
 class Server:
     """Answers each request with the next behaviour of a list, and the last one for ever.
 
     Behaviours: `good`, `cut:N` (breaks off after N bytes), `stall:N` (sends nothing more), `trickle` (a byte now and
     then), `long` (states more bytes than it sends), `short` (states fewer), `silent` (states no size), `huge` (states
-    a terabyte), `ignores` (gives the whole file for a range), `wrong` (another range), `moved:URL`, or a status.
+    a terabyte), `ignores` (gives the whole file for a range), `wrong` (another range), `moved:URL`, `drip:KEY` (a start
+    of `DRIPS`, then a piece now and then), `line:TEXT` (in place of the status), or a status.
     """
 
     def __init__(self, content: bytes, *behaviours: str, etag: str | None = '"1"') -> None:
@@ -58,6 +67,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._head(302, {"Location": number + self.headers.get("X", ""), "Content-Length": "0"})
         if what.isdigit():
             return self._head(int(what), {"Content-Length": "0"})
+        if what in ("drip", "line"):
+            return self._drip(*(DRIPS[number] if what == "drip" else (number, "")))
         begin = self._begin(wanted, what)
         body = server.content[begin:]
         if wanted and begin >= len(server.content):
@@ -94,7 +105,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body[:number] if what in ("cut", "stall") else body)
         self.wfile.flush()
         if what == "stall":
-            time.sleep(1.5)
+            time.sleep(3)
+
+    def _drip(self, start: str, piece: str) -> None:
+        self.close_connection = True
+        try:
+            self.wfile.write(start.encode())
+            for _ in range(100 if piece else 0):
+                self.wfile.write(piece.encode())
+                self.wfile.flush()
+                time.sleep(0.05)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from mindspore.train.checkpoint_pb2 import Checkpoint
 
-from yolox.weights.ckpt import read_ckpt
+from yolox.weights import ckpt as module
+from yolox.weights.ckpt import MAX_DIMS, MAX_FIELDS, read_ckpt
 from yolox.weights.errors import WeightsError
 
 
@@ -20,10 +21,14 @@ def _message(*tensors) -> bytes:
     return message.SerializeToString()
 
 
-def _read(tmp_path, data):
+def _written(tmp_path, data):
     path = tmp_path / "w.ckpt"
     path.write_bytes(data)
-    return read_ckpt(path)
+    return path
+
+
+def _read(tmp_path, data):
+    return read_ckpt(_written(tmp_path, data))
 
 
 @pytest.mark.parametrize("crc_check", [False, True])
@@ -61,7 +66,7 @@ def test_a_tensor_in_several_parts_and_bfloat16(tmp_path):
 BAD = {
     "shape too large": ("Float32", (10**9,), bytes(16), r"shape \(1000000000,\) of Float32 in 16 bytes"),
     "shape too small": ("Float32", (3,), bytes(16), "in 16 bytes"),
-    "negative": ("Float32", (-2, -2), bytes(16), "in 16 bytes"),
+    "negative": ("Float32", (-2, -2), bytes(16), r"shape \(-2, -2\) of Float32 in 16 bytes"),
     "overflow": ("Float32", (2**62, 4), bytes(16), "in 16 bytes"),
     "other type": ("Float64", (4,), bytes(16), "in 16 bytes"),
     "unknown type": ("Float31", (4,), bytes(16), "unknown type 'Float31'"),
@@ -90,6 +95,57 @@ def test_empty_and_foreign_files_are_refused(tmp_path):
             _read(tmp_path, data)
 
 
+def _field(number: int, content: bytes) -> bytes:
+    length, head = len(content), bytearray([number << 3 | 2])
+    while length > 127:
+        head.append(length & 127 | 128)
+        length >>= 7
+    return bytes([*head, length]) + content
+
+
+WHOLE = _message(("a", "Float32", (2, 2), bytes(16)))
+TENSOR = _field(2, b"Float32") + _field(3, bytes(4))
+MOST = 500
+SMALL_ENTRY = _field(1, b"\x0a\x00" + _field(2, TENSOR))
+BOMBS = {
+    "empty entries": (WHOLE + b"\x0a\x00" * MOST, "an entry without a name"),
+    "small entries": (WHOLE + SMALL_ENTRY * (MOST // 5), "more than 500 fields"),
+    "unknown fields": (WHOLE + b"\x10\x00" * MOST, "more than 500 fields"),
+    "names": (_field(1, b"\x0a\x00" * MOST), "an entry without a name"),
+    "tensors": (_field(1, b"\x0a\x00" + b"\x12\x00" * MOST), "is no tensor"),
+    "types": (_field(1, _field(1, b"a") + _field(2, TENSOR + b"\x12\x00" * MOST)), "more than 500 fields"),
+    "sizes": (_field(1, _field(1, b"a") + _field(2, b"\x08\x01" * MOST + TENSOR)), f"more than {MAX_DIMS} dimensions"),
+    "packed sizes": (_field(1, _field(1, b"a") + _field(2, _field(1, b"\x01" * MOST) + TENSOR)), f"more than {MAX_DIMS} dim"),
+    "a table beside": (_field(1, _field(1, b"a") + _field(2, TENSOR) + _field(3, b"")), "'a' is no tensor"),
+    "groups": (WHOLE + b"\x0b" * MOST, "a field of the form 3"),
+}
+
+
+@pytest.mark.parametrize("case", BOMBS)
+def test_many_small_parts_are_counted(tmp_path, monkeypatch, case):
+    monkeypatch.setattr(module, "MAX_FIELDS", MOST)
+    data, message = BOMBS[case]
+    with pytest.raises(WeightsError, match=f"w.ckpt: .*{message}"):
+        _read(tmp_path, data)
+
+
+def test_numbers_of_fields_and_dimensions_far_above_real_ones_are_read(tmp_path):
+    many = _message(*((f"layer{i}.weight", "Float32", (1, 1, 1, 1), bytes(4)) for i in range(10_000)))
+    assert len(_read(tmp_path, many)) == 10_000 and MAX_FIELDS > 100_000
+    assert _read(tmp_path, _message(("a", "Float32", (1,) * MAX_DIMS, bytes(4))))["a"].ndim == MAX_DIMS
+
+
+def test_packed_sizes_are_read_as_protobuf_reads_them(tmp_path):
+    data = _field(1, _field(1, b"a") + _field(2, _field(1, b"\x01\x81\x00") + TENSOR))
+    assert _read(tmp_path, data)["a"].shape == tuple(Checkpoint.FromString(data).value[0].tensor.dims) == (1, 1)
+
+
+def _by_protobuf(data: bytes) -> dict:
+    """The tensors that MindSpore's message type finds."""
+    values = Checkpoint.FromString(data).value
+    return {value.tag: (tuple(value.tensor.dims), value.tensor.tensor_content) for value in values}
+
+
 def test_every_truncation_and_every_flipped_byte_gives_tensors_or_an_error(tmp_path):
     data = _message(("a", "Float32", (2, 2), bytes(16)), ("b", "Int32", (3,), bytes(12)))
     first = len(_message(("a", "Float32", (2, 2), bytes(16))))
@@ -103,6 +159,8 @@ def test_every_truncation_and_every_flipped_byte_gives_tensors_or_an_error(tmp_p
         for flip in (0x01, 0x80, 0xFF):
             damaged = data[:position] + bytes([data[position] ^ flip]) + data[position + 1 :]
             try:
-                assert sum(array.nbytes for array in _read(tmp_path, damaged).values()) <= len(data)
+                found = _read(tmp_path, damaged)
             except WeightsError:
-                pass
+                continue
+            assert sum(array.nbytes for array in found.values()) <= len(data)
+            assert {name: (array.shape, array.tobytes()) for name, array in found.items()} == _by_protobuf(damaged)

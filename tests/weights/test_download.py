@@ -1,5 +1,6 @@
 """Downloads from a server on loopback that breaks off, stalls, redirects and lies."""
 
+import io
 import os
 import urllib.request
 
@@ -7,11 +8,13 @@ import pytest
 
 from tests.weights.servers import Server, serving
 from yolox.weights import download as module
-from yolox.weights.download import DownloadPolicy, _Redirects, download, file_sha256
+from yolox.weights.connection import Redirects
+from yolox.weights.download import DownloadPolicy, download, file_sha256
 from yolox.weights.errors import WeightsError
 
 CONTENT = bytes(range(256)) * 1200  # several chunks
-POLICY = DownloadPolicy(allow_http=True, timeout=0.4, pause=0.0, attempts=3, max_bytes=1 << 20)
+POLICY = DownloadPolicy(allow_http=True, timeout=2.0, pause=0.0, attempts=3, max_bytes=1 << 20)
+ONCE = DownloadPolicy(allow_http=True, timeout=0.6, pause=0.0, attempts=1)
 
 
 @pytest.fixture
@@ -97,9 +100,57 @@ def test_a_rest_longer_than_the_file_is_thrown_away(path):
 
 
 def test_stalls_are_ended(path):
-    fails(path, "broke off after 30 of 307200 bytes .Timeout", "stall:10")
-    slow = DownloadPolicy(allow_http=True, timeout=0.3, pause=0.0, attempts=1)
-    fails(path, "stalled after", "trickle", policy=slow)
+    twice = DownloadPolicy(allow_http=True, timeout=0.8, pause=0.0, attempts=2)
+    fails(path, "stalled after 20 of 307200 bytes", "stall:10", policy=twice)
+    fails(path, "stalled after", "trickle", policy=ONCE)
+
+
+SLOW = "no answer .(too slow|timed out)"
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [("header", SLOW), ("continue", SLOW), ("chunk", "stalled after 0 of 10"), ("body", "stalled")],
+)
+def test_servers_that_send_a_little_now_and_then_are_ended(path, key, message):
+    """Each sends something every 50 ms for five seconds: no read waits long, all of them together would."""
+    fails(path, message, f"drip:{key}", policy=ONCE)
+
+
+def test_a_slow_server_above_the_lowest_rate_is_waited_for(path):
+    slow = DownloadPolicy(allow_http=True, timeout=1.0, min_bytes=1, attempts=1)
+    get(path, "trickle", content=CONTENT[:30], policy=slow)
+    assert path.read_bytes() == CONTENT[:30]
+
+
+def test_a_download_ends_at_its_last_moment(path):
+    limited = DownloadPolicy(allow_http=True, timeout=1.0, min_bytes=1, pause=0.0, attempts=3, max_seconds=0.5)
+    with serving(Server(CONTENT, "trickle")) as server:
+        with pytest.raises(WeightsError, match="(stalled|no answer).*the limit of 0.5 seconds has passed; what arrived is kept"):
+            download(server.url, path, policy=limited)
+    assert len(server.requests) == 1 and not path.exists()
+
+
+def test_the_body_of_a_redirection_is_not_read(path):
+    assert get(path, "drip:moved", "good", policy=ONCE) == [None, None]
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("place", ["http://[::1/", "http://é.example/a", "http://a b/", "http://" + "a" * 70 + ".example/"])
+def test_a_redirection_to_what_is_no_address_is_a_message(path, place):
+    fails(path, "redirects to what is no address|no answer", f"moved:{place}")
+    with pytest.raises(WeightsError, match="not an address"):
+        download("https://[::1/", path)
+
+
+LINES = ["HTTP/1.1 404 " + "no" * 5000 + "\r\n\r\n", "\x00\x1b" * 5000, "HTTP/1.1 503 \x1b[2J\r\n\r\n"]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_what_a_server_says_of_itself_is_shortened(path, line):
+    with pytest.raises(WeightsError) as error:
+        get(path, f"line:{line}", policy=ONCE)
+    assert len(str(error.value)) < 400 and str(error.value).isprintable()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +190,7 @@ def test_redirections_are_followed_to_allowed_places_only(path):
 def test_a_redirection_from_https_to_http_is_refused():
     request = urllib.request.Request("https://example.org/a")
     with pytest.raises(WeightsError, match="http://example.org/b: not an HTTPS address; refused"):
-        _Redirects(DownloadPolicy()).redirect_request(request, None, 302, "", {}, "http://example.org/b")
+        Redirects(False).redirect_request(request, io.BytesIO(), 302, "", {}, "http://example.org/b")
 
 
 def test_http_has_to_be_allowed(path):

@@ -132,6 +132,12 @@ def test_foreign_safetensors_are_refused(tmp_path):
         read_weights(tmp_path / "w.safetensors")
 
 
+def save_entry(path, more):
+    """Write a checkpoint of one tensor with bytes behind it."""
+    _ckpt(path.with_suffix(".w"))
+    path.write_bytes(path.with_suffix(".w").read_bytes() + more)
+
+
 BOMB = """
 import resource, sys
 from yolox.weights.load import read_weights
@@ -152,6 +158,11 @@ def test_bombs_take_no_memory(tmp_path):
         "deep.pth": write(tmp_path / "deep.pth", b"\x80\x02" + b"]" * 2_000_000 + b".", {}),
         "memo.pth": write(tmp_path / "memo.pth", b"\x80\x02N" + b"q\x00h\x00\x86" * 100_000 + b".", {}),
     }
+    pairs = b"".join(b"K" + bytes([i % 256]) + b"N\x86" for i in range(20_000))
+    copies = b"\x80\x02](" + pairs + b"eq\x00ccollections\nOrderedDict\nq\x01h\x00\x85q\x02(" + b"h\x01h\x02R" * 10_000 + b"t."
+    files["copies.pth"] = write(tmp_path / "copies.pth", copies, {})
+    files["entries.ckpt"] = tmp_path / "entries.ckpt"
+    save_entry(files["entries.ckpt"], b"\x0a\x00" * 10_000_000)
     header = b'{"a":{"dtype":"F32","shape":[17179869184],"data_offsets":[0,68719476736]}}'
     files["claim.safetensors"] = tmp_path / "claim.safetensors"
     files["claim.safetensors"].write_bytes(safetensors_of(header, bytes(16)))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.weights.torch_files import Call, Global, pickled, tensor
 from yolox.weights.errors import WeightsError
-from yolox.weights.pickled import MAX_PICKLE_BYTES, StorageRef, TensorRef, evaluate_pickle
+from yolox.weights.pickled import _CALLS, MAX_NAME, MAX_PICKLE_BYTES, MAX_STEPS, StorageRef, TensorRef, evaluate_pickle
 
 
 class _Reduce:
@@ -169,6 +169,49 @@ def test_a_numpy_scalar_beside_the_weights_is_ignored():
 def test_size_is_bounded():
     with pytest.raises(WeightsError, match="more than the limit"):
         evaluate_pickle(b"N" * (MAX_PICKLE_BYTES + 1))
+
+
+def _copies(name, value, calls):
+    """Pickle a value once and call a function with it again and again."""
+    module, _, function = name.rpartition(".")
+    start = b"\x80\x02" + f"c{module}\n{function}\nq\x01".encode() + pickled((value,))[2:-1] + b"q\x02"
+    return start + b"(" + b"h\x01h\x02R" * calls + b"t."
+
+
+COPIED = {
+    "collections.OrderedDict": [[(i, None) for i in range(2000)], [(1, 2)] * 2000],
+    "torch.Size": [[1] * 2000, (1,) * 2000, {i: 1 for i in range(2000)}, "1" * 2000],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in COPIED.items() for value in values])
+def test_a_list_that_is_copied_again_and_again_is_refused(monkeypatch, name, value):
+    """A file of 190 kB asked for 20 GB in this way; the last call that is allowed is counted here."""
+    done = []
+    monkeypatch.setitem(_CALLS, name, lambda items: done.append(len(items)))
+    with pytest.raises(WeightsError, match=f"more than {MAX_STEPS} steps, far beyond a weights file"):
+        evaluate_pickle(_copies(name, value, MAX_STEPS // 2000 + 1))
+    assert MAX_STEPS * 0.9 < sum(done) <= MAX_STEPS
+
+
+def test_opcodes_are_counted():
+    assert evaluate_pickle(b"N" * (MAX_STEPS - 1) + b".") is None
+    with pytest.raises(WeightsError, match="steps"):
+        evaluate_pickle(b"N" * MAX_STEPS + b".")
+
+
+def test_states_ten_times_as_large_as_real_ones_are_read():
+    state = {f"backbone.{i}.weight": tensor("Float", str(i), 6, (2, 3), (3, 1)) for i in range(10_000)}
+    assert len(evaluate_pickle(pickled({"model": state}))["model"]) == 10_000
+
+
+def test_long_names_are_refused():
+    """Two equal names of megabytes would be compared at every use."""
+    assert evaluate_pickle(pickled({"a" * MAX_NAME: 1})) == {"a" * MAX_NAME: 1}
+    with pytest.raises(WeightsError, match="key has 1001 characters, more than the limit of 1000"):
+        evaluate_pickle(pickled({"a" * (MAX_NAME + 1): 1}))
+    with pytest.raises(WeightsError, match="without a short name"):
+        evaluate_pickle(pickled(tensor("Float", "7" * (MAX_NAME + 1), 6, (2, 3), (3, 1))))
 
 
 def test_claimed_lengths_and_deep_nesting_cost_nothing():

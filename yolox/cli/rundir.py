@@ -14,6 +14,7 @@ import cv2
 from yolox.checkpoint import atomic_path
 from yolox.cli.curves import draw_history
 from yolox.cli.messages import CommandError, UsageError
+from yolox.cli.picture_guard import try_picture
 from yolox.eval.coco import METRIC_NAMES
 from yolox.position import Position
 from yolox.reports import LOSS_NAMES
@@ -195,18 +196,33 @@ class RunRecorder:
         self.save(report.position, ap=(report.metrics or {}).get("AP"), best=best)
         if best:
             copy_best(self._folder)
-        write_curves(self._folder)
+        try_picture(self._folder / CURVES, lambda: write_curves(self._folder))
 
     def _append(self, row: dict) -> None:
         path = self._folder / HISTORY
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, HISTORY_COLUMNS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            append_row(path, row)
+        except OSError as error:
+            raise CommandError(
+                f"{path}: cannot be written ({error.strerror or error}); {self._folder / LAST} is whole\n"
+                f"make room and go on with: train --resume {self._folder}"
+            ) from error
+
+
+def append_row(path: Path, row: dict) -> None:
+    """Add a row to history.csv, with the names of the columns before the first; it is on the disk at the end.
+
+    Raises:
+        OSError: it cannot be written; `cut_history` mends what is there of it.
+    """
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, HISTORY_COLUMNS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def copy_best(folder: Path) -> None:

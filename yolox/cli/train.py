@@ -20,6 +20,7 @@ from yolox.cli.job import Job, check_training, describe_job, open_folder, open_j
 from yolox.cli.listeners import Listeners
 from yolox.cli.options import TrainOptions
 from yolox.cli.patience import EarlyStop, Patience
+from yolox.cli.picture_guard import try_picture
 from yolox.cli.progress import make_progress
 from yolox.cli.resuming import open_run
 from yolox.cli.run_pictures import BestEvaluation, write_run_pictures
@@ -124,7 +125,8 @@ def _begin(job: Job, start: Position) -> None:
         )
     elif job.group.is_first:
         picture = cv2.imencode(".jpg", label_sheet(job.train_set, job.recipe))[1]
-        (job.folder / BATCHES).write_bytes(picture.tobytes())
+        path = job.folder / BATCHES
+        try_picture(path, lambda: path.write_bytes(picture.tobytes()))
 
 
 def _train(

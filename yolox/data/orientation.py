@@ -51,7 +51,7 @@ def tiff_orientation(file: BinaryIO) -> int:
         stated = tiff_tags(head, file).get(ORIENTATION, UPRIGHT) if head.startswith(STARTS) else UPRIGHT
     except struct.error:
         return UPRIGHT
-    return stated if UPRIGHT <= stated <= 8 else UPRIGHT
+    return stated if stated in range(UPRIGHT, 9) else UPRIGHT
 
 
 def exif_orientation(data: bytes) -> int | None:

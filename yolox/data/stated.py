@@ -6,9 +6,10 @@ import struct
 from typing import BinaryIO
 
 from .segments import jpeg_segments
-from .tiff import HEIGHT, STARTS, WIDTH, tiff_tags
+from .tiff import HEIGHT, STARTS, TILE_HEIGHT, TILE_WIDTH, WIDTH, tiff_tags
 
 _FRAME_MARKERS = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
+_LARGE_TILE = 4096  # px
 
 
 def stated_size(file: BinaryIO) -> tuple[int, int] | None:
@@ -72,7 +73,14 @@ def _jpeg(_head: bytes, file: BinaryIO) -> tuple[int, int] | None:
 
 def _tiff(head: bytes, file: BinaryIO) -> tuple[int, int] | None:
     found = tiff_tags(head, file)
-    return (found[HEIGHT], found[WIDTH]) if HEIGHT in found and WIDTH in found else None
+    height, width = found.get(HEIGHT), found.get(WIDTH)
+    return (height, width) if height and width and _fair_tiles(found, height, width) else None
+
+
+def _fair_tiles(found: dict[int, int | None], height: int, width: int) -> bool:
+    """Tell whether tiles are about as large as the image at most: a decoder makes room for a whole one."""
+    tiles = ((found.get(TILE_WIDTH, 1), width), (found.get(TILE_HEIGHT, 1), height))
+    return all(tile is not None and tile <= max(side, _LARGE_TILE) for tile, side in tiles)
 
 
 _READERS = (

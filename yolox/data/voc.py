@@ -10,7 +10,7 @@ import numpy as np
 
 from .build import Columns, build_dataset
 from .dataset import DetectionDataset
-from .errors import DataError
+from .errors import DataError, raise_offenders
 from .header import is_image_name
 from .textfile import files_below, read_lines
 
@@ -41,9 +41,9 @@ def read_voc(
         DetectionDataset with ids counted from 1, categories too; boxes without area are left out.
 
     Raises:
-        DataError: a list, folder or XML file that cannot be read, or no such file; or, all listed together up to 20: a missing
-            image, an unknown class, a box that is not four finite numbers, has a negative size or lies
-            outside its image.
+        DataError: a list, folder or XML file that cannot be read, or no such file; names of a list that lead out of the
+            annotations; or, all listed together up to 20: a missing image, an unknown class, a box that is not four
+            finite numbers, has a negative size or lies outside its image.
     """
     offenders: list[str] = []
     columns, found = Columns(), {}
@@ -86,7 +86,15 @@ def _annotation_files(annotation_dir: str, image_set: str | None) -> list[tuple[
     if image_set is None and not have:
         raise DataError(f"{annotation_dir}: no .xml files in it or in its sub-folders")
     stems = sorted(have) if image_set is None else [_stem(line, have) for line in read_lines(image_set) if line.strip()]
+    outside = [stem for stem in stems if stem not in have and not _is_inside(f"{stem}.xml", annotation_dir)]
+    raise_offenders(str(image_set), [f"{stem[:200]!r} lies outside of {annotation_dir}; refused" for stem in outside])
     return [(stem, os.path.join(annotation_dir, have.get(stem, f"{stem}.xml"))) for stem in stems]
+
+
+def _is_inside(name: str, folder: str) -> bool:
+    """Tell whether a name, whatever folders and links it goes through, leads to a place in the folder."""
+    root = os.path.realpath(folder)
+    return os.path.realpath(os.path.join(root, name)).startswith(root.rstrip(os.sep) + os.sep)
 
 
 def _is_xml(name: str) -> bool:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import os
 import zlib
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from yolox.weights.errors import WeightsError
+from yolox.weights.wire import WireReader, read_varint
 
+MAX_FIELDS = 1 << 18  # a tensor takes about ten, the largest file has some 1,000 tensors
+MAX_DIMS = 32
 _CRC_MARK = b"crc_num"  # mindspore.save_checkpoint(crc_check=True) appends this and ten bytes
 _DTYPES = {
     "Float32": "<f4", "Float16": "<f2", "Float64": "<f8", "BFloat16": "<u2", "Bool": "|b1",
@@ -22,8 +26,8 @@ _DTYPES = {
 def read_ckpt(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Read the tensors of a MindSpore checkpoint and check each against the bytes that the file holds.
 
-    The file is parsed with MindSpore's own message type. `mindspore.load_checkpoint` is not used, because it
-    trusts the declared shape: a damaged file with 16 bytes of data can ask for a tensor of any size.
+    `mindspore.load_checkpoint` is not used, because it trusts the declared shape: a damaged file with 16 bytes of data
+    can ask for a tensor of any size. Its message type is not used, because it makes objects of any number of entries.
 
     Args:
         path: a file written by `mindspore.save_checkpoint`, such as MindYOLO's.
@@ -33,40 +37,70 @@ def read_ckpt(path: str | os.PathLike) -> dict[str, np.ndarray]:
         that was saved beside the tensors is left out.
 
     Raises:
-        WeightsError: not a checkpoint, truncated or damaged (the checksum is compared where there is one), or
-            a tensor whose shape and type do not match its bytes. Flipped bits inside of tensor data are found
-            by the checksum only, which MindYOLO's files do not have.
+        WeightsError: not a checkpoint, truncated or damaged (the checksum is compared where there is one), more than
+            MAX_FIELDS fields, or a tensor whose shape and type do not match its bytes. Flipped bits inside of tensor
+            data are found by the checksum only, which MindYOLO's files do not have.
     """
     try:
         parts = _parse(Path(path).read_bytes())
         return {name: _array(name, *part) for name, part in parts.items() if part[0] != "str"}
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
-    except Exception as error:  # the parser's own error types differ between its versions
+    except Exception as error:  # damaged bytes raise whatever they happen to cause
         message = f"{path}: no MindSpore checkpoint, or damaged ({type(error).__name__}: {str(error)[:200]})"
         raise WeightsError(message) from error
 
 
 def _parse(data: bytes) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
     """Name to (type, shape, bytes); a large tensor is stored as several values of the same name in a row."""
-    from mindspore.train.checkpoint_pb2 import Checkpoint  # here, so that other formats need no MindSpore
-
-    message = Checkpoint()
-    message.ParseFromString(_without_checksum(data))
-    parts: dict[str, tuple[str, tuple[int, ...], list[bytes]]] = {}
-    for value in message.value:
-        if not value.HasField("tensor"):
-            raise WeightsError(f"entry {value.tag[:100]!r} is no tensor")
-        tensor = value.tensor
-        data = parts[value.tag][2] if value.tag in parts else []
-        data.append(tensor.tensor_content)
-        parts[value.tag] = (tensor.tensor_type, tuple(tensor.dims), data)
+    reader = WireReader(most=MAX_FIELDS)
+    parts: dict[str, tuple[str, tuple[int, ...], list[memoryview]]] = {}
+    for number, entry in reader.fields(_without_checksum(memoryview(data))):
+        if number != 1:
+            continue
+        name, kind, shape, content = _entry(reader, entry)
+        contents = parts[name][2] if name in parts else []
+        contents.append(content)
+        parts[name] = (kind, shape, contents)
     if not parts:
         raise WeightsError("holds no tensors")
-    return {name: (kind, shape, b"".join(data)) for name, (kind, shape, data) in parts.items()}
+    return {name: (kind, shape, b"".join(contents)) for name, (kind, shape, contents) in parts.items()}
 
 
-def _without_checksum(data: bytes) -> bytes:
+def _entry(reader: WireReader, entry: memoryview) -> tuple[str, str, tuple[int, ...], memoryview]:
+    """Name, type, shape and bytes of an entry: the messages `Checkpoint.Value` and `TensorProto` of MindSpore."""
+    fields = list(islice(reader.fields(entry), 3))
+    names = [value for number, value in fields if number == 1]
+    tensors = [value for number, value in fields if number == 2]
+    if len(names) != 1:
+        raise WeightsError("an entry without a name")
+    name = str(names[0], "utf-8")
+    if len(tensors) != 1 or len(fields) > 2:  # such as a table of hashes
+        raise WeightsError(f"entry {name[:100]!r} is no tensor")
+    dims: list[int] = []
+    found: dict[int, memoryview] = {}
+    for number, value in reader.fields(tensors[0]):
+        if number == 1:
+            dims += _dims(value)
+        else:
+            found[number] = value
+        if len(dims) > MAX_DIMS:
+            raise WeightsError(f"tensor {name[:100]!r} has more than {MAX_DIMS} dimensions")
+    return name, str(found[2], "utf-8"), tuple(dims), found[3]
+
+
+def _dims(value: int | memoryview) -> list[int]:
+    """Signed sizes, of which a field has one, or several one after the other."""
+    if isinstance(value, int):
+        return [value - (1 << 64) if value >> 63 else value]
+    sizes, place = [], 0
+    while place < len(value) and len(sizes) <= MAX_DIMS:
+        size, place = read_varint(value, place)
+        sizes += _dims(size)
+    return sizes
+
+
+def _without_checksum(data: memoryview) -> memoryview:
     if data[-17:-10] != _CRC_MARK:
         return data
     if zlib.crc32(data[:-17]) != int.from_bytes(data[-10:], "big"):

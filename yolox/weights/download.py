@@ -7,14 +7,13 @@ import http.client
 import json
 import os
 import time
-import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 from attrs import frozen
 
+from yolox.weights.connection import BrokenConnection, Deadline, check_address, open_address, shorten
 from yolox.weights.errors import WeightsError
 
 CHUNK = 1 << 16
@@ -28,19 +27,17 @@ class DownloadPolicy:
     max_bytes: int = 2 << 30
     """Largest file; the largest published one has 0.8 GB."""
     timeout: float = 30.0
-    """Seconds without an answer, and the time in which `min_bytes` have to arrive."""
+    """Seconds in which an address has to answer, and in which `min_bytes` have to arrive again and again."""
     min_bytes: int = 4096
     """Bytes within `timeout` below which a server counts as stalled."""
+    max_seconds: float = 6 * 3600.0
+    """Seconds for everything, attempts and pauses too; 0.8 GB in six hours are 40 kB a second."""
     attempts: int = 5
     """How often a broken connection is opened again."""
     pause: float = 2.0
     """Seconds between two attempts."""
     allow_http: bool = False
     """Follow addresses that are not HTTPS."""
-
-
-class _Broken(Exception):
-    """The connection failed; another attempt may do better."""
 
 
 def download(
@@ -59,19 +56,22 @@ def download(
 
     Raises:
         WeightsError: an address or a redirection that is not HTTPS; a file larger than the limit, or of unknown
-            size; a server that refuses, stalls or breaks off too often; a full disk.
+            size; a server that refuses, stalls or breaks off too often, or takes too long; a full disk.
     """
     policy, path = policy or DownloadPolicy(), Path(path)
-    _check_address(url, policy)
-    last = ""
+    check_address(url, allow_http=policy.allow_http)
+    last, end = "", time.monotonic() + policy.max_seconds
     for attempt in range(policy.attempts):
         if attempt:
             time.sleep(policy.pause)
         try:
-            _attempt(url, path, policy, on_progress or (lambda done, total: None))
+            _attempt(url, path, policy, Deadline(policy.timeout, end), on_progress or (lambda done, total: None))
             return
-        except _Broken as error:
+        except BrokenConnection as error:
             last = str(error)
+            if time.monotonic() > end:
+                seconds = f"the limit of {policy.max_seconds:g} seconds has passed"
+                raise WeightsError(f"{url}: {last}; {seconds}; what arrived is kept, try again later") from None
         except WeightsError as error:
             raise WeightsError(f"{url}: {error}") from None
         except OSError as error:
@@ -95,54 +95,17 @@ def file_sha256(path: str | os.PathLike) -> str:
     return digest.hexdigest()
 
 
-def _check_address(url: str, policy: DownloadPolicy) -> None:
-    scheme = urllib.parse.urlsplit(url).scheme
-    if scheme != "https" and not (scheme == "http" and policy.allow_http):
-        raise WeightsError(f"{url[:200]}: not an HTTPS address; refused")
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirections (ten at most) to addresses that the policy allows."""
-
-    def __init__(self, policy: DownloadPolicy) -> None:
-        self.policy = policy
-
-    def redirect_request(self, req, fp, code, msg, headers, newurl):
-        _check_address(newurl, self.policy)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _open(request: urllib.request.Request, policy: DownloadPolicy):
-    """Open a request with HTTP and HTTPS alone: the usual opener also reads local files and FTP."""
-    opener = urllib.request.OpenerDirector()
-    handlers = (urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler)
-    for handler in (*handlers, urllib.request.HTTPErrorProcessor, urllib.request.HTTPDefaultErrorHandler):
-        opener.add_handler(handler())
-    opener.add_handler(_Redirects(policy))
-    try:
-        return opener.open(request, timeout=policy.timeout)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:
-            return None
-        if error.code >= 500 or error.code == 429:
-            raise _Broken(f"the server answers {error.code} {error.reason}") from None
-        raise WeightsError(f"the server answers {error.code} {error.reason}") from None
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise _Broken(f"no answer ({str(reason) or type(error).__name__})") from None
-
-
-def _attempt(url: str, path: Path, policy: DownloadPolicy, on_progress: Progress) -> None:
+def _attempt(url: str, path: Path, policy: DownloadPolicy, deadline: Deadline, on_progress: Progress) -> None:
     part, notes = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.part.json")
     start, validator = _resumable(part, notes, url)
     headers = {"User-Agent": "yolox-mindspore", "Accept-Encoding": "identity"}
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": validator}
-    response = _open(urllib.request.Request(url, headers=headers), policy)
+    limits = {"timeout": policy.timeout, "deadline": deadline, "allow_http": policy.allow_http}
+    response = open_address(urllib.request.Request(url, headers=headers), **limits)
     if response is None:  # the file is now shorter than what we have of it
         part.unlink(missing_ok=True)
-        raise _Broken("the file on the server has changed")
+        raise BrokenConnection("the file on the server has changed")
     with response:
         start, total = _check_answer(response, start, policy)
         found = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
@@ -150,7 +113,7 @@ def _attempt(url: str, path: Path, policy: DownloadPolicy, on_progress: Progress
         with part.open("r+b" if start else "wb") as file:
             file.seek(start)
             file.truncate()
-            _receive(response, file, start, total, policy, on_progress)
+            _receive(response, file, start, total, deadline, policy.min_bytes, on_progress)
             file.flush()
             os.fsync(file.fileno())
     os.replace(part, path)
@@ -176,7 +139,7 @@ def _check_answer(response, start: int, policy: DownloadPolicy) -> tuple[int, in
     if response.status == 206:
         span = f"bytes {start}-{start + int(length) - 1}/{start + int(length)}"
         if response.headers.get("Content-Range", "").strip() != span:
-            raise _Broken(f"the server sent {response.headers.get('Content-Range')!r}, wanted {span!r}")
+            raise BrokenConnection(f"the server sent '{shorten(response.headers.get('Content-Range'))}', wanted {span!r}")
     else:
         start = 0
     total = start + int(length)
@@ -185,19 +148,24 @@ def _check_answer(response, start: int, policy: DownloadPolicy) -> tuple[int, in
     return start, total
 
 
-def _receive(response, file, start: int, total: int, policy: DownloadPolicy, on_progress: Progress) -> None:
-    done, mark, since = start, start, time.monotonic()
+def _receive(
+    response, file, start: int, total: int, deadline: Deadline, min_bytes: int, on_progress: Progress
+) -> None:
+    """Write the body to the file; every `min_bytes` of it put the deadline off."""
+    done = mark = start
+    deadline.put_off()
     while done < total:
         try:
             chunk = response.read1(min(CHUNK, total - done))
+        except TimeoutError:
+            raise BrokenConnection(f"stalled after {done} of {total} bytes") from None
         except (OSError, http.client.HTTPException) as error:
-            raise _Broken(f"broke off after {done} of {total} bytes ({type(error).__name__})") from None
+            raise BrokenConnection(f"broke off after {done} of {total} bytes ({type(error).__name__})") from None
         if not chunk:
-            raise _Broken(f"broke off after {done} of {total} bytes")
+            raise BrokenConnection(f"broke off after {done} of {total} bytes")
         file.write(chunk)
         done += len(chunk)
         on_progress(done, total)
-        if time.monotonic() - since > policy.timeout:
-            if done - mark < policy.min_bytes:
-                raise _Broken(f"stalled after {done} of {total} bytes")
-            mark, since = done, time.monotonic()
+        if done - mark >= min_bytes:
+            mark = done
+            deadline.put_off()

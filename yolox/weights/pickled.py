@@ -15,6 +15,8 @@ from attrs import frozen
 from yolox.weights.errors import WeightsError
 
 MAX_PICKLE_BYTES = 8 << 20  # the pickle of the largest scale with its optimizer state has 0.4 MB
+MAX_STEPS = 1 << 20  # opcodes, and items that calls copy; a tensor takes about 30, the largest file has some 3,000
+MAX_NAME = 1000  # characters of a key; equal long strings take long to compare
 STORAGES = {
     "torch.FloatStorage": "float32",
     "torch.HalfStorage": "float16",
@@ -77,7 +79,7 @@ def evaluate_pickle(data: bytes) -> Any:
 
     Raises:
         WeightsError: an opcode or a global that weights files do not have (the global is named); a broken
-            pickle, or one larger than MAX_PICKLE_BYTES.
+            pickle, one larger than MAX_PICKLE_BYTES, or one that takes more than MAX_STEPS.
 
     Example:
         >>> import pickle
@@ -104,8 +106,15 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.spent = 0
+
+    def spend(self, steps: int) -> None:
+        self.spent += steps
+        if self.spent > MAX_STEPS:
+            raise WeightsError(f"pickle takes more than {MAX_STEPS} steps, far beyond a weights file")
 
     def step(self, opcode: str, argument: Any) -> None:
+        self.spend(1)
         if opcode in _PUSH_ARGUMENT:
             self.stack.append(argument)
         elif opcode in _ACTIONS:
@@ -146,6 +155,8 @@ class _Machine:
         arguments, function = self.stack.pop(), self.stack.pop()
         if type(function) is not _Name or type(arguments) is not tuple:
             raise WeightsError(f"pickle calls a {type(function).__name__}; nothing was run")
+        # one list of the memo can be copied at every call: a small file could ask for any memory and time
+        self.spend(sum(len(value) for value in arguments if type(value) in (list, tuple, dict, str)))
         self.stack.append(_value_of_call(function.name, arguments))
 
     def build(self, _argument: Any) -> None:
@@ -178,6 +189,8 @@ def _pairs(pairs) -> dict:
         small = type(key) is int and abs(key) < 2**31  # large integers can be made to collide
         if type(key) is not str and not small:  # and the hash of nested tuples can take for ever
             raise WeightsError(f"a dict key is a {type(key).__name__}, want a string or a small integer")
+        if not small and len(key) > MAX_NAME:
+            raise WeightsError(f"a dict key has {len(key)} characters, more than the limit of {MAX_NAME}")
         result[key] = value
     return result
 
@@ -205,8 +218,8 @@ def _storage(identifier: Any) -> StorageRef:
     if type(identifier) is not tuple or len(identifier) != 5 or identifier[0] != "storage":
         raise WeightsError("a persistent id that is not a torch storage")
     _, kind, key, _location, numel = identifier
-    if type(kind) is not _Name or kind.name not in STORAGES or type(key) is not str:
-        raise WeightsError("a storage of unknown type or name")
+    if type(kind) is not _Name or kind.name not in STORAGES or type(key) is not str or len(key) > MAX_NAME:
+        raise WeightsError("a storage of unknown type, or without a short name")
     (count,) = _sizes((numel,), "storage length")
     return StorageRef(STORAGES[kind.name], key, count)
 
