@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from docs.order import ordered_pages
-from yolox.cli.options import base_recipe, parse_options
+from yolox.cli.defaults import base_recipe
+from yolox.cli.options import parse_options
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from yolox.cli.options import base_recipe, parse_options
+from yolox.cli.defaults import base_recipe
+from yolox.cli.options import parse_options
 from yolox.data.shapes import write_shapes
 from yolox.phases import check_epochs
 
