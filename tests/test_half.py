@@ -1,16 +1,22 @@
 """A run in float16 with the dynamic loss scale: the loss falls, the scale climbs until it overflows, each step is counted."""
 
 import attrs
+import numpy as np
 import pytest
 from mindspore import nn
 
 from tests.cli.tiny import RECIPE, TinyDetector, toy_loss
+from tests.nn.scales import build_detector
 from tests.test_resume import values
+from yolox.cli.rundir import history_row
+from yolox.config import InputSpec
 from yolox.data.coco import read_coco
 from yolox.data.loader import train_batches
 from yolox.data.shapes import ShapesConfig, write_shapes
+from yolox.detection_loss import detection_loss
 from yolox.fit import fit
 from yolox.nn import ConvBNAct, initialise, set_precision
+from yolox.reports import LOSS_NAMES
 from yolox.train import create_train_state, make_train_step
 
 EPOCHS, STEPS, FIRST_SCALE = 12, 5, 64.0
@@ -95,3 +101,58 @@ def test_no_step_is_lost_in_silence(steps):
     skipped = steps.changed.count(False)
     assert 0 < skipped < EPOCHS * STEPS / 2 and sum(epoch.skipped for epoch in steps.epochs) == skipped
     assert all(report.bad for report in steps.reports if not report.finite)
+
+
+NANO_STEPS, NANO_SCALE = 12, 1024.0  # the recipes' first scale; fresh nano's gradients leave half precision above 128
+
+
+@pytest.fixture(scope="module")
+def nano_steps():
+    """Nano at 64 px in half precision with the real loss: two epochs of the same batch, at one rate."""
+    optim = attrs.evolve(OPTIM, loss_scale=NANO_SCALE, loss_scale_interval=1000, max_bad_steps=NANO_STEPS)
+    optim = attrs.evolve(optim, lr=0.002, warmup_epochs=0, min_lr_ratio=1.0)
+    recipe = attrs.evolve(RECIPE, epochs=2, plain_epochs=1, optim=optim, input=InputSpec(input_size=(64, 64)))
+    detector = build_detector("nano", 3)
+    initialise(detector, seed=0)
+    set_precision(detector, "float16")
+    state = create_train_state(detector)
+    listener = Steps(state)
+    step = make_train_step(detector, detection_loss, state, optim=optim, spec=recipe.input)
+    batch = nano_batch()
+
+    def batches(epoch, augment, first):
+        return (batch for _ in range(first, NANO_STEPS))
+
+    fit(step, recipe=recipe, steps_per_epoch=NANO_STEPS, train_batches=batches, listener=listener)
+    return listener
+
+
+def nano_batch():
+    """Four images of noise, each with a dark square of one of three classes."""
+    images = np.random.default_rng(0).integers(100, 256, (4, 64, 64, 3)).astype(np.uint8)
+    corners = np.array([[4, 8], [20, 12], [28, 24], [8, 30]], np.float32)
+    boxes = np.concatenate([corners, corners + 24], axis=1)[:, None]
+    for image, (x, y) in zip(images, corners.astype(int), strict=True):
+        image[y : y + 24, x : x + 24] //= 4
+    return images, boxes, np.array([[0], [1], [2], [0]], np.int32), np.ones((4, 1), bool)
+
+
+@pytest.mark.slow
+def test_nano_learns_in_half_precision_once_the_scale_fits(nano_steps):
+    finite = [report.finite for report in nano_steps.reports]
+    skipped = finite.index(True)
+    assert nano_steps.changed == finite and 0 < skipped <= NANO_STEPS // 2 and all(finite[skipped:])
+    assert [epoch.skipped for epoch in nano_steps.epochs] == [skipped, 0]
+    assert nano_steps.reports[-1].position.loss_scale.value == NANO_SCALE / 2**skipped
+    without_l1 = [sum(r.losses[name] for name in ("iou", "obj", "cls")) for r in nano_steps.reports]
+    assert np.mean(without_l1[-3:]) < 0.9 * np.mean(without_l1[skipped : skipped + 3])
+
+
+@pytest.mark.slow
+def test_the_row_of_an_epoch_is_the_mean_over_its_applied_steps(nano_steps):
+    for epoch, first in zip(nano_steps.epochs, (0, NANO_STEPS), strict=True):
+        applied = [r.losses for r in nano_steps.reports[first : first + NANO_STEPS] if r.finite]
+        row = history_row(epoch)
+        assert row["skipped"] == NANO_STEPS - len(applied)
+        for name in LOSS_NAMES:
+            assert row[name] == pytest.approx(np.mean([losses[name] for losses in applied]), rel=1e-9)

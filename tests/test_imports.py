@@ -39,7 +39,7 @@ TABLE = {
     "overfit": "| attrs mindspore numpy",
     "parallel": "config flat optim | attrs mindspore numpy",
     # recipes and files
-    "recipes": "config |",
+    "recipes": "config | attrs",
     "finetune": "config | attrs",
     "recipe_io": "config | attrs",
     "checkpoint": "config recipe_io | attrs numpy safetensors",

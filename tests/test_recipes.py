@@ -7,8 +7,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from yolox.config import Recipe
-from yolox.recipes import SCALES, megvii_recipe, mindyolo_recipe
+from yolox.config import LoaderConfig, Recipe
+from yolox.recipes import SCALES, megvii_recipe, mindyolo_recipe, with_input_size
 
 # field: (Megvii, MindYOLO), for scale s; where a field is not named the recipes agree
 DIFFERENCES = {
@@ -119,6 +119,33 @@ def test_scales_differ_only_where_published(recipe):
         small["loader.multiscale_sizes"] = (large.loader.multiscale_sizes, tuple(range(320, 641, 32)))
     assert differences(large, recipe("tiny")) == small
     assert differences(recipe("tiny"), recipe("nano")) == {"augment.mosaic_prob": (1.0, 0.5)}
+
+
+@pytest.mark.parametrize(
+    ("scale", "size", "heights"),
+    [
+        ("s", (320, 320), range(160, 481, 32)),
+        ("x", (960, 1280), range(800, 1121, 32)),
+        ("nano", (320, 320), range(224, 545, 32)),
+        ("s", (96, 96), range(32, 257, 32)),  # 96 - 160 and the next are below 32
+        ("s", (640, 640), range(480, 801, 32)),
+    ],
+)
+def test_training_sizes_follow_the_input_size(scale, size, heights):
+    recipe = megvii_recipe(scale)
+    want = {"input.input_size": (recipe.input.input_size, size)} if size != recipe.input.input_size else {}
+    if tuple(heights) != recipe.loader.multiscale_sizes:
+        want["loader.multiscale_sizes"] = (recipe.loader.multiscale_sizes, tuple(heights))
+    moved = with_input_size(recipe, size)
+    assert differences(recipe, moved) == want and with_input_size(moved, size) == moved
+
+
+def test_a_recipe_of_one_size_stays_one_and_sizes_are_checked():
+    assert with_input_size(mindyolo_recipe("s"), (320, 320)).loader.multiscale_sizes == ()
+    with pytest.raises(ValueError, match=r"input_size: got \(100, 100\), want height and width as positive multiples of 32"):
+        with_input_size(megvii_recipe("s"), (100, 100))
+    with pytest.raises(ValueError, match=r"multiscale_sizes: got \(320, 330\), want positive multiples of 32"):
+        LoaderConfig(multiscale_sizes=(320, 330))
 
 
 @pytest.mark.parametrize("recipe", [megvii_recipe, mindyolo_recipe])

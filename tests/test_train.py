@@ -4,8 +4,11 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import nn, ops
+from mindspore.ops import constexpr
 
-from yolox.config import InputSpec, OptimConfig
+from yolox.config import InputSpec, LoaderConfig, OptimConfig, Recipe
+from yolox.fit import fit
+from yolox.phases import is_plain
 from yolox.train import create_train_state, make_train_step
 
 SPEC = InputSpec(pixel_scale=1 / 255)
@@ -175,3 +178,53 @@ def test_a_cell_without_statistics_is_trained():
 def test_a_cell_without_parameters_is_refused():
     with pytest.raises(ValueError, match="no trainable parameter"):
         create_train_state(nn.ReLU())
+
+
+traces = []
+
+
+@constexpr
+def note_trace(shape):  # runs while a graph is compiled, never when it runs
+    traces.append(shape)
+    return 1.0
+
+
+def noted_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
+    """The toy loss, its L1 part weighed as it is in the total."""
+    total, (quadratic, obj, cls, l1, num_pos) = toy_loss(maps, gt_boxes, gt_classes, valid, l1_weight)
+    return total * note_trace(maps.shape), (quadratic, obj, cls, l1 * l1_weight, num_pos)
+
+
+class Reports:
+    """A listener that keeps rate and L1 loss of every step."""
+
+    def __init__(self):
+        self.rates, self.l1, self.epochs = [], [], []
+        self.on_epoch = self.epochs.append
+
+    def on_step(self, report):
+        self.rates.append(report.lr)
+        self.l1.append(report.losses["l1"])
+
+
+def test_a_run_compiles_its_step_once():
+    """Rates, averages and the switch to L1 in the last epochs change numbers, not the graph."""
+    ms.set_seed(1)
+    cell, reports = Toy(), Reports()
+    state = create_train_state(cell)
+    optim = OptimConfig(lr=0.01, lr_per_image=None, warmup_epochs=1, flat_epochs=1, ema_ramp=3.0)
+    recipe = Recipe(epochs=4, plain_epochs=2, loader=LoaderConfig(batch_size=2), optim=optim)
+    step = make_train_step(cell, noted_loss, state, optim=optim, spec=SPEC)
+
+    def batches(epoch, augment, first):
+        return ([part.asnumpy() for part in batch(index)] for index in range(first, 2))
+
+    traces.clear()
+    step(*batch(), *scalars(0.0, 1.0, 0.0, 1.0))
+    once = len(traces)
+    fit(step, recipe=recipe, steps_per_epoch=2, train_batches=batches, listener=reports)
+    assert once > 0 and len(traces) == once
+    assert [bool(l1) for l1 in reports.l1] == [is_plain(recipe, i // 2) for i in range(8)] == [False] * 4 + [True] * 4
+    assert len(set(reports.rates)) > 4
+    step(*batch(), *scalars(0.0, 1.0), 0.5)  # what is compared with: a Python number is a graph of its own
+    assert len(traces) == 2 * once

@@ -61,7 +61,7 @@ from yolox.plot.assignment import visualize_assign
 from yolox.points import make_points
 from yolox.position import Position
 from yolox.predict import predict
-from yolox.recipes import megvii_recipe, mindyolo_recipe
+from yolox.recipes import megvii_recipe, mindyolo_recipe, with_input_size
 from yolox.reports import EpochReport, StepReport
 from yolox.resume import restore_state, save_state
 from yolox.schedule import ema_decay, ema_value, learning_rate
@@ -163,6 +163,7 @@ __all__ = [
     "train_batches",
     "truths_of",
     "visualize_assign",
+    "with_input_size",
     "xywh_to_xyxy",
     "xyxy_to_cxcywh",
 ]

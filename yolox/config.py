@@ -19,6 +19,11 @@ def _positive_multiple_of_32(_instance, attribute, value) -> None:
         raise ValueError(f"{attribute.name}: got {value}, want height and width as positive multiples of 32")
 
 
+def _positive_multiples_of_32(_instance, attribute, value) -> None:
+    if any(v <= 0 or v % 32 for v in value):
+        raise ValueError(f"{attribute.name}: got {value}, want positive multiples of 32")
+
+
 def _probability(_instance, attribute, value) -> None:
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"{attribute.name}: got {value}, want a probability in [0, 1]")
@@ -38,7 +43,7 @@ class InputSpec:
     """
 
     input_size: Size = attrs.field(default=(640, 640), validator=_positive_multiple_of_32)
-    """Height and width in pixels of training and evaluation images."""
+    """Height and width in pixels of evaluation images, and of training images where there are no `multiscale_sizes`."""
     channel_order: Literal["bgr", "rgb"] = "bgr"
     """Order of the colour channels that the network takes."""
     pixel_scale: float = attrs.field(default=1.0, validator=_positive)
@@ -175,7 +180,7 @@ class LoaderConfig:
     truth_paddings: tuple[int, ...] = ()
     """Fewer rows: on one device a batch takes the least of these and `max_truths` that holds its truths. Each is one
     more compiled step for every image size."""
-    multiscale_sizes: tuple[int, ...] = ()
+    multiscale_sizes: tuple[int, ...] = attrs.field(default=(), validator=_positive_multiples_of_32)
     """Heights of training images, one drawn every `multiscale_interval` steps; empty trains at one size."""
     multiscale_interval: int = attrs.field(default=10, validator=_positive)
     """Steps between changes of the training size."""

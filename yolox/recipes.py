@@ -11,6 +11,8 @@ Every difference between them is the value of a field. Two habits of the origina
 
 from __future__ import annotations
 
+import attrs
+
 from yolox.config import (
     AssignConfig,
     AugmentConfig,
@@ -20,6 +22,7 @@ from yolox.config import (
     OptimConfig,
     PostprocessConfig,
     Recipe,
+    Size,
 )
 
 SCALES = ("nano", "tiny", "s", "m", "l", "x", "darknet53")
@@ -123,6 +126,36 @@ def mindyolo_recipe(scale: str) -> Recipe:
             max_detections=300
         ),
     )
+
+
+def with_input_size(recipe: Recipe, size: Size) -> Recipe:
+    """Change the size of the images, and the sizes of multi-scale training with it.
+
+    ``attrs.evolve`` of `recipe.input` alone leaves the training sizes around the old size.
+
+    Args:
+        recipe: any.
+        size: height and width in pixels, multiples of 32.
+
+    Returns:
+        The recipe with this input size. Each training height keeps its distance to the input's height, in pixels;
+        what falls below 32 is left out. A recipe of one size stays one.
+
+    Raises:
+        ValueError: the size is no multiple of 32.
+
+    Source: Megvii's ``random_resize``, five steps of 32 px each way, unless the experiment names its range, as nano's and
+        tiny's do: three steps down and seven up, which are kept here.
+
+    Example:
+        >>> small = with_input_size(megvii_recipe("s"), (320, 320))
+        >>> small.input.input_size, small.loader.multiscale_sizes[0], small.loader.multiscale_sizes[-1]
+        ((320, 320), 160, 480)
+    """
+    spec = attrs.evolve(recipe.input, input_size=size)
+    moved = (height + size[0] - recipe.input.input_size[0] for height in recipe.loader.multiscale_sizes)
+    loader = attrs.evolve(recipe.loader, multiscale_sizes=tuple(height for height in moved if height >= 32))
+    return attrs.evolve(recipe, input=spec, loader=loader)
 
 
 def _megvii_augment(scale: str) -> AugmentConfig:

@@ -32,7 +32,10 @@ class StepReport:
 
 @frozen(kw_only=True)
 class EpochReport:
-    """What one epoch did; losses are means over its applied steps, `metrics` is None where nothing was evaluated."""
+    """What one epoch did; `metrics` is None where nothing was evaluated.
+
+    Losses are means over the applied steps, so that a skipped step leaves them as they were; NaN where none was applied.
+    """
 
     epoch: int
     losses: dict[str, float]

@@ -1,5 +1,7 @@
 """The device of a process that has run graphs already, as a notebook's has."""
 
+import tempfile
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -32,3 +34,25 @@ def test_the_compile_cache_is_refused(monkeypatch):
         use_device("CPU")
     monkeypatch.setenv("MS_COMPILER_CACHE_ENABLE", "0")
     use_device("CPU")
+
+
+@ms.jit
+def does_not_compile(x):
+    return ops.matmul(x, x)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_failed_compilation_leaves_nothing_in_the_present_folder(monkeypatch, tmp_path, given):
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("MS_OM_PATH", str(elsewhere))  # so that what use_device sets is taken back, too
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere / "temporary"))
+    if not given:
+        monkeypatch.delenv("MS_OM_PATH")
+    use_device("CPU")
+    with pytest.raises((RuntimeError, ValueError)):
+        does_not_compile(ms.Tensor(np.ones((2, 3), np.float32)))
+    (dump,) = elsewhere.rglob("analyze_fail.ir")
+    assert ("temporary" in dump.parts) != given and not list(here.iterdir())

@@ -1,11 +1,18 @@
-"""What training refuses before its first step."""
+"""What training refuses before its first step, and what it announces."""
 
 from __future__ import annotations
 
+from functools import partial
+
+import attrs
 import pytest
 
 from tests.cli.tiny import EXPERIMENT, write_data
 from yolox.cli import run
+from yolox.cli.job import check_training, describe_job, describe_sizes, open_job
+from yolox.cli.options import parse_options
+from yolox.config import LoaderConfig, Recipe
+from yolox.parallel import Group
 
 
 @pytest.mark.parametrize("name", ["net.onnx", "net.MINDIR"])
@@ -15,3 +22,25 @@ def test_exported_files_do_not_train(tmp_path, capsys, name):
     assert run(EXPERIMENT, ["train", *write_data(tmp_path / "data", 2), *map(str, words)]) == 2
     assert f"{name}: an exported file cannot be trained; give the weights it was made of" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ((), ""),
+        ((640,), ""),
+        ((320,), " (training at height 320 px)"),
+        ((704, 320, 640, 320), " (training at 3 heights, 320 to 704 px)"),
+    ],
+)
+def test_training_sizes_are_named_where_they_are_not_the_input_size(sizes, words):
+    assert describe_sizes(Recipe(loader=LoaderConfig(multiscale_sizes=sizes))) == "640 x 640 px" + words
+
+
+def test_a_run_announces_its_training_sizes(tmp_path):
+    recipe = attrs.evolve(EXPERIMENT.recipes["megvii"], loader=LoaderConfig(multiscale_sizes=(32, 64), batch_size=2))
+    argv = ["train", *write_data(tmp_path / "data", 2), "--output", str(tmp_path / "run"), "--input-size", "96"]
+    parse = partial(parse_options, argv)
+    options = parse(recipe)
+    job = open_job(EXPERIMENT, options, parse, check_training(options), Group())
+    assert describe_job(job).startswith("tiny, 96 x 96 px (training at 2 heights, 96 to 128 px): 2 images, ")

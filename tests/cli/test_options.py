@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from yolox.cli.defaults import base_recipe, given_option
 from yolox.cli.messages import UsageError
 from yolox.cli.options import (
     PREDICT_THRESHOLDS,
@@ -12,8 +13,6 @@ from yolox.cli.options import (
     EvalOptions,
     InfoOptions,
     TrainOptions,
-    base_recipe,
-    given_option,
     parse_options,
 )
 from yolox.config import Recipe
@@ -98,6 +97,32 @@ def test_multiscale_sizes_take_none_or_many():
     assert sizes == (320, 416)
 
 
+def multiscale(scale, *words, verb=TRAIN):
+    argv = [*verb, *words]
+    return parse_options(argv, base_recipe(argv, {"megvii": megvii_recipe(scale)})).settings.loader.multiscale_sizes
+
+
+@pytest.mark.parametrize("verb", [TRAIN, ["info"]])
+@pytest.mark.parametrize("word", ["--input-size=320", "--input_size=320"])
+def test_training_sizes_go_along_with_the_input_size(verb, word):
+    assert multiscale("s", word, verb=verb) == tuple(range(160, 481, 32))  # five steps of 32 each way, as around 640
+    assert multiscale("nano", word, verb=verb) == tuple(range(224, 545, 32))  # three down and seven up, as around 416
+
+
+def test_training_sizes_that_are_given_stay():
+    assert multiscale("s", "--input-size", "320", "--multiscale-sizes") == ()
+    assert multiscale("s", "--multiscale-sizes", "256", "--input-size", "320", "640") == (256,)
+    assert multiscale("s", "--input-size", "320", "--finetune") == () == multiscale("s", "--finetune")
+    assert multiscale("s", "--input-size", "640") == multiscale("s") == tuple(range(480, 801, 32))
+
+
+def test_an_input_size_that_is_read_twice_moves_the_sizes_once():
+    """With weights, the options are read again from the settings of the first time."""
+    argv = [*TRAIN, "--input-size", "320"]
+    once = parse_options(argv, megvii_recipe("s")).settings
+    assert parse_options(argv, once).settings == once
+
+
 def test_an_absolute_rate_takes_the_rate_per_image_away_and_back():
     optim = parse(*TRAIN, "--lr", "0.02").settings.optim
     assert (optim.lr, optim.lr_per_image) == (0.02, None)
@@ -159,6 +184,8 @@ def test_given_option_takes_the_last_and_both_spellings():
         ([*EVAL, "--score-threshold", "high"], "--score-threshold"),
         ([*TRAIN, "--mosaic-prob", "2"], "mosaic_prob: got 2.0, want a probability in [0, 1]"),
         ([*TRAIN, "--input-size", "410"], "multiples of 32"),
+        ([*TRAIN, "--multiscale-sizes", "96", "100"], "multiscale_sizes: got (96, 100), want positive multiples of 32"),
+        ([*TRAIN, "--multiscale-sizes", "0"], "multiscale_sizes: got (0,), want positive multiples of 32"),
         ([*TRAIN, "--input-size", "1", "2", "3"], "want one (a square) or two"),
         ([*TRAIN, "--recipe", "paddle"], "paddle"),
         ([*TRAIN, "--lr", "1", "--lr-per-image", "1"], "exactly one of the two"),

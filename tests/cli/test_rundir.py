@@ -89,6 +89,17 @@ def test_history_reads_back_as_numbers(tmp_path):
     assert (second["epoch"], second["AP"], second["skipped"]) == (2.0, 0.25, 1.0)
 
 
+def test_an_epoch_of_skipped_steps_has_empty_losses_and_a_curve(tmp_path):
+    recorder = RunRecorder(tmp_path, lambda path, position, extra: path.touch())
+    nothing = attrs.evolve(EPOCH, losses=dict.fromkeys(LOSS_NAMES, float("nan")), skipped=5)
+    for report in (nothing, attrs.evolve(EPOCH, epoch=1)):
+        recorder.on_epoch(report)
+    assert "nan" not in (tmp_path / "history.csv").read_text()
+    first, second = read_history(tmp_path / "history.csv")
+    assert {first[name] for name in LOSS_NAMES} == {None} and first["skipped"] == 5 and second["total"] == 1.5
+    assert (tmp_path / "curves.png").is_file()
+
+
 @pytest.mark.parametrize("torn", ["", "3,0.1", "3,0.1\n", "3,0.1\n4,0.2\n"])
 def test_history_is_cut_back_to_the_checkpoint(tmp_path, torn):
     path = tmp_path / "history.csv"

@@ -122,6 +122,17 @@ def test_fine_tuning_on_other_classes_says_what_is_new(nano, data, trained, tmp_
     assert len(without_fit) == 1
 
 
+@pytest.mark.parametrize(("order", "said"), [([0, 1, 2], False), ([0, 2, 1], True)])
+def test_fine_tuning_on_other_names_of_as_many_classes_says_so(nano, data, trained, tmp_path, capsys, without_fit, order, said):
+    last = load_checkpoint(trained / "last.safetensors")
+    names = [SHAPE_NAMES[i] for i in order]
+    save_checkpoint(tmp_path / "other.safetensors", last.tensors, recipe=last.recipe, class_names=names)
+    assert run(nano, train_words(data, tmp_path / "run", "--weights", tmp_path / "other.safetensors")) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert (f"2 of 3 classes are others than the dataset's (class 1: {names[1]}, now {SHAPE_NAMES[1]})" in out) == said
+    assert ("predictions are kept" in out) == said
+
+
 def test_training_feeds_the_pixels_that_the_weights_want(nano, data, trained, tmp_path, without_fit):
     rgb = train_words(data, tmp_path / "a", "--channel-order", "rgb", "--letterbox", "center")
     assert run(nano, rgb) == 0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
 import pytest
+import tyro
 
-from yolox.cli.options import base_recipe, parse_options
+from yolox.cli.defaults import base_recipe
+from yolox.cli.options import parse_options
 from yolox.data.shapes import write_shapes
 from yolox.phases import check_epochs
 
@@ -35,3 +38,19 @@ def test_commands_can_be_read_and_their_phases_fit(demo, tmp_path, epochs):
     assert evaluate.weights == predict.weights == train.output / "best.safetensors"
     assert evaluate.val_json == train.val_json and evaluate.val_json.is_file()
     assert len(predict.source) == 2 and all(path.is_file() for path in predict.source)
+
+
+@pytest.mark.parametrize(
+    ("words", "ap50", "status"), [((), 0.7, 0), ((), 0.699, 1), ((), None, 1), (("--least-ap50", "0"), 0.02, 0)]
+)
+def test_the_demo_fails_below_its_target(demo, tmp_path, monkeypatch, capsys, words, ap50, status):
+    def verb(experiment, argv):
+        (tmp_path / "metrics.json").write_text(json.dumps({"AP50": ap50}))
+        return 0
+
+    monkeypatch.setattr(demo, "run", verb)
+    monkeypatch.setattr(demo, "write_curves", lambda *folders: None)
+    settings = tyro.cli(demo.Demo, args=["--output", str(tmp_path), "--images", "4", *words])
+    assert demo.main(settings) == status
+    message = f"error: AP50 is {ap50 or 0:.3f}, want at least 0.70 (--least-ap50)\n"
+    assert capsys.readouterr().err == message * status

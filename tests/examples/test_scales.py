@@ -6,20 +6,18 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 from mindspore import Tensor
 
 from tests.nn.scales import PARAMETERS
-from yolox.config import InputSpec
 from yolox.data.sample import Sample
-from yolox.decode import decode_predictions
 from yolox.detection_loss import Losses
 from yolox.eval.postprocess import postprocess
+from yolox.eval.predict import make_eval_step
 from yolox.nn import count_parameters, initialise
-from yolox.normalize import normalize_images
 from yolox.parallel import Group
-from yolox.points import make_points
 from yolox.train import create_train_state
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -42,14 +40,6 @@ def batch(size: int) -> tuple:
     return tuple(Tensor(array) for array in arrays)
 
 
-def evaluate_eagerly(detector, images):
-    """Run what `make_eval_step` compiles: compiling the deep scales once more would take a minute."""
-    detector.set_train(False)
-    points, strides = (Tensor(array) for array in make_points(images.shape[1:3], detector.strides))
-    maps = detector(normalize_images(Tensor(images), spec=InputSpec(input_size=images.shape[1:3])))
-    return decode_predictions(maps, points, strides).asnumpy()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", PARAMETERS)
 def test_scale_builds_trains_a_step_and_evaluates(scale):
@@ -68,7 +58,8 @@ def test_scale_builds_trains_a_step_and_evaluates(scale):
     losses = [float(value.asnumpy()) for value in Losses(*outputs[:6])]
     assert np.isfinite(losses).all() and losses[-1] >= 1 and bool(outputs[6].asnumpy())
     assert (state.params[0].asnumpy() != before).any()
-    decoded = evaluate_eagerly(detector, np.zeros((1, 64, 64, 3), np.uint8))
+    evaluate = make_eval_step(detector, spec=attrs.evolve(recipe.input, input_size=(64, 64)))
+    decoded = evaluate(np.zeros((1, 64, 64, 3), np.uint8)).asnumpy()
     assert decoded.shape == (1, 84, 85) and np.isfinite(decoded).all()
     assert len(postprocess(decoded[0], config=recipe.postprocess)) <= recipe.postprocess.max_detections
 

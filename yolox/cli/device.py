@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import tempfile
+from pathlib import Path
 
 import mindspore as ms
 
 from yolox.cli.messages import CommandError
 
+DUMPS = "MS_OM_PATH"
 COMPILE_CACHE = "MS_COMPILER_CACHE_ENABLE"
 
 
@@ -19,13 +22,16 @@ def use_device(name: str) -> None:
     A device that is in use already stays as it is: MindSpore refuses every call of ``set_device`` after its first
     kernel, and a notebook has run many before it calls a verb. Warnings of MindSpore's Python (each second compilation
     is one) are left out, unless the environment has GLOG_v; its C++ reads that when it is imported.
-    On CPU, memory is planned for a whole graph.
+    On CPU, memory is planned for a whole graph. What MindSpore writes about a compilation that failed or was interrupted
+    (``rank_0/om/analyze_fail.ir``, megabytes) goes to the folder for temporary files, not to the user's present folder,
+    unless the environment has MS_OM_PATH.
 
     Raises:
         CommandError: if this machine or this MindSpore has no such device, or the process already runs on another; on
             CPU, if the environment turns MindSpore's compile cache on.
     """
     _leave_out_warnings()
+    _keep_dumps_away()
     if name == "CPU" and os.environ.get(COMPILE_CACHE) == "1":
         raise CommandError(f"{COMPILE_CACHE}=1: on CPU a cached training step gives wrong numbers; unset {COMPILE_CACHE}")
     if name != ms.get_context("device_target"):
@@ -38,6 +44,11 @@ def _leave_out_warnings() -> None:
     if "GLOG_v" not in os.environ:
         os.environ["GLOG_v"] = "3"  # read when MindSpore writes its first message, which importing it may have done
         logging.getLogger(f"ME.mindspore.log.{os.getpid()}").setLevel(logging.ERROR)
+
+
+def _keep_dumps_away() -> None:
+    """Name a folder that MindSpore makes only when it has something to write there."""
+    os.environ.setdefault(DUMPS, str(Path(tempfile.gettempdir()) / f"yolox-{os.getpid()}"))
 
 
 def _set_device(name: str) -> None:

@@ -94,13 +94,34 @@ def open_folder(job: Job) -> None:
 
 def describe_job(job: Job) -> str:
     """Say what will be trained on what, in a line."""
-    (height, width), train_set = job.recipe.input.input_size, job.train_set
+    train_set = job.train_set
     val = "no evaluation" if job.val_set is None else f"{len(job.val_set)} for validation"
     devices = f" on {job.group.world} devices" if job.group.world > 1 else ""
     return (
-        f"{job.experiment.name}, {height} x {width} px: {len(train_set)} images, {len(train_set.boxes)} boxes, "
+        f"{job.experiment.name}, {describe_sizes(job.recipe)}: {len(train_set)} images, {len(train_set.boxes)} boxes, "
         f"{len(train_set.class_names)} classes; {val}; {job.recipe.epochs} epochs of {job.steps} steps{devices}"
     )
+
+
+def describe_sizes(recipe: Recipe) -> str:
+    """Say how large the images are: of evaluation, and of training where that differs.
+
+    Args:
+        recipe: of the run.
+
+    Returns:
+        A few words for a line.
+
+    Example:
+        >>> from yolox.recipes import megvii_recipe
+        >>> describe_sizes(megvii_recipe("s")), describe_sizes(Recipe())
+        ('640 x 640 px (training at 11 heights, 480 to 800 px)', '640 x 640 px')
+    """
+    (height, width), sizes = recipe.input.input_size, sorted(set(recipe.loader.multiscale_sizes))
+    if sizes in ([], [height]):
+        return f"{height} x {width} px"
+    heights = f"{len(sizes)} heights, {sizes[0]} to {sizes[-1]} px" if sizes[1:] else f"height {sizes[0]} px"
+    return f"{height} x {width} px (training at {heights})"
 
 
 def check_training(options: TrainOptions) -> dict[str, DataSource | None]:

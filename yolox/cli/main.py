@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from yolox.cli import assign, check, evaluate, export, info, plot, predict, train
+from yolox.cli.defaults import base_recipe, given_option
 from yolox.cli.device import use_device
 from yolox.cli.experiment import Experiment
 from yolox.cli.messages import report
@@ -21,8 +22,6 @@ from yolox.cli.options import (
     PlotOptions,
     PredictOptions,
     TrainOptions,
-    base_recipe,
-    given_option,
     parse_options,
 )
 from yolox.cli.resuming import remembered

@@ -13,12 +13,12 @@ import tyro
 from attrs import frozen
 
 from yolox.cli.common import CommonOptions
+from yolox.cli.defaults import follow_input_size
 from yolox.cli.file_options import AssignOptions, ExportOptions, PlotOptions
 from yolox.cli.messages import UsageError, condense_usage
 from yolox.cli.sources import TrainingSet, ValidationSet
 from yolox.cli.spelling import SaveForm, check_spelling
 from yolox.config import InputSpec, PostprocessConfig, Recipe
-from yolox.finetune import finetune_recipe
 from yolox.predict import VIEWER
 
 PREDICT_THRESHOLDS = {name: getattr(VIEWER, name) for name in ("score_threshold", "iou_threshold")}
@@ -162,44 +162,6 @@ def _size_rule(info):
     )
 
 
-def given_option(argv: Sequence[str], name: str) -> str | None:
-    """Find the value of ``--name`` among raw arguments, before they are parsed.
-
-    The recipe decides the defaults of the other options, so it has to be known first.
-
-    Returns:
-        The last value given, as text; None if the option is not there.
-
-    Example:
-        >>> given_option(["train", "--recipe", "mindyolo"], "recipe"), given_option(["--lr=0.1"], "lr")
-        ('mindyolo', '0.1')
-    """
-    found = None
-    for word, following in zip(argv, [*argv, ""][1:], strict=True):
-        option, equals, value = word.replace("_", "-").partition("=")
-        if option == "--" + name.replace("_", "-"):
-            found = word.partition("=")[2] if equals else following
-    return found
-
-
-def base_recipe(argv: Sequence[str], recipes: Mapping[str, Recipe]) -> Recipe:
-    """Pick the recipe that the arguments start from.
-
-    ``--finetune`` changes the recipe before other options do. A learning rate is given per image or absolute. Giving
-    one of the two takes the other one away.
-    """
-    recipe = recipes.get(given_option(argv, "recipe") or "megvii", recipes["megvii"])
-    if "--finetune" in argv and "--no-finetune" not in argv:
-        recipe = finetune_recipe(recipe)
-    for name, other in (("lr", "lr_per_image"), ("lr_per_image", "lr")):
-        if given_option(argv, name) is not None and given_option(argv, other) is None:
-            placeholder = getattr(recipe.optim, name) or 1.0
-            recipe = attrs.evolve(
-                recipe, optim=attrs.evolve(recipe.optim, **{name: placeholder, other: None})
-            )
-    return recipe
-
-
 def _defaults(verb: str, recipe: Recipe, remembered: Mapping[str, Any]):
     kind = VERBS[verb]
     values = {} if verb == "plot" else {**remembered, "settings": recipe}
@@ -223,6 +185,11 @@ def _run_parser(argv: Sequence[str], recipe: Recipe, prog: str, remembered: Mapp
     return tyro.cli(Union[tuple(verbs)], prog=prog, args=list(argv), **settings)  # noqa: UP007
 
 
+def _with_followers(options: Options, argv: Sequence[str], recipe: Recipe) -> Options:
+    settings = getattr(options, "settings", None)
+    return options if settings is None else attrs.evolve(options, settings=follow_input_size(settings, argv, recipe))
+
+
 def parse_options(
     argv: Sequence[str], recipe: Recipe, *, prog: str = "yolox", remembered: Mapping[str, Any] | None = None
 ) -> Options:
@@ -230,7 +197,7 @@ def parse_options(
 
     Args:
         argv: words after the script's name, the verb first.
-        recipe: defaults; `base_recipe` or the recipe of a checkpoint.
+        recipe: defaults; `yolox.cli.defaults.base_recipe` or the recipe of a checkpoint.
         prog: name of the script in messages.
         remembered: defaults for other options, of a run that is resumed.
 
@@ -249,7 +216,7 @@ def parse_options(
     boxed = io.StringIO()
     try:
         with contextlib.redirect_stderr(boxed):
-            return _run_parser(argv, recipe, prog, remembered or {})
+            return _with_followers(_run_parser(argv, recipe, prog, remembered or {}), argv, recipe)
     except SystemExit as stop:
         if not stop.code:
             raise

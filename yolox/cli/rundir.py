@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -90,12 +91,15 @@ def write_json(path: Path, content) -> None:
 
 
 def history_row(report) -> dict:
-    """Flatten the report of an epoch to a row of history.csv; without an evaluation, metrics are empty."""
+    """Flatten the report of an epoch to a row of history.csv.
+
+    Cells are empty where there is no number: metrics without an evaluation, losses where every step was skipped.
+    """
     metrics = report.metrics or {}
     return {
         "epoch": report.epoch + 1,
         "lr": report.lr,
-        **{name: report.losses[name] for name in LOSS_NAMES},
+        **{name: None if math.isnan(report.losses[name]) else report.losses[name] for name in LOSS_NAMES},
         "images_per_second": round(report.images_per_second, 2),
         "data_wait_share": round(report.data_wait_share, 4),
         "skipped": report.skipped,

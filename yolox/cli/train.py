@@ -10,6 +10,7 @@ import cv2
 from mindspore import Tensor, nn, ops
 
 from yolox.cli.caching import CACHE_FILE, open_cache
+from yolox.cli.class_names import compare_names
 from yolox.cli.endings import saved_endings
 from yolox.cli.evaluate import measure
 from yolox.cli.events import written_events
@@ -91,6 +92,8 @@ def _fill_detector(job: Job) -> nn.Cell:
         facts = load_weights(detector, local_weights(weights))
         fresh = facts.skipped
         job.console.print(f"weights: {facts.summary()}" + (f", for {len(names)} classes" if facts.skipped else ""))
+        if renamed := compare_names(facts.class_names, names):
+            job.console.print(f"weights: {renamed}", markup=False)
     if job.options.freeze:
         job.console.print(f"frozen: {freeze_parts(detector, job.options.freeze, fresh=fresh)}")
     set_precision(detector, job.recipe.optim.precision)
