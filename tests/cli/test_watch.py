@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from tests.cli.runs import assert_same_run
@@ -30,6 +32,21 @@ def position(folder) -> tuple[int, int]:
     return place["epoch"], place["step"]
 
 
+def wait_until_gone(processes) -> None:
+    """Wait for the end of processes that are not this one's children: perhaps nobody collects them."""
+    end = time.monotonic() + MINUTES
+    while alive := [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]:
+        assert time.monotonic() < end, alive
+        time.sleep(0.1)
+
+
+def kill_all(processes) -> None:
+    """Kill what a failed test leaves behind."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 def wait_for(condition, process) -> None:
     while not condition():
         assert process.poll() is None, "the run is over"
@@ -44,6 +61,30 @@ def seconds_to_end(process) -> float:
         seconds += 0.1
     assert process.poll() != 0
     return seconds
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+def test_without_msrun_the_processes_finish_the_step_save_and_end(tmp_path, number):
+    """SIGTERM goes to its process group, as `kill -TERM -PID` and schedulers send it: the scheduler of MindSpore ends too."""
+    words, run = write_data(tmp_path / "data", images=16), tmp_path / "run"
+    options, tree = [*OPTIONS, "--workers", "2", "--output", run, "--epochs", "500"], []
+    process = start_msrun(2, tmp_path / "logs", TINY, "train", *words, *options, **QUIET, start_new_session=True)
+    try:
+        wait_for(lambda: position(run) >= (1, 1), process)
+        tree = psutil.Process(process.pid).children(recursive=True)
+        tree = [child for child in tree if "tail" not in child.name()]  # msrun's own, which show the logs and know no end
+        (os.kill if number == signal.SIGKILL else os.killpg)(process.pid, number)
+        assert process.wait(MINUTES) == -number
+        assert len(tree) > 4  # two processes, their watchers and data workers
+        wait_until_gone(tree)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        kill_all(tree)
+    epoch, step = position(run)
+    for text in logs_of(tmp_path / "logs").values():
+        assert "msrun has ended; stopping after this step" in text and "has gone" not in text
+        assert f"stopped and saved {run / 'last.safetensors'} (epoch {epoch + 1}, {step} steps done)" in text
 
 
 @pytest.mark.parametrize("world", WORLDS)
