@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from tests.cli.runs import assert_gone, assert_same_run, changes, shared_memory, start, stop, wait_for
+from benchmarks.leftovers import shared_memory
+from tests.cli.runs import assert_gone, assert_same_run, changes, start, stop, wait_for
 from tests.cli.tiny import EXPERIMENT, write_data
 from yolox import checkpoint as checkpoint_module
 from yolox.checkpoint import CheckpointError, load_checkpoint
