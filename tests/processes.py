@@ -15,6 +15,7 @@ from mindspore import nn, ops
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tests.evaluations import metrics_of_shares  # noqa: E402
 from yolox.cli.together import gather_detections, my_images  # noqa: E402
 from yolox.config import InputSpec, OptimConfig  # noqa: E402
 from yolox.detection_loss import detection_loss  # noqa: E402
@@ -122,7 +123,7 @@ def main(folder: Path) -> None:
     """Run alone or as one of several, and leave what came out as rank*.npz."""
     group = join_group() if "MS_ROLE" in os.environ else Group()
     exchanged = exchange(group) if group.world > 1 else {}
-    np.savez(folder / f"rank{group.rank}.npz", **train(group), **exchanged)
+    np.savez(folder / f"rank{group.rank}.npz", **train(group), **exchanged, **metrics_of_shares(folder, group))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.evaluations import COUNTS
 from tests.launch import ROOT, msrun
 from tests.processes import FOUND, detections_of
 from yolox import parallel
@@ -23,13 +24,13 @@ from yolox.parallel import (
 )
 
 
-def launch(folder: Path, world: int) -> list[dict]:
-    """Run the script in `world` processes, and read what each of them left."""
+def launch(folder: Path, world: int, script: str = "tests/processes.py") -> list[dict]:
+    """Run a script in `world` processes, and read what each of them left."""
     folder.mkdir()
     if world > 1:
-        done = msrun(world, folder / "logs", "tests/processes.py", folder)
+        done = msrun(world, folder / "logs", script, folder)
     else:
-        command = [sys.executable, str(ROOT / "tests/processes.py"), str(folder)]
+        command = [sys.executable, str(ROOT / script), str(folder)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     logs = "\n".join(path.read_text() for path in folder.glob("logs/worker_*.log"))
     assert done.returncode == 0, done.stdout + done.stderr + logs
@@ -47,7 +48,7 @@ def ranks(request, tmp_path_factory):
 
 
 def test_processes_train_as_one_with_all_their_images(alone, ranks):
-    moved = 0.0
+    moved, alone = 0.0, {name: value for name, value in alone.items() if not name.startswith("metrics")}
     for name, want in alone.items():
         np.testing.assert_allclose(ranks[0][name], want, rtol=1e-4, atol=1e-6, err_msg=name)
         moved = max(moved, float(np.abs(want).max()))
@@ -82,6 +83,14 @@ def test_detections_of_uneven_shares_come_in_the_order_of_the_images(ranks):
     assert len(want) > 10
     for got in ranks:
         np.testing.assert_array_equal(got["detections"], want)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_an_evaluation_in_uneven_shares_has_the_twelve_numbers_of_one_process(alone, ranks, count):
+    want = alone[f"metrics{count}"]
+    assert len(want) == 12 and (want > 0).all() and (want < 1).all()  # all are defined and none is trivial
+    for got in ranks:
+        np.testing.assert_array_equal(got[f"metrics{count}"], want)
 
 
 def test_sum_leaves_the_gradients_undivided(ranks):

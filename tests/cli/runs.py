@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.leftovers import group_of
 from yolox.checkpoint import load_checkpoint
 from yolox.cli.rundir import read_history
 from yolox.cli.stopping import StopSignals
@@ -71,40 +72,12 @@ def stop(process: subprocess.Popen, number: int) -> tuple[int, str]:
     return process.returncode, out
 
 
-def group_of(process: subprocess.Popen) -> list[int]:
-    """List the processes of its group that still run."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[2]) == process.pid and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
-
-
 def assert_gone(process: subprocess.Popen, seconds: float = 20.0) -> None:
     """Check that no process of the group outlives it; data workers look for their parent once a second."""
     end = time.monotonic() + seconds
-    while group_of(process) and time.monotonic() < end:
+    while group_of(process.pid) and time.monotonic() < end:
         time.sleep(0.1)
-    assert not group_of(process)
-
-
-def shared_memory() -> set[str]:
-    """List what lies in shared memory and is used by no process that lives: POSIX files, and System V segments."""
-    rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
-    used = "".join(_maps(path) for path in Path("/proc").glob("[0-9]*/maps"))
-    segments = {f"segment {row[1]}" for row in rows if row[6] == "0"}
-    return segments | {path.name for path in Path("/dev/shm").iterdir() if str(path) not in used}
-
-
-def _maps(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
+    assert not group_of(process.pid)
 
 
 def assert_same_run(found: Path, wanted: Path) -> None:

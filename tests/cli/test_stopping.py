@@ -6,7 +6,10 @@ import threading
 
 import pytest
 
-from yolox.cli.stopping import SIGNALS, StopSignals
+from yolox.cli import together
+from yolox.cli.stopping import SIGNALS, Launcher, StopSignals
+from yolox.cli.watch import unwatched
+from yolox.parallel import Group
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -41,3 +44,21 @@ def test_in_another_thread_it_catches_nothing():
     thread.start()
     thread.join()
     assert found == [False, *before]
+
+
+def test_a_launcher_that_ends_is_missed_once(monkeypatch, capsys):
+    launcher = Launcher()
+    assert not launcher.has_gone() and capsys.readouterr().err == ""
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    assert launcher.has_gone() and launcher.has_gone()
+    assert capsys.readouterr().err.count("msrun has ended; stopping after this step") == 1
+    assert not Launcher().has_gone()  # of an msrun that does not wait for its processes
+
+
+@pytest.mark.parametrize(("world", "asked", "want"), [(1, False, False), (1, True, True), (2, False, True), (2, True, True)])
+def test_several_processes_stop_without_their_launcher_and_one_goes_on(monkeypatch, world, asked, want):
+    """One process may be left alone on purpose, as with nohup."""
+    launcher = Launcher()
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    monkeypatch.setattr(together, "any_of", lambda flag, group: flag)
+    assert together.agreed(lambda: asked, Group(world=world), unwatched(), launcher)() is want

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from tests.cli.runs import assert_same_run
@@ -19,6 +21,7 @@ TINY, MINUTES = "tests/cli/tiny.py", 120.0
 OPTIONS = ("--parallel", "--epochs", "6", "--eval-interval", "3", "--plain-epochs", "2", "--save-steps", "1")
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 WORLDS = (2, pytest.param(4, marks=pytest.mark.slow))
+VICTIMS = ((2, 1), pytest.param(2, 0, marks=pytest.mark.slow), pytest.param(4, 3, marks=pytest.mark.slow))
 
 
 def position(folder) -> tuple[int, int]:
@@ -28,6 +31,21 @@ def position(folder) -> tuple[int, int]:
     except CheckpointError:
         return 0, 0
     return place["epoch"], place["step"]
+
+
+def wait_until_gone(processes) -> None:
+    """Wait for the end of processes that are not this one's children: perhaps nobody collects them."""
+    end = time.monotonic() + MINUTES
+    while alive := [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]:
+        assert time.monotonic() < end, alive
+        time.sleep(0.1)
+
+
+def kill_all(processes) -> None:
+    """Kill what a failed test leaves behind."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def wait_for(condition, process) -> None:
@@ -46,22 +64,46 @@ def seconds_to_end(process) -> float:
     return seconds
 
 
-@pytest.mark.parametrize("world", WORLDS)
-def test_a_killed_rank_is_named_on_all_and_the_resumed_run_has_the_same_bits(tmp_path, world):
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+def test_without_msrun_the_processes_finish_the_step_save_and_end(tmp_path, number):
+    """SIGTERM goes to its process group, as `kill -TERM -PID` and schedulers send it: the scheduler of MindSpore ends too."""
+    words, run = write_data(tmp_path / "data", images=16), tmp_path / "run"
+    options, tree = [*OPTIONS, "--workers", "2", "--output", run, "--epochs", "500"], []
+    process = start_msrun(2, tmp_path / "logs", TINY, "train", *words, *options, **QUIET, start_new_session=True)
+    try:
+        wait_for(lambda: position(run) >= (1, 1), process)
+        tree = psutil.Process(process.pid).children(recursive=True)
+        tree = [child for child in tree if "tail" not in child.name()]  # msrun's own, which show the logs and know no end
+        (os.kill if number == signal.SIGKILL else os.killpg)(process.pid, number)
+        assert process.wait(MINUTES) == -number
+        assert len(tree) > 4  # two processes, their watchers and data workers
+        wait_until_gone(tree)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        kill_all(tree)
+    epoch, step = position(run)
+    for text in logs_of(tmp_path / "logs").values():
+        assert "msrun has ended; stopping after this step" in text and "has gone" not in text
+        assert f"stopped and saved {run / 'last.safetensors'} (epoch {epoch + 1}, {step} steps done)" in text
+
+
+@pytest.mark.parametrize(("world", "victim"), VICTIMS)
+def test_a_killed_rank_is_named_on_all_and_the_resumed_run_has_the_same_bits(tmp_path, world, victim):
     """Within an epoch the BN statistics of the processes differ: the checkpoint has those of all."""
-    words, run, last = write_data(tmp_path / "data", images=8 * world), tmp_path / "run", world - 1
+    words, run = write_data(tmp_path / "data", images=8 * world), tmp_path / "run"
     process = start_msrun(world, tmp_path / "logs", TINY, "train", *words, *OPTIONS, "--output", run, **QUIET)
     try:
         wait_for(lambda: position(run) >= (1, 1), process)
-        worker_of(process, last).kill()
+        worker_of(process, victim).kill()
         assert seconds_to_end(process) < MINUTES
     finally:
         process.kill()
     for text in logs_of(tmp_path / "logs").values():
-        assert f"error: rank {last} of {world} has gone (in " in text
+        assert f"error: rank {victim} of {world} has gone (in " in text
         assert f"last.safetensors, is whole; go on with: train --resume {run}" in text
     names = load_checkpoint(run / "last.safetensors").tensors
-    assert f"rank{last}.params.bn.0.moving_mean" in names or position(run)[1] == 0
+    assert f"rank{world - 1}.params.bn.0.moving_mean" in names or position(run)[1] == 0
     done = msrun(world, tmp_path / "again", TINY, "train", "--resume", run, "--parallel")
     assert done.returncode == 0, logs_of(tmp_path / "again")
     done = msrun(world, tmp_path / "whole_logs", TINY, "train", *words, *OPTIONS, "--output", tmp_path / "whole")

@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from yolox.watching.hub import MOST_UNKNOWN
+
 WORLD, TOKEN, PATIENCE = 3, "secret", 400.0
 STEP = {"where": "training step 7", "together": True, "limit": 0.0}
 
@@ -157,6 +159,7 @@ def test_all_that_take_their_leave_end_in_silence(ranks):
 STRANGERS = (
     b'{"rank": 1, "token": "guessed"}\n{"end": [0, "nonsense", false]}\n', b'{"end": [0, "nonsense", false]}\n',
     b"GET / HTTP/1.0\n\n", b"[]\n", b'{"rank": 1, "token": "secret"}\n{"end": [0, "nonsense", false]}\n', b"\xff" * 9000,
+    b"[" * 8000 + b"\n", b'{"rank": 1, "token": ' + b"[" * 900 + b"]" * 900 + b"}\n", b"{" * 9000, b"9" * 8000 + b"\n",
 )  # fmt: skip
 
 
@@ -172,6 +175,28 @@ def test_strangers_are_thrown_out_and_change_nothing(ranks):
                 pass
     time.sleep(1.5)
     assert [worker.poll() for worker in group.workers] == [None] * WORLD
+    group.workers[2].kill()
+    assert "rank 2 of 3 has gone" in group.wait_for(0, lambda text: "error:" in text)
+
+
+def test_of_too_many_silent_strangers_the_oldest_go(ranks):
+    """Their number is bounded, and so is what each of them may leave behind: half a line of 8 kB."""
+    group = ranks()
+    first = psutil.Process(group.watchers[0])
+    before, strangers = first.num_fds(), []
+    for _ in range(MOST_UNKNOWN + 50):
+        strangers.append(socket.create_connection(group.address))
+        strangers[-1].sendall(b"[" * 4000)
+    strangers[49].settimeout(PATIENCE)
+    try:
+        assert strangers[49].recv(1) == b""
+    except ConnectionResetError:
+        pass
+    assert first.num_fds() <= before + MOST_UNKNOWN + 2
+    time.sleep(1.5)
+    assert [worker.poll() for worker in group.workers] == [None] * WORLD
+    for stranger in strangers:
+        stranger.close()
     group.workers[2].kill()
     assert "rank 2 of 3 has gone" in group.wait_for(0, lambda text: "error:" in text)
 

@@ -19,6 +19,7 @@ from yolox.cli.options import TrainOptions
 from yolox.cli.resuming import check_options, remember, remembered
 from yolox.cli.rundir import prepare_run
 from yolox.cli.sources import DataSource, data_source, training_source
+from yolox.cli.stopping import Launcher
 from yolox.cli.together import console_of
 from yolox.config import Recipe
 from yolox.data.dataset import DetectionDataset
@@ -36,6 +37,7 @@ class Job:
     experiment: Experiment
     options: TrainOptions
     group: Group
+    launcher: Launcher
     console: Console
     train_set: DetectionDataset
     val_set: DetectionDataset | None
@@ -54,6 +56,7 @@ def open_job(
     parse: Callable[[Recipe], TrainOptions],
     sources: dict[str, DataSource | None],
     group: Group,
+    launcher: Launcher,
 ) -> Job:
     """Read and check the datasets; nothing is written yet.
 
@@ -63,6 +66,7 @@ def open_job(
         parse: reads them again, from another recipe's defaults.
         sources: from `check_training`.
         group: the processes that train together.
+        launcher: what started this one of them.
 
     Raises:
         DataError, WeightsError, CommandError: files that cannot be used.
@@ -77,7 +81,8 @@ def open_job(
     quick_check(console, sources, datasets, options.settings)
     sets = {"train_set": train_set, "val_set": val_set, "steps": steps}
     folder = options.resume or options.output
-    return Job(experiment=experiment, options=options, group=group, console=console, folder=folder, **sets)
+    facts = {"experiment": experiment, "options": options, "group": group, "launcher": launcher}
+    return Job(**facts, console=console, folder=folder, **sets)
 
 
 def open_folder(job: Job) -> None:

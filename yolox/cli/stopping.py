@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a question that training asks between two steps."""
+"""Ctrl-C, SIGTERM and the end of msrun as questions that training asks between two steps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,25 @@ import threading
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Launcher:
+    """The process that started this one, as msrun does: without it, nobody could stop a run of several processes.
+
+    Make it early: what has ended before is not known. (An msrun without ``--join=True`` ends at once, long before the
+    first line of the script, and is not missed.)
+    """
+
+    def __init__(self) -> None:
+        self._pid, self._missed = os.getppid(), False
+
+    def has_gone(self) -> bool:
+        """Tell whether it has ended: the system gives this process another parent then; say so once."""
+        gone = os.getppid() != self._pid
+        if gone and not self._missed:
+            print("\nmsrun has ended; stopping after this step", file=sys.stderr, flush=True)
+        self._missed = gone
+        return gone
 
 
 class StopSignals:

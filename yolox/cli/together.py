@@ -11,6 +11,7 @@ from rich.console import Console
 
 from yolox.cli.messages import CommandError
 from yolox.cli.rundir import is_saved
+from yolox.cli.stopping import Launcher
 from yolox.cli.watch import Watch
 from yolox.data.batches import evaluated_images
 from yolox.data.dataset import DetectionDataset
@@ -110,12 +111,15 @@ def statistics_of_others(state: TrainState, position: Position, group: Group) ->
     return others
 
 
-def agreed(stop: Callable[[], bool], group: Group, watch: Watch) -> Callable[[], bool]:
-    """Make the question whether to stop one with the same answer everywhere: a signal may reach one process only."""
+def agreed(stop: Callable[[], bool], group: Group, watch: Watch, launcher: Launcher) -> Callable[[], bool]:
+    """Make the question whether to stop one with the same answer everywhere: a signal may reach one process only.
+
+    Of several processes, those whose launcher has gone stop too.
+    """
 
     def ask() -> bool:
         watch.at("the question whether to stop", together=True)
-        answer = any_of(stop(), group)
+        answer = any_of(stop() or (group.world > 1 and launcher.has_gone()), group)
         watch.at("loading a batch")
         return answer
 

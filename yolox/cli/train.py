@@ -27,7 +27,7 @@ from yolox.cli.resuming import open_run
 from yolox.cli.run_pictures import BestEvaluation, write_run_pictures
 from yolox.cli.rundir import BAD_BATCH, BATCHES, BEST, EVENTS, HISTORY, LAST, RunRecorder, read_history
 from yolox.cli.sheet import label_sheet
-from yolox.cli.stopping import StopSignals
+from yolox.cli.stopping import Launcher, StopSignals
 from yolox.cli.together import NoProgress, NoRecorder, SharedStatistics, agreed, open_group, own_name, statistics_of_others
 from yolox.cli.watch import Marks, Watch, check_hang_seconds, watched, watched_step
 from yolox.config import Recipe
@@ -50,12 +50,13 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
         DataError, WeightsError, CommandError, CheckpointError: files that cannot be used or written.
         Stopped: a signal came; the run is saved.
     """
+    launcher = Launcher()
     sources = check_training(options)
     check_hang_seconds(options.hang_seconds)
     group = open_group(options.parallel)
     checkpoint = (options.resume or options.output) / LAST
     with watched(group, seconds=options.hang_seconds, checkpoint=checkpoint) as watch:
-        _run(open_job(experiment, options, parse, sources, group), watch)
+        _run(open_job(experiment, options, parse, sources, group, launcher), watch)
 
 
 def _run(job: Job, watch: Watch) -> None:
@@ -161,7 +162,7 @@ def _train(
                 listener=Listeners(meeting, sharing, saving, recorder, written, progress, best, patience, loading),
                 parameters=state.averaged,
                 start=start,
-                stop=agreed(stop, group, watch),
+                stop=agreed(stop, group, watch, job.launcher),
                 world=group.world,
             )
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import socket
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 from .lines import Lines, part
@@ -12,6 +13,7 @@ from .status import Status, judge
 
 GATHER = 0.5  # seconds in which ends are collected: of several, the first is the cause
 SILENCE = 30.0  # seconds without a word of another watcher
+MOST_UNKNOWN = 256  # connections that have not said the token yet
 
 
 class End(NamedTuple):
@@ -40,9 +42,18 @@ class Hub:
         self._ends: list[End] = []
         self._gathered = 0.0
 
-    def accept(self) -> socket.socket:
-        """Take a connection."""
-        connection, _ = self._listener.accept()
+    def accept(self) -> socket.socket | None:
+        """Take a connection; None where it is over before it began, or this process can open no more files.
+
+        Of too many that nobody knows, the oldest goes: a rank says the token at once.
+        """
+        unknown = [connection for connection in self._lines if connection not in self._ranks]
+        if len(unknown) >= MOST_UNKNOWN:
+            self._refuse(unknown[0])
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return None
         self._lines[connection] = Lines(connection.fileno())
         return connection
 
@@ -101,6 +112,11 @@ class Hub:
             self.statuses.pop(rank, None)
             self._unheard.pop(rank)
             del self._ranks[connection]
+
+    def _refuse(self, connection: socket.socket) -> None:
+        del self._lines[connection]  # whatever it has said is not read any more
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)  # this wakes `hear`, which closes it
 
     def _lose(self, connection: socket.socket) -> None:
         self._lines.pop(connection, None)

@@ -42,7 +42,7 @@ class Lines:
 
         Raises:
             OSError: the connection broke.
-            ValueError: a line is too long, or no object.
+            ValueError: a line is too long, or no object, or one in too many others.
         """
         try:
             data = os.read(self.descriptor, 65536)
@@ -51,7 +51,10 @@ class Lines:
         *lines, self._rest = (self._rest + data).split(b"\n")
         if max(map(len, [*lines, self._rest])) > LONGEST:
             raise ValueError(f"a line has more than {LONGEST} bytes")
-        found = [json.loads(line) for line in lines]
+        try:
+            found = [json.loads(line) for line in lines]
+        except RecursionError:  # a few thousand brackets do it
+            raise ValueError("a line is nested too deeply") from None
         if not all(isinstance(each, dict) for each in found):
             raise ValueError("a line is no object")
         return found if data else None

@@ -104,8 +104,8 @@ def lead(watcher: Watcher, hub: Hub, listener: socket.socket) -> None:
 
 
 def _accept(watcher: Watcher, hub: Hub) -> bool:
-    connection = hub.accept()
-    watcher.answer(connection, partial(hub.hear, connection))
+    if (connection := hub.accept()) is not None:
+        watcher.answer(connection, partial(hub.hear, connection))
     return True
 
 

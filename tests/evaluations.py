@@ -1,0 +1,81 @@
+"""An evaluation with numbers that are worth comparing, without a network: what tests/processes.py shares over processes.
+
+The images say in their pixels which they are, and the step answers with their truths, moved, and with mistakes. All that
+comes after the network is the library's own: loader, NMS, the gathering of the ranks, pycocotools.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from yolox.cli import evaluate
+from yolox.config import InputSpec, PostprocessConfig
+from yolox.data.coco import read_coco
+from yolox.data.dataset import DetectionDataset
+from yolox.eval.coco import METRIC_NAMES
+from yolox.parallel import Group
+
+COUNTS = (7, 5, 3)  # images: uneven shares; of four processes and three images, one has none
+SIZE, CLASSES = 224, 3
+SIDES = (18, 24, 50, 80, 110, 130)  # COCO's small, medium and large
+
+
+def truths_of(image: int) -> np.ndarray:  # [6,5]
+    """Give xywh and class of the objects of an image."""
+    rng = np.random.default_rng(image)
+    sides = np.array(SIDES)[:, None] * rng.uniform(0.9, 1.1, (len(SIDES), 2))
+    low = rng.uniform(0, SIZE - sides)
+    return np.column_stack([low, sides, rng.integers(0, CLASSES, len(SIDES))])
+
+
+def predictions_of(image: int) -> np.ndarray:  # [12,5+C]
+    """Give what a network might have decoded: truths that are moved, as many mistakes, and scores of which many are equal."""
+    rng, truths = np.random.default_rng(1000 + image), truths_of(image)
+    moved = truths[:, :4] + rng.normal(0, 0.06, (len(truths), 4)) * truths[:, [2, 3, 2, 3]]
+    wrong = np.column_stack([rng.uniform(0, SIZE, (len(truths), 2)), rng.uniform(15, 120, (len(truths), 2))])
+    boxes = np.concatenate([moved, wrong])
+    boxes[:, :2] += boxes[:, 2:] / 2
+    scores = np.round(rng.uniform(0.1, 0.9, len(boxes)), 1)
+    return np.column_stack([boxes, scores, np.eye(CLASSES)[np.tile(truths[:, 4].astype(int), 2)]]).astype(np.float32)
+
+
+def write_set(folder: Path, count: int) -> DetectionDataset:
+    """Write images of which each pixel is ten times the image's number, and their annotations."""
+    folder.mkdir(parents=True)
+    truths = [truths_of(image) for image in range(count)]
+    for image in range(count):
+        cv2.imwrite(str(folder / f"{image}.png"), np.full((SIZE, SIZE, 3), 10 * image, np.uint8))
+    annotations = [
+        {"image_id": image, "category_id": int(kind), "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+        for image, rows in enumerate(truths)
+        for *box, kind in rows.tolist()
+    ]
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.png", "height": SIZE, "width": SIZE} for i in range(count)],
+        "categories": [{"id": kind, "name": f"class {kind}"} for kind in range(CLASSES)],
+        "annotations": [{"id": number, **each} for number, each in enumerate(annotations, start=1)],
+    }
+    (folder / "instances.json").write_text(json.dumps(content))
+    return read_coco(str(folder / "instances.json"), str(folder))
+
+
+def step(images: np.ndarray) -> np.ndarray:  # [B,H,W,3] -> [B,12,5+C]
+    """Stand in for a compiled network."""
+    return np.stack([predictions_of(int(image[0, 0, 0]) // 10) for image in np.asarray(images)])
+
+
+def metrics_of_shares(folder: Path, group: Group) -> dict[str, np.ndarray]:
+    """Evaluate datasets together; the twelve numbers by the count of images, as this process gets them."""
+    found, spec = {}, InputSpec(input_size=(SIZE, SIZE))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "make_eval_step", lambda detector, spec: step)
+        score = evaluate.measure(None, spec=spec, postprocess=PostprocessConfig(), batch_size=2, workers=0, group=group)
+        for count in COUNTS:
+            metrics = score(write_set(folder / f"images{count}_{group.rank}", count))
+            found[f"metrics{count}"] = np.array([metrics[name] for name in METRIC_NAMES], np.float64)
+    return found

@@ -1,0 +1,81 @@
+"""Nano trained by one or several processes from the loader's shards, for tests/test_parallel_nano.py.
+
+    python tests/processes_nano.py OUTPUT_FOLDER
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from examples.yolox_nano import EXPERIMENT  # noqa: E402
+from yolox.config import InputSpec, LoaderConfig, LossConfig, OptimConfig, Recipe  # noqa: E402
+from yolox.data.coco import read_coco  # noqa: E402
+from yolox.data.loader import train_batches  # noqa: E402
+from yolox.data.shapes import ShapesConfig, write_shapes  # noqa: E402
+from yolox.nn import initialise  # noqa: E402
+from yolox.nn.blocks import BN_MOMENTUM  # noqa: E402
+from yolox.parallel import Group, join_group  # noqa: E402
+from yolox.train import create_train_state  # noqa: E402
+
+IMAGES, STEPS = 20, 5  # of each step four images, of which each process has its part
+
+
+def recipe_of(group: Group) -> Recipe:
+    """Give every process its part of the same batch, mosaic and mixup included, and divide by the positives of all."""
+    return Recipe(
+        input=InputSpec(input_size=(64, 64)),
+        loader=LoaderConfig(batch_size=IMAGES // STEPS // group.world, max_truths=40, workers=0),
+        loss=LossConfig(loss_normalizer="global"),
+        optim=OptimConfig(gradient_reduction="mean"),
+    )
+
+
+def fix_statistics(detector: nn.Cell) -> None:
+    """Put BN into inference mode with the statistics of a batch: with fresh ones, next to nothing reaches the loss."""
+    norms = [cell for _, cell in detector.cells_and_names() if isinstance(cell, nn.BatchNorm2d)]
+    statistics = [parameter for cell in norms for parameter in (cell.moving_mean, cell.moving_variance)]
+    before = [parameter.asnumpy().copy() for parameter in statistics]
+    images = np.random.default_rng(0).uniform(0, 255, (4, 3, 64, 64)).astype(np.float32)
+    detector.set_train()
+    detector(ms.Tensor(images))
+    for parameter, old in zip(statistics, before, strict=True):  # one pass has gone a part of the way
+        parameter.set_data(ms.Tensor((parameter.asnumpy() - BN_MOMENTUM * old) / (1 - BN_MOMENTUM)))
+    for cell in norms:
+        cell.use_batch_statistics = False
+
+
+def train(folder: Path, group: Group) -> dict[str, np.ndarray]:
+    """Take five steps with BN in inference mode; the parameters before and after them, and what the steps said."""
+    folder.mkdir()
+    write_shapes(folder, images=IMAGES, seed=0, config=ShapesConfig(image_size=(96, 128), sides=(12, 60)))
+    dataset, recipe = read_coco(str(folder / "instances.json"), str(folder / "images")), recipe_of(group)
+    detector = EXPERIMENT.build_detector(len(dataset.class_names))
+    initialise(detector, seed=0)
+    fix_statistics(detector)
+    state = create_train_state(detector)
+    step = EXPERIMENT.make_step(detector, state, recipe, group)
+    before, positives = {p.name: p.asnumpy().copy() for p in state.averaged}, []
+    for batch in train_batches(dataset, recipe=recipe, epoch=0, augment=True, rank=group.rank, world=group.world):
+        answer = step(*map(ms.Tensor, batch[:4]), *(ms.Tensor(value, ms.float32) for value in (0.01, 0.9, 1.0)))
+        positives.append(float(answer[-3].asnumpy()))
+    after = {p.name: p.asnumpy() for p in state.averaged}
+    named = {"before": before, "after": after}
+    return {f"{when}.{name}": value for when, of in named.items() for name, value in of.items()} | {"positives": positives}
+
+
+def main(folder: Path) -> None:
+    """Run alone or as one of several, and leave what came out as rank*.npz."""
+    group = join_group() if "MS_ROLE" in os.environ else Group()
+    np.savez(folder / f"rank{group.rank}.npz", **train(folder / f"images{group.rank}", group))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
