@@ -8,16 +8,8 @@ import pytest
 from tests.data.folders import noise_dataset
 from yolox.config import AugmentConfig, InputSpec, LoaderConfig, Recipe
 from yolox.data import batches
-from yolox.data.batches import EvalSource, TrainSource, epoch_order, train_size
-
-
-@pytest.mark.parametrize("interval", [1, 3, 25])
-def test_the_size_changes_at_multiples_of_the_interval(interval):
-    config = LoaderConfig(multiscale_sizes=(320, 416, 640), multiscale_interval=interval)
-    sizes = [train_size(step, input_size=(416, 416), config=config) for step in range(100 * interval)]
-    changes = {step for step in range(1, len(sizes)) if sizes[step] != sizes[step - 1]}
-    assert all(step % interval == 0 for step in changes)
-    assert 50 < len(changes) < 85  # two draws of three differ in two cases of three
+from yolox.data.batches import EvalSource, TrainSource
+from yolox.data.order import epoch_order
 
 
 @pytest.mark.parametrize(("kind", "first"), [("buffer", 101), ("uniform", None)])

@@ -17,7 +17,7 @@ from yolox.data.batches import TrainSource
 from yolox.data.dataset import ground_truth, load_image
 from yolox.data.errors import DataError
 from yolox.data.loader import eval_batches, log_surplus, report_once, train_batches
-from yolox.data.order import endless_order, epoch_order, steps_per_epoch, train_size
+from yolox.data.order import epoch_order, train_size
 from yolox.data.resize import letterbox
 
 RECIPE = Recipe(
@@ -94,12 +94,6 @@ def test_epochs_and_seeds_differ(dataset):
         assert other[0].images.shape != first.shape or (other[0].images != first).any()
 
 
-def test_every_image_is_seen_once_in_an_epoch():
-    order = epoch_order(50, seed=3, epoch=4)
-    assert sorted(order) == list(range(50))
-    assert (order != epoch_order(50, seed=3, epoch=5)).any()
-
-
 @pytest.mark.parametrize("world", [2, 4])
 def test_devices_share_the_global_batch_without_overlap(dataset, world):
     """Two devices with batches of one see together what one device with batches of two sees."""
@@ -114,66 +108,16 @@ def test_devices_share_the_global_batch_without_overlap(dataset, world):
             np.testing.assert_array_equal(a, b)
 
 
-def test_the_partial_last_batch_is_left_out(dataset):
-    assert [steps_per_epoch(dataset, batch_size=b) for b in (1, 2, 4, 9)] == [9, 4, 2, 1]
-
-
-def test_a_filled_last_batch_counts(dataset):
-    def steps(**options):
-        return steps_per_epoch(dataset, last_batch="fill", **options)
-
-    assert [steps(batch_size=b) for b in (1, 2, 4, 9, 10)] == [9, 5, 3, 1, 1]
-    # Megvii: 9 images over 2 devices are 4 for each, over 16 devices none.
-    assert [steps(batch_size=2, world=w) for w in (2, 4, 16)] == [2, 1, 1]
-
-
-def test_filled_epochs_follow_each_other_without_a_gap(dataset):
-    recipe = recipe_with(batch_size=4, last_batch="fill")
-    epochs = [TrainSource(dataset=dataset, recipe=recipe, epoch=e, augment=True) for e in range(3)]
-    assert [len(epoch) for epoch in epochs] == [3, 3, 3]
-    seen = np.concatenate([epoch.order() for epoch in epochs])
-    shuffles = [epoch_order(9, seed=recipe.loader.seed, epoch=turn) for turn in range(4)]
-    assert seen.tolist() == np.concatenate(shuffles)[:36].tolist()
-
-
-@pytest.mark.parametrize("start, length", [(0, 9), (4, 5), (4, 6), (8, 1), (17, 20)])
-def test_the_endless_order_is_the_shuffles_end_to_end(start, length):
-    whole = [index for turn in range(6) for index in epoch_order(9, seed=2, epoch=turn)]
-    assert endless_order(9, seed=2, start=start, length=length).tolist() == whole[start : start + length]
-
-
 def test_fewer_images_than_a_batch_fill_it_again(tmp_path):
     few = noise_dataset(tmp_path, count=3)
     (batch,) = batches(few, augment=False, recipe=recipe_with(batch_size=8, last_batch="fill", workers=0))
     assert batch.images.shape[0] == 8
 
 
-def test_no_image_is_an_error_where_batches_are_filled():
-    class Empty:
-        image_dir = "photos"
-
-        def __len__(self):
-            return 0
-
-    with pytest.raises(DataError, match="0 images make no batch"):
-        steps_per_epoch(Empty(), batch_size=2, last_batch="fill")
-
-
 def test_no_full_batch_is_an_error_that_says_what_to_do(dataset):
     want = r"9 images make no batch of 8 on 2 device\(s\); set the batch size to at most 4, or add images"
     with pytest.raises(DataError, match=want):
         train_batches(dataset, recipe=recipe_with(batch_size=8), epoch=0, augment=True, world=2)
-
-
-def test_sizes_change_every_interval_and_depend_on_seed_and_step_alone():
-    config = LoaderConfig(multiscale_sizes=(320, 416, 640), multiscale_interval=10, seed=5)
-    sizes = [train_size(step, input_size=(416, 416), config=config) for step in range(300)]
-    assert sizes == [train_size(step, input_size=(416, 416), config=config) for step in range(300)]
-    assert all(len(set(sizes[i : i + 10])) == 1 for i in range(0, 300, 10))
-    assert set(sizes) == {(320, 320), (416, 416), (640, 640)}
-    other = attrs.evolve(config, seed=6)
-    assert sizes != [train_size(step, input_size=(416, 416), config=other) for step in range(300)]
-    assert train_size(0, input_size=(416, 640), config=LoaderConfig(multiscale_sizes=(320,))) == (320, 480)
 
 
 def test_steps_count_on_over_epochs_for_sizes(dataset):
