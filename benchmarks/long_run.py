@@ -114,6 +114,7 @@ def command_of(folder: Path, steps: int, workers: int) -> list[str]:
         "lr": 0.001, "warmup-epochs": 1, "flat-epochs": 1, "output": folder / "run",
     }  # fmt: skip
     words += [word for name, value in options.items() for word in (f"--{name}", value)]
+    words += ["--multiscale-sizes"]  # none
     return [sys.executable, str(ROOT / "examples/yolox_nano.py"), "train", *map(str, words)]
 
 
@@ -126,7 +127,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         command = command_of(Path(folder), options.steps, options.workers)
         process = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)
-        samples = observe(process, Path(folder) / "run/history.csv", steps_per_epoch=EPOCH)
+        try:
+            samples = observe(process, Path(folder) / "run/history.csv", steps_per_epoch=EPOCH)
+        finally:
+            process.kill()  # Ctrl-C does not reach it
     left = left_behind(process.pid, before)
     first, *later = (usual(samples, step, step + EPOCH) for step in range(FROM_STEP, options.steps, EPOCH))
     growths = {name: max(getattr(e, name) for e in later) / getattr(first, name) - 1 for name in ("main", "total")}
