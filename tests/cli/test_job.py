@@ -11,6 +11,7 @@ from tests.cli.tiny import EXPERIMENT, write_data
 from yolox.cli import run
 from yolox.cli.job import check_training, describe_job, describe_sizes, open_job
 from yolox.cli.options import parse_options
+from yolox.cli.stopping import Launcher
 from yolox.config import LoaderConfig, Recipe
 from yolox.parallel import Group
 
@@ -42,5 +43,5 @@ def test_a_run_announces_its_training_sizes(tmp_path):
     argv = ["train", *write_data(tmp_path / "data", 2), "--output", str(tmp_path / "run"), "--input-size", "96"]
     parse = partial(parse_options, argv)
     options = parse(recipe)
-    job = open_job(EXPERIMENT, options, parse, check_training(options), Group())
+    job = open_job(EXPERIMENT, options, parse, check_training(options), Group(), Launcher())
     assert describe_job(job).startswith("tiny, 96 x 96 px (training at 2 heights, 96 to 128 px): 2 images, ")

@@ -38,7 +38,7 @@ def find_square(images):  # [B,64,64,3] -> [B,2,7]
 def experiment(monkeypatch):
     recipe = Recipe(input=InputSpec(input_size=(SIZE, SIZE)))
     facts = LoadedWeights(source="yolox", loaded=(), class_names=("cat", "big dog"), recipe=recipe)
-    opened = OpenedWeights(make_step=lambda spec: find_square, num_classes=2, facts=facts)
+    opened = OpenedWeights(make_step=lambda spec: find_square, num_classes=2, strides=(8, 16, 32), facts=facts)
     monkeypatch.setattr(verb, "open_weights", lambda *args: opened)
     nothing = {"build_detector": None, "make_step": None}
     return Experiment(name="square", recipes={"megvii": recipe}, **nothing)

@@ -46,7 +46,7 @@ def test_a_run_is_not_overwritten_without_the_option(nano, data, tmp_path, capsy
         (["--warmup-epochs", "2", "--flat-epochs", "1"], "--warmup-epochs 2 + --flat-epochs 1"),
         (["--plain-epochs", "-1"], "--plain-epochs"),
         (["--epochs", "0"], "epochs: got 0"),
-        (["--batch-size", "64"], "batch"),
+        (["--batch-size", "64", "--last-batch", "drop"], "batch"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(nano, data, tmp_path, capsys, more, want):
