@@ -26,7 +26,9 @@ VALUES = {  # for commands that end with "..."
     "eval": "--val-json B.json --val-images B".split(),
     "train": "--train-json A.json --train-images A --output RUN".split(),
 }
-OTHER_OPTIONS = {"--help", "--worker_num", "--log_dir", "--join", "--bind_core", "--fp16"}  # the parser's own, msrun's, Megvii's
+OTHER_OPTIONS = {  # the parser's own, msrun's, Megvii's, tests/two_hosts.py's
+    "--help", "--worker_num", "--log_dir", "--join", "--bind_core", "--fp16", "--kill",
+}  # fmt: skip
 
 
 def blocks(page: Path) -> str:
