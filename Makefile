@@ -10,7 +10,9 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out $(PINNED),$(MINDSPORE)),-$(MINDSPORE))
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
-TOGETHER := -n 2 --dist loadfile  # two processes: the tests mostly wait for one compiler thread; a file stays in one
+# Two processes: the tests mostly wait for one compiler thread; a file stays in one. In the order of the folders, so that
+# files of few long tests do not come last, when one process has nothing left to do.
+TOGETHER := -n 2 --dist loadfile --no-loadscope-reorder
 
 PEERS := .venv-megvii/.ready .venv-mindyolo/.ready
 
