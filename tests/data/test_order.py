@@ -41,7 +41,7 @@ def test_filled_epochs_follow_each_other_without_a_gap(dataset):
     recipe = Recipe(loader=LoaderConfig(batch_size=4, last_batch="fill"))
     epochs = [TrainSource(dataset=dataset, recipe=recipe, epoch=e, augment=True) for e in range(3)]
     assert [len(epoch) for epoch in epochs] == [3, 3, 3]
-    seen = np.concatenate([epoch.order() for epoch in epochs])
+    seen = np.concatenate([epoch.order for epoch in epochs])
     shuffles = [epoch_order(9, seed=recipe.loader.seed, epoch=turn) for turn in range(4)]
     assert seen.tolist() == np.concatenate(shuffles)[:36].tolist()
 
