@@ -1,4 +1,4 @@
-"""The picture of the first batches: a folder that takes no more files does not end the run before it begins."""
+"""A folder that takes no more files does not end the run before it begins, nor one that is done."""
 
 from types import SimpleNamespace
 
@@ -16,5 +16,5 @@ def test_first_batches_that_cannot_be_written_are_a_warning(tmp_path, monkeypatc
     group, options = SimpleNamespace(is_first=True), SimpleNamespace(resume=None)
     train._begin(SimpleNamespace(folder=folder, group=group, options=options, train_set=None, recipe=None), Position())
     assert (folder / "first_batches.jpg").exists() != full
-    warning = f"{folder}/first_batches.jpg: not drawn (No such file or directory); the run goes on"
+    warning = f"{folder}/first_batches.jpg: not drawn (No such file or directory); the run is complete without it"
     assert caplog.messages == [warning] * full

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import sys
@@ -12,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from tests.cli.tiny import EXPERIMENT, RECIPE, write_data
-from yolox.cli import evaluate, run
+from yolox.cli import evaluate, run, run_pictures
 from yolox.cli.pictures import CHARTS
 from yolox.cli.run_pictures import BestEvaluation, write_run_pictures
 from yolox.cli.rundir import read_history
@@ -97,6 +98,17 @@ def test_without_matplotlib_a_run_says_how_to_get_the_charts(words, tmp_path, ca
     assert "analysis" in json.loads((folder / "evaluation.json").read_text())
     assert [path.name for path in (folder / "pictures").iterdir()] == ["beside"]
     assert (folder / "curves.png").is_file()
+
+
+def test_a_disk_that_is_full_after_the_last_epoch_is_a_warning(words, tmp_path, monkeypatch, caplog):
+    def full(*_arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run_pictures, "write_json", full)
+    folder = tmp_path / "run"
+    assert run(EXPERIMENT, ["train", *words[:4], *SHORT, "--output", str(folder)]) == 0
+    assert caplog.messages[-1] == f"{folder}/pictures: not drawn (No space left on device); the run is complete without it"
+    assert len(read_history(folder / "history.csv")) == 3 and (folder / "last.safetensors").is_file()
 
 
 def test_without_validation_images_the_labels_are_left(words, tmp_path, capsys):

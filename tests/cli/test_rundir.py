@@ -168,7 +168,7 @@ def test_curves_that_cannot_be_drawn_do_not_end_the_run(tmp_path, monkeypatch, c
     assert record(tmp_path, 0.1, 0.2) == ["2", "2"]
     assert len(read_history(tmp_path / "history.csv")) == 2 and not (tmp_path / "curves.png").exists()
     reason = "No space left on device" if isinstance(error, OSError) else "a broken history"
-    assert caplog.messages == [f"{tmp_path}/curves.png: not drawn ({reason}); the run goes on"] * 2
+    assert caplog.messages == [f"{tmp_path}/curves.png: not drawn ({reason}); the run is complete without it"] * 2
 
 
 def test_a_stop_is_not_taken_for_a_picture_that_failed():

@@ -25,7 +25,7 @@ from yolox.cli.picture_guard import try_picture
 from yolox.cli.progress import make_progress
 from yolox.cli.resuming import open_run
 from yolox.cli.run_pictures import BestEvaluation, write_run_pictures
-from yolox.cli.rundir import BAD_BATCH, BATCHES, BEST, EVENTS, HISTORY, LAST, RunRecorder, read_history
+from yolox.cli.rundir import BAD_BATCH, BATCHES, BEST, EVENTS, HISTORY, LAST, PICTURES, RunRecorder, read_history
 from yolox.cli.sheet import label_sheet
 from yolox.cli.stopping import Launcher, StopSignals
 from yolox.cli.together import NoProgress, NoRecorder, SharedStatistics, agreed, open_group, own_name, statistics_of_others
@@ -81,7 +81,7 @@ def _run(job: Job, watch: Watch) -> None:
     job.console.print(f"wrote {job.folder / BEST} and {job.folder / LAST}")
     if job.group.is_first:
         watch.at("the pictures of the run", slow=True)
-        write_run_pictures(job, best, best_ap=recorder.best_ap)
+        try_picture(job.folder / PICTURES, lambda: write_run_pictures(job, best, best_ap=recorder.best_ap))
 
 
 def _fill_detector(job: Job) -> nn.Cell:
