@@ -1,7 +1,7 @@
 """Evaluate the pickle of a torch file with a machine that cannot call anything.
 
-Python's unpickler imports what a file names and calls it. This one knows the opcodes that torch writes and a
-closed list of names, all of which become inert values: tensors are described, not built.
+Python's unpickler imports what a file names and calls it. This one knows the opcodes that torch writes, and the
+names of `torch_values`, all of which become inert values.
 """
 
 from __future__ import annotations
@@ -10,64 +10,11 @@ import pickletools
 from collections.abc import Callable
 from typing import Any
 
-from attrs import frozen
-
 from yolox.weights.errors import WeightsError
+from yolox.weights.torch_values import Name, as_storage, checked_pairs, is_open, known_name, value_of_call
 
 MAX_PICKLE_BYTES = 8 << 20  # the pickle of the largest scale with its optimizer state has 0.4 MB
 MAX_STEPS = 1 << 20  # opcodes, and items that calls copy; a tensor takes about 30, the largest file has some 3,000
-MAX_NAME = 1000  # characters of a key; equal long strings take long to compare
-STORAGES = {
-    "torch.FloatStorage": "float32",
-    "torch.HalfStorage": "float16",
-    "torch.BFloat16Storage": "bfloat16",
-    "torch.DoubleStorage": "float64",
-    "torch.LongStorage": "int64",
-    "torch.IntStorage": "int32",
-    "torch.ShortStorage": "int16",
-    "torch.CharStorage": "int8",
-    "torch.ByteStorage": "uint8",
-    "torch.BoolStorage": "bool",
-}
-# Training checkpoints carry numpy scalars beside the weights, such as the best AP. They are not evaluated.
-IGNORED = {
-    "numpy.core.multiarray.scalar",
-    "numpy._core.multiarray.scalar",
-    "numpy.dtype",
-    "_codecs.encode",
-}
-
-
-@frozen
-class StorageRef:
-    """A run of numbers in the archive: entry `data/<key>`, `numel` elements of `dtype`."""
-
-    dtype: str
-    key: str
-    numel: int
-
-
-@frozen
-class TensorRef:
-    """A tensor as a view of a storage: offset, size and strides in elements."""
-
-    storage: StorageRef
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
-@frozen
-class _Name:
-    """A global of the file; it is compared, never imported or called."""
-
-    name: str
-
-
-class _Ignored:
-    """Stands for a value that is not evaluated."""
-
-
 def evaluate_pickle(data: bytes) -> Any:
     """Return the value of a pickle, made of dicts, lists, tuples, numbers, strings and TensorRefs.
 
@@ -138,7 +85,7 @@ class _Machine:
         target = self.stack[-1]
         if type(target) is not dict or len(items) % 2:
             raise WeightsError("broken pickle: items for something that is not a dict")
-        target.update(_pairs(zip(items[::2], items[1::2], strict=True)))
+        target.update(checked_pairs(zip(items[::2], items[1::2], strict=True)))
 
     def extend(self, items: list[Any]) -> None:
         if type(self.stack[-1]) is not list:
@@ -149,19 +96,19 @@ class _Machine:
         name, module = self.stack.pop(), self.stack.pop()
         if type(name) is not str or type(module) is not str:
             raise WeightsError("broken pickle: a global whose name is not a string")
-        self.stack.append(_known_name(f"{module}.{name}"))
+        self.stack.append(known_name(f"{module}.{name}"))
 
     def reduce(self, _argument: Any) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
-        if type(function) is not _Name or type(arguments) is not tuple:
+        if type(function) is not Name or type(arguments) is not tuple:
             raise WeightsError(f"pickle calls a {type(function).__name__}; nothing was run")
         # one list of the memo can be copied at every call: a small file could ask for any memory and time
         self.spend(sum(len(value) for value in arguments if type(value) in (list, tuple, dict, str)))
-        self.stack.append(_value_of_call(function.name, arguments))
+        self.stack.append(value_of_call(function.name, arguments))
 
     def build(self, _argument: Any) -> None:
         self.stack.pop()  # attributes of an OrderedDict (torch's module versions) or of an ignored value
-        if type(self.stack[-1]) not in (dict, _Ignored):
+        if not is_open(self.stack[-1]):
             target = type(self.stack[-1]).__name__
             raise WeightsError(f"pickle sets attributes of a {target}; nothing was run")
 
@@ -169,67 +116,6 @@ class _Machine:
         self.memo[index] = self.stack[-1]
 
 
-def _known_name(name: str) -> _Name:
-    if name not in STORAGES and name not in IGNORED and name not in _CALLS:
-        raise WeightsError(f"pickle names {name[:200]!r}, no part of a weights file; nothing was run")
-    return _Name(name)
-
-
-def _value_of_call(name: str, arguments: tuple) -> Any:
-    if name in IGNORED:
-        return _Ignored()
-    if name not in _CALLS:
-        raise WeightsError(f"pickle calls {name}; nothing was run")
-    return _CALLS[name](*arguments)
-
-
-def _pairs(pairs) -> dict:
-    result = {}
-    for key, value in pairs:
-        small = type(key) is int and abs(key) < 2**31  # large integers can be made to collide
-        if type(key) is not str and not small:  # and the hash of nested tuples can take for ever
-            raise WeightsError(f"a dict key is a {type(key).__name__}, want a string or a small integer")
-        if not small and len(key) > MAX_NAME:
-            raise WeightsError(f"a dict key has {len(key)} characters, more than the limit of {MAX_NAME}")
-        result[key] = value
-    return result
-
-
-def _sizes(value: Any, what: str) -> tuple[int, ...]:
-    if type(value) is not tuple or any(type(v) is not int or v < 0 for v in value) or len(value) > 8:
-        raise WeightsError(f"tensor {what} is not a short tuple of non-negative integers")
-    return value
-
-
-def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_flags: Any) -> TensorRef:
-    if type(storage) is not StorageRef:
-        raise WeightsError("a tensor without a storage")
-    (start,) = _sizes((offset,), "offset")
-    return TensorRef(storage, start, _sizes(size, "size"), _sizes(stride, "stride"))
-
-
-def _rebuild_parameter(tensor: Any, *_flags: Any) -> TensorRef:
-    if type(tensor) is not TensorRef:
-        raise WeightsError("a parameter without a tensor")
-    return tensor
-
-
-def _storage(identifier: Any) -> StorageRef:
-    if type(identifier) is not tuple or len(identifier) != 5 or identifier[0] != "storage":
-        raise WeightsError("a persistent id that is not a torch storage")
-    _, kind, key, _location, numel = identifier
-    if type(kind) is not _Name or kind.name not in STORAGES or type(key) is not str or len(key) > MAX_NAME:
-        raise WeightsError("a storage of unknown type, or without a short name")
-    (count,) = _sizes((numel,), "storage length")
-    return StorageRef(STORAGES[kind.name], key, count)
-
-
-_CALLS: dict[str, Callable] = {
-    "collections.OrderedDict": lambda items=(): _pairs(items),
-    "torch.Size": lambda items: _sizes(tuple(items), "size"),
-    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils._rebuild_parameter": _rebuild_parameter,
-}
 _INTEGERS = {"BININT", "BININT1", "BININT2", "LONG1"}
 _PUSH_ARGUMENT = _INTEGERS | {"BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES"}
 _ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
@@ -254,9 +140,9 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
     "MEMOIZE": lambda m, a: m.put(len(m.memo)),
     "BINGET": lambda m, a: m.stack.append(m.memo[a]),
     "LONG_BINGET": lambda m, a: m.stack.append(m.memo[a]),
-    "GLOBAL": lambda m, a: m.stack.append(_known_name(a.replace(" ", "."))),
+    "GLOBAL": lambda m, a: m.stack.append(known_name(a.replace(" ", "."))),
     "STACK_GLOBAL": _Machine.stack_global,
     "REDUCE": _Machine.reduce,
     "BUILD": _Machine.build,
-    "BINPERSID": lambda m, a: m.stack.append(_storage(m.stack.pop())),
+    "BINPERSID": lambda m, a: m.stack.append(as_storage(m.stack.pop())),
 }

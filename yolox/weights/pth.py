@@ -11,7 +11,8 @@ import numpy as np
 
 from yolox.weights.archive import open_archive
 from yolox.weights.errors import WeightsError
-from yolox.weights.pickled import StorageRef, TensorRef, evaluate_pickle
+from yolox.weights.pickled import evaluate_pickle
+from yolox.weights.torch_values import StorageRef, TensorRef
 
 _STATE_KEYS = ("model", "state_dict")
 
