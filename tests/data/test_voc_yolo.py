@@ -11,13 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.data.folders import noise_dataset, write_as_yolo, write_image
-from tests.data.test_image import smooth, with_orientation
 from yolox.config import LoaderConfig, Recipe
 from yolox.data.coco import read_coco
 from yolox.data.dataset import ground_truth, load_sample
 from yolox.data.errors import DataError
-from yolox.data.header import image_size
-from yolox.data.image import read_image
 from yolox.data.loader import train_batches
 from yolox.data.voc import read_voc
 from yolox.data.yolo import read_yolo
@@ -190,23 +187,6 @@ def test_yolo_sub_folders(folder):
     dataset = yolo(folder)
     assert dataset.file_names[-1] == "deep/er/a.png"
     np.testing.assert_allclose(dataset.boxes[-1], [4, 3, 6, 7], atol=1e-6)
-
-
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tiff", ".webp"])
-def test_sizes_from_headers_are_those_of_the_decoded_image(tmp_path, suffix):
-    path = tmp_path / f"a{suffix}"
-    write_image(path, smooth(33, 47))
-    assert image_size(str(path)) == (33, 47)
-    (tmp_path / "cut").write_bytes(path.read_bytes()[:15])
-    with pytest.raises(DataError, match="cut: cannot be decoded"):
-        image_size(str(tmp_path / "cut"))
-
-
-def test_sizes_of_turned_images_are_those_after_turning(tmp_path):
-    write_image(tmp_path / "a.jpg", smooth(33, 47))
-    path = tmp_path / "turned.jpg"
-    path.write_bytes(with_orientation((tmp_path / "a.jpg").read_bytes(), 6))
-    assert image_size(str(path)) == (47, 33) == read_image(str(path)).shape[:2]
 
 
 quiet = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
