@@ -11,6 +11,9 @@ from yolox.assign.simota import simota_assign
 from yolox.decode import decode_boxes, flatten_levels, split_predictions
 from yolox.points import make_points
 
+# The golden folder states none for the matched IoU. Half an ulp of a coordinate of 256 px, 1.5e-5, on both edges of a box
+# of 2 px moves an IoU by 1.5e-5; drawn cases of another seed reach 1.02e-5. Losses are asked for 1e-4, and so is this.
+IOU_TOLERANCE = 1e-4
 FORMS = {"dense": simota_assign, "gathered": simota_assign_gathered}
 
 
@@ -39,4 +42,4 @@ def test_owners_are_the_reference_s(golden_dir, name, mode):
         case, maps, truths = load_golden(path)
         owner, iou = assign(*arguments(maps, truths))
         np.testing.assert_array_equal(owner.asnumpy(), case["owner"], err_msg=path.name)
-        np.testing.assert_allclose(iou.asnumpy(), case["matched_iou"], atol=1e-5, err_msg=path.name)
+        np.testing.assert_allclose(iou.asnumpy(), case["matched_iou"], rtol=0, atol=IOU_TOLERANCE, err_msg=path.name)

@@ -4,9 +4,10 @@ On batch statistics the reference's own float32 rounding can exceed the toleranc
 the coarsest level a channel is normalised over 12 values, which amplifies rounding a thousandfold and more
 (seed 0: the reference is 3.4e-4 from the same pass in float64 for nano, tolerance 2e-4, and 3.3e-3 for x,
 tolerance 1e-3): no independent arithmetic can be sure to meet it. Where it is missed, the test computes the
-pass in float64, asks that our root mean square distance from it be at most twice the reference's, the largest
-at most five times, and warns with the figures. Measured over all scales on MindSpore 2.7.0 and 2.10.0: the
-root mean squares stand at 0.9 to 1.8, the largest, which one unlucky value decides, at 0.6 to 3.1.
+pass in float64, asks that our root mean square distance from it be at most three times the reference's, the
+largest at most five times, and warns with the figures. Measured over all scales on MindSpore 2.7.0 and 2.10.0,
+and over folders of six other seeds on 2.10.0: the root mean squares stand at 0.8 to 1.9 (nano 1.2 to 1.9: the
+reference sums a channel in float64, MindSpore in float32), the largest, which one value decides, at 0.6 to 3.1.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def assert_close(what, got, want, tolerance, exact, unit=1.0):
         f"{what}: {error:.1e} from the reference, above the tolerance {tolerance:.0e}; from float64 at most "
         f"{ours.max():.1e}, the reference {theirs.max():.1e}; rms {rms(ours):.1e} and {rms(theirs):.1e}"
     )
-    assert rms(ours) <= 2 * rms(theirs) and ours.max() <= 5 * theirs.max(), figures
+    assert rms(ours) <= 3 * rms(theirs) and ours.max() <= 5 * theirs.max(), figures
     warnings.warn(figures, stacklevel=2)
 
 
