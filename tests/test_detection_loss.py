@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from tests.assign.cases import golden_cases, load_golden, random_case, to_maps
+from tests.assign.cases import at_a_kink, golden_cases, load_golden, random_case, to_maps, to_rows
 from tests.oracles import simota as oracle
 from yolox.assign.simota import simota_assign
 from yolox.config import AssignConfig, LossConfig
@@ -37,10 +37,12 @@ def _assert_golden(case, suffix, result, truths, name):
     np.testing.assert_allclose(got[:5], want[:5], rtol=1e-4, err_msg=name)
     per_truth = max(got[5], 1) / max(int(truths[2].asnumpy().sum()), 1)
     np.testing.assert_allclose(per_truth, want[5], rtol=1e-4, err_msg=name)
-    for level, gradient in enumerate(gradients):
-        np.testing.assert_allclose(
-            gradient.asnumpy(), case[f"grad{level}{suffix}"], rtol=1e-3, atol=1e-5, err_msg=name
-        )
+    got, want = to_rows([g.asnumpy() for g in gradients]), to_rows([case[f"grad{level}{suffix}"] for level in range(3)])
+    kinks = at_a_kink(case)
+    assert kinks.sum() <= 2  # of some hundred positives; in 47 folders of other seeds there were two of 69,046
+    compared = np.ones(got.shape, bool)
+    compared[..., :4] = ~kinks[..., None]
+    np.testing.assert_allclose(got[compared], want[compared], rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("mode", [pytest.param("eager", marks=pytest.mark.slow), "jit"])

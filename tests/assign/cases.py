@@ -28,6 +28,25 @@ def load_golden(path):
     return case, maps, (Tensor(gt_boxes), Tensor(truths[..., 0].astype(np.int32)), Tensor(valid))
 
 
+def at_a_kink(case, *, roundings=4):  # -> [B,P] bool
+    """Tell which points have a predicted edge within some float32 roundings of the same edge of their truth.
+
+    There the overlap has a kink: its gradient is one of two values, or their mean, as the last bit decides.
+    """
+    maps, owner = [case[f"map{level}"].astype(np.float64) for level in range(3)], case["owner"]
+    raw = to_rows(maps)
+    points, strides = make_points(tuple(8 * side for side in maps[0].shape[2:]), STRIDES)
+    stride = strides[:, None]
+    center, size = raw[..., :2] * stride + points - 0.5 * stride, np.exp(raw[..., 2:4]) * stride
+    truth = np.take_along_axis(case["truths"].astype(np.float64), np.maximum(owner, 0)[..., None], 1)
+    rounding = np.spacing(np.maximum(np.abs(center), size).astype(np.float32)).astype(np.float64)
+    near = np.zeros(owner.shape, bool)
+    for sign in (-0.5, 0.5):
+        gap = np.abs(center + sign * size - truth[..., 1:3] - sign * truth[..., 3:5])
+        near |= (gap < roundings * rounding).any(-1)
+    return near & (owner >= 0)
+
+
 def random_case(rng, *, kind="mixed", batch=2, rows=6, classes=3, size=(64, 96)):
     """Draw raw predictions and truths.
 
@@ -84,3 +103,8 @@ def to_maps(raw, size):
         maps.append(rows.transpose(0, 2, 1).reshape(len(raw), -1, height, width))
         start += height * width
     return tuple(maps)
+
+
+def to_rows(maps):
+    """Join maps [B,K,H,W] to rows [B,P,K]."""
+    return np.concatenate([level.reshape(*level.shape[:2], -1).transpose(0, 2, 1) for level in maps], 1)
