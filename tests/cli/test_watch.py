@@ -20,8 +20,8 @@ from yolox.phases import is_evaluated
 TINY, MINUTES = "tests/cli/tiny.py", 120.0
 OPTIONS = ("--parallel", "--epochs", "6", "--eval-interval", "3", "--plain-epochs", "2", "--save-steps", "1")
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-WORLDS = (2, pytest.param(4, marks=pytest.mark.slow))
-VICTIMS = ((2, 1), pytest.param(2, 0, marks=pytest.mark.slow), pytest.param(4, 3, marks=pytest.mark.slow))
+WORLDS = (2, 4)
+VICTIMS = ((2, 1), (2, 0), (4, 3))
 
 
 def position(folder) -> tuple[int, int]:
@@ -88,6 +88,7 @@ def test_without_msrun_the_processes_finish_the_step_save_and_end(tmp_path, numb
         assert f"stopped and saved {run / 'last.safetensors'} (epoch {epoch + 1}, {step} steps done)" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("world", "victim"), VICTIMS)
 def test_a_killed_rank_is_named_on_all_and_the_resumed_run_has_the_same_bits(tmp_path, world, victim):
     """Within an epoch the BN statistics of the processes differ: the checkpoint has those of all."""
@@ -111,6 +112,7 @@ def test_a_killed_rank_is_named_on_all_and_the_resumed_run_has_the_same_bits(tmp
     assert_same_run(run, tmp_path / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_hang_in_an_evaluation_ends_the_run_and_is_named(tmp_path, world):
     words, run = write_data(tmp_path / "data", images=60), tmp_path / "run"
