@@ -1,6 +1,6 @@
 """Fine-tuning nano on BCCD with the settings of the recorded runs of Megvii's code.
 
-    python benchmarks/bccd.py --data ../shared/data --output RUNS
+    python benchmarks/bccd.py --data DATA --output RUNS
 
 `--data` holds `bccd/instances_{train,val,test}.json`, `bccd/images` and the official weights
 `weights/yolox_nano_fused_megvii_keys.npz`. Starts `examples/yolox_nano.py train` once for each seed, 40 epochs of 205 images
