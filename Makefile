@@ -1,5 +1,5 @@
 # make test   the tests, in an environment of their own     make demo   train on drawn shapes, in about 5 minutes
-# make test-slow  those of large graphs and killed runs           make docs  the pages, in site/
+# make test-slow  those of large graphs and killed runs        make docs  the pages, in site/
 # make venv   only the environment                          make bench  the works of benchmarks/, one JSON line each
 # make peers  the two environments of the systems that make bench compares with, 5 GB
 # Another MindSpore than the pinned one: make test MINDSPORE=2.7.0
