@@ -12,7 +12,6 @@ the epochs 1, 10 and 40 and the AP and AP50 of both parts, and the means over th
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
@@ -20,7 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
-SCRIPT = Path(__file__).resolve().parents[1] / "examples/yolox_nano.py"
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.measure import print_json  # noqa: E402
+from yolox.cli.rundir import HISTORY, LAST, read_history  # noqa: E402
+
+SCRIPT = ROOT / "examples/yolox_nano.py"
 WEIGHTS = "weights/yolox_nano_fused_megvii_keys.npz"
 SETTINGS = (
     "--epochs 40 --batch-size 8 --warmup-epochs 1 --plain-epochs 5 --flat-epochs 5 --multiscale-sizes "
@@ -38,24 +43,25 @@ def train_words(data: Path, run: Path, *, seed: int, extra: Sequence[str] = ()) 
         seed: of the run.
         extra: words that come last.
     """
-    bccd = data / "bccd"
-    words = ["--train-json", bccd / "instances_train.json", "--train-images", bccd / "images"]
-    words += ["--val-json", bccd / "instances_val.json", "--val-images", bccd / "images"]
+    words = [*_part(data, "train", "train"), *_part(data, "val", "val")]
     words += ["--weights", data / WEIGHTS, *SETTINGS.split(), "--seed", seed, *extra, "--output", run]
     return ["train", *map(str, words)]
 
 
 def eval_words(data: Path, run: Path, part: str) -> list[str]:
     """List the words that evaluate the last checkpoint of a run on a part of the data."""
+    words = ["--weights", run / LAST, *_part(data, "val", part), "--json", run / f"{part}.json"]
+    return ["eval", *map(str, words)]
+
+
+def _part(data: Path, option: str, part: str) -> list:
     bccd = data / "bccd"
-    words = ["--val-json", bccd / f"instances_{part}.json", "--val-images", bccd / "images"]
-    return ["eval", "--weights", str(run / "last.safetensors"), *map(str, words), "--json", str(run / f"{part}.json")]
+    return [f"--{option}-json", bccd / f"instances_{part}.json", f"--{option}-images", bccd / "images"]
 
 
 def summary(run: Path) -> dict[str, float]:
     """Read losses and metrics of a run that was trained and evaluated."""
-    with (run / "history.csv").open(encoding="utf-8") as lines:
-        losses = {int(row["epoch"]): float(row["total"]) for row in csv.DictReader(lines)}
+    losses = {row["epoch"]: row["total"] for row in read_history(run / HISTORY)}
     found = {f"loss_{epoch}": round(losses[epoch], 3) for epoch in EPOCHS if epoch in losses}
     for part in PARTS:
         metrics = json.loads((run / f"{part}.json").read_text())
@@ -83,7 +89,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for the runs, one a seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     options = parser.parse_args(sys.argv[1:cut])
-    print(json.dumps(measure(options.data, options.output, options.seeds, sys.argv[cut + 1 :])))
+    print_json(measure(options.data, options.output, options.seeds, sys.argv[cut + 1 :]))
 
 
 if __name__ == "__main__":

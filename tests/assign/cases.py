@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from mindspore import Tensor
 
+from tests.oracles.decode import slow_decode, slow_flatten
 from yolox.points import make_points
 
 STRIDES = (8, 16, 32)
@@ -34,10 +35,8 @@ def at_a_kink(case, *, roundings=4):  # -> [B,P] bool
     There the overlap has a kink: its gradient is one of two values, or their mean, as the last bit decides.
     """
     maps, owner = [case[f"map{level}"].astype(np.float64) for level in range(3)], case["owner"]
-    raw = to_rows(maps)
-    points, strides = make_points(tuple(8 * side for side in maps[0].shape[2:]), STRIDES)
-    stride = strides[:, None]
-    center, size = raw[..., :2] * stride + points - 0.5 * stride, np.exp(raw[..., 2:4]) * stride
+    boxes = slow_decode(slow_flatten(*maps), [8 * side for side in maps[0].shape[2:]], STRIDES)
+    center, size = boxes[..., :2], boxes[..., 2:]
     truth = np.take_along_axis(case["truths"].astype(np.float64), np.maximum(owner, 0)[..., None], 1)
     rounding = np.spacing(np.maximum(np.abs(center), size).astype(np.float32)).astype(np.float64)
     near = np.zeros(owner.shape, bool)
@@ -103,8 +102,3 @@ def to_maps(raw, size):
         maps.append(rows.transpose(0, 2, 1).reshape(len(raw), -1, height, width))
         start += height * width
     return tuple(maps)
-
-
-def to_rows(maps):
-    """Join maps [B,K,H,W] to rows [B,P,K]."""
-    return np.concatenate([level.reshape(*level.shape[:2], -1).transpose(0, 2, 1) for level in maps], 1)

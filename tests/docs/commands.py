@@ -21,7 +21,7 @@ NOT_RUN = {  # whole commands; they are parsed by tests/docs/test_snippets.py
     r"msrun .*": "eight Ascends, or two hosts; tests/cli/test_watch.py starts msrun with two and four CPU processes",
     r"python .*--device Ascend.*": "needs an Ascend",
     r"python .*--weights (megvii|mindyolo):.*": "downloads; tests/weights/test_named.py has a server of its own",
-    r"python benchmarks/(run|cost|long_run|bccd)\.py.*": "measures for minutes and writes over docs/cost.png",
+    r"python benchmarks/(run|cost|long_run|bccd)\.py.*": "measures for minutes, writes over docs/cost.png, or needs real data",
 }
 
 

@@ -15,6 +15,8 @@ from yolox.weights.torch_values import Name, as_storage, checked_pairs, is_open,
 
 MAX_PICKLE_BYTES = 8 << 20  # the pickle of the largest scale with its optimizer state has 0.4 MB
 MAX_STEPS = 1 << 20  # opcodes, and items that calls copy; a tensor takes about 30, the largest file has some 3,000
+
+
 def evaluate_pickle(data: bytes) -> Any:
     """Return the value of a pickle, made of dicts, lists, tuples, numbers, strings and TensorRefs.
 
