@@ -62,3 +62,16 @@ def test_several_processes_stop_without_their_launcher_and_one_goes_on(monkeypat
     monkeypatch.setattr(os, "getppid", lambda: 1)
     monkeypatch.setattr(together, "any_of", lambda flag, group: flag)
     assert together.agreed(lambda: asked, Group(world=world), unwatched(), launcher)() is want
+
+
+def test_a_process_that_another_one_stops_says_that_msrun_has_ended(monkeypatch, capsys):
+    """The other one asked a moment later, when msrun had just ended."""
+
+    def other_has_seen_it(flag, _group):
+        assert not flag
+        monkeypatch.setattr(os, "getppid", lambda: 1)
+        return True
+
+    monkeypatch.setattr(together, "any_of", other_has_seen_it)
+    assert together.agreed(lambda: False, Group(world=2), unwatched(), Launcher())()
+    assert capsys.readouterr().err.count("msrun has ended; stopping after this step") == 1

@@ -120,6 +120,8 @@ def agreed(stop: Callable[[], bool], group: Group, watch: Watch, launcher: Launc
     def ask() -> bool:
         watch.at("the question whether to stop", together=True)
         answer = any_of(stop() or (group.world > 1 and launcher.has_gone()), group)
+        if answer and group.world > 1:
+            launcher.has_gone()  # says why: another process may have seen it first
         watch.at("loading a batch")
         return answer
 
