@@ -19,8 +19,8 @@ from benchmarks.truths import make_truths
 from yolox.config import Recipe
 from yolox.detection_loss import detection_loss
 from yolox.normalize import normalize_images
-from yolox.optim import gradient_sums, masked_sgd, unused_stats
-from yolox.train import create_train_state, make_train_step
+from yolox.training.optim import gradient_sums, masked_sgd, unused_stats
+from yolox.training.step import create_train_state, make_train_step
 
 NAMES = ("bare", "with_loss", "with_update", "whole")
 

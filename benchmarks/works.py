@@ -13,7 +13,7 @@ from benchmarks.truths import make_truths
 from examples import yolox_nano, yolox_s
 from yolox.eval.predict import make_eval_step
 from yolox.nn import initialise
-from yolox.train import create_train_state
+from yolox.training.step import create_train_state
 
 EXPERIMENTS = {"nano": yolox_nano.EXPERIMENT, "s": yolox_s.EXPERIMENT}
 

@@ -14,10 +14,10 @@ from mindspore import nn
 
 from yolox.cli import Experiment, main
 from yolox.detection_loss import detection_loss
+from yolox.distributed import Group, recipe_reducers
 from yolox.nn import PAFPN, ConvBNAct, DecoupledHead, Detector
-from yolox.parallel import Group, recipe_reducers
 from yolox.recipes import megvii_recipe
-from yolox.train import make_train_step
+from yolox.training.step import make_train_step
 
 
 class PlainBackbone(nn.Cell):

@@ -13,10 +13,10 @@ images a second on 8 Ascend 910, which makes about 20 hours. Commands (--help af
 
 from yolox.cli import Experiment, Published, main
 from yolox.detection_loss import detection_loss
+from yolox.distributed import Group, recipe_reducers
 from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
-from yolox.parallel import Group, recipe_reducers
 from yolox.recipes import megvii_recipe, mindyolo_recipe
-from yolox.train import make_train_step
+from yolox.training.step import make_train_step
 
 RECIPES = {"megvii": megvii_recipe("tiny"), "mindyolo": mindyolo_recipe("tiny")}
 

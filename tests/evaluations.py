@@ -17,8 +17,8 @@ from yolox.cli import evaluate
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.coco import read_coco
 from yolox.data.dataset import DetectionDataset
+from yolox.distributed import Group
 from yolox.eval.coco import METRIC_NAMES
-from yolox.parallel import Group
 
 COUNTS = (7, 5, 3)  # images: uneven shares; of four processes and three images, one has none
 SIZE, CLASSES = 224, 3

@@ -16,7 +16,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).par
 
 from processes import train  # noqa: E402
 
-from yolox.parallel import Group  # noqa: E402
+from yolox.distributed import Group  # noqa: E402
 
 
 @ms.jit

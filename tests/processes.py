@@ -19,9 +19,7 @@ from tests.evaluations import metrics_of_shares  # noqa: E402
 from yolox.cli.together import gather_detections, my_images  # noqa: E402
 from yolox.config import InputSpec, OptimConfig  # noqa: E402
 from yolox.detection_loss import detection_loss  # noqa: E402
-from yolox.eval.postprocess import Detections  # noqa: E402
-from yolox.eval.tables import detections_to_table  # noqa: E402
-from yolox.parallel import (  # noqa: E402
+from yolox.distributed import (  # noqa: E402
     Group,
     any_of,
     from_first,
@@ -31,7 +29,9 @@ from yolox.parallel import (  # noqa: E402
     positives_reducer,
     share_statistics,
 )
-from yolox.train import create_train_state, make_train_step  # noqa: E402
+from yolox.eval.postprocess import Detections  # noqa: E402
+from yolox.eval.tables import detections_to_table  # noqa: E402
+from yolox.training.step import create_train_state, make_train_step  # noqa: E402
 
 IMAGES, SIZE, STEPS, CLASSES = 8, 64, 5, 3
 FOUND = 9  # images of an evaluation; no multiple of the number of processes

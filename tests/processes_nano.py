@@ -20,10 +20,10 @@ from yolox.config import InputSpec, LoaderConfig, LossConfig, OptimConfig, Recip
 from yolox.data.coco import read_coco  # noqa: E402
 from yolox.data.loader import train_batches  # noqa: E402
 from yolox.data.shapes import ShapesConfig, write_shapes  # noqa: E402
+from yolox.distributed import Group, join_group  # noqa: E402
 from yolox.nn import initialise  # noqa: E402
 from yolox.nn.blocks import BN_MOMENTUM  # noqa: E402
-from yolox.parallel import Group, join_group  # noqa: E402
-from yolox.train import create_train_state  # noqa: E402
+from yolox.training.step import create_train_state  # noqa: E402
 
 IMAGES, STEPS = 20, 5  # of each step four images, of which each process has its part
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.test_recipes import differences
 from yolox.finetune import finetune_recipe
-from yolox.phases import check_epochs, peak_rate
 from yolox.recipes import SCALES, megvii_recipe, mindyolo_recipe
 from yolox.schedule import ema_decay
+from yolox.training.phases import check_epochs, peak_rate
 
 
 @pytest.mark.parametrize("recipe", [megvii_recipe, mindyolo_recipe])

@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # part of yolox: other parts of yolox that it may import | libraries. What is not named is refused.
 TABLE = {
     "config": "| attrs",
+    "errors": "| numpy",
+    "graph": "| mindspore numpy",
     "checks": "|",
     # the mathematics
     "boxes": "checks | mindspore",
@@ -22,36 +24,25 @@ TABLE = {
     "decode": "checks | mindspore",
     "schedule": "| mindspore",
     "normalize": "config | mindspore",
-    "assign": "boxes checks config | mindspore numpy",  # nothing of a detector: SimOTA serves any
-    "detection_loss": "assign boxes checks config decode losses points | mindspore",
+    "assign": "boxes checks config graph | mindspore",  # nothing of a detector: SimOTA serves any
+    "detection_loss": "assign boxes checks config decode graph losses points | mindspore",
     # the layers: never assignment, losses, data, evaluation or training
     "nn": "| mindspore numpy",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
-    "freeze": "| mindspore",
-    "optim": "| mindspore",
-    "flat": "optim | attrs mindspore numpy",
-    "loss_scale": "config | attrs",
-    "position": "config loss_scale | attrs",
-    "reports": "position | attrs",
-    "phases": "config schedule |",
-    "train": "config flat normalize optim schedule | attrs mindspore",
-    "fit": "config phases position reports schedule | attrs mindspore numpy",
-    "overfit": "| attrs mindspore numpy",
-    "parallel": "config flat optim | attrs mindspore numpy",
+    "training": "config config_io data errors graph normalize schedule | attrs mindspore numpy safetensors",
+    "distributed": "config graph training | attrs mindspore numpy",
     # recipes and files
     "recipes": "config | attrs",
     "finetune": "config | attrs",
-    "recipe_io": "config | attrs",
-    "checkpoint": "config recipe_io | attrs numpy safetensors",
-    "resume": "checkpoint config data position train | mindspore numpy",  # data: a run goes on with the same dataset
-    "weights": "checkpoint config | attrs mindspore numpy",
+    "config_io": "config errors | attrs",
+    "weights": "config errors training | attrs mindspore numpy",
     # the host
-    "data": "config | attrs cv2 mindspore numpy yaml",
+    "data": "config errors | attrs cv2 mindspore numpy yaml",
     "eval": "config data decode normalize points | attrs cv2 mindspore numpy pycocotools supervision",
-    "export": "config data decode eval nn points | attrs cv2 mindspore numpy onnx onnxruntime",
-    "predict": "config eval export | mindspore",
-    "plot": "assign boxes config eval points | cv2 matplotlib mindspore numpy",
-    "runtime": "| cv2 numpy",  # to see whether they can be imported
+    "export": "config data decode errors eval nn points | attrs cv2 mindspore numpy onnx onnxruntime",
+    "predict": "config errors eval export | mindspore",
+    "plot": "assign boxes config errors eval points | cv2 matplotlib mindspore numpy",
+    "environment": "errors | cv2 numpy",  # to see whether they can be imported
     "watching": "|",  # it runs as a process of its own, which must be there at once
 }
 # within these parts MindSpore stays in the modules named, so that the rest can be used and tested without it

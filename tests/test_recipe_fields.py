@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from tests.test_fit import RECIPE, STEPS, Recorder, run
 from tests.test_recipes import fields
-from yolox import parallel
+from tests.training.test_loop import RECIPE, STEPS, Recorder, run
+from yolox import distributed
 from yolox.assign.cost import simota_cost
 from yolox.assign.gathered import simota_assign_gathered
 from yolox.assign.geometry import own_region
 from yolox.assign.simota import simota_assign
 from yolox.config import AssignConfig, LossConfig, OptimConfig, Recipe
-from yolox.parallel import Group, recipe_reducers
-from yolox.phases import rate_at
+from yolox.distributed import Group, recipe_reducers
 from yolox.points import make_points
+from yolox.training.phases import rate_at
 
 LIBRARY = Path(__file__).resolve().parents[1] / "yolox"
 HOLDERS = {"config.py", "recipes.py", "recipe_io.py", "finetune.py"}  # where fields get their values
@@ -65,7 +65,7 @@ def test_cost_iou_weight_weighs_the_logarithm_of_the_overlap(weight):
 @pytest.fixture
 def two_devices(monkeypatch):
     """A sum over two devices that have the same tensor."""
-    monkeypatch.setattr(parallel.ops, "AllReduce", lambda _: lambda tensor: tensor * 2)
+    monkeypatch.setattr(distributed.ops, "AllReduce", lambda _: lambda tensor: tensor * 2)
     return Group(0, 2)
 
 
@@ -86,7 +86,7 @@ def test_loss_normalizer_takes_the_positives_of_this_device_or_of_all(two_device
 @pytest.mark.parametrize(("average", "want"), [(True, 4.0), (False, 8.0)])
 def test_average_bn_stats_takes_the_mean_or_the_first(two_devices, average, want):
     # the sum of two is 8: halved for the mean, taken whole where the others send zeros
-    (shared,) = parallel.share_statistics([np.array([4.0], np.float32)], two_devices, average=average)
+    (shared,) = distributed.share_statistics([np.array([4.0], np.float32)], two_devices, average=average)
     assert shared.tolist() == [want]
 
 

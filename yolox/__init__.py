@@ -15,7 +15,7 @@ from yolox.boxes import (
     xywh_to_xyxy,
     xyxy_to_cxcywh,
 )
-from yolox.checkpoint import load_checkpoint, save_checkpoint
+from yolox.training.checkpoint import load_checkpoint, save_checkpoint
 from yolox.config import (
     AssignConfig,
     AugmentConfig,
@@ -51,21 +51,22 @@ from yolox.eval import (
 )
 from yolox.export import ExportedDetector, export_detector, open_exported
 from yolox.finetune import finetune_recipe
-from yolox.fit import TrainingDiverged, TrainingStopped, fit
-from yolox.freeze import freeze
+from yolox.errors import TrainingDiverged
+from yolox.training.loop import TrainingStopped, fit
+from yolox.training.freeze import freeze
 from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
 from yolox.nn import FPN, PAFPN, CSPDarknet, Darknet53, DecoupledHead, Detector, initialise
 from yolox.normalize import normalize_images
-from yolox.overfit import overfit
+from yolox.training.overfit import overfit
 from yolox.plot.assignment import visualize_assign
 from yolox.points import make_points
-from yolox.position import Position
+from yolox.training.progress import Position
 from yolox.predict import predict
 from yolox.recipes import megvii_recipe, mindyolo_recipe, with_input_size
-from yolox.reports import EpochReport, StepReport
-from yolox.resume import restore_state, save_state
+from yolox.training.reports import EpochReport, StepReport
+from yolox.training.resume import restore_state, save_state
 from yolox.schedule import ema_decay, ema_value, learning_rate
-from yolox.train import TrainState, create_train_state, make_train_step
+from yolox.training.step import TrainState, create_train_state, make_train_step
 from yolox.weights.load import load_weights
 
 __all__ = [

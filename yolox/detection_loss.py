@@ -13,6 +13,7 @@ from yolox.boxes import cxcywh_to_xyxy, elementwise_iou, xyxy_to_cxcywh
 from yolox.checks import check_rank
 from yolox.config import AssignConfig, LossConfig
 from yolox.decode import decode_boxes, encode_boxes, flatten_levels, split_predictions
+from yolox.graph import materialize
 from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
 from yolox.points import make_points
 
@@ -60,7 +61,7 @@ def detection_loss(
         assign_fn: what decides the owners: `simota_assign_gathered`, `simota_assign` (the same owners from whole
             tables, without a loop), or your own function of the same signature.
         reduce_num_pos: function of the number of positives to what the sums are divided by, such as a mean over
-            devices (see `yolox.parallel.positives_reducer`); None takes max(num_pos, 1).
+            devices (see `yolox.distributed.positives_reducer`); None takes max(num_pos, 1).
 
     Returns:
         total: float32 scalar.
@@ -140,7 +141,7 @@ def decoded_loss(
         >>> [round(part.item(), 4) for part in parts]
         [0.0, 0.6931, 0.6931, 0.0, 1.0]
     """
-    decoded = ops.deepcopy(decoded)  # a view would be misread inside the branches of _positive_sums
+    decoded = materialize(decoded)  # a view would be misread inside the branches of _positive_sums
     boxes, obj_logits, cls_logits = split_predictions(ops.stop_gradient(decoded))
     owner, matched_iou = assign_fn(
         boxes, obj_logits, cls_logits, points, point_strides, gt_boxes, gt_classes, valid, config=assign
@@ -169,7 +170,7 @@ def _positive_sums(predictions, matched, decode, *, most):  # [B,P,5+C] -> [],[]
     the time. Both give the same sums and gradients.
     """
     owner, matched_iou, gt_boxes, gt_classes, points, point_strides = matched
-    matched = (owner, matched_iou, ops.deepcopy(gt_boxes), ops.deepcopy(gt_classes), points, point_strides)
+    matched = (owner, matched_iou, materialize(gt_boxes), materialize(gt_classes), points, point_strides)
     batch, count = owner.shape
     few, most = USUAL_POSITIVES * batch, min(most, count) * batch
     if most <= few:

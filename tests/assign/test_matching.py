@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mindspore import Tensor
 
-from yolox.assign.matching import NEVER, dynamic_k, dynamic_k_matching, take_lowest
+from yolox.assign.matching import NEVER, dynamic_k, dynamic_k_matching, select_k_lowest
 
 
 def _slow_lowest(cost, k):
@@ -24,7 +24,7 @@ def test_take_lowest_equals_a_sort_and_ties_go_to_the_lower_index(points):
     cost = rng.integers(0, 6, (2, 4, points)).astype(np.float32)  # many ties
     cost[rng.random(cost.shape) < 0.3] = NEVER
     k = rng.integers(1, 11, (2, 4)).astype(np.int32)
-    for run in (take_lowest, ms.jit(take_lowest)):
+    for run in (select_k_lowest, ms.jit(select_k_lowest)):
         np.testing.assert_array_equal(run(Tensor(cost), Tensor(k)).asnumpy(), _slow_lowest(cost, k))
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.cli.tiny import EXPERIMENT, RECIPE, TinyDetector, write_data
-from yolox.checkpoint import save_checkpoint
 from yolox.cli import assign, run
 from yolox.data.shapes import SHAPE_NAMES
+from yolox.training.checkpoint import save_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from tests.data.folders import noise_dataset
 from yolox.cli.caching import CACHE_FILE, open_cache
 from yolox.data.dataset import load_image
-from yolox.data.errors import DataError
+from yolox.errors import DataError
 
 
 @pytest.mark.parametrize(("kind", "place"), [("ram", "in memory"), ("disk", CACHE_FILE)])

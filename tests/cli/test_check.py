@@ -20,8 +20,8 @@ from yolox.cli.check import quick_check
 from yolox.cli.sheet import label_sheet
 from yolox.config import InputSpec, LoaderConfig, Recipe
 from yolox.data.coco import read_coco
-from yolox.data.errors import DataError
 from yolox.data.shapes import ShapesConfig, write_shapes
+from yolox.errors import DataError
 
 CONFIG = ShapesConfig(image_size=(48, 64), sides=(12, 30))
 

@@ -8,7 +8,7 @@ import pytest
 from mindspore import ops
 
 from yolox.cli.device import use_device
-from yolox.cli.messages import CommandError
+from yolox.errors import CommandError
 
 
 @pytest.fixture(autouse=True)

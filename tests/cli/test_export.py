@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from tests.export.detectors import NAMES, SPEC, small_detector
-from yolox.checkpoint import save_checkpoint
 from yolox.cli import run
 from yolox.cli.experiment import Experiment
 from yolox.config import Recipe
 from yolox.data.shapes import write_shapes
+from yolox.training.checkpoint import save_checkpoint
 
 
 @pytest.fixture(scope="module")

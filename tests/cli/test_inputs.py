@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from yolox.checkpoint import save_checkpoint
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_detector, recipe_of_weights
 from yolox.config import InputSpec, Recipe
+from yolox.errors import WeightsError
 from yolox.recipes import megvii_recipe, mindyolo_recipe
-from yolox.weights.errors import WeightsError
+from yolox.training.checkpoint import save_checkpoint
 from yolox.weights.load import LoadedWeights
 
 RECIPES = {"megvii": megvii_recipe("nano"), "mindyolo": mindyolo_recipe("nano")}

@@ -13,7 +13,7 @@ from yolox.cli.job import check_training, describe_job, describe_sizes, open_job
 from yolox.cli.options import parse_options
 from yolox.cli.stopping import Launcher
 from yolox.config import LoaderConfig, Recipe
-from yolox.parallel import Group
+from yolox.distributed import Group
 
 
 @pytest.mark.parametrize("name", ["net.onnx", "net.MINDIR"])

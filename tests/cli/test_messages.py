@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import pytest
 
-from yolox.cli.messages import CommandError, Stopped, UsageError, condense_usage, explain, report
+from yolox.cli.messages import Stopped, condense_usage, explain, report
+from yolox.errors import CommandError, UsageError
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import attrs
 import pytest
 
 from yolox.cli.defaults import base_recipe, given_option
-from yolox.cli.messages import UsageError
 from yolox.cli.options import (
     PREDICT_THRESHOLDS,
     CheckOptions,
@@ -16,6 +15,7 @@ from yolox.cli.options import (
     parse_options,
 )
 from yolox.config import Recipe
+from yolox.errors import UsageError
 from yolox.finetune import finetune_recipe
 from yolox.recipes import megvii_recipe, mindyolo_recipe
 

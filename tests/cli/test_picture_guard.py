@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from yolox.cli import train
-from yolox.position import Position
+from yolox.training.progress import Position
 
 
 @pytest.mark.parametrize("full", [False, True])

@@ -18,8 +18,8 @@ from yolox.data.dataset import truths
 from yolox.data.label_statistics import label_statistics
 from yolox.data.shapes import write_shapes
 from yolox.eval.postprocess import Detections
-from yolox.position import Position
-from yolox.reports import LOSS_NAMES, EpochReport
+from yolox.training.progress import Position
+from yolox.training.reports import LOSS_NAMES, EpochReport
 
 EXPERIMENT = Experiment(name="none", build_detector=None, recipes={"megvii": Recipe()}, make_step=None)
 

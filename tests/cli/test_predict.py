@@ -15,9 +15,8 @@ from yolox.cli import run
 from yolox.cli.experiment import Experiment
 from yolox.cli.frames import find_files, frames_per_second, read_frames, unique_names
 from yolox.cli.inputs import OpenedWeights
-from yolox.cli.messages import CommandError
 from yolox.config import InputSpec, Recipe
-from yolox.data.errors import DataError
+from yolox.errors import CommandError, DataError
 from yolox.weights.load import LoadedWeights
 
 SIZE = 64

@@ -11,8 +11,8 @@ from rich.console import Console
 from yolox.cli import progress
 from yolox.cli.progress import LiveProgress, PlainProgress, format_epoch, make_progress
 from yolox.config import Recipe
-from yolox.position import Position
-from yolox.reports import EpochReport, StepReport
+from yolox.training.progress import Position
+from yolox.training.reports import EpochReport, StepReport
 
 LOSSES = {"total": 4.2, "iou": 2.0, "obj": 1.2, "cls": 1.0, "l1": 0.0}
 SPEED = {"lr": 1e-3, "images_per_second": 51.26, "data_wait_share": 0.03, "position": Position()}

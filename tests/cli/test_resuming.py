@@ -14,10 +14,11 @@ from benchmarks.leftovers import shared_memory
 from tests.cli.runs import assert_gone, assert_same_run, changes, start, stop, wait_for
 from tests.cli.tiny import EXPERIMENT, write_data
 from yolox import checkpoint as checkpoint_module
-from yolox.checkpoint import CheckpointError, load_checkpoint
 from yolox.cli import run
 from yolox.cli.rundir import read_history
-from yolox.phases import is_evaluated
+from yolox.errors import CheckpointError
+from yolox.training.checkpoint import load_checkpoint
+from yolox.training.phases import is_evaluated
 
 LONG = ("--epochs", "14", "--eval-interval", "4", "--plain-epochs", "2")
 

@@ -19,8 +19,8 @@ from yolox.cli.run_pictures import BestEvaluation, write_run_pictures
 from yolox.cli.rundir import read_history
 from yolox.data.coco import read_coco
 from yolox.eval.postprocess import Detections
-from yolox.position import Position
-from yolox.reports import LOSS_NAMES, EpochReport
+from yolox.training.progress import Position
+from yolox.training.reports import LOSS_NAMES, EpochReport
 
 SHORT = ["--epochs", "3", "--plain-epochs", "1", "--eval-interval", "1"]
 

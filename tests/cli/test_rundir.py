@@ -8,12 +8,12 @@ import attrs
 import pytest
 
 from yolox.cli import rundir
-from yolox.cli.messages import CommandError, UsageError
 from yolox.cli.picture_guard import try_picture
 from yolox.cli.rundir import HISTORY_COLUMNS, RunRecorder, cut_history, prepare_run, read_history
+from yolox.errors import CommandError, UsageError
 from yolox.eval.coco import METRIC_NAMES
-from yolox.position import Position
-from yolox.reports import LOSS_NAMES, EpochReport
+from yolox.training.progress import Position
+from yolox.training.reports import LOSS_NAMES, EpochReport
 
 LOSSES = dict.fromkeys(LOSS_NAMES, 1.5)
 EPOCH = EpochReport(

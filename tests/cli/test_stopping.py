@@ -9,7 +9,7 @@ import pytest
 from yolox.cli import together
 from yolox.cli.stopping import SIGNALS, Launcher, StopSignals
 from yolox.cli.watch import unwatched
-from yolox.parallel import Group
+from yolox.distributed import Group
 
 
 @pytest.mark.parametrize("number", SIGNALS)

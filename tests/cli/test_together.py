@@ -7,9 +7,9 @@ import pytest
 from tests.cli.tiny import EXPERIMENT, write_data
 from tests.launch import msrun
 from yolox.cli import run
-from yolox.cli.messages import CommandError
 from yolox.cli.rundir import read_history
 from yolox.cli.together import open_group
+from yolox.errors import CommandError
 from yolox.eval.coco import METRIC_NAMES
 
 

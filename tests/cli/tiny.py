@@ -9,8 +9,8 @@ from mindspore import nn, ops
 from yolox.cli import Experiment, main
 from yolox.config import InputSpec, LoaderConfig, OptimConfig, Recipe
 from yolox.data.shapes import ShapesConfig, write_shapes
-from yolox.parallel import Group, recipe_reducers
-from yolox.train import make_train_step
+from yolox.distributed import Group, recipe_reducers
+from yolox.training.step import make_train_step
 
 
 class TinyDetector(nn.Cell):

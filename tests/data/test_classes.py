@@ -9,7 +9,7 @@ import pytest
 from tests.data.folders import noise_dataset
 from yolox.data.classes import with_classes
 from yolox.data.coco import read_coco
-from yolox.data.errors import DataError
+from yolox.errors import DataError
 
 
 def test_the_same_as_reading_in_that_order(tmp_path):

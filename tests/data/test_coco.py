@@ -14,7 +14,7 @@ from tests.data.folders import coco_dict, write_json
 from tests.data.three_images import NAMES, images, read, write_images
 from yolox.data.coco import read_coco
 from yolox.data.dataset import ground_truth, image_path, load_sample, truths
-from yolox.data.errors import DataError
+from yolox.errors import DataError
 
 
 @pytest.fixture

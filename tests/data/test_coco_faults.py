@@ -13,7 +13,7 @@ from tests.data.folders import coco_dict, write_json
 from tests.data.three_images import images, read, write_images
 from yolox.data.coco import read_coco
 from yolox.data.dataset import ground_truth
-from yolox.data.errors import DataError, raise_offenders
+from yolox.errors import DataError, raise_problems
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_all_offenders_are_listed_up_to_twenty(folder):
         read(folder, [(i, 55, 7, (1, 1, -1, 2)) for i in range(25)])
     assert "25 problems" in str(caught.value) and "... and 5 more" in str(caught.value)
     assert len(re.findall(r"annotation \d+ of image", str(caught.value))) == 20
-    raise_offenders("nothing wrong", [])
+    raise_problems("nothing wrong", [])
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pytest
 
 from tests.data.folders import write_image
 from tests.data.test_image import smooth, with_orientation
-from yolox.data.errors import DataError
 from yolox.data.header import image_size
 from yolox.data.image import read_image
+from yolox.errors import DataError
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tiff", ".webp"])

@@ -9,9 +9,9 @@ import pytest
 from tests.data.folders import coco_dict, write_image, write_json
 from yolox.data.coco import read_coco
 from yolox.data.dataset import load_image
-from yolox.data.errors import DataError
 from yolox.data.voc import read_voc
 from yolox.data.yolo import read_yolo
+from yolox.errors import DataError
 
 PIXELS = np.zeros((20, 30, 3), np.uint8)
 

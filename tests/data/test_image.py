@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from yolox.data.errors import DataError
 from yolox.data.image import read_image, shrink_image
+from yolox.errors import DataError
 
 
 def smooth(height=40, width=60, channels=3, seed=0):

@@ -13,9 +13,9 @@ from tests.data.folders import coco_dict, write_image
 from yolox.data.check import check_dataset
 from yolox.data.coco import read_coco
 from yolox.data.dataset import ground_truth, truths
-from yolox.data.errors import DataError
 from yolox.data.voc_data import read_voc_data
 from yolox.data.yolo_data import read_yolo_data
+from yolox.errors import DataError
 
 quiet = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NUMBERS = ["0", "-1", "1e400", "-1e400", "nan", "inf", "1e-400", "9" * 400, "9" * 5000, "0x10", "1_0", "", " ", "½", "٣", "\0",

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tests.data.test_image import smooth
 from yolox.data import header as module
-from yolox.data.errors import DataError
 from yolox.data.header import image_size, read_header
 from yolox.data.image import read_image
 from yolox.data.orientation import QUARTER_TURNS, exif_orientation, jpeg_orientation, tiff_orientation
+from yolox.errors import DataError
 
 JPEG = cv2.imencode(".jpg", smooth(20, 30))[1].tobytes()
 MAKE = (0x010F, 2, 6, 0)  # text that lies behind the directory

@@ -12,9 +12,9 @@ from yolox.data.cache import cache_bytes, cache_images
 from yolox.data.coco import read_coco
 from yolox.data.collate import collate, count_surplus, keep_largest
 from yolox.data.dataset import load_image
-from yolox.data.errors import DataError
 from yolox.data.pipeline import plain_sample, train_sample
 from yolox.data.sample import Sample, empty_sample
+from yolox.errors import DataError
 
 SPEC = InputSpec(input_size=(64, 96))
 MEGVII = AugmentConfig()

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yolox.data import image as module
-from yolox.data.errors import DataError
 from yolox.data.image import read_image
 from yolox.data.stated import stated_size
+from yolox.errors import DataError
 
 RNG = np.random.default_rng(0)
 

@@ -13,9 +13,9 @@ from yolox.config import LoaderConfig, Recipe
 from yolox.data.classes import with_classes
 from yolox.data.coco import read_coco
 from yolox.data.dataset import ground_truth
-from yolox.data.errors import DataError
 from yolox.data.loader import train_batches
 from yolox.data.voc_data import read_voc_data
+from yolox.errors import DataError
 
 XML = (
     "<annotation><size><width>30</width><height>20</height></size><object><name>dog</name><bndbox><xmin>1</xmin>"

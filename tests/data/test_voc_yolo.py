@@ -14,11 +14,11 @@ from tests.data.folders import noise_dataset, write_as_yolo, write_image
 from yolox.config import LoaderConfig, Recipe
 from yolox.data.coco import read_coco
 from yolox.data.dataset import ground_truth, load_sample
-from yolox.data.errors import DataError
 from yolox.data.loader import train_batches
 from yolox.data.voc import read_voc
 from yolox.data.yolo import read_yolo
 from yolox.data.yolo_data import read_class_names
+from yolox.errors import DataError
 
 XML = (
     "<annotation><filename>{name}</filename><size><width>{w}</width><height>{h}</height></size>"

@@ -10,8 +10,8 @@ import yaml
 
 from tests.data.folders import noise_dataset, write_as_yolo, write_image
 from yolox.data.coco import read_coco
-from yolox.data.errors import DataError
 from yolox.data.yolo_data import labels_of, read_class_names, read_yolo_data
+from yolox.errors import DataError
 
 
 @pytest.fixture

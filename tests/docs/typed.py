@@ -17,7 +17,7 @@ import yolox.cli
 from tests.cli import tiny
 from tests.docs.commands import ROOT
 from tests.docs.small import SmallDetector
-from yolox.runtime import ONEDNN_VARIABLE
+from yolox.environment import ONEDNN_VARIABLE
 
 SIZES = {"--input-size": "64"}  # of the pages, which are replaced
 SHORT = "--epochs 1 --warmup-epochs 0 --flat-epochs 0 --plain-epochs 0 --eval-interval 1".split()

@@ -16,7 +16,7 @@ from yolox.detection_loss import Losses
 from yolox.eval.postprocess import postprocess
 from yolox.eval.predict import make_eval_step
 from yolox.nn import initialise
-from yolox.train import create_train_state
+from yolox.training.step import create_train_state
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

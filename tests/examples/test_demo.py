@@ -13,7 +13,7 @@ import tyro
 from yolox.cli.defaults import base_recipe
 from yolox.cli.options import parse_options
 from yolox.data.shapes import write_shapes
-from yolox.phases import check_epochs
+from yolox.training.phases import check_epochs
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

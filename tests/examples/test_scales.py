@@ -9,8 +9,8 @@ import pytest
 
 from tests.examples.one_step import EXAMPLES, load_script, train_and_evaluate
 from tests.nn.scales import PARAMETERS
+from yolox.distributed import Group
 from yolox.nn import count_parameters
-from yolox.parallel import Group
 
 
 @pytest.mark.slow

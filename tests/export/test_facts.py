@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from yolox.config import InputSpec, PostprocessConfig
-from yolox.export.facts import ExportError, ExportFacts, facts_from_text, facts_to_text
+from yolox.errors import ExportError
+from yolox.export.facts import ExportFacts, facts_from_text, facts_to_text
 from yolox.export.runner import open_exported
 
 FACTS = ExportFacts(

@@ -14,10 +14,11 @@ from attrs import evolve
 from tests.export.detectors import NAMES, SPEC, pictures, small_detector
 from tests.export.in_openvino import in_openvino
 from yolox.config import PostprocessConfig
+from yolox.errors import ExportError
 from yolox.eval.nms import batched_nms
 from yolox.eval.postprocess import postprocess
 from yolox.eval.predict import make_eval_step
-from yolox.export import ExportError, export_detector, open_exported, write
+from yolox.export import export_detector, open_exported, write
 from yolox.export.runner import to_planes
 
 MEGVII = PostprocessConfig(score_threshold=0.3, max_detections=20)

@@ -11,9 +11,10 @@ from yolox.data.coco import read_coco
 from yolox.data.coco_names import COCO_NAMES
 from yolox.data.label_statistics import label_statistics
 from yolox.data.shapes import write_shapes
+from yolox.errors import PlotError
 from yolox.eval.analysis import Truths, analyse
 from yolox.eval.postprocess import Detections
-from yolox.plot import PlotError, confusion_chart, f1_chart, label_chart, precision_recall_chart
+from yolox.plot import confusion_chart, f1_chart, label_chart, precision_recall_chart
 from yolox.plot.figures import chart_names
 
 

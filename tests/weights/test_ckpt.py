@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from mindspore.train.checkpoint_pb2 import Checkpoint
 
+from yolox.errors import WeightsError
 from yolox.weights import ckpt as module
 from yolox.weights.ckpt import MAX_DIMS, MAX_FIELDS, read_ckpt
-from yolox.weights.errors import WeightsError
 
 
 def _message(*tensors) -> bytes:

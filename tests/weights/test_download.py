@@ -7,10 +7,10 @@ import urllib.request
 import pytest
 
 from tests.weights.servers import Server, serving
+from yolox.errors import WeightsError
 from yolox.weights import download as module
 from yolox.weights.connection import Redirects
 from yolox.weights.download import DownloadPolicy, download, file_sha256
-from yolox.weights.errors import WeightsError
 
 CONTENT = bytes(range(256)) * 1200  # several chunks
 POLICY = DownloadPolicy(allow_http=True, timeout=2.0, pause=0.0, attempts=3, max_bytes=1 << 20)

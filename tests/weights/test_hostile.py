@@ -15,9 +15,9 @@ from safetensors.numpy import save_file
 
 from tests.weights.attacks import HEADERS, hostile_archives, pickles_that_run, safetensors_of
 from tests.weights.torch_files import tensor, write, write_state
-from yolox.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from yolox.config import Recipe
-from yolox.weights.errors import WeightsError
+from yolox.errors import CheckpointError, WeightsError
+from yolox.training.checkpoint import load_checkpoint, save_checkpoint
 from yolox.weights.load import read_weights
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(4, np.float16)}

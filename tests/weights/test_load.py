@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tests.weights.torch_files import write_state
-from yolox.checkpoint import save_checkpoint
 from yolox.config import InputSpec
+from yolox.errors import WeightsError
 from yolox.nn import PAFPN, ConvBNAct, CSPDarknet, DecoupledHead, Detector
 from yolox.recipes import megvii_recipe
-from yolox.weights.errors import WeightsError
+from yolox.training.checkpoint import save_checkpoint
 from yolox.weights.fill import check_fit
 from yolox.weights.load import file_kind, load_weights, read_weights
 

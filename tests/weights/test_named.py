@@ -15,11 +15,11 @@ from tests.weights.torch_files import write_state
 from yolox.cli import fetching
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_detector, recipe_of_weights
+from yolox.errors import WeightsError
 from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
 from yolox.recipes import SCALES, megvii_recipe, mindyolo_recipe
 from yolox.weights import named
 from yolox.weights.download import DownloadPolicy
-from yolox.weights.errors import WeightsError
 from yolox.weights.megvii import MEGVII_INPUT
 from yolox.weights.mindyolo import MINDYOLO_INPUT
 from yolox.weights.named import cache_folder, fetch_weights

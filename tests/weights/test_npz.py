@@ -9,9 +9,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from yolox.errors import WeightsError
 from yolox.weights import archive as archive_module
 from yolox.weights.archive import open_archive
-from yolox.weights.errors import WeightsError
 from yolox.weights.npz import read_npz
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.weights.torch_files import Call, Global, pickled, tensor
-from yolox.weights.errors import WeightsError
+from yolox.errors import WeightsError
 from yolox.weights.pickled import MAX_PICKLE_BYTES, MAX_STEPS, evaluate_pickle
 from yolox.weights.torch_values import _CALLS, StorageRef, TensorRef
 

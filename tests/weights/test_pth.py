@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.weights.torch_files import Call, contiguous, pickled, tensor, write, write_state
-from yolox.weights.errors import WeightsError
+from yolox.errors import WeightsError
 from yolox.weights.pth import read_pth
 
 FLOATS = np.arange(12, dtype=np.float32)

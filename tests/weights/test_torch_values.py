@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.weights.torch_files import Call, pickled, tensor
-from yolox.weights.errors import WeightsError
+from yolox.errors import WeightsError
 from yolox.weights.pickled import evaluate_pickle
 from yolox.weights.torch_values import MAX_NAME
 

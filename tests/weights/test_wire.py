@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mindspore.train.checkpoint_pb2 import TensorProto
 
-from yolox.weights.errors import WeightsError
+from yolox.errors import WeightsError
 from yolox.weights.wire import WireReader, read_varint
 
 

@@ -3,7 +3,7 @@
 from yolox.assign.cost import class_cost, class_terms, simota_cost
 from yolox.assign.gathered import simota_assign_gathered
 from yolox.assign.geometry import center_prior, in_box, own_region
-from yolox.assign.matching import dynamic_k, dynamic_k_matching, take_lowest
+from yolox.assign.matching import dynamic_k, dynamic_k_matching, select_k_lowest
 from yolox.assign.simota import simota_assign
 from yolox.assign.targets import cls_targets, obj_targets, positive_rows, truths_of
 
@@ -21,6 +21,6 @@ __all__ = [
     "simota_assign",
     "simota_assign_gathered",
     "simota_cost",
-    "take_lowest",
+    "select_k_lowest",
     "truths_of",
 ]

@@ -2,9 +2,9 @@
 
 from mindspore import Tensor, ops
 
-from yolox.assign.counting import count_rows
 from yolox.checks import check_rank
 from yolox.config import AssignConfig
+from yolox.graph import constant_arange
 
 LEAST_LOG = -100.0
 """Logarithms of probabilities stop here, as in torch's binary cross-entropy."""
@@ -64,7 +64,7 @@ def class_cost(background: Tensor, swap: Tensor, gt_classes: Tensor) -> Tensor:
     """
     check_rank("class_cost", "gt_classes", gt_classes.shape, "B,G")
     batch, classes, count = swap.shape
-    rows = gt_classes.astype("int32") + ops.expand_dims(count_rows(batch), -1) * classes
+    rows = gt_classes.astype("int32") + ops.expand_dims(constant_arange(batch), -1) * classes
     own = ops.gather(swap.reshape(batch * classes, count), rows, 0)
     return own + ops.expand_dims(background, 1)
 

@@ -4,12 +4,12 @@ import mindspore as ms
 from mindspore import Tensor, ops
 
 from yolox.assign.cost import class_cost, class_terms, simota_cost
-from yolox.assign.counting import count_rows
 from yolox.assign.geometry import own_region
-from yolox.assign.matching import NEVER, dynamic_k, take_lowest
+from yolox.assign.matching import NEVER, dynamic_k, select_k_lowest
 from yolox.assign.simota import check_assign_shapes
 from yolox.boxes import cxcywh_to_xyxy, elementwise_iou, pairwise_iou
 from yolox.config import AssignConfig
+from yolox.graph import constant_arange, materialize
 
 CHUNK = 8
 """Truths of an image that are handled at once; a loop ends after the last chunk that holds a valid one."""
@@ -64,29 +64,20 @@ def simota_assign_gathered(
     """
     check_assign_shapes("simota_assign_gathered", pred_boxes, obj_logits, cls_logits, points, gt_boxes, gt_classes, valid)
     boxes = cxcywh_to_xyxy(ops.stop_gradient(pred_boxes).astype(ms.float32))
-    obj_logits = _settled(ops.stop_gradient(obj_logits).astype(ms.float32))
-    cls_logits = _settled(ops.stop_gradient(cls_logits).astype(ms.float32))
-    points, point_strides = _settled(points), _settled(point_strides)
-    truths = _in_chunks(_settled(gt_boxes), _settled(gt_classes), valid)
+    obj_logits = materialize(ops.stop_gradient(obj_logits).astype(ms.float32))
+    cls_logits = materialize(ops.stop_gradient(cls_logits).astype(ms.float32))
+    points, point_strides = materialize(points), materialize(point_strides)
+    truths = _in_chunks(materialize(gt_boxes), materialize(gt_classes), valid)
     candidate = _candidates(points, point_strides, truths, config)
     predictions = (boxes, obj_logits, cls_logits, points, point_strides)
     owner, matched_iou = _owner(predictions, candidate, truths, config)
     return ops.stop_gradient(owner), ops.stop_gradient(matched_iou)
 
 
-def _settled(x: Tensor) -> Tensor:
-    """Copy what enters a loop.
-
-    MindSpore 2.10 hands a view (``x[..., 4]`` made outside the compiled function) to loops and branches with the
-    memory of its base, and computes with wrong numbers. A kernel in between reads it rightly.
-    """
-    return ops.deepcopy(x)
-
-
 def _in_chunks(gt_boxes: Tensor, gt_classes: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Pad rows to whole chunks, and count the rows up to the last valid one of any image."""
     extra = -valid.shape[1] % CHUNK
-    rows = count_rows(valid.shape[1]) + 1
+    rows = constant_arange(valid.shape[1]) + 1
     count = (valid.astype(ms.int32) * rows).max()
     if extra > 0:
         batch = valid.shape[0]
@@ -97,7 +88,7 @@ def _in_chunks(gt_boxes: Tensor, gt_classes: Tensor, valid: Tensor) -> tuple[Ten
 
 
 def _chunk(truths, start):  # -> [B,CHUNK,4],[B,CHUNK],[B,CHUNK]
-    index = count_rows(CHUNK) + start
+    index = constant_arange(CHUNK) + start
     gt_boxes, gt_classes, valid, _ = truths
     return ops.gather(gt_boxes, index, 1), ops.gather(gt_classes, index, 1), ops.gather(valid, index, 1) > 0
 
@@ -132,7 +123,7 @@ def _assign_few(predictions, candidate, seen, truths, config):  # -> [B,P],[B,P]
     batch, count = candidate.shape
     few = min(FEW_POINTS, count)
     column, present = _first(seen, few)
-    index = (column + ops.expand_dims(count_rows(batch) * count, -1)).reshape(-1)
+    index = (column + ops.expand_dims(constant_arange(batch) * count, -1)).reshape(-1)
     terms = class_terms(
         ops.gather(obj_logits.reshape(-1), index, 0).reshape(batch, few),
         ops.gather(cls_logits.reshape(batch * count, -1), index, 0).reshape(batch, few, -1),
@@ -147,7 +138,7 @@ def _assign_few(predictions, candidate, seen, truths, config):  # -> [B,P],[B,P]
 
 def _first(seen, few):  # [B,P] -> [B,few],[B,few]
     """Find the columns of the first candidates, from the number of candidates seen up to each point."""
-    wanted = count_rows(few, "float32") + 1.0
+    wanted = constant_arange(few, "float32") + 1.0
     wanted = ops.broadcast_to(ops.expand_dims(wanted, 0), (seen.shape[0], few))
     column = ops.clamp(ops.searchsorted(seen, wanted).astype(ms.int32), max=seen.shape[1] - 1)
     return column, wanted <= seen[:, -1:]
@@ -167,7 +158,7 @@ def _assign(boxes, terms, places, candidate, truths, config):  # -> [B,P],[B,P]
     lowest, cheapest = ops.full(shape, NEVER, dtype=ms.float32), ops.zeros(shape, ms.int32)
     while start < truths[3]:
         cost, taken = _chunk_costs(boxes, terms, places, candidate, _chunk(truths, start), config)
-        here = (count_rows(CHUNK) + start).reshape(1, -1, 1)
+        here = (constant_arange(CHUNK) + start).reshape(1, -1, 1)
         takers = takers + taken.astype(ms.float32).sum(1)
         taker = taker + (taken.astype(ms.int32) * here).sum(1).astype(ms.int32)
         best = cost.min(axis=1)
@@ -186,10 +177,10 @@ def _chunk_costs(boxes, terms, places, candidate, chunk, config):  # -> [B,CHUNK
     cost = simota_cost(class_cost(*terms, gt_classes), iou, own, config=config)
     cost = ops.where(ops.logical_and(ops.expand_dims(valid, -1), ops.expand_dims(candidate, 1)), cost, NEVER)
     k = dynamic_k(iou, candidate=candidate, top_k=config.top_k)
-    return cost, take_lowest(cost, k, top_k=config.top_k)
+    return cost, select_k_lowest(cost, k, top_k=config.top_k)
 
 
 def _matched_iou(boxes, gt_boxes, owner):  # [B,P,4],[B,G,4],[B,P] -> [B,P]
-    first = ops.expand_dims(count_rows(owner.shape[0]) * gt_boxes.shape[1], -1)
+    first = ops.expand_dims(constant_arange(owner.shape[0]) * gt_boxes.shape[1], -1)
     truths = ops.gather(gt_boxes.reshape(-1, 4), ops.clamp(owner, min=0) + first, 0)
     return elementwise_iou(truths, boxes) * (owner >= 0).astype(ms.float32)

@@ -3,8 +3,8 @@
 import mindspore as ms
 from mindspore import Tensor, ops
 
-from yolox.assign.counting import count_rows
 from yolox.checks import check_rank
+from yolox.graph import constant_arange
 
 NEVER = 3e38
 """Cost of what must not be taken; finite, so that no arithmetic on it gives NaN."""
@@ -39,7 +39,7 @@ def dynamic_k(iou: Tensor, *, candidate: Tensor, top_k: int = 10) -> Tensor:  # 
     return ops.clamp(best.sum(-1).astype(ms.int32), min=1)
 
 
-def take_lowest(cost: Tensor, k: Tensor, *, top_k: int = 10) -> Tensor:  # [B,G,P],[B,G] -> [B,G,P]
+def select_k_lowest(cost: Tensor, k: Tensor, *, top_k: int = 10) -> Tensor:  # [B,G,P],[B,G] -> [B,G,P]
     """Let each truth take its k cheapest points.
 
     Args:
@@ -52,7 +52,7 @@ def take_lowest(cost: Tensor, k: Tensor, *, top_k: int = 10) -> Tensor:  # [B,G,
         wins, on every device: sorting only finds the k-th cost, counting settles the ties.
 
     Example:
-        >>> take_lowest(Tensor([[[3.0, 1.0, 2.0, 2.0]]]), Tensor([[2]], ms.int32)).asnumpy().tolist()
+        >>> select_k_lowest(Tensor([[[3.0, 1.0, 2.0, 2.0]]]), Tensor([[2]], ms.int32)).asnumpy().tolist()
         [[[False, True, True, False]]]
     """
     lowest = -ops.topk(-cost, min(top_k, cost.shape[-1]))[0]
@@ -93,8 +93,8 @@ def dynamic_k_matching(cost: Tensor, iou: Tensor, *, valid: Tensor, candidate: T
     check_rank("dynamic_k_matching", "cost", cost.shape, "B,G,P")
     allowed = ops.logical_and(ops.expand_dims(valid, -1), ops.expand_dims(candidate, 1))
     cost = ops.where(allowed, cost, NEVER)
-    taken = take_lowest(cost, dynamic_k(iou, candidate=candidate, top_k=top_k), top_k=top_k)
+    taken = select_k_lowest(cost, dynamic_k(iou, candidate=candidate, top_k=top_k), top_k=top_k)
     contested = taken.astype(ms.float32).sum(1, keepdims=True) > 1
-    rows = count_rows(cost.shape[1]).reshape(1, -1, 1)
+    rows = constant_arange(cost.shape[1]).reshape(1, -1, 1)
     cheapest = rows == ops.expand_dims(ops.argmin(cost, axis=1).astype(ms.int32), 1)
     return ops.where(contested, cheapest, taken)

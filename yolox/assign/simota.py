@@ -4,12 +4,12 @@ import mindspore as ms
 from mindspore import Tensor, ops
 
 from yolox.assign.cost import class_cost, class_terms, simota_cost
-from yolox.assign.counting import count_rows
 from yolox.assign.geometry import own_region
 from yolox.assign.matching import dynamic_k_matching
 from yolox.boxes import cxcywh_to_xyxy, pairwise_iou
 from yolox.checks import check_last_dim, check_rank
 from yolox.config import AssignConfig
+from yolox.graph import constant_arange
 
 
 def simota_assign(
@@ -71,7 +71,7 @@ def simota_assign(
 
 
 def _owner(match: Tensor) -> Tensor:  # [B,G,P] -> [B,P]
-    rows = (count_rows(match.shape[1]) + 1).reshape(1, -1, 1)
+    rows = (constant_arange(match.shape[1]) + 1).reshape(1, -1, 1)
     return (match.astype(ms.int32) * rows).sum(1).astype(ms.int32) - 1
 
 

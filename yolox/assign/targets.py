@@ -3,8 +3,8 @@
 import mindspore as ms
 from mindspore import Tensor, ops
 
-from yolox.assign.counting import count_rows
 from yolox.checks import check_rank
+from yolox.graph import constant_arange
 
 
 def obj_targets(owner: Tensor) -> Tensor:  # [B,P] -> [B,P]
@@ -47,7 +47,7 @@ def positive_rows(owner: Tensor, *, capacity: int) -> tuple[Tensor, Tensor]:  # 
     check_rank("positive_rows", "owner", owner.shape, "B,P")
     # The n-th positive is the first point at which n positives have been seen.
     seen = ops.cumsum(obj_targets(owner).reshape(-1), 0)
-    wanted = count_rows(capacity, "float32") + 1.0
+    wanted = constant_arange(capacity, "float32") + 1.0
     rows = ops.clamp(ops.searchsorted(seen, wanted).astype(ms.int32), max=seen.shape[0] - 1)
     return rows, wanted <= seen[-1]
 
@@ -98,5 +98,5 @@ def cls_targets(classes: Tensor, matched_iou: Tensor, *, num_classes: int) -> Te
         >>> cls_targets(Tensor([1]), Tensor([0.5]), num_classes=3).asnumpy().tolist()
         [[0.0, 0.5, 0.0]]
     """
-    hit = count_rows(num_classes) == ops.expand_dims(classes.astype(ms.int32), -1)
+    hit = constant_arange(num_classes) == ops.expand_dims(classes.astype(ms.int32), -1)
     return hit.astype(ms.float32) * ops.expand_dims(matched_iou, -1)

@@ -10,13 +10,13 @@ from rich.console import Console
 from yolox.cli.experiment import Experiment
 from yolox.cli.file_options import AssignOptions
 from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weights
-from yolox.cli.messages import UsageError
 from yolox.cli.pictures import spread, write_picture
 from yolox.cli.rundir import make_folder
 from yolox.cli.sources import training_source
 from yolox.config import Recipe
 from yolox.data.dataset import load_sample
 from yolox.data.resize import letterbox_sample
+from yolox.errors import UsageError
 from yolox.eval.predict import as_array
 from yolox.plot import visualize_assign
 

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import read_evaluation_set, read_training_set
-from yolox.cli.messages import CommandError
 from yolox.cli.options import CheckOptions
 from yolox.cli.progress import PLAIN_SECONDS
 from yolox.cli.rundir import make_folder, write_json
@@ -24,10 +23,10 @@ from yolox.data.batches import TrainSource
 from yolox.data.check import EXAMPLES, DatasetReport, Probe, check_dataset, probe_header, probe_pixels, shared_images
 from yolox.data.copies import copied_images
 from yolox.data.dataset import DetectionDataset
-from yolox.data.errors import raise_offenders
+from yolox.errors import CommandError, raise_problems
 from yolox.nn import initialise, set_precision
-from yolox.overfit import overfit
-from yolox.train import create_train_state
+from yolox.training.overfit import overfit
+from yolox.training.step import create_train_state
 
 MOST_CLASSES = 30
 COMPILING = "one batch: compiling the step"
@@ -94,7 +93,7 @@ def print_warnings(console: Console, reports: dict[str, DatasetReport], more: li
 def raise_errors(sources: dict[str, DataSource | None], reports: dict[str, DatasetReport]) -> None:
     """Raise DataError for the files that cannot be used."""
     for name, report in reports.items():
-        raise_offenders(sources[name].name, report.errors)
+        raise_problems(sources[name].name, report.errors)
 
 
 def _overlap(datasets: dict[str, DetectionDataset]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import mindspore as ms
 
-from yolox.cli.messages import CommandError
+from yolox.errors import CommandError
 
 DUMPS = "MS_OM_PATH"
 COMPILE_CACHE = "MS_COMPILER_CACHE_ENABLE"

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from yolox.cli.messages import CommandError, Stopped
+from yolox.cli.messages import Stopped
 from yolox.cli.rundir import BAD_BATCH, LAST, RunRecorder
 from yolox.cli.stopping import StopSignals
-from yolox.fit import TrainingDiverged, TrainingStopped
+from yolox.errors import CommandError, TrainingDiverged
+from yolox.training.loop import TrainingStopped
 
 
 @contextmanager

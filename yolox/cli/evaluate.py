@@ -18,10 +18,10 @@ from yolox.cli.together import console_of, gather_detections, open_group
 from yolox.cli.watch import Watch, check_hang_seconds, unwatched, watched
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.dataset import DetectionDataset, ground_truth
+from yolox.distributed import Group, from_first
 from yolox.eval.coco import METRIC_NAMES, detections_to_coco, evaluate_coco
 from yolox.eval.postprocess import Detections
 from yolox.eval.predict import make_eval_step, predict_dataset
-from yolox.parallel import Group, from_first
 
 MEANINGS = (
     "IoU 0.50 to 0.95", "IoU 0.50", "IoU 0.75", "small objects", "medium objects", "large objects",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from yolox.cli.messages import CommandError
+from yolox.errors import CommandError
 from yolox.eval.coco import METRIC_NAMES
 
 

@@ -44,7 +44,7 @@ class Experiment:
     recipes: Mapping[str, Recipe] = field(validator=_has_megvii)
     """Named recipes; ``--recipe`` picks one, ``megvii`` is the default."""
     make_step: Callable[..., Callable]
-    """Function of detector, training state, recipe and (several devices only) `yolox.parallel.Group` that returns the
+    """Function of detector, training state, recipe and (several devices only) `yolox.distributed.Group` that returns the
     jitted training step."""
     published: Published | None = None
     """Numbers of the papers' authors; None for a detector of one's own."""

@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 from attrs import field, frozen
 
-from yolox.cli.messages import CommandError
-from yolox.data.errors import DataError
 from yolox.data.header import IMAGE_SUFFIXES
 from yolox.data.image import read_image
+from yolox.errors import CommandError, DataError
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 DEFAULT_FPS = 25.0

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 
 from mindspore import nn
 
-from yolox.cli.messages import UsageError
-from yolox.freeze import freeze
+from yolox.errors import UsageError
+from yolox.training.freeze import freeze
 
 
 def freeze_parts(detector: nn.Cell, prefixes: Sequence[str], *, fresh: Collection[str] = ()) -> str:

@@ -12,8 +12,8 @@ from rich.table import Table
 from yolox.cli.experiment import Experiment
 from yolox.cli.options import InfoOptions
 from yolox.config import Recipe
+from yolox.config_io import recipe_to_dict
 from yolox.nn import count_flops, count_parameters
-from yolox.recipe_io import recipe_to_dict
 
 
 def describe(experiment: Experiment, options: InfoOptions) -> dict:

@@ -11,15 +11,14 @@ from attrs import frozen
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
-from yolox.cli.messages import CommandError, UsageError
 from yolox.cli.sources import DataSource
 from yolox.config import InputSpec, Recipe
 from yolox.data.classes import with_classes
 from yolox.data.coco_names import COCO_NAMES
 from yolox.data.dataset import DetectionDataset, trainable
+from yolox.errors import CommandError, UsageError, WeightsError
 from yolox.eval.predict import make_eval_step
 from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
-from yolox.weights.errors import WeightsError
 from yolox.weights.fill import fill_parameters
 from yolox.weights.load import LoadedWeights, read_weights, with_convention
 

@@ -14,7 +14,6 @@ from yolox.cli.check import quick_check, read_sets
 from yolox.cli.events import check_tensorboard
 from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
-from yolox.cli.messages import UsageError
 from yolox.cli.options import TrainOptions
 from yolox.cli.resuming import check_options, remember, remembered
 from yolox.cli.rundir import prepare_run
@@ -24,9 +23,10 @@ from yolox.cli.together import console_of
 from yolox.config import Recipe
 from yolox.data.dataset import DetectionDataset
 from yolox.data.order import steps_per_epoch
+from yolox.distributed import Group
+from yolox.errors import UsageError
 from yolox.export.runner import SUFFIXES
-from yolox.parallel import Group
-from yolox.phases import check_epochs
+from yolox.training.phases import check_epochs
 from yolox.weights.load import read_weights, with_convention
 
 

@@ -8,16 +8,10 @@ import traceback
 
 import cv2
 
+from yolox.errors import CommandError, UsageError
+
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 MOST_LINES = 24  # of a message that lists what is wrong with a dataset or a checkpoint
-
-
-class UsageError(ValueError):
-    """The options cannot be read, or not be used together; exit status 2. Files that are not there are failures."""
-
-
-class CommandError(RuntimeError):
-    """The command was understood and cannot be done; exit status 1."""
 
 
 class Stopped(CommandError):

@@ -15,10 +15,11 @@ from attrs import frozen
 from yolox.cli.common import CommonOptions
 from yolox.cli.defaults import follow_input_size
 from yolox.cli.file_options import AssignOptions, ExportOptions, PlotOptions
-from yolox.cli.messages import UsageError, condense_usage
+from yolox.cli.messages import condense_usage
 from yolox.cli.sources import TrainingSet, ValidationSet
 from yolox.cli.spelling import SaveForm, check_spelling
 from yolox.config import InputSpec, PostprocessConfig, Recipe
+from yolox.errors import UsageError
 from yolox.predict import VIEWER
 
 PREDICT_THRESHOLDS = {name: getattr(VIEWER, name) for name in ("score_threshold", "iou_threshold")}

@@ -10,11 +10,10 @@ from rich.console import Console
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.file_options import PlotOptions
-from yolox.cli.messages import CommandError
 from yolox.cli.pictures import CHARTS, write_charts
 from yolox.cli.rundir import EVALUATION, HISTORY, PICTURES, make_folder, write_curves
 from yolox.config import Recipe
-from yolox.plot import PlotError
+from yolox.errors import CommandError, PlotError
 
 KEYS = {key for key, _ in CHARTS.values()}
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import attrs
 
-from yolox.checkpoint import Checkpoint, CheckpointError, atomic_path, load_checkpoint
-from yolox.cli.messages import CommandError, UsageError
 from yolox.cli.rundir import HISTORY, LAST, OPTIONS, RECIPE, copy_best, cut_history, write_json
 from yolox.config import Recipe
-from yolox.position import Position
-from yolox.recipe_io import RecipeError, recipe_from_json, recipe_to_json
-from yolox.resume import restore_state
-from yolox.train import TrainState
+from yolox.config_io import recipe_from_json, recipe_to_json
+from yolox.errors import CheckpointError, CommandError, RecipeError, UsageError
+from yolox.training.checkpoint import Checkpoint, atomic_path, load_checkpoint
+from yolox.training.progress import Position
+from yolox.training.resume import restore_state
+from yolox.training.step import TrainState
 
 PATHS = tuple(f"{part}_{kind}" for part in ("train", "val") for kind in ("json", "voc", "yolo", "images"))
 SPLITS = ("train_split", "val_split")

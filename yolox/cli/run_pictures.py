@@ -6,8 +6,8 @@ from yolox.cli.job import Job
 from yolox.cli.pictures import TRAIN_LABELS, evaluation_facts, write_beside, write_charts
 from yolox.cli.rundir import EVALUATION, PICTURES, make_folder, write_json
 from yolox.data.label_statistics import label_statistics
+from yolox.errors import PlotError
 from yolox.eval.postprocess import Detections
-from yolox.plot import PlotError
 
 
 class BestEvaluation:

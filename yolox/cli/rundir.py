@@ -12,13 +12,13 @@ from pathlib import Path
 
 import cv2
 
-from yolox.checkpoint import atomic_path
 from yolox.cli.curves import draw_history
-from yolox.cli.messages import CommandError, UsageError
 from yolox.cli.picture_guard import try_picture
+from yolox.errors import CommandError, UsageError
 from yolox.eval.coco import METRIC_NAMES
-from yolox.position import Position
-from yolox.reports import LOSS_NAMES
+from yolox.training.checkpoint import atomic_path
+from yolox.training.progress import Position
+from yolox.training.reports import LOSS_NAMES
 
 BEST, LAST, HISTORY, RECIPE, OPTIONS = (
     "best.safetensors", "last.safetensors", "history.csv", "recipe.json", "options.json",

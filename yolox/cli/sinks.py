@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yolox.cli.frames import Frame
-from yolox.cli.messages import UsageError
 from yolox.cli.rundir import write_json
+from yolox.errors import UsageError
 from yolox.eval.coco import detections_to_coco
 from yolox.eval.postprocess import Detections
 

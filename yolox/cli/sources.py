@@ -9,11 +9,11 @@ from typing import Literal
 
 from attrs import frozen
 
-from yolox.cli.messages import UsageError
 from yolox.data.coco import read_coco
 from yolox.data.dataset import DetectionDataset
 from yolox.data.voc_data import read_voc_data
 from yolox.data.yolo_data import read_yolo_data
+from yolox.errors import UsageError
 
 FORMATS = ("json", "voc", "yolo")
 

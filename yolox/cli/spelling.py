@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from yolox.cli.messages import UsageError
+from yolox.errors import UsageError
 
 SaveForm = Literal["json", "txt", "csv", "coco"]
 

@@ -9,19 +9,19 @@ import numpy as np
 from attrs import field, frozen
 from rich.console import Console
 
-from yolox.cli.messages import CommandError
 from yolox.cli.rundir import is_saved
 from yolox.cli.stopping import Launcher
 from yolox.cli.watch import Watch
 from yolox.data.batches import evaluated_images
 from yolox.data.dataset import DetectionDataset
+from yolox.distributed import Group, any_of, gather_rows, join_group, share_statistics
+from yolox.errors import CommandError
 from yolox.eval.postprocess import Detections
 from yolox.eval.tables import detections_to_table, table_to_detections
-from yolox.flat import join_arrays, split_array
-from yolox.parallel import Group, any_of, gather_rows, join_group, share_statistics
-from yolox.position import Position
-from yolox.resume import state_statistics, write_statistics
-from yolox.train import TrainState
+from yolox.training.flat_tensors import join_arrays, split_array
+from yolox.training.progress import Position
+from yolox.training.resume import state_statistics, write_statistics
+from yolox.training.step import TrainState
 
 
 def open_group(parallel: bool) -> Group:

@@ -32,13 +32,13 @@ from yolox.cli.together import NoProgress, NoRecorder, SharedStatistics, agreed,
 from yolox.cli.watch import Marks, Watch, check_hang_seconds, watched, watched_step
 from yolox.config import Recipe
 from yolox.data.loader import log_surplus, report_once, train_batches
-from yolox.fit import StopRequested, fit
+from yolox.distributed import any_of
 from yolox.nn import initialise, set_precision
-from yolox.parallel import any_of
-from yolox.phases import is_evaluated
-from yolox.position import Position, first_position
-from yolox.resume import data_facts, save_state
-from yolox.train import TrainState, create_train_state
+from yolox.training.loop import StopRequested, fit
+from yolox.training.phases import is_evaluated
+from yolox.training.progress import Position, first_position
+from yolox.training.resume import data_facts, save_state
+from yolox.training.step import TrainState, create_train_state
 from yolox.weights.load import load_weights
 
 

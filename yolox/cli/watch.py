@@ -10,8 +10,9 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from yolox.cli.messages import Stopped, UsageError, explain
-from yolox.parallel import Group, any_of, from_first
+from yolox.cli.messages import Stopped, explain
+from yolox.distributed import Group, any_of, from_first
+from yolox.errors import UsageError
 from yolox.watching.lines import Lines
 from yolox.watching.start import start_watcher
 
@@ -146,7 +147,7 @@ def watched_step(step: Callable, watch: Watch, done: int) -> Callable:
     """Make a training step that says so.
 
     Args:
-        step: as `yolox.train.make_train_step` makes it.
+        step: as `yolox.training.step.make_train_step` makes it.
         watch: hears it.
         done: steps of the run before the first.
 

@@ -7,9 +7,8 @@ import math
 import numpy as np
 
 from yolox.config import AugmentConfig, Size
-
-from .plane import box_corners, compose, draw_warped, map_boxes, map_points, scaling
-from .sample import Sample, clip_boxes
+from yolox.data.plane import box_corners, compose, draw_warped, map_boxes, map_points, scaling
+from yolox.data.sample import Sample, clip_boxes
 
 
 def rotation_shear(*, degrees: float, zoom: float, shear_x: float, shear_y: float) -> np.ndarray:  # [2,3]

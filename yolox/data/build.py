@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 
-from .dataset import DetectionDataset
-from .errors import raise_offenders
+from yolox.data.dataset import DetectionDataset
+from yolox.errors import raise_problems
 
 log = logging.getLogger("yolox.data")
 _FOLDER_WANTED = "want the folder that their names are relative to (--train-images, --val-images)"
@@ -91,7 +91,7 @@ def build_dataset(
         *_bad_images(names, columns.image_ids, image_dir),
         *_bad_boxes(boxes, sizes, owners, ids, names),
     ]
-    raise_offenders(source, found)
+    raise_problems(source, found)
     order = np.argsort(owners, kind="stable")
     flat = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)[order] & (not keep_flat)
     left_out, order = order[flat], order[~flat]

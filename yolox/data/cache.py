@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from .dataset import DetectionDataset, load_image
-from .errors import DataError
-from .image import shrink_image
+from yolox.data.dataset import DetectionDataset, load_image
+from yolox.data.image import shrink_image
+from yolox.errors import DataError
 
 
 @attrs.frozen(eq=False)

@@ -9,10 +9,9 @@ import numpy as np
 from attrs import frozen
 
 from yolox.config import Size
-
-from .dataset import DetectionDataset, image_path, load_image
-from .errors import MOST_NAMED, DataError
-from .header import read_header
+from yolox.data.dataset import DetectionDataset, image_path, load_image
+from yolox.data.header import read_header
+from yolox.errors import MAX_LISTED, DataError
 
 EDGES = ("small", 32.0**2), ("medium", 96.0**2), ("large", np.inf)  # areas in px**2, as COCO's evaluation has them
 FEWEST_PIXELS = 2.0
@@ -184,7 +183,7 @@ def _doubtful_boxes(dataset: DetectionDataset, input_size: Size) -> list[str]:
     )
     flat = np.concatenate([dataset.left_out, _named_boxes(dataset, owners, least <= 0)])
     return [
-        *_several("boxes without area; training leaves them out", _annotations(dataset, flat), most=MOST_NAMED),
+        *_several("boxes without area; training leaves them out", _annotations(dataset, flat), most=MAX_LISTED),
         *(
             line
             for what, mask in kinds

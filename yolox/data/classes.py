@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 
-from .dataset import DetectionDataset
-from .errors import DataError
+from yolox.data.dataset import DetectionDataset
+from yolox.errors import DataError
 
 
 def with_classes(dataset: DetectionDataset, names: Sequence[str]) -> DetectionDataset:

@@ -10,11 +10,11 @@ from functools import partial
 import attrs
 import numpy as np
 
-from .build import Columns, build_dataset
-from .coco_values import as_crowd, as_id, is_number, short
-from .dataset import DetectionDataset
-from .errors import DataError, raise_offenders
-from .json_lists import read_lists
+from yolox.data.build import Columns, build_dataset
+from yolox.data.coco_values import as_crowd, as_id, is_number, short
+from yolox.data.dataset import DetectionDataset
+from yolox.data.json_lists import read_lists
+from yolox.errors import DataError, raise_problems
 
 
 def read_coco(
@@ -51,7 +51,7 @@ def read_coco(
     if missing:
         raise DataError(f"{json_path}: has no list {missing[0]!r}, want images, annotations and categories")
     names, ids = _classes(categories, class_names, in_categories)
-    raise_offenders(json_path, in_categories)
+    raise_problems(json_path, in_categories)
     _resolve(columns, marks, ids, offenders)
     return build_dataset(
         json_path, columns, image_dir=image_dir, class_names=names, category_ids=ids, offenders=offenders

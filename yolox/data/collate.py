@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .sample import Sample, keep_boxes
+from yolox.data.sample import Sample, keep_boxes
 
 
 class Batch(NamedTuple):

@@ -7,7 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 
-from .dataset import DetectionDataset, image_path
+from yolox.data.dataset import DetectionDataset, image_path
 
 
 def copied_images(*datasets: DetectionDataset) -> list[tuple[str, ...]]:

@@ -7,8 +7,8 @@ import os
 import attrs
 import numpy as np
 
-from .image import MAX_PIXELS, read_image
-from .sample import Sample, clip_boxes
+from yolox.data.image import MAX_PIXELS, read_image
+from yolox.data.sample import Sample, clip_boxes
 
 
 @attrs.frozen(eq=False, kw_only=True)

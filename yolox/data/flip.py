@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .sample import Sample
+from yolox.data.sample import Sample
 
 
 def flip_horizontal(sample: Sample) -> Sample:

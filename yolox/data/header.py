@@ -7,10 +7,10 @@ from typing import BinaryIO
 
 from attrs import frozen
 
-from .errors import DataError
-from .image import read_image
-from .orientation import QUARTER_TURNS, UPRIGHT, jpeg_orientation
-from .stated import stated_size
+from yolox.data.image import read_image
+from yolox.data.orientation import QUARTER_TURNS, UPRIGHT, jpeg_orientation
+from yolox.data.stated import stated_size
+from yolox.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _MOST_PARTS = 100_000  # chunks that are walked over

@@ -7,9 +7,9 @@ import os
 import cv2
 import numpy as np
 
-from .errors import DataError
-from .orientation import QUARTER_TURNS, tiff_orientation
-from .stated import stated_size
+from yolox.data.orientation import QUARTER_TURNS, tiff_orientation
+from yolox.data.stated import stated_size
+from yolox.errors import DataError
 
 REDUCTIONS = {
     1: cv2.IMREAD_COLOR,

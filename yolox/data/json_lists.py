@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from json import JSONDecoder
 from typing import TextIO
 
-from .errors import DataError
+from yolox.errors import DataError
 
 _CHUNK = 1 << 20  # characters that are read at a time
 _LONGEST = 1 << 26  # characters of one element; the end of a broken one is not looked for further away

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from yolox.config import Size
-
-from .dataset import DetectionDataset
+from yolox.data.dataset import DetectionDataset
 
 SIDE_EDGES = np.geomspace(1, 1024, 41)  # px of the network's input
 PLACES = 25  # cells across and down an image

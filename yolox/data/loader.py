@@ -14,13 +14,12 @@ import mindspore.dataset as ds
 import numpy as np
 
 from yolox.config import InputSpec, Recipe
-
-from .batches import EvalSource, TrainSource
-from .collate import Batch
-from .dataset import DetectionDataset
-from .errors import DataError
-from .pipeline import Read
-from .resize import LetterboxTransform
+from yolox.data.batches import EvalSource, TrainSource
+from yolox.data.collate import Batch
+from yolox.data.dataset import DetectionDataset
+from yolox.data.pipeline import Read
+from yolox.data.resize import LetterboxTransform
+from yolox.errors import DataError
 
 log = logging.getLogger("yolox.data")
 OnSurplus = Callable[[int, int, int], None]  # epoch, truths left out, max_truths

@@ -7,11 +7,10 @@ import cv2
 import numpy as np
 
 from yolox.config import AugmentConfig, Size
-
-from .image import shrink_image
-from .plane import map_boxes, reduction_for, scaling
-from .resize import fitted_size
-from .sample import Sample, clip_boxes
+from yolox.data.image import shrink_image
+from yolox.data.plane import map_boxes, reduction_for, scaling
+from yolox.data.resize import fitted_size
+from yolox.data.sample import Sample, clip_boxes
 
 
 @attrs.frozen(eq=False)

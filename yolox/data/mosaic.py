@@ -12,10 +12,9 @@ import attrs
 import numpy as np
 
 from yolox.config import AugmentConfig, Size
-
-from .affine import random_affine_matrix, surviving_boxes
-from .image import shrink_image
-from .plane import (
+from yolox.data.affine import random_affine_matrix, surviving_boxes
+from yolox.data.image import shrink_image
+from yolox.data.plane import (
     box_corners,
     compose,
     draw_warped,
@@ -25,8 +24,8 @@ from .plane import (
     reduction_for,
     scaling,
 )
-from .resize import fitted_size
-from .sample import Sample, clip_boxes
+from yolox.data.resize import fitted_size
+from yolox.data.sample import Sample, clip_boxes
 
 
 @attrs.frozen(eq=False)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from yolox.config import LoaderConfig, Size
-
-from .dataset import DetectionDataset
-from .errors import DataError
+from yolox.data.dataset import DetectionDataset
+from yolox.errors import DataError
 
 ORDER, SCALE = 1, 3  # first numbers of the seeds, so that no two streams are the same
 

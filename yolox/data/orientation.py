@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
-from .segments import jpeg_segments
-from .tiff import ORIENTATION, STARTS, tiff_tags
+from yolox.data.segments import jpeg_segments
+from yolox.data.tiff import ORIENTATION, STARTS, tiff_tags
 
 UPRIGHT = 1
 QUARTER_TURNS = (5, 6, 7, 8)

@@ -10,7 +10,7 @@ import math
 import cv2
 import numpy as np
 
-from .image import REDUCTIONS
+from yolox.data.image import REDUCTIONS
 
 
 def scaling(

@@ -7,8 +7,7 @@ import cv2
 import numpy as np
 
 from yolox.config import InputSpec, Size
-
-from .sample import Sample, clip_boxes
+from yolox.data.sample import Sample, clip_boxes
 
 
 @attrs.frozen

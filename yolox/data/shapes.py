@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from attrs import frozen
 
-from .sample import Sample
+from yolox.data.sample import Sample
 
 SHAPE_NAMES = ("circle", "square", "triangle")
 

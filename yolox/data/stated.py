@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
-from .segments import jpeg_segments
-from .tiff import HEIGHT, STARTS, TILE_HEIGHT, TILE_WIDTH, WIDTH, tiff_tags
+from yolox.data.segments import jpeg_segments
+from yolox.data.tiff import HEIGHT, STARTS, TILE_HEIGHT, TILE_WIDTH, WIDTH, tiff_tags
 
 _FRAME_MARKERS = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _LARGE_TILE = 4096  # px

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from .errors import DataError
+from yolox.errors import DataError
 
 
 def read_text(path: str) -> str:

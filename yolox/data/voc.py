@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .build import Columns, build_dataset
-from .dataset import DetectionDataset
-from .errors import DataError, raise_offenders
-from .header import is_image_name
-from .textfile import files_below, read_lines
+from yolox.data.build import Columns, build_dataset
+from yolox.data.dataset import DetectionDataset
+from yolox.data.header import is_image_name
+from yolox.data.textfile import files_below, read_lines
+from yolox.errors import DataError, raise_problems
 
 
 def read_voc(
@@ -87,7 +87,7 @@ def _annotation_files(annotation_dir: str, image_set: str | None) -> list[tuple[
         raise DataError(f"{annotation_dir}: no .xml files in it or in its sub-folders")
     stems = sorted(have) if image_set is None else [_stem(line, have) for line in read_lines(image_set) if line.strip()]
     outside = [stem for stem in stems if stem not in have and not _is_inside(f"{stem}.xml", annotation_dir)]
-    raise_offenders(str(image_set), [f"{stem[:200]!r} lies outside of {annotation_dir}; refused" for stem in outside])
+    raise_problems(str(image_set), [f"{stem[:200]!r} lies outside of {annotation_dir}; refused" for stem in outside])
     return [(stem, os.path.join(annotation_dir, have.get(stem, f"{stem}.xml"))) for stem in stems]
 
 

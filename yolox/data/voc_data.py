@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from .dataset import DetectionDataset
-from .errors import DataError
-from .voc import read_voc
+from yolox.data.dataset import DetectionDataset
+from yolox.data.voc import read_voc
+from yolox.errors import DataError
 
 LISTS = os.path.join("ImageSets", "Main")
 

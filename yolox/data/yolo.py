@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from .build import Columns, build_dataset
-from .dataset import DetectionDataset
-from .errors import DataError
-from .header import image_size, is_image_name
-from .textfile import files_below, read_lines
+from yolox.data.build import Columns, build_dataset
+from yolox.data.dataset import DetectionDataset
+from yolox.data.header import image_size, is_image_name
+from yolox.data.textfile import files_below, read_lines
+from yolox.errors import DataError
 
 NO_LABELS = ("classes", "names", "_darknet", "readme.dataset", "readme.roboflow")  # texts that tools leave among labels
 

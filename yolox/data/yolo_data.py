@@ -6,11 +6,11 @@ import os
 
 import yaml
 
-from .dataset import DetectionDataset
-from .errors import DataError
-from .header import is_image_name
-from .textfile import read_lines, read_text
-from .yolo import folder_pairs, read_pairs
+from yolox.data.dataset import DetectionDataset
+from yolox.data.header import is_image_name
+from yolox.data.textfile import read_lines, read_text
+from yolox.data.yolo import folder_pairs, read_pairs
+from yolox.errors import DataError
 
 YAML_SUFFIXES = (".yaml", ".yml")
 MOST_BYTES = 1 << 20  # a thousand names take 30 kB; the parser reads some 100 kB a second

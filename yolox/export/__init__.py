@@ -1,6 +1,7 @@
 """Detectors as ONNX and MINDIR files: written, described inside the file, run and compared."""
 
-from yolox.export.facts import ExportError, ExportFacts
+from yolox.errors import ExportError
+from yolox.export.facts import ExportFacts
 from yolox.export.runner import ExportedDetector, open_exported
 from yolox.export.write import ExportReport, export_detector
 

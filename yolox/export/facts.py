@@ -10,14 +10,11 @@ import attrs
 from attrs import frozen
 
 from yolox.config import InputSpec, PostprocessConfig
+from yolox.errors import ExportError
 
 FORMAT = 1
 DECODED = "boxes cxcywh px of the input, objectness, class probabilities; a class scores objectness x probability"
 DETECTIONS = "boxes xyxy px of the input, scores falling, classes; rows from count on are empty"
-
-
-class ExportError(ValueError):
-    """A detector that cannot be exported, or an exported file that cannot be read or does not agree."""
 
 
 @frozen(kw_only=True)

@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from yolox.export.facts import ExportError
+from yolox.errors import ExportError
 from yolox.export.onnx_file import lax_syntax
 
 

@@ -11,7 +11,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from yolox.export.facts import ExportError
+from yolox.errors import ExportError
 from yolox.export.patterns import constants_of, name_patterns
 
 INPUT, OUTPUT = "images", "predictions"

@@ -12,7 +12,8 @@ from attrs import field, frozen
 from mindspore import Tensor, nn
 
 from yolox.config import InputSpec
-from yolox.export.facts import ExportError, ExportFacts, facts_from_text
+from yolox.errors import ExportError
+from yolox.export.facts import ExportFacts, facts_from_text
 from yolox.export.mindir_file import read_mindir_text
 
 SUFFIXES = (".onnx", ".mindir")
@@ -59,7 +60,7 @@ def open_exported(path: str | os.PathLike) -> ExportedDetector:
     Example:
         >>> open_exported("nothing.onnx")
         Traceback (most recent call last):
-        yolox.export.facts.ExportError: nothing.onnx: no such file
+        yolox.errors.ExportError: nothing.onnx: no such file
     """
     path = Path(path)
     if not path.is_file():

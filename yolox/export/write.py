@@ -16,9 +16,10 @@ from mindspore import Tensor, nn
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.resize import letterbox
 from yolox.decode import decode_predictions
+from yolox.errors import ExportError
 from yolox.eval.postprocess import postprocess as select
 from yolox.export.cell import DecodedDetector
-from yolox.export.facts import ExportError, ExportFacts, facts_to_text
+from yolox.export.facts import ExportFacts, facts_to_text
 from yolox.export.mindir_file import write_mindir
 from yolox.export.nms_graph import append_nms
 from yolox.export.onnx_file import write_onnx

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from yolox.errors import PlotError
 from yolox.eval.draw import class_color
 from yolox.eval.names import drawn_names
 
 LONGEST_NAME = 22
 NEEDED = "charts need one more package: pip install -c constraints.txt -e '.[plot]' in the repository"
 SEVERAL = 10  # up to here every class has a colour and a name in the legend
-
-
-class PlotError(ValueError):
-    """A chart that cannot be drawn."""
 
 
 def new_figure(width: float, height: float):

@@ -8,8 +8,8 @@ import time
 from contextlib import suppress
 from typing import NamedTuple
 
-from .lines import Lines, part
-from .status import Status, judge
+from yolox.watching.lines import Lines, part
+from yolox.watching.status import Status, judge
 
 GATHER = 0.5  # seconds in which ends are collected: of several, the first is the cause
 SILENCE = 30.0  # seconds without a word of another watcher

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 
-from .hub import SILENCE, End, Hub
-from .lines import FAREWELL, Lines, part
-from .worker import Worker
+from yolox.watching.hub import SILENCE, End, Hub
+from yolox.watching.lines import FAREWELL, Lines, part
+from yolox.watching.worker import Worker
 
 TICK = 0.5
 CONNECT = 30.0

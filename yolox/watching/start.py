@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .lines import Lines
+from yolox.watching.lines import Lines
 
 # `import yolox` takes seconds: this folder alone is imported, by a path that comes after Python's own
 _PROGRAM = "import sys; sys.path.append(sys.argv[1]); from watching.process import main; main()"

@@ -6,8 +6,8 @@ import os
 import signal
 import time
 
-from .lines import Lines
-from .status import Status
+from yolox.watching.lines import Lines
+from yolox.watching.status import Status
 
 
 class Worker:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from yolox.weights.errors import WeightsError
+from yolox.errors import WeightsError
 
 MAX_TOTAL_BYTES = 4 << 30  # the largest published file, with its optimizer state, is 0.8 GB
 MAX_RATIO = 100  # trained weights hardly compress; an archive that grows more than this is a bomb

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from yolox.weights.errors import WeightsError
+from yolox.errors import WeightsError
 from yolox.weights.wire import WireReader, read_varint
 
 MAX_FIELDS = 1 << 18  # a tensor takes about ten, the largest file has some 1,000 tensors

@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 from functools import partial
 
-from yolox.weights.errors import WeightsError
+from yolox.errors import WeightsError
 
 
 class BrokenConnection(Exception):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from yolox.errors import WeightsError
 from yolox.weights.connection import BrokenConnection, Deadline, check_address, open_address, shorten
-from yolox.weights.errors import WeightsError
 
 CHUNK = 1 << 16
 Progress = Callable[[int, int], None]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from yolox.weights.errors import WeightsError
+from yolox.errors import WeightsError
 from yolox.weights.scale import scale_of
 
 CLASS_PREDICTIONS = "head.cls_preds."
@@ -69,7 +69,7 @@ def check_fit(
     Example:
         >>> check_fit({"a": np.zeros(2)}, {"a": (3,), "b": (1,)}, path="w.pth")
         Traceback (most recent call last):
-        yolox.weights.errors.WeightsError: w.pth does not fit the detector, 2 of 2 tensors differ:
+        yolox.errors.WeightsError: w.pth does not fit the detector, 2 of 2 tensors differ:
           a: file has (2,), detector wants (3,)
           b: not in the file, detector wants (1,)
     """

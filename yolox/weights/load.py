@@ -10,11 +10,11 @@ import numpy as np
 from attrs import frozen
 from mindspore import nn
 
-from yolox.checkpoint import CheckpointError, load_checkpoint
 from yolox.config import InputSpec, Recipe
+from yolox.errors import CheckpointError, WeightsError
+from yolox.training.checkpoint import load_checkpoint
 from yolox.weights.archive import open_archive
 from yolox.weights.ckpt import read_ckpt
-from yolox.weights.errors import WeightsError
 from yolox.weights.fill import fill_parameters
 from yolox.weights.megvii import MEGVII_INPUT, megvii_to_yolox
 from yolox.weights.mindyolo import MINDYOLO_INPUT, mindyolo_to_yolox

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from yolox.config import InputSpec
-from yolox.weights.errors import WeightsError
+from yolox.errors import WeightsError
 
 MEGVII_INPUT = InputSpec(channel_order="bgr", pixel_scale=1.0, letterbox="top_left")
 """What Megvii's weights were trained on (since version 0.1.1); the size is the scale's."""

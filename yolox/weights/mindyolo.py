@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from yolox.config import InputSpec
-from yolox.weights.errors import WeightsError
+from yolox.errors import WeightsError
 
 MINDYOLO_INPUT = InputSpec(
     channel_order="rgb", pixel_scale=1 / 255, letterbox="center", shrink_interpolation="area"

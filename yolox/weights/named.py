@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from yolox.errors import WeightsError
 from yolox.weights.download import DownloadPolicy, Progress, download, file_sha256
-from yolox.weights.errors import WeightsError
 from yolox.weights.load import file_kind
 from yolox.weights.published import PublishedFile, published_file
 

@@ -9,8 +9,8 @@ import zipfile
 import numpy as np
 from numpy.lib import format as npy
 
+from yolox.errors import WeightsError
 from yolox.weights.archive import open_archive
-from yolox.weights.errors import WeightsError
 
 
 def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import pickletools
 from collections.abc import Callable
 from typing import Any
 
-from yolox.weights.errors import WeightsError
+from yolox.errors import WeightsError
 from yolox.weights.torch_values import Name, as_storage, checked_pairs, is_open, known_name, value_of_call
 
 MAX_PICKLE_BYTES = 8 << 20  # the pickle of the largest scale with its optimizer state has 0.4 MB

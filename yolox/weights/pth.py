@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from yolox.errors import WeightsError
 from yolox.weights.archive import open_archive
-from yolox.weights.errors import WeightsError
 from yolox.weights.pickled import evaluate_pickle
 from yolox.weights.torch_values import StorageRef, TensorRef
 

@@ -6,7 +6,7 @@ import re
 
 from attrs import frozen
 
-from yolox.weights.errors import WeightsError
+from yolox.errors import WeightsError
 
 _MEGVII = "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0/"
 _MINDYOLO = "https://download.mindspore.cn/toolkits/mindyolo/yolox/"

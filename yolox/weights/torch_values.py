@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from yolox.weights.errors import WeightsError
+from yolox.errors import WeightsError
 
 MAX_NAME = 1000  # characters of a key; equal long strings take long to compare
 STORAGES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from yolox.weights.errors import WeightsError
+from yolox.errors import WeightsError
 
 _MOST_BITS = 64
 

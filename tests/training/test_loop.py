@@ -1,0 +1,196 @@
+"""The epoch loop with a step that only writes down what it was given."""
+
+import attrs
+import mindspore as ms
+import numpy as np
+import pytest
+
+from yolox.config import LoaderConfig, LossConfig, OptimConfig, Recipe
+from yolox.errors import TrainingDiverged
+from yolox.schedule import ema_decay
+from yolox.training.loop import StopRequested, TrainingStopped, first_bad, fit
+from yolox.training.phases import check_epochs, is_evaluated, is_plain, rate_at
+from yolox.training.progress import Position
+
+STEPS = 3
+RECIPE = Recipe(
+    epochs=6,
+    plain_epochs=2,
+    eval_interval=3,
+    loader=LoaderConfig(batch_size=2),
+    loss=LossConfig(loss_l1_weight=0.5),
+    optim=OptimConfig(warmup_epochs=1, flat_epochs=2, lr=0.1, lr_per_image=None, max_bad_steps=4),
+)
+
+
+class Recorder:
+    """A step and a listener in one: keeps the scalars that came in and the reports that came out."""
+
+    def __init__(self, bad=(), first=0):
+        self.first = first
+        self.calls, self.steps, self.epochs, self.bad = [], [], [], set(bad)
+        self.scales = []
+
+    def step(self, images, gt_boxes, gt_classes, valid, lr, decay, l1_weight, loss_scale):
+        self.scales.append(float(loss_scale.asnumpy()))
+        index = len(self.calls) + self.first
+        self.calls.append(tuple(float(value.asnumpy()) for value in (lr, decay, l1_weight)))
+        value = ms.Tensor(np.nan if index in self.bad else float(index), ms.float32)
+        sums = ms.Tensor([1.0, np.nan if index in self.bad else 0.0], ms.float32)
+        return (*[value] * 5, ms.Tensor(2.0, ms.float32), ms.Tensor(index not in self.bad), sums)
+
+    def on_step(self, report):
+        self.steps.append(report)
+
+    def on_epoch(self, report):
+        self.epochs.append(report)
+
+
+def run(recorder, recipe=RECIPE, **options):
+    phases = []
+
+    def batches(epoch, augment, first):
+        phases.append((epoch, augment))
+        part = np.zeros((2, 1), np.float32)
+        return ((part, part, part, part) for _ in range(first, STEPS))
+
+    fit(
+        recorder.step,
+        recipe=recipe,
+        steps_per_epoch=STEPS,
+        train_batches=batches,
+        listener=recorder,
+        parameters=(ms.Parameter(np.ones(1), name="first"), ms.Parameter(np.ones(1), name="second")),
+        **options,
+    )
+    return phases
+
+
+def test_schedules_and_phases_reach_the_step():
+    recorder = Recorder()
+    assert run(recorder) == [(e, e < 4) for e in range(6)]
+    assert len(recorder.calls) == 6 * STEPS
+    for index, (lr, decay, l1_weight) in enumerate(recorder.calls):
+        assert lr == pytest.approx(rate_at(RECIPE, index, STEPS, 2), rel=1e-6)
+        assert decay == pytest.approx(ema_decay(index + 1, decay=0.9998, ramp=2000.0), rel=1e-5)
+        assert l1_weight == (0.5 if index >= 4 * STEPS else 0.0)
+    assert recorder.calls[0][0] == 0.0 and recorder.calls[STEPS][0] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("world", [1, 4])
+def test_the_rate_follows_the_images_of_all_devices(world):
+    optim = attrs.evolve(RECIPE.optim, lr=None, lr_per_image=0.01, warmup_epochs=0)
+    recorder = Recorder()
+    run(recorder, attrs.evolve(RECIPE, optim=optim), world=world)
+    assert recorder.calls[0][0] == pytest.approx(0.01 * 2 * world)  # two images on each
+    run(recorder, attrs.evolve(RECIPE, optim=attrs.evolve(optim, lr=0.3, lr_per_image=None)), world=world)
+    assert recorder.calls[6 * STEPS][0] == pytest.approx(0.3)
+
+
+def test_evaluations_come_at_the_interval_in_plain_epochs_and_at_the_end():
+    recorder = Recorder()
+    run(recorder, evaluate=lambda: {"AP": 0.5})
+    assert [r.metrics is not None for r in recorder.epochs] == [False, False, True, False, True, True]
+    sparse = attrs.evolve(RECIPE, epochs=10, plain_epochs=5, eval_interval=4, plain_eval_interval=2)
+    assert [e for e in range(10) if is_evaluated(sparse, e)] == [3, 5, 7, 9]
+    assert [is_plain(sparse, e) for e in (4, 5)] == [False, True]
+
+
+def test_reports_are_means_and_counts():
+    recorder = Recorder(bad={1})
+    run(recorder)
+    first = recorder.epochs[0]
+    assert first.skipped == 1 and first.losses["total"] == pytest.approx((0 + 2) / 2)
+    assert [r.step for r in recorder.steps] == list(range(1, 6 * STEPS + 1))
+    assert not recorder.steps[1].finite and recorder.steps[0].num_pos == 2
+    assert recorder.steps[-1].seconds_left == 0 and 0 <= first.data_wait_share <= 1
+
+
+def test_bad_steps_in_a_row_stop_the_run_name_the_tensor_and_hand_over_the_batch():
+    run(Recorder(bad={0, 1, 2, 5, 6, 7}))  # never four in a row
+    with pytest.raises(TrainingDiverged, match="step 9: 4 steps in a row.*the gradient of second") as error:
+        run(Recorder(bad=range(5, 9)))
+    assert error.value.batch.keys() == {"images", "gt_boxes", "gt_classes", "valid"}
+    np.testing.assert_array_equal(error.value.batch["images"], np.zeros((2, 1), np.float32))
+
+
+def test_the_first_thing_that_is_not_finite_is_named():
+    good, bad = np.ones(3), np.array([1.0, np.nan])
+    parameters = [ms.Parameter(good, name="a"), ms.Parameter(good, name="b"), ms.Parameter(good, name="bn")]
+    assert first_bad((bad, bad), bad, parameters) == "images of the batch"
+    assert first_bad((good, good, good, good), bad, parameters) == "the gradient of b"
+    assert first_bad((good, good, good, good), good, parameters) == "the loss"
+    parameters[2] = ms.Parameter(np.array([np.inf]), name="bn")
+    assert first_bad((good, good, good, good), bad, parameters) == "the values of bn"
+
+
+class StopAfter:
+    """Asks to stop after a number of steps."""
+
+    def __init__(self, steps):
+        self.left = steps
+
+    def __call__(self):
+        self.left -= 1
+        return self.left == 0
+
+
+def seen(recorder):
+    """What does not depend on time."""
+    epochs = [(e.epoch, e.losses, e.lr, e.skipped, e.metrics) for e in recorder.epochs]
+    return recorder.calls, recorder.scales, epochs, [(s.step, s.losses, s.lr) for s in recorder.steps]
+
+
+@pytest.mark.parametrize("steps", range(1, 6 * STEPS))
+def test_a_run_that_stops_after_any_step_goes_on_as_if_it_had_not(steps):
+    half = attrs.evolve(RECIPE, optim=attrs.evolve(RECIPE.optim, precision="float16", loss_scale_interval=4))
+    bad = {1, 5, 6, 7, 11}
+    whole, before = Recorder(bad), Recorder(bad)
+    evaluate = {"evaluate": lambda: {"AP": 0.5}}
+    run(whole, half, **evaluate)
+    with pytest.raises(TrainingStopped) as stopped:
+        run(before, half, stop=StopAfter(steps), **evaluate)
+    after = Recorder(bad, first=steps)
+    run(after, half, start=stopped.value.position, **evaluate)
+    wanted = seen(whole)
+    assert str(seen(whole)) == str(tuple(a + b for a, b in zip(seen(before), seen(after), strict=True)))  # NaN
+    assert len(wanted[0]) == 6 * STEPS and len(set(wanted[1])) > 3
+
+
+def test_a_stop_in_an_evaluation_repeats_the_evaluation_alone():
+    def stopping():
+        raise StopRequested
+
+    before, after = Recorder(), Recorder(first=3 * STEPS)
+    with pytest.raises(TrainingStopped) as stopped:
+        run(before, evaluate=stopping)
+    position = stopped.value.position
+    assert (position.epoch, position.step, len(before.epochs)) == (2, STEPS, 2)
+    assert run(after, start=position, evaluate=lambda: {"AP": 0.5}) == [(3, True), (4, False), (5, False)]
+    assert after.epochs[0].epoch == 2 and after.epochs[0].metrics == {"AP": 0.5}
+    assert after.epochs[0].losses["total"] == pytest.approx(np.mean(range(2 * STEPS, 3 * STEPS)))
+
+
+def test_bad_steps_are_counted_across_a_stop():
+    with pytest.raises(TrainingStopped) as stopped:
+        run(Recorder(bad=range(5, 9)), stop=StopAfter(7))
+    with pytest.raises(TrainingDiverged, match="step 9: 4 steps in a row"):
+        run(Recorder(bad=range(5, 9), first=7), start=stopped.value.position)
+
+
+def test_a_run_can_begin_later():
+    recorder = Recorder()
+    assert run(recorder, start=Position(epoch=4)) == [(4, False), (5, False)]
+    assert recorder.calls[0][0] == pytest.approx(rate_at(RECIPE, 4 * STEPS, STEPS, 2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 2}, "epochs: 2 is less than warmup_epochs 1"),
+        ({"plain_epochs": -1}, "want 0 or more"),
+    ],
+)
+def test_phases_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        check_epochs(attrs.evolve(RECIPE, **changes))

@@ -1,0 +1,56 @@
+"""Positions survive JSON without loss, and damaged ones are refused."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from yolox.config import OptimConfig
+from yolox.training.loss_scale import LossScale
+from yolox.training.progress import (
+    Position,
+    after_epoch,
+    after_step,
+    first_position,
+    position_from_dict,
+    position_to_dict,
+)
+
+HALF = OptimConfig(precision="float16")
+COUNT = st.integers(0, 2**40)
+NUMBER = st.floats(-1e6, 1e6, width=32)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.booleans(), st.tuples(*[NUMBER] * 5)), max_size=6), COUNT)
+def test_json_gives_every_bit_back(steps, images):
+    position = first_position(HALF)
+    for finite, losses in steps:
+        position = after_step(position, losses, finite=finite, images=images, optim=HALF)
+    again = position_from_dict(json.loads(json.dumps(position_to_dict(position))))
+    assert again == position and type(again.loss_sums) is tuple
+    good = [losses for finite, losses in steps if finite]
+    assert position.applied == len(good) and position.skipped == len(steps) - len(good)
+    for mean, column in zip(position.loss_means, zip(*good, strict=True), strict=False):
+        assert mean == pytest.approx(math.fsum(column) / len(good), rel=1e-9, abs=1e-6)
+
+
+def test_an_epoch_begins_with_zeros_and_keeps_what_counts_across_epochs():
+    running = Position(epoch=3, step=9, applied=7, images=72, bad_in_a_row=2, loss_scale=LossScale(4.0, 5))
+    assert after_epoch(running) == Position(epoch=4, bad_in_a_row=2, loss_scale=LossScale(4.0, 5))
+
+
+def changed(**changes):
+    return {**position_to_dict(Position()), **changes}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, [], {}, changed(more=1), changed(step=-1), changed(step="1"), changed(seconds=math.nan)]
+    + [changed(epoch=True), changed(loss_scale={"value": -1.0, "good_steps": 0})],
+)
+def test_damaged_positions_are_refused(data):
+    with pytest.raises((ValueError, TypeError)):
+        position_from_dict(data)

@@ -1,0 +1,156 @@
+"""A training state to a checkpoint and back: every tensor, or a refusal before any is written."""
+
+import attrs
+import numpy as np
+import pytest
+from mindspore import Parameter, Tensor
+
+from tests.cli.tiny import TinyDetector
+from yolox.cli import together
+from yolox.config import Recipe
+from yolox.data.dataset import DetectionDataset
+from yolox.distributed import Group
+from yolox.errors import CheckpointError
+from yolox.training.checkpoint import load_checkpoint
+from yolox.training.loss_scale import LossScale
+from yolox.training.progress import Position
+from yolox.training.resume import data_facts, restore_state, save_state, state_statistics, state_tensors
+from yolox.training.step import create_train_state
+
+POSITION = Position(epoch=3, step=2, applied=1, loss_sums=(0.1, 0.2), loss_scale=LossScale(4.0, 7))
+PARTS = ("params", "buffers", "momenta")
+
+
+def state_of(seed, classes=3):
+    """A state whose every number is random, with the backup of BN statistics as a step leaves it."""
+    state, rng = create_train_state(TinyDetector(classes)), np.random.default_rng(seed)
+    for part in PARTS:
+        for parameter in getattr(state, part):
+            parameter.set_data(Tensor(rng.standard_normal(parameter.shape).astype(np.float32)))
+    state.ema.write([rng.standard_normal(shape).astype(np.float32) for shape in state.ema.shapes])
+    state.safe_buffers.write([buffer.asnumpy() for buffer in state.buffers])
+    return state
+
+
+def values(state):
+    flat = (state.safe_buffers.value, state.ema.value)
+    return [p.asnumpy().tobytes() for p in (*(p for part in PARTS for p in getattr(state, part)), *flat)]
+
+
+@pytest.fixture
+def saved(tmp_path):
+    state = state_of(1)
+    save_state(tmp_path / "a.safetensors", state, POSITION, recipe=Recipe(), class_names="abc", extra={"x": 1})
+    return state, load_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_every_bit_comes_back(saved):
+    state, checkpoint = saved
+    other = state_of(2)
+    assert restore_state(checkpoint, other) == POSITION and checkpoint.extra["x"] == 1
+    assert values(other) == values(state) and values(state) != values(state_of(2))
+
+
+def test_tensors_are_copies(saved):
+    state, _ = saved
+    tensors = state_tensors(state)
+    tensors[f"params.{state.params[0].name}"][:] = 0
+    assert state.params[0].asnumpy().any()
+
+
+def without(checkpoint, name):
+    return {key: value for key, value in checkpoint.tensors.items() if key != name}
+
+
+def test_what_does_not_fit_is_refused_and_nothing_is_written(saved):
+    _, checkpoint = saved
+    name = next(iter(checkpoint.tensors))
+    half = {**checkpoint.tensors, name: checkpoint.tensors[name].astype(np.float16)}
+    wrong = [
+        (attrs.evolve(checkpoint, tensors=without(checkpoint, name)), "1 of 57 tensors differ"),
+        (attrs.evolve(checkpoint, tensors={**checkpoint.tensors, "more": np.ones(1)}), "such as more"),
+        (attrs.evolve(checkpoint, tensors=half), name),
+        (attrs.evolve(checkpoint, extra={}), "has no position"),
+        (attrs.evolve(checkpoint, extra={"position": {"epoch": 1}}), "position: has the fields"),
+        (attrs.evolve(checkpoint, extra={"position": 3}), "position"),
+    ]
+    for changed, message in wrong:
+        other = state_of(2)
+        with pytest.raises(CheckpointError, match=message):
+            restore_state(changed, other)
+        assert values(other) == values(state_of(2))
+    with pytest.raises(CheckpointError, match="the number of classes"):
+        restore_state(checkpoint, state_of(2, classes=4))
+
+
+def test_parameters_keep_their_memory(saved):
+    """A compiled step holds the memory of its Parameters: they are written in place, never replaced."""
+    _, checkpoint = saved
+    other = state_of(2)
+    before = [id(p) for p in other.params]
+    restore_state(checkpoint, other)
+    assert [id(p) for p in other.params] == before and all(isinstance(p, Parameter) for p in other.params)
+
+
+def test_other_data_have_other_facts():
+    fields = {
+        "image_dir": "/a", "file_names": ("1.jpg",), "image_ids": np.array([1]), "sizes": np.array([[4, 4]]),
+        "offsets": np.array([0, 1]), "boxes": np.array([[0, 0, 2, 2]], np.float32), "classes": np.array([0]),
+        "crowd": np.array([False]), "areas": np.array([4.0]), "annotation_ids": np.array([1]),
+        "class_names": ("cat",), "category_ids": (1,),
+    }  # fmt: skip
+    dataset = DetectionDataset(**fields)
+    facts = data_facts(dataset)
+    assert (facts["images"], facts["boxes"]) == (1, 1)
+    assert data_facts(attrs.evolve(dataset, image_dir="/moved")) == facts
+    changes = {"boxes": dataset.boxes + 1, "file_names": ("2.jpg",), "class_names": ("dog",), "classes": np.array([1])}
+    for name, value in changes.items():
+        assert data_facts(attrs.evolve(dataset, **{name: value})) != facts, name
+
+
+def frozen_state(seed):
+    """A state of a detector with one parameter that is not trained."""
+    detector = TinyDetector(3)
+    detector.preds[0].weight.requires_grad = False
+    state, rng = create_train_state(detector), np.random.default_rng(seed)
+    for buffer in state.buffers:
+        buffer.set_data(Tensor(rng.standard_normal(buffer.shape).astype(np.float32)))
+    return state
+
+
+def test_each_device_gets_its_own_statistics_back(tmp_path):
+    states, path = [frozen_state(seed) for seed in (1, 2)], tmp_path / "a.safetensors"
+    names = list(state_statistics(states[1]))
+    assert len(names) == 12 and all("moving_" in name for name in names)  # three BN, two of each, and their averages
+    others = {f"rank1.{name}": value for name, value in state_statistics(states[1]).items()}
+    save_state(path, states[0], POSITION, recipe=Recipe(), class_names="abc", others=others)
+    for rank, wanted in enumerate(states):
+        found = frozen_state(3)
+        assert restore_state(load_checkpoint(path), found, rank=rank) == POSITION
+        got, want, shared = (state_tensors(state) for state in (found, wanted, states[0]))
+        for name in got:
+            np.testing.assert_array_equal(got[name], (want if name in names else shared)[name], err_msg=f"rank {rank}: {name}")
+        for buffer, backup in zip(found.buffers, found.safe_buffers.arrays(), strict=True):
+            np.testing.assert_array_equal(buffer.asnumpy(), backup)
+
+
+def test_sharing_changes_the_statistics_and_no_bit_of_frozen_parameters(monkeypatch):
+    """A mean over three devices may round what is the same on all of them."""
+    monkeypatch.setattr(together, "share_statistics", lambda arrays, group, *, average: [array + 1 for array in arrays])
+    state = frozen_state(1)
+    before = state_tensors(state)
+    together.SharedStatistics(state, Group(rank=0, world=3), average=True).share()
+    for name, value in state_tensors(state).items():
+        np.testing.assert_array_equal(value, before[name] + 1 if "moving_" in name else before[name], err_msg=name)
+    for buffer, backup in zip(state.buffers, state.safe_buffers.arrays(), strict=True):
+        assert "moving_" not in buffer.name or (buffer.asnumpy() == backup).all()
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_sharing_hands_on_whether_to_average(monkeypatch, average):
+    seen = []
+    monkeypatch.setattr(
+        together, "share_statistics", lambda arrays, group, *, average: seen.append((group.world, average)) or arrays
+    )
+    together.SharedStatistics(frozen_state(1), Group(rank=0, world=2), average=average).on_epoch(None)
+    assert seen == [(2, average)]

@@ -1,0 +1,230 @@
+"""The training step against a numpy restatement, on a network small enough to follow by hand."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn, ops
+from mindspore.ops import constexpr
+
+from yolox.config import InputSpec, LoaderConfig, OptimConfig, Recipe
+from yolox.training.loop import fit
+from yolox.training.phases import is_plain
+from yolox.training.step import create_train_state, make_train_step
+
+SPEC = InputSpec(pixel_scale=1 / 255)
+OPTIM = OptimConfig(momentum=0.8, weight_decay=0.1)
+
+
+class Toy(nn.Cell):
+    """One convolution with a bias and BN; enough to have every kind of parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1, has_bias=True, weight_init="ones", bias_init="zeros")
+        self.bn = nn.BatchNorm2d(2)
+
+    def construct(self, x):
+        return self.bn(self.conv(x))
+
+
+def toy_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
+    """A loss with a part that the L1 weight switches; `gt_boxes` can carry a NaN into it."""
+    quadratic = ((maps * gt_boxes.sum() - 1.0) ** 2).mean()
+    l1 = ops.abs(maps).mean()
+    zero = maps.sum() * 0.0
+    return quadratic + l1_weight * l1, (quadratic, zero, zero, l1, valid.astype(ms.float32).sum())
+
+
+def batch(seed=0, truth=1.0):
+    rng = np.random.default_rng(seed)
+    images = ms.Tensor(rng.integers(0, 256, (2, 4, 4, 3)).astype(np.uint8))
+    boxes = ms.Tensor(np.full((2, 1, 4), truth / 8, np.float32))
+    return images, boxes, ms.Tensor(np.zeros((2, 1), np.int32)), ms.Tensor(np.ones((2, 1), bool))
+
+
+def scalars(*values):
+    return tuple(ms.Tensor(v, ms.float32) for v in values)
+
+
+def snapshot(state):
+    values = {p.name: p.asnumpy().copy() for p in state.params + state.buffers + state.momenta}
+    averages = {f"ema.{p.name}": array for p, array in zip(state.averaged, state.ema.arrays(), strict=True)}
+    return {**values, **averages}
+
+
+@pytest.fixture()
+def toy():
+    ms.set_seed(1)
+    cell = Toy()
+    state = create_train_state(cell)
+    return cell, state, make_train_step(cell, toy_loss, state, optim=OPTIM, spec=SPEC)
+
+
+def gradients_of(cell, images, boxes, l1_weight):
+    """Gradients by MindSpore in eager mode, on a pristine copy of the cell."""
+    twin = Toy()
+    ms.load_param_into_net(twin, {p.name: ms.Parameter(p.asnumpy().copy()) for p in cell.get_parameters()})
+    twin.set_train(True)
+    planes = ms.Tensor(images.asnumpy().astype(np.float32).transpose(0, 3, 1, 2) / 255)
+
+    def forward(x):
+        return toy_loss(twin(x), boxes, None, ms.Tensor([True]), l1_weight)[0]
+
+    grads = ms.grad(forward, None, weights=twin.trainable_params())(planes)
+    return [g.asnumpy() for g in grads], [b.asnumpy() for b in (twin.bn.moving_mean, twin.bn.moving_variance)]
+
+
+def test_three_steps_equal_nesterov_sgd_and_average_by_hand(toy):
+    cell, state, step = toy
+    params = [p.asnumpy().copy() for p in state.params]
+    momenta = [np.zeros_like(p) for p in params]
+    averages = [p.asnumpy().copy() for p in state.averaged]
+    for index, (lr, decay, l1_weight) in enumerate([(0.1, 0.5, 0.0), (0.2, 0.7, 0.0), (0.05, 0.9, 1.0)]):
+        images, boxes, classes, valid = batch(index)
+        grads, buffers = gradients_of(cell, images, boxes, l1_weight)
+        step(images, boxes, classes, valid, *scalars(lr, decay, l1_weight))
+        for i, grad in enumerate(grads):
+            full = grad + (0.1 * params[i] if params[i].ndim == 4 else 0)
+            momenta[i] = 0.8 * momenta[i] + full
+            params[i] = params[i] - lr * (full + 0.8 * momenta[i])
+        averages = [decay * a + (1 - decay) * v for a, v in zip(averages, params + buffers, strict=True)]
+        for parameter, want in zip(state.params + state.buffers, params + buffers, strict=True):
+            np.testing.assert_allclose(parameter.asnumpy(), want, rtol=1e-5, atol=1e-6, err_msg=parameter.name)
+    for parameter, average, want in zip(state.averaged, state.ema.arrays(), averages, strict=True):
+        np.testing.assert_allclose(average, want, rtol=1e-5, atol=1e-6, err_msg=parameter.name)
+    for backup, want in zip(state.safe_buffers.arrays(), buffers, strict=True):
+        np.testing.assert_allclose(backup, want, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_do_move_and_bias_has_no_decay(toy):
+    _, state, step = toy
+    before = snapshot(state)
+    step(*batch(), *scalars(0.1, 0.5, 0.0))
+    after = snapshot(state)
+    assert all(np.any(before[name] != after[name]) for name in before if "conv.bias" not in name)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_step_that_is_not_finite_changes_no_bit(toy, bad):
+    _, state, step = toy
+    step(*batch(), *scalars(0.1, 0.5, 0.0))
+    before = snapshot(state)
+    *_, finite, sums = step(*batch(1, truth=bad), *scalars(0.1, 0.5, 0.0))
+    assert not bool(finite.asnumpy())
+    assert not np.isfinite(sums.asnumpy()).all()
+    for name, value in snapshot(state).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+    *_, finite, _ = step(*batch(2), *scalars(0.1, 0.5, 0.0))
+    assert bool(finite.asnumpy())
+
+
+def test_outputs_are_the_losses_and_a_sum_for_each_parameter(toy):
+    _, state, step = toy
+    total, quadratic, _, _, l1, num_pos, finite, sums = step(*batch(), *scalars(0.0, 0.5, 0.5))
+    assert float(total.asnumpy()) == pytest.approx(float((quadratic + 0.5 * l1).asnumpy()), rel=1e-6)
+    assert float(num_pos.asnumpy()) == 2 and bool(finite.asnumpy()) and sums.shape == (len(state.params),)
+
+
+def test_rate_zero_moves_no_weight_and_gradient_reduction_is_applied():
+    ms.set_seed(1)
+    cell = Toy()
+    state = create_train_state(cell)
+
+    def doubled(gradients):
+        result = ()
+        for gradient in gradients:
+            result = result + (gradient * 2.0,)
+        return result
+
+    grads, _ = gradients_of(cell, *batch()[:2], 0.0)
+    step = make_train_step(cell, toy_loss, state, optim=OPTIM, spec=SPEC, reduce_gradients=doubled)
+    before = snapshot(state)
+    *_, sums = step(*batch(), *scalars(0.0, 1.0, 0.0))
+    np.testing.assert_allclose(sums.asnumpy(), [2 * g.sum() for g in grads], rtol=1e-4, atol=1e-5)
+    after = snapshot(state)
+    for parameter in state.params:
+        np.testing.assert_array_equal(after[parameter.name], before[parameter.name])
+
+
+def test_a_frozen_parameter_stays_and_is_part_of_the_state():
+    ms.set_seed(1)
+    cell = Toy()
+    cell.conv.bias.requires_grad = False
+    state = create_train_state(cell)
+    assert cell.conv.bias.name in [p.name for p in state.averaged] and len(state.ema.shapes) == len(state.averaged)
+    before = snapshot(state)
+    *_, sums = make_train_step(cell, toy_loss, state, optim=OPTIM, spec=SPEC)(*batch(), *scalars(0.1, 0.5, 0.0))
+    after = snapshot(state)
+    assert sums.shape == (len(state.params),)
+    np.testing.assert_array_equal(after["conv.bias"], before["conv.bias"])
+    np.testing.assert_array_equal(after["ema.conv.bias"], before["ema.conv.bias"])
+    assert np.any(after["conv.weight"] != before["conv.weight"])
+
+
+def test_a_cell_without_statistics_is_trained():
+    ms.set_seed(1)
+    cell = nn.Conv2d(3, 2, 1, has_bias=True, weight_init="ones", bias_init="zeros")
+    state = create_train_state(cell)
+    step = make_train_step(cell, toy_loss, state, optim=OPTIM, spec=SPEC)
+    before = snapshot(state)
+    step(*batch(), *scalars(0.1, 0.5, 0.0))
+    after = snapshot(state)
+    assert state.buffers == () and all(np.any(before[name] != after[name]) for name in before)
+    for p in state.params:
+        want = 0.5 * before[f"ema.{p.name}"] + 0.5 * after[p.name]
+        np.testing.assert_allclose(after[f"ema.{p.name}"], want, rtol=1e-6)
+
+
+def test_a_cell_without_parameters_is_refused():
+    with pytest.raises(ValueError, match="no trainable parameter"):
+        create_train_state(nn.ReLU())
+
+
+traces = []
+
+
+@constexpr
+def note_trace(shape):  # runs while a graph is compiled, never when it runs
+    traces.append(shape)
+    return 1.0
+
+
+def noted_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
+    """The toy loss, its L1 part weighed as it is in the total."""
+    total, (quadratic, obj, cls, l1, num_pos) = toy_loss(maps, gt_boxes, gt_classes, valid, l1_weight)
+    return total * note_trace(maps.shape), (quadratic, obj, cls, l1 * l1_weight, num_pos)
+
+
+class Reports:
+    """A listener that keeps rate and L1 loss of every step."""
+
+    def __init__(self):
+        self.rates, self.l1, self.epochs = [], [], []
+        self.on_epoch = self.epochs.append
+
+    def on_step(self, report):
+        self.rates.append(report.lr)
+        self.l1.append(report.losses["l1"])
+
+
+def test_a_run_compiles_its_step_once():
+    """Rates, averages and the switch to L1 in the last epochs change numbers, not the graph."""
+    ms.set_seed(1)
+    cell, reports = Toy(), Reports()
+    state = create_train_state(cell)
+    optim = OptimConfig(lr=0.01, lr_per_image=None, warmup_epochs=1, flat_epochs=1, ema_ramp=3.0)
+    recipe = Recipe(epochs=4, plain_epochs=2, loader=LoaderConfig(batch_size=2), optim=optim)
+    step = make_train_step(cell, noted_loss, state, optim=optim, spec=SPEC)
+
+    def batches(epoch, augment, first):
+        return ([part.asnumpy() for part in batch(index)] for index in range(first, 2))
+
+    traces.clear()
+    step(*batch(), *scalars(0.0, 1.0, 0.0, 1.0))
+    once = len(traces)
+    fit(step, recipe=recipe, steps_per_epoch=2, train_batches=batches, listener=reports)
+    assert once > 0 and len(traces) == once
+    assert [bool(l1) for l1 in reports.l1] == [is_plain(recipe, i // 2) for i in range(8)] == [False] * 4 + [True] * 4
+    assert len(set(reports.rates)) > 4
+    step(*batch(), *scalars(0.0, 1.0), 0.5)  # what is compared with: a Python number is a graph of its own
+    assert len(traces) == 2 * once

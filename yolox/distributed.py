@@ -1,0 +1,203 @@
+"""Several devices as one: what a process knows of the others, and what they bring together.
+
+Every function here is called by all processes at the same point of their program, as collectives want it. Alone, with
+one process, nothing is sent and every value comes back as it was.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import mindspore as ms
+import numpy as np
+from attrs import frozen
+from mindspore import Tensor, ops
+
+from yolox.config import Recipe
+from yolox.graph import tree_map
+from yolox.training.flat_tensors import join_arrays, split_array
+
+
+@frozen
+class Group:
+    """The processes that train together; `rank` counts from 0, the process with rank 0 writes files.
+
+    Example:
+        >>> Group().is_first, Group(rank=1, world=2).is_first
+        (True, False)
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 <= self.rank < self.world:
+            raise ValueError(f"Group: got rank {self.rank} of {self.world}, want 0 <= rank < world")
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes what is written once."""
+        return self.rank == 0
+
+
+def join_group() -> Group:
+    """Join the processes that msrun started.
+
+    Call it once, after the device is set and before the first operation.
+
+    Returns:
+        This process's place among them.
+
+    Raises:
+        RuntimeError: if msrun did not start this process, or the others do not come.
+    """
+    if "MS_ROLE" not in os.environ:
+        raise RuntimeError("this process was not started by msrun: want msrun --worker_num=N ... SCRIPT train --parallel ...")
+    ms.communication.init()
+    return Group(ms.communication.get_rank(), ms.communication.get_group_size())
+
+
+def gradient_reducer(group: Group, how: Literal["mean", "sum"]) -> Callable[[tuple], tuple] | None:
+    """Make the function that brings gradients together, for `make_train_step`.
+
+    Args:
+        group: the processes.
+        how: "mean" makes N devices of batch b one device of batch N*b (Megvii); "sum" multiplies the rate by N
+            on top of that (MindYOLO, whose loss is multiplied by the number of devices before the mean).
+
+    Returns:
+        Function of a tuple of tensors to a tuple of the same shapes, for graph code; None where there is one process.
+    """
+    if group.world == 1:
+        return None
+    add, share = ops.AllReduce(ops.ReduceOp.SUM), 1.0 / group.world if how == "mean" else 1.0
+
+    def reduce_one(gradient):
+        return add(gradient) * share
+
+    def reduce_gradients(gradients):
+        return tree_map(reduce_one, gradients)
+
+    return reduce_gradients
+
+
+def positives_reducer(group: Group) -> Callable[[Tensor], Tensor] | None:
+    """Make the function that turns a device's positives into the mean over all, for `detection_loss`.
+
+    Divided by this mean, the losses of N devices average to the loss of all their images together. (Divided by its own
+    positives, a device with few of them pulls as hard as one with many.)
+
+    Args:
+        group: the processes.
+
+    Returns:
+        Function of a float32 scalar to max(sum over devices, 1) / N, for graph code; None where there is one process.
+    """
+    if group.world == 1:
+        return None
+    add, share = ops.AllReduce(ops.ReduceOp.SUM), 1.0 / group.world
+
+    def reduce_num_pos(num_pos):
+        return ops.clamp(add(num_pos), min=1.0) * share
+
+    return reduce_num_pos
+
+
+def recipe_reducers(recipe: Recipe, group: Group) -> tuple[Callable | None, Callable | None]:
+    """Make what a recipe says about several devices.
+
+    Args:
+        recipe: its ``optim.gradient_reduction`` and ``loss.loss_normalizer`` count.
+        group: the processes.
+
+    Returns:
+        For `make_train_step` the function that reduces gradients, and for `detection_loss` the function that reduces
+        the number of positives. Each is None where there is nothing to reduce.
+
+    Example:
+        >>> recipe_reducers(Recipe(), Group())
+        (None, None)
+    """
+    positives = positives_reducer(group) if recipe.loss.loss_normalizer == "global" else None
+    return gradient_reducer(group, recipe.optim.gradient_reduction), positives
+
+
+def share_statistics(arrays: Sequence[np.ndarray], group: Group, *, average: bool) -> list[np.ndarray]:
+    """Find the BN statistics that every device shall have: their mean, or those of rank 0.
+
+    Call it before an evaluation or a checkpoint: batches differ, so the statistics of the devices drift apart.
+
+    Args:
+        arrays: moving means and variances, or their moving averages, float32.
+        group: the processes.
+        average: True takes the mean over devices (Megvii), False the statistics of rank 0 (MindYOLO).
+
+    Returns:
+        Arrays of the same shapes, the same in every process.
+    """
+    if group.world == 1 or not len(arrays):
+        return list(arrays)
+    flat = join_arrays(arrays)
+    shared = _sum_over(flat if group.is_first else flat * 0, group)
+    if average:  # as a difference: what is the same everywhere, such as frozen parameters, keeps its bits
+        shared = shared + _sum_over(flat - shared, group) / group.world
+    return split_array(shared.astype(np.float32), [array.shape for array in arrays])
+
+
+def any_of(flag: bool, group: Group) -> bool:
+    """Tell whether any process says so; all of them get the same answer.
+
+    Args:
+        flag: what this process says.
+        group: the processes, of which every one has to call.
+
+    Returns:
+        True where one of them said True.
+    """
+    return flag if group.world == 1 else bool(_sum_over(np.array([flag], np.float32), group)[0])
+
+
+def gather_rows(rows: np.ndarray, group: Group) -> list[np.ndarray]:  # [n,k] of this process -> N arrays [n_r,k]
+    """Collect a table from every process, without files.
+
+    Args:
+        rows: [n,k] float64; n may differ between processes and be 0, k may not.
+        group: the processes.
+
+    Returns:
+        The table of each process in the order of ranks, with the same bits; every process gets all of them.
+    """
+    if group.world == 1:
+        return [rows]
+    counts = _gather(np.array([[len(rows)]], np.int32))[:, 0]
+    padded = np.zeros((1, max(counts.max(), 1), rows.shape[1]), np.float64)
+    padded[0, : len(rows)] = rows
+    # In two halves: on CPU (2.10) AllGather returns wrong numbers for types of eight bytes, without an error.
+    tables = np.ascontiguousarray(_gather(padded.view(np.int32))).view(np.float64)
+    return [table[:count] for table, count in zip(tables, counts, strict=True)]
+
+
+def from_first(value: Any, group: Group) -> Any:
+    """Give every process what rank 0 has.
+
+    Args:
+        value: anything that JSON holds, on rank 0; not looked at on the others.
+        group: the processes.
+
+    Returns:
+        The value of rank 0.
+    """
+    if group.world == 1:
+        return value
+    codes = np.frombuffer(json.dumps(value).encode(), np.uint8) if group.is_first else np.zeros(0)
+    first, *_ = gather_rows(codes.astype(np.float64)[:, None], group)
+    return json.loads(first[:, 0].astype(np.uint8).tobytes())
+
+
+def _sum_over(values: np.ndarray, group: Group) -> np.ndarray:
+    return ops.AllReduce(ops.ReduceOp.SUM)(Tensor(values.astype(np.float32))).asnumpy()
+
+
+def _gather(values: np.ndarray) -> np.ndarray:  # [1,...] -> [N,...]
+    return ops.AllGather()(Tensor(values)).asnumpy()

@@ -1,0 +1,178 @@
+"""What importing the library does first: refuse packages that cannot work, and choose the fast path on CPU.
+
+On processors with AVX-512, MindSpore 2.9 and 2.10 (oneDNN 3.10) send most convolutions larger than 1x1 through a
+reference kernel that is about seventy times slower. Capping oneDNN at AVX2 avoids it. MindSpore 2.7 and 2.8 are not
+affected and keep their faster instructions. A value that the user has set is never changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import MutableMapping
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+from yolox.errors import UnusableEnvironment
+
+ONEDNN_VARIABLE = "ONEDNN_MAX_CPU_ISA"
+FIRST_SLOW_VERSION = (2, 9)
+
+_logger = logging.getLogger("yolox")
+
+
+def parse_version(text: str) -> tuple[int, int]:
+    """Read the first two numbers of a version, to compare releases.
+
+    Args:
+        text: a version such as ``"2.10.0"`` or ``"2.9.0rc1"``.
+
+    Returns:
+        Major and minor number.
+
+    Raises:
+        ValueError: if the text does not start with two numbers.
+
+    Example:
+        >>> parse_version("2.10.0rc1")
+        (2, 10)
+    """
+    parts = text.split(".")
+    if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):
+        raise ValueError(f"parse_version: got {text!r}, want something like '2.10.0'")
+    return int(parts[0]), int(parts[1])
+
+
+def needs_cap(mindspore_version: str) -> bool:
+    """Tell whether this MindSpore has the slow convolutions on AVX-512.
+
+    Args:
+        mindspore_version: such as ``2.10.0``.
+
+    Returns:
+        True from 2.9 on.
+
+    Example:
+        >>> needs_cap("2.8.0"), needs_cap("2.10.0")
+        (False, True)
+    """
+    return parse_version(mindspore_version) >= FIRST_SLOW_VERSION
+
+
+def use_fast_convolutions(environment: MutableMapping[str, str], mindspore_version: str) -> bool:
+    """Cap oneDNN at AVX2 in `environment` where the MindSpore version needs it and the user has set nothing.
+
+    Args:
+        environment: usually ``os.environ``; changed in place.
+        mindspore_version: such as ``"2.10.0"``.
+
+    Returns:
+        True if the variable was set by this call.
+    """
+    if ONEDNN_VARIABLE in environment or not needs_cap(mindspore_version):
+        return False
+    environment[ONEDNN_VARIABLE] = "AVX2"
+    _logger.info("%s=AVX2 set: MindSpore %s is slow with AVX-512", ONEDNN_VARIABLE, mindspore_version)
+    return True
+
+
+def installed_mindspore() -> str:
+    """Read the version of the installed MindSpore without importing it.
+
+    Returns:
+        The version, such as ``2.10.0``.
+
+    Raises:
+        UnusableEnvironment: if MindSpore is not installed.
+    """
+    try:
+        return version("mindspore")
+    except PackageNotFoundError:
+        raise UnusableEnvironment("yolox needs MindSpore 2.7 to 2.10: pip install mindspore") from None
+
+
+def installed_numpy() -> str:
+    """Give the version of the numpy that this Python imports, which may be another than its metadata says.
+
+    Returns:
+        The version, such as "1.26.4".
+
+    Raises:
+        UnusableEnvironment: if it cannot be imported.
+    """
+    try:
+        import numpy
+    except ImportError as error:
+        raise UnusableEnvironment(f"numpy cannot be loaded ({error}): pip install 'numpy<2'") from None
+    return numpy.__version__
+
+
+def check_numpy(numpy_version: str) -> None:
+    """Refuse numpy 2, with which MindSpore fails later and less clearly.
+
+    Args:
+        numpy_version: such as ``1.26.4``.
+
+    Raises:
+        UnusableEnvironment: with the command that mends it.
+
+    Example:
+        >>> check_numpy("1.26.4")
+    """
+    if parse_version(numpy_version)[0] >= 2:
+        command = "pip install 'numpy<2' 'opencv-python-headless<4.12'"
+        raise UnusableEnvironment(f"MindSpore fails with numpy {numpy_version}: {command}")
+
+
+def explain_opencv(error: ImportError) -> str:
+    """Say what to do when OpenCV cannot be imported: most often a server without a display library.
+
+    Args:
+        error: that importing cv2 raised.
+
+    Returns:
+        Two lines: what happened, and the command that mends it.
+
+    Example:
+        >>> explain_opencv(ImportError("libGL.so.1: cannot open shared object file")).splitlines()[1]
+        "pip uninstall -y opencv-python; pip install --force-reinstall 'opencv-python-headless<4.12'"
+    """
+    command = "pip uninstall -y opencv-python; pip install --force-reinstall 'opencv-python-headless<4.12'"
+    return f"OpenCV cannot be loaded ({error}); this library needs the headless build:\n{command}"
+
+
+def check_opencv() -> None:
+    """Import OpenCV, with a message that says what to do where that fails.
+
+    Raises:
+        UnusableEnvironment: OpenCV is missing or cannot be loaded.
+    """
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        raise UnusableEnvironment(explain_opencv(error)) from None
+
+
+def print_plainly(before, kind, error, trace) -> None:
+    """Stand in for ``sys.excepthook``: an `UnusableEnvironment` is its message alone, unless ``--debug`` is an argument.
+
+    Args:
+        before: the hook for everything else.
+        kind: type of the error.
+        error: which nothing has caught.
+        trace: its traceback.
+    """
+    if isinstance(error, UnusableEnvironment) and "--debug" not in sys.argv:
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        before(kind, error, trace)
+
+
+try:
+    use_fast_convolutions(os.environ, installed_mindspore())
+    check_numpy(installed_numpy())
+    check_opencv()
+except UnusableEnvironment:  # the scripts end with it before their first line
+    sys.excepthook = partial(print_plainly, sys.excepthook)
+    raise

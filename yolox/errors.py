@@ -1,0 +1,86 @@
+"""The exceptions of the library. Every message names what came and what was wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MAX_LISTED = 20
+"""Problems that `raise_problems` lists before it only counts them."""
+
+
+class DataError(ValueError):
+    """Data on disk that cannot be used; the message names the file or the annotation."""
+
+
+class WeightsError(ValueError):
+    """A weights file that cannot be read, is not trusted, or does not fit the network."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be written, is damaged, or was not written by this library."""
+
+
+class RecipeError(ValueError):
+    """A recipe with an unknown field, or with a value of the wrong type or out of range."""
+
+
+class ExportError(ValueError):
+    """A detector that cannot be exported, or an exported file that cannot be read or does not agree."""
+
+
+class PlotError(ValueError):
+    """A chart that cannot be drawn, or a missing plotting package."""
+
+
+class UnusableEnvironment(ImportError):
+    """Installed packages that do not work together; the message names the versions that do."""
+
+
+class UsageError(ValueError):
+    """Arguments that cannot be used together; the exit status of a command is 2."""
+
+
+class CommandError(RuntimeError):
+    """A job that was understood and cannot be done; the exit status of a command is 1."""
+
+
+class TrainingDiverged(RuntimeError):
+    """Too many steps in a row had a loss or gradients that are not finite.
+
+    `batch` holds the last of these batches by name, as numpy arrays.
+    """
+
+    def __init__(self, message: str, batch: dict[str, np.ndarray]) -> None:
+        super().__init__(message)
+        self.batch = batch
+
+
+def raise_problems(source: str, problems: Sequence[str]) -> None:
+    """Raises one DataError that lists all problems (the first 20), so that a dataset is repaired in one go.
+
+    Args:
+        source: the file or folder that was read.
+        problems: one line each, naming the annotation or file and what is wrong with it; nothing happens without any.
+
+    Raises:
+        DataError: when there is at least one problem.
+
+    Example:
+        >>> raise_problems("a.json", [])
+        >>> raise_problems("a.json", ["annotation 7: width -1"])
+        Traceback (most recent call last):
+        ...
+        yolox.errors.DataError: a.json: 1 problem
+          annotation 7: width -1
+    """
+    if not problems:
+        return
+    noun = "problem" if len(problems) == 1 else "problems"
+    lines = [f"{source}: {len(problems)} {noun}", *problems[:MAX_LISTED]]
+    if len(problems) > MAX_LISTED:
+        lines.append(f"... and {len(problems) - MAX_LISTED} more")
+    raise DataError("\n  ".join(lines))

@@ -1,0 +1,43 @@
+"""Workarounds for MindSpore's graph mode, each with a regression test in `tests/test_graph.py`."""
+
+import numpy as np
+from mindspore import Tensor, ops
+from mindspore.ops import constexpr
+
+tree_map = ops.HyperMap()
+"""Maps a function over tuples in graph code; a Python loop over hundreds of parameters nests too deeply to compile."""
+
+
+@constexpr
+def constant_arange(count, dtype="int32"):  # -> [count]
+    """Returns 0, 1, ..., count - 1 as a constant of the graph.
+
+    ``ops.arange`` computes the same, but each call takes a tenth of a second to compile.
+
+    Args:
+        count: number of elements.
+        dtype: name of the numpy dtype.
+
+    Returns:
+        ``[count]`` of `dtype`.
+
+    Example:
+        >>> constant_arange(3).asnumpy().tolist()
+        [0, 1, 2]
+    """
+    return Tensor(np.arange(count, dtype=dtype))
+
+
+def materialize(x: Tensor) -> Tensor:  # [...] -> [...]
+    """Copies a tensor before it enters a loop or a branch of a compiled function.
+
+    MindSpore 2.10 hands a view (``x[..., 4]`` made outside the compiled function) to loops and branches with the memory of
+    its base, and computes wrong numbers. A kernel in between reads it correctly.
+
+    Args:
+        x: any tensor.
+
+    Returns:
+        The same values in memory of their own.
+    """
+    return ops.deepcopy(x)

@@ -1,0 +1,1 @@
+"""Training: the state, the compiled step that changes it, the loop around it, checkpoints and callbacks."""

@@ -1,0 +1,187 @@
+"""The library's own checkpoints: safetensors with recipe, class names and input convention in the header."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from attrs import field, frozen
+from safetensors.numpy import save_file
+
+from yolox.config import InputSpec, Recipe
+from yolox.config_io import recipe_from_dict, recipe_to_dict
+from yolox.errors import CheckpointError
+
+FORMAT_VERSION = 1
+_KEY = "yolox"  # one entry only: the order of several is not the same in every process
+
+
+@frozen(kw_only=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Tensors are named `params.<name>`, `ema.<name>` (moving averages) and `momentum.<name>`, where `<name>`
+    is the detector's; a file for inference may have only one of the first two.
+    """
+
+    tensors: dict[str, np.ndarray] = field(repr=lambda tensors: f"<{len(tensors)} tensors>")
+    recipe: Recipe
+    class_names: tuple[str, ...]
+    extra: dict[str, Any]
+
+    @property
+    def input(self) -> InputSpec:
+        """The pixels that the weights were trained on."""
+        return self.recipe.input
+
+
+def save_checkpoint(
+    path: str | os.PathLike,
+    tensors: Mapping[str, np.ndarray],
+    *,
+    recipe: Recipe,
+    class_names: Sequence[str],
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint whole or not at all.
+
+    The file is written under a temporary name beside `path`, synced and renamed: whenever the process or the
+    machine stops, `path` is the one before or the new one. A checksum over header and tensors is stored in
+    it.
+
+    Args:
+        path: the file; one that exists is replaced.
+        tensors: name to array of numbers or booleans, see `Checkpoint`.
+        recipe: the recipe of the run, with the input convention.
+        class_names: names of the classes in the order of the network's outputs.
+        extra: facts that JSON can hold, such as counters.
+
+    Raises:
+        CheckpointError: the disk is full or not writable (the file before is untouched), or `extra` is no
+            JSON.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.safetensors"
+        >>> save_checkpoint(path, {"params.w": np.ones(2)}, recipe=Recipe(), class_names=["cat"])
+        >>> load_checkpoint(path).class_names
+        ('cat',)
+    """
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    header = {
+        "format": FORMAT_VERSION,
+        "recipe": recipe_to_dict(recipe),
+        "class_names": list(class_names),
+        "extra": dict(extra or {}),
+    }
+    try:
+        text = json.dumps(header, sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"save_checkpoint: header is no JSON ({error})") from error
+    metadata = json.dumps({"checksum": _checksum(text, arrays), "header": text})
+    with atomic_path(path) as temporary:
+        save_file(arrays, temporary, metadata={_KEY: metadata})
+
+
+def load_checkpoint(path: str | os.PathLike) -> Checkpoint:
+    """Read a checkpoint and check it against its checksum.
+
+    Args:
+        path: a file of `save_checkpoint`.
+
+    Returns:
+        The checkpoint; arrays own their memory.
+
+    Raises:
+        CheckpointError: no such file, truncated, damaged (every flipped bit is found), not written by this
+            library, or written by a newer version of it.
+    """
+    try:
+        text, checksum, tensors = _read(path)
+        if checksum != _checksum(text, tensors):
+            raise CheckpointError("checksum does not match: the file is damaged")
+        return _checkpoint(json.loads(text), tensors)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except Exception as error:  # the parsers raise their own types, and ValueError, KeyError, TypeError
+        cause = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path}: damaged or no checkpoint ({cause})") from error
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary path to write to, which becomes `path` when the body ends without an error.
+
+    The file may be read and written by whom the umask says, whatever the body made of that.
+
+    Args:
+        path: the file to write or replace.
+
+    Returns:
+        A context manager that gives the temporary path, in the same folder.
+
+    Raises:
+        CheckpointError: writing failed; `path` is as it was and the temporary file is gone.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.part")  # always the same: a killed process leaves one at most
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.touch()
+        mode = stat.S_IMODE(temporary.stat().st_mode)
+        yield temporary
+        with suppress(OSError):  # some file systems know no modes
+            temporary.chmod(mode)  # safetensors makes files that only their owner may read
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path}: not written, the file before is untouched ({error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _checksum(text: str, tensors: Mapping[str, np.ndarray]) -> int:
+    value = zlib.crc32(text.encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        value = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode(), value)
+        value = zlib.crc32(array.reshape(-1).view(np.uint8), value)
+    return value
+
+
+def _read(path: str | os.PathLike) -> tuple[str, int, dict[str, np.ndarray]]:
+    with safetensors.safe_open(path, "np") as file:
+        metadata = file.metadata() or {}
+        if _KEY not in metadata:
+            raise CheckpointError(f"safetensors without the entry {_KEY!r}: not written by this library")
+        outer = json.loads(metadata[_KEY])
+        tensors = {name: np.asarray(file.get_tensor(name), order="C") for name in file.keys()}
+    return outer["header"], outer["checksum"], tensors
+
+
+def _checkpoint(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Checkpoint:
+    if header["format"] > FORMAT_VERSION:
+        raise CheckpointError(f"format {header['format']}, this version reads up to {FORMAT_VERSION}")
+    return Checkpoint(
+        tensors=tensors,
+        recipe=recipe_from_dict(header["recipe"]),
+        class_names=tuple(header["class_names"]),
+        extra=header["extra"],
+    )

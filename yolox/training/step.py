@@ -1,0 +1,167 @@
+"""The training state and the one jitted step that changes it."""
+
+from collections.abc import Callable
+
+import mindspore as ms
+from attrs import frozen
+from mindspore import Parameter, Tensor, nn, ops
+
+from yolox.config import InputSpec, OptimConfig
+from yolox.graph import tree_map
+from yolox.normalize import normalize_images
+from yolox.schedule import ema_value
+from yolox.training.flat_tensors import FlatTensors, flat_tensors, flatten
+from yolox.training.optim import gradient_sums, masked_sgd, unused_stats
+
+
+@frozen(eq=False)
+class TrainState:
+    """Handle to everything that a training step changes. The tensors live in Parameters; only the step writes them.
+
+    `params` and `buffers` (BN statistics, and parameters that are frozen) are the detector's own; the others belong to
+    the state. `ema` holds the moving averages of `params` followed by those of `buffers`. `safe_buffers` are the
+    buffers as of the last applied step. These two are only read and written as a whole, so that each is one tensor.
+    """
+
+    params: tuple[Parameter, ...]
+    buffers: tuple[Parameter, ...]
+    safe_buffers: FlatTensors
+    momenta: tuple[Parameter, ...]
+    ema: FlatTensors
+
+    @property
+    def averaged(self) -> tuple[Parameter, ...]:
+        """What the moving average follows: parameters, then buffers."""
+        return self.params + self.buffers
+
+
+def create_train_state(detector: nn.Cell) -> TrainState:
+    """Make the state of a fresh run: zero momenta, averages equal to the current values.
+
+    Args:
+        detector: a Cell; its trainable parameters are trained, everything else (BN statistics, parameters with
+            ``requires_grad=False``) is averaged and saved with them.
+
+    Returns:
+        TrainState that refers to the detector's own Parameters.
+
+    Raises:
+        ValueError: if the detector has no trainable parameter.
+        TypeError: if a parameter is not float32.
+    """
+    params = tuple(detector.trainable_params())
+    if not params:
+        raise ValueError("create_train_state: the detector has no trainable parameter")
+    buffers = tuple(p for p in detector.get_parameters() if not p.requires_grad)
+    zeros = tuple(
+        Parameter(ops.zeros(p.shape, ms.float32), name=f"momentum.{p.name}", requires_grad=False) for p in params
+    )
+    safe, averages = (_flat_copy(parts, name) for parts, name in ((buffers, "safe_buffers"), (params + buffers, "ema")))
+    return TrainState(params, buffers, safe, zeros, averages)
+
+
+def _flat_copy(parameters, name: str) -> FlatTensors:
+    return flat_tensors([p.asnumpy() for p in parameters], name=name)
+
+
+def restore_buffers(state: TrainState) -> None:
+    """Put the BN statistics back to what they were after the last applied step, outside of graph code.
+
+    Args:
+        state: whose `buffers` are written; the others keep every bit.
+    """
+    for buffer, value in zip(state.buffers, state.safe_buffers.arrays(), strict=True):
+        ops.assign(buffer, Tensor(value))
+
+
+def _keep_buffers(apply, buffers, backup):
+    """Bring the backup up to date, unless the step is not applied; returns it, [N]."""
+    kept = ops.select(apply, flatten(buffers), backup)
+    return ops.assign(backup, kept)
+
+
+def _update_average(apply, decay, average, values):
+    kept = ops.select(apply, decay, ops.ones_like(decay))
+    return ops.assign(average, ema_value(average, values, kept))
+
+
+def _unscale_one(scale, gradient):
+    return gradient / scale
+
+
+def make_train_step(
+    detector: nn.Cell,
+    loss_fn: Callable,
+    state: TrainState,
+    *,
+    optim: OptimConfig,
+    spec: InputSpec,
+    reduce_gradients: Callable | None = None,
+) -> Callable:
+    """Build the jitted training step: normalise, forward, loss, gradients, reduce, check, update, average.
+
+    The step is compiled once for each shape of its batch. Learning rate, EMA decay and L1 weight are tensors, so
+    that schedules and the switch to the last epochs never compile again. If the loss or any gradient is not finite,
+    parameters, momenta, BN statistics and averages keep every bit. A call returns when the step is done.
+
+    Args:
+        detector: Cell from float32 images [B,3,H,W] to raw maps.
+        loss_fn: pure function of (maps, gt_boxes, gt_classes, valid, l1_weight) that returns
+            (total, (iou, obj, cls, l1, num_pos)), all float32 scalars.
+        state: made by `create_train_state` for this detector.
+        optim: momentum, weight decay and precision.
+        spec: pixels that the detector takes.
+        reduce_gradients: function from a tuple of tensors to the tuple averaged or summed over devices; it gets the
+            gradients and, last, the total loss. See `yolox.distributed.gradient_reducer`.
+
+    Returns:
+        step(images uint8 [B,H,W,3] BGR, gt_boxes float32 [B,G,4] xyxy px, gt_classes int32 [B,G], valid bool [B,G],
+        lr, ema_decay, l1_weight, loss_scale float32 scalars) -> (total, iou, obj, cls, l1, num_pos, finite, sums),
+        scalars but for `sums`: one number for each trainable parameter, not finite where its gradient is not.
+        `loss_scale` counts in float16 only and is 1 where it is left out.
+
+    Source:
+        Paper section 2.1 for the strategy; order of the operations as in Megvii's trainer, with the check added.
+    """
+    scaled = optim.precision == "float16"
+    params, momenta, stats, average = state.params, state.momenta, unused_stats(state.params), state.ema.value
+    buffers, backup = state.buffers, state.safe_buffers.value
+
+    def forward(images, gt_boxes, gt_classes, valid, l1_weight, loss_scale):
+        maps = detector(normalize_images(images, spec=spec))
+        total, parts = loss_fn(maps, gt_boxes, gt_classes, valid, l1_weight)
+        return total * loss_scale if scaled else total, total, parts
+
+    gradient_fn = ms.value_and_grad(forward, None, weights=ms.ParameterTuple(params), has_aux=True)
+
+    @ms.jit
+    def step(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale):
+        (_, total, parts), gradients = gradient_fn(images, gt_boxes, gt_classes, valid, l1_weight, loss_scale)
+        checked = total
+        if reduce_gradients is not None:  # the total too: devices must agree on whether a step is applied
+            reduced = reduce_gradients(gradients + (total,))
+            gradients, checked = reduced[:-1], reduced[-1]
+        if scaled:
+            gradients = tree_map(ops.partial(_unscale_one, loss_scale), gradients)
+        sums = gradient_sums(gradients)
+        finite = ops.isfinite(sums.sum() + checked)
+        masked_sgd(
+            params, momenta, stats, gradients, lr, finite, momentum=optim.momentum, weight_decay=optim.weight_decay
+        )
+        values = flatten(params)
+        if buffers:
+            values = ops.concat((values, _keep_buffers(finite, buffers, backup)))
+        _update_average(finite, ema_decay, average, values)
+        return (total, *parts, finite, sums)
+
+    unscaled = Tensor(1.0, ms.float32)
+
+    def run(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale=unscaled):
+        detector.set_train(True)
+        *parts, finite, sums = step(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale)
+        # Not in the graph: for every statistic a kernel more, a fifth of the time that nano takes to compile.
+        if not bool(finite.asnumpy()):
+            restore_buffers(state)
+        return (*parts, finite, sums)
+
+    return run
