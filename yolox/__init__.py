@@ -1,6 +1,6 @@
 """YOLOX on MindSpore: the flat list of public names, and nothing else."""
 
-from yolox import runtime  # noqa: F401 I001 (first: it chooses the fast CPU path before MindSpore's first operation)
+from yolox import environment  # noqa: F401 I001 (first: it chooses the fast CPU path before MindSpore's first operation)
 from yolox.assign.cost import class_cost, class_terms, simota_cost
 from yolox.assign.gathered import simota_assign_gathered
 from yolox.assign.geometry import center_prior, in_box, own_region
