@@ -8,6 +8,8 @@ import pickle
 import struct
 import zipfile
 
+import numpy as np
+
 from tests.weights.torch_files import Call, pickled, tensor
 
 
@@ -67,6 +69,32 @@ def _declaring(data: bytes, size: int) -> bytes:
     """Change what the archive's directory declares as the size of its last entry."""
     place = data.rindex(b"PK\x01\x02")
     return data[: place + 20] + struct.pack("<II", size, size) + data[place + 28 :]
+
+
+def longer_than_it_is(data: bytes, name: str, size: int) -> bytes:
+    """Returns an archive whose entry `name` declares `size` bytes, everywhere, and holds as many as before."""
+    encoded = name.encode()
+    local, central = data.index(encoded) - 30, data.rindex(encoded) - 46
+    data = data[: local + 22] + struct.pack("<I", size) + data[local + 26 :]
+    return data[: central + 24] + struct.pack("<I", size) + data[central + 28 :]
+
+
+def archives_that_hold_less() -> dict[str, bytes]:
+    """Archives with entries of another length than they declare, and shapes that believe the declaration."""
+    beyond = {"model": {"w": tensor("Float", "0", 1024, (1024,), (1,))}}
+    torch = _zip({"archive/data.pkl": pickled(beyond), "archive/data/0": bytes(16)})
+    numbers = io.BytesIO()
+    np.lib.format.write_array(numbers, np.zeros(4, np.float32))
+    array = numbers.getvalue().replace(b"(4,)", b"(9,)")
+    return {
+        "storage of 16 bytes that declares 4096": longer_than_it_is(torch, "archive/data/0", 4096),
+        "array of 16 bytes that declares 36": longer_than_it_is(_zip({"a.npy": array}), "a.npy", len(array) + 20),
+        "deflated array that declares less": longer_than_it_is(
+            _zip({"a.npy": array + bytes(1 << 20)}, zipfile.ZIP_DEFLATED), "a.npy", len(array) + 20
+        ),
+        "bzip2 array": _zip({"a.npy": array.replace(b"(9,)", b"(4,)")}, zipfile.ZIP_BZIP2),
+        "lzma array": _zip({"a.npy": array.replace(b"(9,)", b"(4,)")}, zipfile.ZIP_LZMA),
+    }
 
 
 def hostile_archives() -> dict[str, bytes]:

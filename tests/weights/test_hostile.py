@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tests.weights.attacks import HEADERS, hostile_archives, pickles_that_run, safetensors_of
+from tests.weights.attacks import HEADERS, archives_that_hold_less, hostile_archives, pickles_that_run, safetensors_of
 from tests.weights.torch_files import tensor, write, write_state
 from yolox.config import Recipe
 from yolox.errors import CheckpointError, WeightsError
@@ -116,6 +116,30 @@ def test_pickles_in_whole_files_run_nothing(tmp_path):
 def test_hostile_archives_are_refused(tmp_path):
     for name, data in hostile_archives().items():
         assert _try(tmp_path / "w", data) is True, name
+
+
+def test_entries_of_another_length_than_they_declare_are_refused(tmp_path):
+    """A view of a storage that is shorter than it says would show other memory of the process as weights."""
+    for name, data in archives_that_hold_less().items():
+        (tmp_path / "w").write_bytes(data)
+        with pytest.raises(WeightsError, match="declares|is compressed by method|Bad CRC"):
+            read_weights(tmp_path / "w")
+            pytest.fail(name)
+
+
+SPARSE = {
+    "w.ckpt": b"\x0a\x0c\x0a\x01w\x12\x07\x08\x01\x12\x03Int",
+    "w.safetensors": safetensors_of(b'{"a":{"dtype":"F32","shape":[1073741824],"data_offsets":[0,4294967296]}}'),
+}
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_sparse_files_are_refused_before_they_are_read(tmp_path, name):
+    with (tmp_path / name).open("wb") as file:
+        file.write(SPARSE[name])
+        file.truncate(len(SPARSE[name]) + (1 << 32))
+    with pytest.raises(WeightsError, match="limit|at most"):
+        read_weights(tmp_path / name)
 
 
 @pytest.mark.parametrize("case", HEADERS)

@@ -10,6 +10,7 @@ import attrs
 from attrs import frozen
 
 from yolox.config import InputSpec, PostprocessConfig
+from yolox.config_io import recipe_from_dict
 from yolox.errors import ExportError
 
 FORMAT = 1
@@ -72,22 +73,30 @@ def facts_from_text(text: Mapping[str, str], *, path="the file") -> ExportFacts:
         )
     try:
         if int(text["yolox_format"]) > FORMAT:
-            raise ExportError(f"{path}: format {text['yolox_format']}, this version reads up to {FORMAT}")
-        values = {field.name: json.loads(text[field.name]) for field in attrs.fields(ExportFacts)}
-        return _facts(values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ExportError(f"{path}: its description is damaged ({type(error).__name__}: {error})") from error
+            raise ExportError(f"{path}: format {text['yolox_format'][:20]}, this version reads up to {FORMAT}")
+        return _facts({field.name: json.loads(text[field.name]) for field in attrs.fields(ExportFacts)})
+    except ExportError:
+        raise
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ExportError(f"{path}: its description is damaged ({type(error).__name__}: {str(error)[:300]})") from error
 
 
 def _facts(values: dict) -> ExportFacts:
-    spec = {**values["input"], "input_size": tuple(values["input"]["input_size"])}
+    config = recipe_from_dict({"input": values["input"], "postprocess": values["postprocess"]})  # checks every type
+    names, strides = values["class_names"], values["strides"]
+    if type(names) is not list or not all(type(name) is str for name in names):
+        raise TypeError("class_names is no list of texts")
+    if type(strides) is not list or not all(type(stride) is int and stride > 0 for stride in strides):
+        raise TypeError("strides is no list of positive whole numbers")
+    if type(values["nms"]) is not bool:
+        raise TypeError("nms is neither true nor false")
     return ExportFacts(
-        class_names=tuple(values["class_names"]),
-        input=InputSpec(**spec),
-        strides=tuple(values["strides"]),
-        postprocess=PostprocessConfig(**values["postprocess"]),
+        class_names=tuple(names),
+        input=config.input,
+        strides=tuple(strides),
+        postprocess=config.postprocess,
         nms=values["nms"],
-        library=values["library"],
+        library=str(values["library"]),
     )
 
 

@@ -12,11 +12,15 @@ from attrs import field, frozen
 from mindspore import Tensor, nn
 
 from yolox.config import InputSpec
-from yolox.errors import ExportError
+from yolox.errors import ExportError, WeightsError
 from yolox.export.facts import ExportFacts, facts_from_text
+from yolox.export.mindir_check import check_mindir
 from yolox.export.mindir_file import read_mindir_text
+from yolox.export.onnx_check import check_onnx
+from yolox.weights.wire import read_file
 
 SUFFIXES = (".onnx", ".mindir")
+MAX_FILE_BYTES = 512 << 20  # YOLOX-X has 396 MB
 
 
 @frozen(kw_only=True)
@@ -45,17 +49,22 @@ class ExportedDetector:
         return rows_of_detections(*outputs, len(self.facts.class_names)) if self.facts.nms else outputs[0]
 
 
-def open_exported(path: str | os.PathLike) -> ExportedDetector:
-    """Open an ONNX or MINDIR file that the verb export wrote.
+def open_exported(path: str | os.PathLike, *, trusted: bool = False) -> ExportedDetector:
+    """Opens an ONNX or MINDIR file that `export_detector` wrote.
+
+    The file is checked before a runtime sees it (`check_onnx`, `check_mindir`): MindSpore runs what a MINDIR file names.
 
     Args:
         path: ends in `.onnx` or `.mindir`.
+        trusted: skips the check. Only for a file that you exported yourself: a detector with layers of your own, one of
+            over 512 MiB, or one for more images at a time than the limits of `shape_rules` allow.
 
     Returns:
         The detector as a function, with what the file says about itself.
 
     Raises:
-        ExportError: the file is missing, damaged, or of another program; or ONNX Runtime is not installed.
+        ExportError: the file is missing, damaged, or of another program; it has operations or attributes that an exported
+            detector does not have, or sizes beyond the limits; or ONNX Runtime is not installed.
 
     Example:
         >>> open_exported("nothing.onnx")
@@ -66,9 +75,9 @@ def open_exported(path: str | os.PathLike) -> ExportedDetector:
     if not path.is_file():
         raise ExportError(f"{path}: no such file")
     if path.suffix.lower() == ".onnx":
-        return _open_onnx(path)
+        return _open_onnx(path, trusted)
     if path.suffix.lower() == ".mindir":
-        return _open_mindir(path)
+        return _open_mindir(path, trusted)
     raise ExportError(f"{path}: want a name that ends in {' or '.join(SUFFIXES)}")
 
 
@@ -110,6 +119,8 @@ def rows_of_detections(boxes, scores, classes, count, num_classes: int) -> np.nd
     Returns:
         [B,K,5+C] float32.
     """
+    if not np.isfinite(boxes).all() or not ((classes >= 0) & (classes < num_classes)).all():
+        raise ExportError(f"the file gives boxes that are not finite, or classes beyond the {num_classes} that it names")
     rows = np.zeros((*scores.shape, 5 + num_classes), np.float32)
     rows[..., :2] = (boxes[..., :2] + boxes[..., 2:]) / 2
     rows[..., 2:4] = boxes[..., 2:] - boxes[..., :2]
@@ -118,13 +129,17 @@ def rows_of_detections(boxes, scores, classes, count, num_classes: int) -> np.nd
     return rows
 
 
-def _open_onnx(path: Path) -> ExportedDetector:
+def _open_onnx(path: Path, trusted: bool) -> ExportedDetector:
     try:
         import onnxruntime
     except ImportError:
         raise ExportError(f"{path}: needs ONNX Runtime: pip install -c constraints.txt -e '.[onnx]' in the repository") from None
+    # the bytes that were checked are the bytes that are loaded; of a path, the runtime would also read files beside it
+    source = str(path) if trusted else _checked(path, check_onnx)
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no base class with anything else
         raise ExportError(f"{path}: ONNX Runtime cannot load it ({_first_line(error)})") from error
     facts = facts_from_text(session.get_modelmeta().custom_metadata_map, path=path)
@@ -132,20 +147,59 @@ def _open_onnx(path: Path) -> ExportedDetector:
     name = session.get_inputs()[0].name
 
     def run(planes):
-        return tuple(session.run(None, {name: planes}))
+        try:
+            return tuple(session.run(None, {name: planes}))
+        except Exception as error:
+            raise ExportError(f"{path}: ONNX Runtime cannot run it ({_first_line(error)})") from error
 
     return ExportedDetector(facts=facts, batch=batch if isinstance(batch, int) else None, run=run)
 
 
-def _open_mindir(path: Path) -> ExportedDetector:
+def _open_mindir(path: Path, trusted: bool) -> ExportedDetector:
+    if not trusted:
+        _checked(path, check_mindir)
     text, shape = read_mindir_text(path)
     facts = facts_from_text(text, path=path)
-    graph = nn.GraphCell(ms.load(str(path)))
+    try:
+        graph = nn.GraphCell(ms.load(str(path)))
+    except Exception as error:
+        raise ExportError(f"{path}: MindSpore cannot load it ({_first_line(error)})") from error
 
     def run(planes):
-        return (graph(Tensor(planes)).asnumpy(),)
+        try:
+            return (graph(Tensor(planes)).asnumpy(),)
+        except Exception as error:
+            raise ExportError(f"{path}: MindSpore cannot run it ({_first_line(error)})") from error
 
     return ExportedDetector(facts=facts, batch=shape[0], run=run)
+
+
+def _checked(path: Path, check: Callable) -> bytes:
+    """Returns the bytes of a file that holds a detector and nothing else, whose description agrees with its graph."""
+    try:
+        data = read_file(path, most=MAX_FILE_BYTES)
+        text, shape, outputs = check(data)
+        _check_description(facts_from_text(text, path=path), shape, outputs)
+    except ExportError as error:
+        raise ExportError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error.__cause__
+    except Exception as error:  # bytes that are no such message raise whatever they happen to cause
+        what = type(error).__name__ if not isinstance(error, WeightsError) else str(error)
+        raise ExportError(f"{path}: damaged, or no {path.suffix[1:].upper()} file ({what})") from error
+    return data
+
+
+def _check_description(facts: ExportFacts, shape: tuple, outputs: list[tuple]) -> None:
+    """Compares what the file says about itself with its graph."""
+    batch, size, classes = shape[0] or 1, facts.input.input_size, len(facts.class_names)
+    if shape[1:] != (3, *size):
+        raise ExportError(f"its description states images of {size}, the graph takes {shape}")
+    most = facts.postprocess.max_detections
+    points = sum((size[0] // stride) * (size[1] // stride) for stride in facts.strides)
+    wanted = [(batch, points, 5 + classes)]
+    if facts.nms:
+        wanted = [(batch, most, 4), (batch, most), (batch, most), (batch,)]
+    if outputs != wanted:
+        raise ExportError(f"its description states outputs of the shapes {wanted}, the graph gives {outputs[:5]}")
 
 
 def _full_groups(planes: np.ndarray, size: int) -> list[np.ndarray]:

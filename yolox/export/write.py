@@ -207,7 +207,7 @@ def _append_nms(draft: Path, facts: ExportFacts, batch: int) -> None:
 
 
 def _compare(detector, draft: Path, count: int, image: np.ndarray | None) -> float:
-    exported = open_exported(draft)
+    exported = open_exported(draft, trusted=True)  # may have layers of the user's own
     spec = exported.facts.input
     canvas, _ = letterbox(test_image(spec.input_size) if image is None else image, spec.input_size, spec=spec)
     images = np.stack([canvas, canvas[::-1], canvas[:, ::-1], *[canvas] * count])[:count]

@@ -21,6 +21,7 @@ from yolox.config_io import recipe_from_dict, recipe_to_dict
 from yolox.errors import CheckpointError
 
 FORMAT_VERSION = 1
+MAX_BYTES = 2 << 30  # the largest scale with its averages and momentum has 1.2 GB; a sparse file may declare any size
 _KEY = "yolox"  # one entry only: the order of several is not the same in every process
 
 
@@ -167,6 +168,9 @@ def _checksum(text: str, tensors: Mapping[str, np.ndarray]) -> int:
 
 
 def _read(path: str | os.PathLike) -> tuple[str, int, dict[str, np.ndarray]]:
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+        raise CheckpointError(f"no regular file of at most {MAX_BYTES} bytes")
     with safetensors.safe_open(path, "np") as file:
         metadata = file.metadata() or {}
         if _KEY not in metadata:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from yolox.errors import WeightsError
 
-MAX_TOTAL_BYTES = 4 << 30  # the largest published file, with its optimizer state, is 0.8 GB
+MAX_TOTAL_BYTES = 2 << 30  # the largest published file, with its optimizer state, is 0.8 GB
+MAX_ARRAY_BYTES = 1 << 30  # of the arrays that are read; the largest scale has 0.4 GB
 MAX_RATIO = 100  # trained weights hardly compress; an archive that grows more than this is a bomb
+_LOCAL_HEADER = 30  # bytes before the name of an entry
 SMALL_BYTES = 64 << 20  # below this, no ratio is worth a refusal
 
 
@@ -19,8 +21,8 @@ SMALL_BYTES = 64 << 20  # below this, no ratio is worth a refusal
 def open_archive(path: str | os.PathLike) -> Iterator[zipfile.ZipFile]:
     """Open a zip archive whose declared sizes are plausible.
 
-    Zip bombs unpack to much more than their size, or have many entries that share the same bytes. `zipfile`
-    unpacks no more than an entry declares, so that bounding the declared sizes bounds the memory.
+    Zip bombs unpack to much more than their size, or have many entries that share the same bytes. Read entries with
+    `read_entry` only: `zipfile` itself unpacks more than a compressed entry declares, and less than a stored one may.
 
     Args:
         path: the archive.
@@ -47,11 +49,18 @@ def _check_entries(entries: list[zipfile.ZipInfo], archive_bytes: int) -> None:
         raise WeightsError("two entries of the archive have the same name")
     if any(entry.flag_bits & 1 for entry in entries):
         raise WeightsError("the archive is encrypted")
+    for entry in entries:
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise WeightsError(f"entry {entry.filename[:100]!r} is compressed by method {entry.compress_type}; want none, or deflate")
+        if entry.compress_type == zipfile.ZIP_STORED and entry.compress_size != entry.file_size:
+            raise WeightsError(
+                f"entry {entry.filename[:100]!r} declares {entry.file_size} bytes and holds {entry.compress_size}"
+            )
     end = 0
     for entry in sorted(entries, key=lambda e: e.header_offset):
         if entry.header_offset < end:
             raise WeightsError(f"entry {entry.filename[:100]!r} overlaps the entry before it")
-        end = entry.header_offset + entry.compress_size
+        end = entry.header_offset + _LOCAL_HEADER + entry.compress_size
     if end > archive_bytes:
         raise WeightsError(f"entries declare {end} bytes, the file has {archive_bytes}")
     _check_total(sum(entry.file_size for entry in entries), archive_bytes)
@@ -62,3 +71,27 @@ def _check_total(total: int, archive_bytes: int) -> None:
         raise WeightsError(f"unpacks to {total} bytes, more than the limit of {MAX_TOTAL_BYTES}")
     if total > SMALL_BYTES and total > MAX_RATIO * archive_bytes:
         raise WeightsError(f"unpacks to {total} bytes from {archive_bytes}, over {MAX_RATIO} times as many")
+
+
+def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, *, most: int = MAX_ARRAY_BYTES) -> bytes:
+    """Reads an entry that is as long as it declares.
+
+    Args:
+        archive: from `open_archive`.
+        entry: of it.
+        most: bytes that the entry may have.
+
+    Returns:
+        Its bytes, `entry.file_size` of them.
+
+    Raises:
+        WeightsError: the entry is longer than the limit, or longer or shorter than it declares.
+    """
+    if entry.file_size > most:
+        raise WeightsError(f"entry {entry.filename[:100]!r} has {entry.file_size} bytes, more than the limit of {most}")
+    with archive.open(entry) as stream:
+        data = stream.read(entry.file_size + 1)
+    if len(data) != entry.file_size:
+        count = "more" if len(data) > entry.file_size else str(len(data))
+        raise WeightsError(f"entry {entry.filename[:100]!r} declares {entry.file_size} bytes and holds {count}")
+    return data

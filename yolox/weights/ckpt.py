@@ -6,15 +6,15 @@ import math
 import os
 import zlib
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
 from yolox.errors import WeightsError
-from yolox.weights.wire import WireReader, read_varint
+from yolox.weights.wire import WireReader, read_file, read_varint
 
 MAX_FIELDS = 1 << 18  # a tensor takes about ten, the largest file has some 1,000 tensors
 MAX_DIMS = 32
+MAX_BYTES = 640 << 20  # the largest published file has 0.4 GB
 _CRC_MARK = b"crc_num"  # mindspore.save_checkpoint(crc_check=True) appends this and ten bytes
 _DTYPES = {
     "Float32": "<f4", "Float16": "<f2", "Float64": "<f8", "BFloat16": "<u2", "Bool": "|b1",
@@ -42,7 +42,7 @@ def read_ckpt(path: str | os.PathLike) -> dict[str, np.ndarray]:
             data are found by the checksum only, which MindYOLO's files do not have.
     """
     try:
-        parts = _parse(Path(path).read_bytes())
+        parts = _parse(read_file(path, most=MAX_BYTES))
         return {name: _array(name, *part) for name, part in parts.items() if part[0] != "str"}
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
@@ -51,7 +51,7 @@ def read_ckpt(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise WeightsError(message) from error
 
 
-def _parse(data: bytes) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+def _parse(data: bytes) -> dict[str, tuple[str, tuple[int, ...], bytes | memoryview]]:
     """Name to (type, shape, bytes); a large tensor is stored as several values of the same name in a row."""
     reader = WireReader(most=MAX_FIELDS)
     parts: dict[str, tuple[str, tuple[int, ...], list[memoryview]]] = {}
@@ -64,7 +64,7 @@ def _parse(data: bytes) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
         parts[name] = (kind, shape, contents)
     if not parts:
         raise WeightsError("holds no tensors")
-    return {name: (kind, shape, b"".join(contents)) for name, (kind, shape, contents) in parts.items()}
+    return {name: (kind, shape, b"".join(contents) if len(contents) > 1 else contents[0]) for name, (kind, shape, contents) in parts.items()}
 
 
 def _entry(reader: WireReader, entry: memoryview) -> tuple[str, str, tuple[int, ...], memoryview]:
@@ -108,7 +108,7 @@ def _without_checksum(data: memoryview) -> memoryview:
     return data[:-17]
 
 
-def _array(name: str, kind: str, shape: tuple[int, ...], data: bytes) -> np.ndarray:
+def _array(name: str, kind: str, shape: tuple[int, ...], data: bytes | memoryview) -> np.ndarray:
     if kind not in _DTYPES:
         raise WeightsError(f"tensor {name[:100]!r} is of unknown type {kind[:40]!r}")
     dtype = np.dtype(_DTYPES[kind])

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from yolox.errors import WeightsError
-from yolox.weights.archive import open_archive
-from yolox.weights.pickled import evaluate_pickle
+from yolox.weights.archive import MAX_ARRAY_BYTES, open_archive, read_entry
+from yolox.weights.pickled import MAX_PICKLE_BYTES, evaluate_pickle
 from yolox.weights.torch_values import StorageRef, TensorRef
 
 _STATE_KEYS = ("model", "state_dict")
@@ -38,7 +38,7 @@ def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
     with open_archive(path) as archive:
         prefix = _prefix(archive)
-        state = _find_state(evaluate_pickle(archive.read(f"{prefix}data.pkl")))
+        state = _find_state(evaluate_pickle(_read(archive, f"{prefix}data.pkl", most=MAX_PICKLE_BYTES)))
         _check_apart(state)
         return _read_tensors(archive, prefix, state)
 
@@ -51,9 +51,13 @@ def _prefix(archive: zipfile.ZipFile) -> str:
     if len(found) != 1:
         raise WeightsError(f"{len(found)} entries <name>/data.pkl, want one: no file of torch 1.6 or later")
     prefix = found[0].removesuffix("data.pkl")
-    if f"{prefix}byteorder" in names and archive.read(f"{prefix}byteorder") != b"little":
+    if f"{prefix}byteorder" in names and _read(archive, f"{prefix}byteorder", most=100) != b"little":
         raise WeightsError("numbers are not in little-endian byte order")
     return prefix
+
+
+def _read(archive: zipfile.ZipFile, name: str, *, most: int) -> bytes:
+    return read_entry(archive, archive.getinfo(name), most=most)
 
 
 def _find_state(root: Any) -> dict[str, TensorRef]:
@@ -101,6 +105,9 @@ def _read_tensors(archive: zipfile.ZipFile, prefix: str, state: dict[str, Tensor
     users: dict[StorageRef, list[str]] = {}
     for name, tensor in state.items():
         users.setdefault(tensor.storage, []).append(name)
+    total = sum(math.prod(tensor.size) * (4 if "float" in tensor.storage.dtype else 8) for tensor in state.values())
+    if total > MAX_ARRAY_BYTES:
+        raise WeightsError(f"the tensors take about {total} bytes, more than the limit of {MAX_ARRAY_BYTES}")
     arrays = {}
     for storage, names in users.items():
         numbers = _read_storage(archive, prefix, storage)
@@ -116,7 +123,7 @@ def _read_storage(archive: zipfile.ZipFile, prefix: str, storage: StorageRef) ->
             f"storage {storage.key[:100]!r} declares {storage.numel} elements of {storage.dtype}, "
             f"the archive holds {entry.file_size} bytes"
         )
-    data = archive.read(entry)
+    data = read_entry(archive, entry)
     if storage.dtype != "bfloat16":
         return np.frombuffer(data, kind)
     return (np.frombuffer(data, kind).astype(np.uint32) << 16).view(np.float32)
@@ -125,5 +132,8 @@ def _read_storage(archive: zipfile.ZipFile, prefix: str, storage: StorageRef) ->
 def _view(numbers: np.ndarray, tensor: TensorRef) -> np.ndarray:
     if math.prod(tensor.size) == 0:
         return np.zeros(tensor.size, numbers.dtype)
+    last = tensor.offset + sum((size - 1) * stride for size, stride in zip(tensor.size, tensor.stride, strict=True))
+    if last >= numbers.size:  # checked against the numbers that are there: a view beyond them would read other memory
+        raise WeightsError(f"a tensor of size {tensor.size} leaves its storage of {numbers.size} elements")
     strides = tuple(stride * numbers.itemsize for stride in tensor.stride)
     return np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.size, strides).copy()

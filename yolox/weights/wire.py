@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 
 from yolox.errors import WeightsError
 
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # forms of a field
+_FIXED = {FIXED64: 8, FIXED32: 4}
 _MOST_BITS = 64
+
+
+def read_file(path: str | os.PathLike, *, most: int) -> bytes:
+    """Reads a regular file that is no larger than a limit.
+
+    Args:
+        path: the file; pipes and devices are refused.
+        most: bytes that it may have. A sparse file declares any size at no cost, so that the limit comes before reading.
+
+    Returns:
+        All of its bytes.
+
+    Raises:
+        WeightsError: the file is no regular one, or larger.
+        OSError: it cannot be read.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise WeightsError("is no regular file")
+        if status.st_size > most:
+            raise WeightsError(f"has {status.st_size} bytes, more than the limit of {most}")
+        return file.read(most)
 
 
 class WireReader:
@@ -25,8 +52,21 @@ class WireReader:
     def __init__(self, *, most: int) -> None:
         self._most = self._left = most
 
+    def spend(self, fields: int) -> None:
+        """Counts fields, or what costs as much, against the limit.
+
+        Args:
+            fields: their number.
+
+        Raises:
+            WeightsError: the limit is passed.
+        """
+        self._left -= fields
+        if self._left < 0:
+            raise WeightsError(f"has more than {self._most} fields, far beyond a weights file")
+
     def fields(self, message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-        """Go through the fields of a message in their order.
+        """Yields the fields of a message that has no numbers of fixed length, in their order.
 
         Args:
             message: its bytes.
@@ -36,25 +76,47 @@ class WireReader:
 
         Raises:
             WeightsError: truncated, too many fields, or a form of field that checkpoints do not have.
+        """
+        for number, form, value in self.typed_fields(message):
+            if form not in (VARINT, BYTES):
+                raise WeightsError(f"damaged: a field of the form {form}")
+            yield number, value
 
-        Source: the encoding of protocol buffers, protobuf.dev/programming-guides/encoding. Groups and numbers of
-            fixed length are refused.
+    def typed_fields(self, message: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
+        """Yields number, form and value of each field of a message, in their order.
+
+        Args:
+            message: its bytes.
+
+        Returns:
+            For each field its number, its form (VARINT, FIXED64, BYTES or FIXED32), and an unsigned integer
+            (VARINT) or a view of its bytes.
+
+        Raises:
+            WeightsError: truncated, too many fields, or a group.
+
+        Source: the encoding of protocol buffers, protobuf.dev/programming-guides/encoding.
         """
         place = 0
         while place < len(message):
-            self._left -= 1
-            if self._left < 0:
-                raise WeightsError(f"has more than {self._most} fields, far beyond a weights file")
+            self.spend(1)
             key, place = read_varint(message, place)
-            value, place = read_varint(message, place)
-            if key & 7 == 2:
-                length, start, place = value, place, place + value
-                value = message[start:place]
-                if len(value) < length:
-                    raise WeightsError(f"truncated: a field of {length} bytes, {len(value)} are there")
-            elif key & 7:
-                raise WeightsError(f"damaged: a field of the form {key & 7}")
-            yield key >> 3, value
+            form = key & 7
+            if form == VARINT:
+                value, place = read_varint(message, place)
+                yield key >> 3, form, value
+                continue
+            if form == BYTES:
+                length, place = read_varint(message, place)
+            elif form in _FIXED:
+                length = _FIXED[form]
+            else:
+                raise WeightsError(f"damaged: a field of the form {form}")
+            content = message[place : place + length]
+            if len(content) < length:
+                raise WeightsError(f"truncated: a field of {length} bytes, {len(content)} are there")
+            place += length
+            yield key >> 3, form, content
 
 
 def read_varint(data: memoryview, place: int) -> tuple[int, int]:

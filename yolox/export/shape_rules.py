@@ -1,0 +1,211 @@
+"""Shapes and costs of the operations of an exported detector, computed before a runtime allocates or runs anything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from yolox.errors import ExportError
+
+MAX_ALIVE = 1 << 28  # numbers that a graph holds at a time: 1 GiB of float32
+MAX_WORK = 10**12  # multiplications and moved numbers of one call: YOLOX-X at 640 has 1.4e11
+MAX_NODES = 1 << 14
+MAX_DIMS = 8
+
+Shape = tuple[int, ...]
+
+
+@frozen
+class Value:
+    """A value of a graph: a tensor of a known shape, a constant of whole numbers, a tuple, or none of them."""
+
+    shape: Shape | None = None
+    """Of a tensor; None for what is no tensor."""
+    numbers: tuple[float, ...] | None = None
+    """Of a small constant."""
+    items: tuple[Value, ...] | None = None
+    """Of a tuple of tensors."""
+    parameter: bool = False
+    """Whether the value is one of the graph's parameters."""
+
+
+@frozen
+class Node:
+    """An operation with its input values; gives them with an error that names the operation."""
+
+    kind: str
+    inputs: Sequence[Value]
+    attributes: Mapping[str, Any]
+
+    def shape(self, index: int) -> Shape:
+        """Returns the shape of input `index`, which must be a tensor."""
+        shape = self.inputs[index].shape if index < len(self.inputs) else None
+        self.require(shape is not None, f"input {index} is no tensor")
+        return shape
+
+    def numbers(self, index: int) -> tuple:
+        """Returns the numbers of input `index`, which must be a constant."""
+        numbers = self.inputs[index].numbers if index < len(self.inputs) else None
+        self.require(numbers is not None, f"input {index} is no constant of whole numbers")
+        return numbers
+
+    def require(self, condition: bool, message: str) -> None:
+        """Raises ExportError with the operation's name where the condition does not hold."""
+        if not condition:
+            raise ExportError(f"the operation {self.kind}: {message}")
+
+
+class Budget:
+    """Counts the numbers that are held at a time, and the work of a call, against their limits."""
+
+    def __init__(self) -> None:
+        self.alive = self.work = 0
+
+    def hold(self, node: Node, shapes: Sequence[Shape], *, work: int = 0) -> None:
+        """Adds the outputs of an operation.
+
+        Raises:
+            ExportError: a shape that cannot be, or a limit is passed.
+        """
+        for shape in shapes:
+            node.require(len(shape) <= MAX_DIMS and min(shape, default=1) >= 0, f"gives a tensor of the shape {shape}")
+        made = sum(map(math.prod, shapes))
+        self.alive += made
+        self.work += made + work
+        node.require(self.alive <= MAX_ALIVE, f"the graph holds over {MAX_ALIVE} numbers at a time, the limit; {HINT}")
+        node.require(self.work <= MAX_WORK, f"the graph takes over {MAX_WORK:.0e} multiplications, the limit; {HINT}")
+
+    def release(self, shapes: Sequence[Shape]) -> None:
+        """Takes away values that nothing reads any more."""
+        self.alive -= sum(map(math.prod, shapes))
+
+
+HINT = "open a file that you exported yourself with trusted=True"
+Rule = Callable[[Node], tuple[list[Shape], int]]
+
+
+def same(node: Node) -> tuple[list[Shape], int]:
+    """Returns the shape of an operation on each number alone."""
+    return [node.shape(0)], 0
+
+
+def broadcast(node: Node) -> tuple[list[Shape], int]:
+    """Returns the common shape of two tensors."""
+    a, b = node.shape(0), node.shape(1)
+    node.require(len(node.inputs) == 2, "wants two inputs")
+    rank = max(len(a), len(b))
+    pairs = zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b, strict=True)
+    shape = []
+    for m, n in pairs:
+        node.require(m == n or 1 in (m, n), f"shapes {a} and {b} do not fit")
+        shape.append(n if m == 1 else m)
+    return [tuple(shape)], 0
+
+
+def concat_shape(node: Node, shapes: Sequence[Shape], axis: int) -> tuple[list[Shape], int]:
+    """Returns the shape of tensors put one after the other along an axis."""
+    node.require(bool(shapes) and all(shape is not None for shape in shapes), "wants tensors")
+    axis = checked_axis(node, axis, len(shapes[0]))
+    rest = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes if len(shape) == len(shapes[0])}
+    node.require(len(rest) == 1 and len({len(shape) for shape in shapes}) == 1, f"shapes {list(shapes)[:4]} do not fit")
+    first = shapes[0]
+    return [(*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])], 0
+
+
+def checked_axis(node: Node, axis: int, rank: int) -> int:
+    """Returns a non-negative axis of a tensor of that rank."""
+    node.require(-rank <= axis < rank, f"axis {axis} of a tensor with {rank} dimensions")
+    return axis % rank
+
+
+def reshape_shape(node: Node, shape: Shape, target: Sequence[int], *, zero_copies: bool = False) -> Shape:
+    """Returns the target shape, with -1 (and 0, where it copies) resolved."""
+    node.require(len(target) <= MAX_DIMS and all(-1 <= size for size in target), f"to the shape {tuple(target)[:8]}")
+    sizes = [shape[i] if size == 0 and zero_copies and i < len(shape) else size for i, size in enumerate(target)]
+    node.require(sizes.count(-1) <= 1, f"to the shape {tuple(target)}")
+    known, count = math.prod(size for size in sizes if size != -1), math.prod(shape)
+    sizes = [count // max(known, 1) if size == -1 else size for size in sizes]
+    node.require(math.prod(sizes) == count, f"from {shape} to {tuple(target)}")
+    return tuple(sizes)
+
+
+def transpose_shape(node: Node, order: Sequence[int]) -> tuple[list[Shape], int]:
+    """Returns the shape with its axes in another order."""
+    shape = node.shape(0)
+    node.require(sorted(order) == list(range(len(shape))), f"axes {tuple(order)[:8]} of {len(shape)}")
+    return [tuple(shape[axis] for axis in order)], 0
+
+
+def window_shape(
+    node: Node, *, kernel: Shape, stride: Shape, dilation: Shape, pads: Shape | None, same: bool
+) -> tuple[int, int]:
+    """Returns height and width of the result of a convolution or pooling.
+
+    Args:
+        node: its input 0 is [B,C,H,W].
+        kernel: height and width.
+        stride: down and to the right.
+        dilation: down and to the right.
+        pads: top, bottom, left, right; ignored with `same`.
+        same: pads so that the size is that of the input, divided by the stride.
+    """
+    shape = node.shape(0)
+    node.require(len(shape) == 4 and len(kernel) == len(stride) == len(dilation) == 2, "wants two dimensions")
+    node.require(all(size >= 1 for size in (*kernel, *stride, *dilation)), "kernel, stride and dilation start at 1")
+    pads = pads or (0, 0, 0, 0)
+    sizes = []
+    for axis in (0, 1):
+        size, before, after = shape[2 + axis], *pads[2 * axis : 2 * axis + 2]
+        reach = dilation[axis] * (kernel[axis] - 1) + 1
+        if same:
+            sizes.append(-(-size // stride[axis]))
+            continue
+        node.require(0 <= before < max(reach, 2) and 0 <= after < max(reach, 2), f"pads of {before} and {after}")
+        sizes.append((size + before + after - reach) // stride[axis] + 1)
+    node.require(min(sizes) >= 1, f"a window of {kernel} does not fit into {shape}")
+    return sizes[0], sizes[1]
+
+
+def convolution(node: Node, *, group: int, **window) -> tuple[list[Shape], int]:
+    """Returns shape and multiplications of a convolution: `window` as for `window_shape`."""
+    shape, weight = node.shape(0), node.shape(1)
+    node.require(len(shape) == len(weight) == 4 and group >= 1, "wants [B,C,H,W] and a weight of four dimensions")
+    node.require(weight[2:] == window["kernel"], f"a kernel of {window['kernel']} with a weight {weight}")
+    fits = shape[1] == weight[1] * group and weight[0] % group == 0
+    node.require(fits, f"a weight {weight} in {group} groups on {shape[1]} channels")
+    result = (shape[0], weight[0], *window_shape(node, **window))
+    return [result], math.prod(result) * math.prod(weight[1:])
+
+
+def pooling(node: Node, **window) -> tuple[list[Shape], int]:
+    """Returns shape and comparisons of a pooling: `window` as for `window_shape`."""
+    shape = node.shape(0)
+    result = (*shape[:2], *window_shape(node, **window))
+    return [result], math.prod(result) * math.prod(window["kernel"])
+
+
+def slice_shape(node: Node, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int]) -> tuple[list[Shape], int]:
+    """Returns the shape of a range along each of some axes."""
+    shape = list(node.shape(0))
+    node.require(len(starts) == len(ends) == len(axes) <= len(shape), "starts, ends and axes differ in length")
+    for start, end, axis in zip(starts, ends, axes, strict=True):
+        axis = checked_axis(node, axis, len(shape))
+        start, end, _ = slice(start, end).indices(shape[axis])
+        shape[axis] = max(0, end - start)
+    return [tuple(shape)], 0
+
+
+def last_uses(names: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Returns for each node the names that no later node reads.
+
+    Args:
+        names: the inputs of each node.
+    """
+    last = {name: index for index, inputs in enumerate(names) for name in inputs}
+    ends: list[list[str]] = [[] for _ in names]
+    for name, index in last.items():
+        ends[index].append(name)
+    return ends
