@@ -40,7 +40,7 @@ TABLE = {
     "data": "config errors | attrs cv2 mindspore numpy yaml",
     "eval": "config data decode normalize points | attrs cv2 mindspore numpy pycocotools supervision",
     "export": "config config_io data decode errors eval nn points weights | attrs cv2 mindspore numpy onnx onnxruntime",
-    "predict": "config errors eval export | mindspore",
+    "predict": "config eval export | mindspore",
     "plot": "assign boxes config errors eval points | cv2 matplotlib mindspore numpy",
     "environment": "errors | cv2 numpy",  # to see whether they can be imported
     "watching": "|",  # it runs as a process of its own, which must be there at once

@@ -51,7 +51,8 @@ def _check_entries(entries: list[zipfile.ZipInfo], archive_bytes: int) -> None:
         raise WeightsError("the archive is encrypted")
     for entry in entries:
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise WeightsError(f"entry {entry.filename[:100]!r} is compressed by method {entry.compress_type}; want none, or deflate")
+            method = f"compressed by method {entry.compress_type}, want deflate or none"
+            raise WeightsError(f"entry {entry.filename[:100]!r} is {method}")
         if entry.compress_type == zipfile.ZIP_STORED and entry.compress_size != entry.file_size:
             raise WeightsError(
                 f"entry {entry.filename[:100]!r} declares {entry.file_size} bytes and holds {entry.compress_size}"

@@ -64,7 +64,10 @@ def _parse(data: bytes) -> dict[str, tuple[str, tuple[int, ...], bytes | memoryv
         parts[name] = (kind, shape, contents)
     if not parts:
         raise WeightsError("holds no tensors")
-    return {name: (kind, shape, b"".join(contents) if len(contents) > 1 else contents[0]) for name, (kind, shape, contents) in parts.items()}
+    return {
+        name: (kind, shape, b"".join(contents) if len(contents) > 1 else contents[0])
+        for name, (kind, shape, contents) in parts.items()
+    }
 
 
 def _entry(reader: WireReader, entry: memoryview) -> tuple[str, str, tuple[int, ...], memoryview]:
