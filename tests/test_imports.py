@@ -35,11 +35,12 @@ TABLE = {
     "recipes": "config | attrs",
     "finetune": "config | attrs",
     "config_io": "config errors | attrs",
-    "weights": "config errors training | attrs mindspore numpy",
+    "wire": "errors |",
+    "weights": "config errors training wire | attrs mindspore numpy pooch requests urllib3",
     # the host
     "data": "config errors | attrs cv2 mindspore numpy yaml",
     "eval": "config data decode normalize points | attrs cv2 mindspore numpy pycocotools supervision",
-    "export": "config config_io data decode errors eval nn points weights | attrs cv2 mindspore numpy onnx onnxruntime",
+    "export": "config config_io data decode errors eval nn points wire | attrs cv2 mindspore numpy onnx onnxruntime",
     "predict": "config eval export | mindspore",
     "plot": "assign boxes config errors eval points | cv2 matplotlib mindspore numpy",
     "environment": "errors | cv2 numpy",  # to see whether they can be imported

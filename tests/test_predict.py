@@ -12,11 +12,11 @@ from attrs import evolve
 
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.eval.postprocess import Detections, with_names
-from yolox.export.facts import ExportFacts
+from yolox.export.metadata import ExportMetadata
 from yolox.export.runner import ExportedDetector
 from yolox.predict import predict
 
-FACTS = ExportFacts(class_names=("cat", "dog"), input=InputSpec(input_size=(32, 64)))
+METADATA = ExportMetadata(class_names=("cat", "dog"), input=InputSpec(input_size=(32, 64)))
 
 
 def constant(planes):  # [B,3,32,64] -> one box in the middle of each image
@@ -26,7 +26,7 @@ def constant(planes):  # [B,3,32,64] -> one box in the middle of each image
 
 @pytest.mark.parametrize("batch", [None, 2])
 def test_an_exported_file_needs_nothing_else(batch):
-    exported = ExportedDetector(facts=FACTS, batch=batch, run=constant)
+    exported = ExportedDetector(metadata=METADATA, batch=batch, run=constant)
     images = [np.zeros((64, 128, 3), np.uint8), np.zeros((32, 64, 3), np.uint8), np.zeros((32, 32, 3), np.uint8)]
     big, same, narrow = predict(exported, images, batch_size=3)
     assert big.boxes.tolist() == [[44, 22, 84, 42]] and same.boxes.tolist() == [[22, 11, 42, 21]]
@@ -46,7 +46,7 @@ def test_a_detector_needs_its_pixels():
     [("src", "the path 'src'"), (Path("src"), "the path 'src'"), (np.zeros((32, 64, 3), np.uint8), r"shape \(32, 64, 3\)")],
 )
 def test_one_path_or_image_is_refused_and_a_stack_is_not(images, came):
-    exported = ExportedDetector(facts=FACTS, batch=None, run=constant)
+    exported = ExportedDetector(metadata=METADATA, batch=None, run=constant)
     with pytest.raises(ValueError, match=f"images is .*{came}, want a list"):
         predict(exported, images)
     assert len(predict(exported, np.zeros((2, 32, 64, 3), np.uint8))) == 2

@@ -54,7 +54,7 @@ def predict(
         [0, 0]
     """
     if isinstance(detector, ExportedDetector):
-        step, spec, class_names = detector, detector.facts.input, class_names or detector.facts.class_names
+        step, spec, class_names = detector, detector.metadata.input, class_names or detector.metadata.class_names
     elif spec is None:
         raise ValueError("predict: no spec, want the InputSpec that the weights were trained on")
     else:

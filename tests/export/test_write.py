@@ -78,7 +78,7 @@ def test_a_fixed_batch_serves_any_number_of_images(detector, folder, wanted, for
     report = export(detector, folder / f"two.{form}", batch=2, format=form)
     assert report.path.stat().st_mode & 0o777 == 0o666 & ~umask()
     opened = open_exported(report.path)
-    assert opened.batch == 2 and opened.facts.class_names == NAMES and opened.facts.input == SPEC
+    assert opened.batch == 2 and opened.metadata.class_names == NAMES and opened.metadata.input == SPEC
     for count in (1, 3, 4):
         rows = opened(pictures(4)[:count])
         np.testing.assert_allclose(rows, wanted[:count], atol=1e-3, rtol=1e-4)

@@ -8,14 +8,14 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from tests.nn.scales import SCALES, build_detector
 from tests.weights.torch_files import write_state
 from yolox.config import InputSpec
 from yolox.errors import WeightsError
 from yolox.nn import PAFPN, ConvBNAct, CSPDarknet, DecoupledHead, Detector
 from yolox.recipes import megvii_recipe
 from yolox.training.checkpoint import save_checkpoint
-from yolox.weights.fill import check_fit
-from yolox.weights.load import file_kind, load_weights, read_weights
+from yolox.weights.load import check_fit, file_kind, load_weights, read_weights, scale_of
 
 BN = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 
@@ -222,3 +222,17 @@ def test_mindyolo_names_of_a_small_file(tmp_path):
     assert set(state) == {"backbone.stem.conv.bn.gamma", "head.stems.0.bn.beta"}
     assert (facts.source, facts.input.channel_order, facts.input.letterbox) == ("mindyolo", "rgb", "center")
     assert json.dumps(facts.input.pixel_scale) == json.dumps(1 / 255)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_each_published_scale_is_told(scale):
+    assert scale_of({p.name: tuple(p.shape) for p in build_detector(scale, 3).get_parameters()}) == scale
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [{}, {"a": (16,)}, {"backbone.stem.conv.conv.weight": ()}, {"backbone.stem.conv.conv.weight": (16, 12, 3, 3)},
+     {"backbone.stem.conv.conv.weight": (32, 12, 3, 3), "neck.p.dconv.conv.weight": (1,)}],
+)  # fmt: skip
+def test_other_detectors_are_none(shapes):
+    assert scale_of(shapes) is None

@@ -7,8 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from yolox.weights.named import fetch_weights
-from yolox.weights.published import is_published_name
+from yolox.weights.hub import fetch_weights, is_published_name
 
 
 def local_weights(path: Path) -> Path:

@@ -19,8 +19,7 @@ from yolox.data.dataset import DetectionDataset, trainable
 from yolox.errors import CommandError, UsageError, WeightsError
 from yolox.eval.predict import make_eval_step
 from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
-from yolox.weights.fill import fill_parameters
-from yolox.weights.load import LoadedWeights, read_weights, with_convention
+from yolox.weights.load import LoadedWeights, fill_parameters, read_weights, with_convention
 
 CLASS_BIAS = "head.cls_preds.0.bias"
 
@@ -96,17 +95,17 @@ def open_weights(experiment: Experiment, path: Path) -> OpenedWeights:
 
 
 def _opened_export(experiment: Experiment, exported: ExportedDetector, path: Path) -> OpenedWeights:
-    recipe = attrs.evolve(experiment.recipes["megvii"], input=exported.facts.input)
-    names = exported.facts.class_names
+    recipe = attrs.evolve(experiment.recipes["megvii"], input=exported.metadata.input)
+    names = exported.metadata.class_names
     facts = LoadedWeights(source="export", loaded=(), input=recipe.input, class_names=names, recipe=recipe)
     make_step = partial(_exported_step, exported, path)
-    return OpenedWeights(make_step=make_step, num_classes=len(names), strides=exported.facts.strides, facts=facts)
+    return OpenedWeights(make_step=make_step, num_classes=len(names), strides=exported.metadata.strides, facts=facts)
 
 
 def _exported_step(exported: ExportedDetector, path: Path, spec: InputSpec) -> ExportedDetector:
-    if spec != exported.facts.input:
+    if spec != exported.metadata.input:
         raise UsageError(
-            f"--weights {path}: takes {exported.facts.input}; leave out --input-size, --channel-order "
+            f"--weights {path}: takes {exported.metadata.input}; leave out --input-size, --channel-order "
             "and the like, or export again with them"
         )
     return exported

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from yolox.errors import ExportError
-from yolox.weights.wire import BYTES, FIXED32, VARINT, WireReader, read_varint
+from yolox.wire import BYTES, FIXED32, VARINT, WireReader, read_varint
 
 MAX_FIELDS = 1 << 19  # the largest scale has some 50,000
 MAX_DEPTH = 12  # messages in messages; a detector has seven

@@ -13,11 +13,11 @@ from mindspore import Tensor, nn
 
 from yolox.config import InputSpec
 from yolox.errors import ExportError, WeightsError
-from yolox.export.facts import ExportFacts, facts_from_text
+from yolox.export.metadata import ExportMetadata, metadata_from_text
 from yolox.export.mindir_check import check_mindir
 from yolox.export.mindir_file import read_mindir_text
 from yolox.export.onnx_check import check_onnx
-from yolox.weights.wire import read_file
+from yolox.wire import read_file
 
 SUFFIXES = (".onnx", ".mindir")
 MAX_FILE_BYTES = 512 << 20  # YOLOX-X has 396 MB
@@ -32,7 +32,7 @@ class ExportedDetector:
     is the same: objectness is the score, and the class has probability 1.
     """
 
-    facts: ExportFacts
+    metadata: ExportMetadata
     """What the file says about itself."""
     batch: int | None
     """Images that the file takes at a time; None for any number."""
@@ -40,13 +40,13 @@ class ExportedDetector:
     """From float32 [b,3,H,W] to the outputs of the file."""
 
     def __call__(self, images) -> np.ndarray:  # [B,H,W,3] -> [B,P,5+C]
-        planes = to_planes(np.asarray(images), spec=self.facts.input)
+        planes = to_planes(np.asarray(images), spec=self.metadata.input)
         groups = [planes] if self.batch is None else _full_groups(planes, self.batch)
         rows = np.concatenate([self._rows(self.run(group)) for group in groups])
         return rows[: len(planes)]
 
     def _rows(self, outputs) -> np.ndarray:
-        return rows_of_detections(*outputs, len(self.facts.class_names)) if self.facts.nms else outputs[0]
+        return rows_of_detections(*outputs, len(self.metadata.class_names)) if self.metadata.nms else outputs[0]
 
 
 def open_exported(path: str | os.PathLike, *, trusted: bool = False) -> ExportedDetector:
@@ -142,7 +142,7 @@ def _open_onnx(path: Path, trusted: bool) -> ExportedDetector:
         session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no base class with anything else
         raise ExportError(f"{path}: ONNX Runtime cannot load it ({_first_line(error)})") from error
-    facts = facts_from_text(session.get_modelmeta().custom_metadata_map, path=path)
+    metadata = metadata_from_text(session.get_modelmeta().custom_metadata_map, path=path)
     batch = session.get_inputs()[0].shape[0]
     name = session.get_inputs()[0].name
 
@@ -152,14 +152,14 @@ def _open_onnx(path: Path, trusted: bool) -> ExportedDetector:
         except Exception as error:
             raise ExportError(f"{path}: ONNX Runtime cannot run it ({_first_line(error)})") from error
 
-    return ExportedDetector(facts=facts, batch=batch if isinstance(batch, int) else None, run=run)
+    return ExportedDetector(metadata=metadata, batch=batch if isinstance(batch, int) else None, run=run)
 
 
 def _open_mindir(path: Path, trusted: bool) -> ExportedDetector:
     if not trusted:
         _checked(path, check_mindir)
     text, shape = read_mindir_text(path)
-    facts = facts_from_text(text, path=path)
+    metadata = metadata_from_text(text, path=path)
     try:
         graph = nn.GraphCell(ms.load(str(path)))
     except Exception as error:
@@ -171,7 +171,7 @@ def _open_mindir(path: Path, trusted: bool) -> ExportedDetector:
         except Exception as error:
             raise ExportError(f"{path}: MindSpore cannot run it ({_first_line(error)})") from error
 
-    return ExportedDetector(facts=facts, batch=shape[0], run=run)
+    return ExportedDetector(metadata=metadata, batch=shape[0], run=run)
 
 
 def _checked(path: Path, check: Callable) -> bytes:
@@ -179,7 +179,7 @@ def _checked(path: Path, check: Callable) -> bytes:
     try:
         data = read_file(path, most=MAX_FILE_BYTES)
         text, shape, outputs = check(data)
-        _check_description(facts_from_text(text, path=path), shape, outputs)
+        _check_description(metadata_from_text(text, path=path), shape, outputs)
     except ExportError as error:
         raise ExportError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error.__cause__
     except Exception as error:  # bytes that are no such message raise whatever they happen to cause
@@ -188,15 +188,15 @@ def _checked(path: Path, check: Callable) -> bytes:
     return data
 
 
-def _check_description(facts: ExportFacts, shape: tuple, outputs: list[tuple]) -> None:
+def _check_description(metadata: ExportMetadata, shape: tuple, outputs: list[tuple]) -> None:
     """Compares what the file says about itself with its graph."""
-    batch, size, classes = shape[0] or 1, facts.input.input_size, len(facts.class_names)
+    batch, size, classes = shape[0] or 1, metadata.input.input_size, len(metadata.class_names)
     if shape[1:] != (3, *size):
         raise ExportError(f"its description states images of {size}, the graph takes {shape}")
-    most = facts.postprocess.max_detections
-    points = sum((size[0] // stride) * (size[1] // stride) for stride in facts.strides)
+    most = metadata.postprocess.max_detections
+    points = sum((size[0] // stride) * (size[1] // stride) for stride in metadata.strides)
     wanted = [(batch, points, 5 + classes)]
-    if facts.nms:
+    if metadata.nms:
         wanted = [(batch, most, 4), (batch, most), (batch, most), (batch,)]
     if outputs != wanted:
         raise ExportError(f"its description states outputs of the shapes {wanted}, the graph gives {outputs[:5]}")

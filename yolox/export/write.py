@@ -11,19 +11,19 @@ from typing import Literal
 import cv2
 import numpy as np
 from attrs import evolve, frozen
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.resize import letterbox
-from yolox.decode import decode_predictions
+from yolox.decode import MAX_LOG_SIZE, decode_predictions, flatten_levels
 from yolox.errors import ExportError
 from yolox.eval.postprocess import postprocess as select
-from yolox.export.cell import DecodedDetector
-from yolox.export.facts import ExportFacts, facts_to_text
+from yolox.export.metadata import ExportMetadata, metadata_to_text
 from yolox.export.mindir_file import write_mindir
 from yolox.export.nms_graph import append_nms
 from yolox.export.onnx_file import write_onnx
 from yolox.export.runner import open_exported, to_planes
+from yolox.nn.fold import fold_detector
 from yolox.points import make_points
 
 TOLERANCE = 1e-3
@@ -89,7 +89,7 @@ def export_detector(
     path = Path(path)
     check_form(path, format, batch, nms)
     _check_detector(path, detector, class_names)
-    facts = ExportFacts(
+    metadata = ExportMetadata(
         class_names=tuple(class_names),
         input=spec,
         strides=tuple(detector.strides),
@@ -98,11 +98,11 @@ def export_detector(
     )
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         draft = Path(folder) / f"draft.{format}"
-        _write(detector, draft, evolve(facts, nms=False), batch)
+        _write(detector, draft, evolve(metadata, nms=False), batch)
         batches = (1, 3) if batch is None else (batch,)
         difference = max(_compare(detector, draft, count, image) for count in batches)
         if nms:  # the predictions were compared first: the selected ones may be few, or none in a drawn image
-            _append_nms(draft, facts, batch)
+            _append_nms(draft, metadata, batch)
             difference = max(difference, _compare(detector, draft, batch, image))
         if not difference <= TOLERANCE:
             raise ExportError(
@@ -192,29 +192,29 @@ def _check_detector(path: Path, detector, class_names) -> None:
         raise ExportError(f"{path}: there is no folder {path.parent}")
 
 
-def _write(detector, draft: Path, facts: ExportFacts, batch: int | None) -> None:
-    cell = DecodedDetector(detector, facts.input.input_size)
-    shape, text = (batch or 1, 3, *facts.input.input_size), facts_to_text(facts)
+def _write(detector, draft: Path, metadata: ExportMetadata, batch: int | None) -> None:
+    cell = DecodedDetector(detector, metadata.input.input_size)
+    shape, text = (batch or 1, 3, *metadata.input.input_size), metadata_to_text(metadata)
     if draft.suffix == ".mindir":
         write_mindir(cell, draft, shape=shape, text=text)
         return
     write_onnx(cell, draft, shape=shape, text=text, dynamic=batch is None)
 
 
-def _append_nms(draft: Path, facts: ExportFacts, batch: int) -> None:
-    classes, text = len(facts.class_names), facts_to_text(facts)
-    append_nms(draft, batch=batch, classes=classes, config=facts.postprocess, text=text)
+def _append_nms(draft: Path, metadata: ExportMetadata, batch: int) -> None:
+    classes, text = len(metadata.class_names), metadata_to_text(metadata)
+    append_nms(draft, batch=batch, classes=classes, config=metadata.postprocess, text=text)
 
 
 def _compare(detector, draft: Path, count: int, image: np.ndarray | None) -> float:
     exported = open_exported(draft, trusted=True)  # may have layers of the user's own
-    spec = exported.facts.input
+    spec = exported.metadata.input
     canvas, _ = letterbox(test_image(spec.input_size) if image is None else image, spec.input_size, spec=spec)
     images = np.stack([canvas, canvas[::-1], canvas[:, ::-1], *[canvas] * count])[:count]
     rows, wanted = exported(images), _wanted(detector, images, spec)
-    if not exported.facts.nms:
+    if not exported.metadata.nms:
         return largest_difference(rows, wanted)
-    config = exported.facts.postprocess
+    config = exported.metadata.postprocess
     pairs = zip(rows, wanted, strict=True)
     return max(_apart(select(a, config=config), select(b, config=config)) for a, b in pairs)
 
@@ -231,3 +231,40 @@ def _apart(found, wanted) -> float:
         return float("inf")
     rows = [np.column_stack([d.boxes, d.scores, d.classes])[None] for d in (found, wanted)]
     return largest_difference(*rows)
+
+
+class DecodedDetector(nn.Cell):
+    """Join a detector and its decoding, for a file that other runtimes read.
+
+    Args:
+        detector: Cell that gives raw maps, with the attribute `strides`; copied and folded, left as it is.
+        input_size: height and width of the images in pixels.
+
+    Returns:
+        (when called) from float32 [B,3,H,W] to [B,P,5+C]: boxes cxcywh in pixels, objectness, class
+        probabilities, as `yolox.decode_predictions`.
+
+    Source: as `decode_predictions`, with the limit of sizes as a tensor: the ONNX exporter of MindSpore
+        refuses a minimum with a Python number.
+
+    Example:
+        >>> from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
+        >>> tiny = Detector(CSPDarknet(0.33, 0.125), PAFPN(0.33, 0.125), DecoupledHead(3, 0.125))
+        >>> DecodedDetector(tiny, (32, 64))(ops.zeros((1, 3, 32, 64))).shape
+        (1, 42, 8)
+    """
+
+    def __init__(self, detector, input_size):
+        super().__init__()
+        self.detector = fold_detector(detector)
+        points, strides = make_points(input_size, detector.strides)
+        corners = points - 0.5 * strides[:, None]
+        self.corners, self.strides = Tensor(corners), Tensor(strides[:, None])
+        self.limit = Tensor(np.float32(MAX_LOG_SIZE))
+        self.set_train(False)
+
+    def construct(self, images):  # [B,3,H,W] -> [B,P,5+C]
+        raw = flatten_levels(self.detector(images))
+        center = raw[..., :2] * self.strides + self.corners
+        size = ops.exp(ops.minimum(raw[..., 2:4], self.limit)) * self.strides
+        return ops.cat((center, size, ops.sigmoid(raw[..., 4:])), axis=-1)

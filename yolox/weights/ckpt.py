@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from yolox.errors import WeightsError
-from yolox.weights.wire import WireReader, read_file, read_varint
+from yolox.wire import WireReader, read_file, read_varint
 
 MAX_FIELDS = 1 << 18  # a tensor takes about ten, the largest file has some 1,000 tensors
 MAX_DIMS = 32

@@ -19,7 +19,7 @@ DETECTIONS = "boxes xyxy px of the input, scores falling, classes; rows from cou
 
 
 @frozen(kw_only=True)
-class ExportFacts:
+class ExportMetadata:
     """Everything a program needs to feed an exported file and to read its answer."""
 
     class_names: tuple[str, ...]
@@ -36,33 +36,33 @@ class ExportFacts:
     """Name and version of the library that wrote the file."""
 
 
-def facts_to_text(facts: ExportFacts) -> dict[str, str]:
-    """Turn facts into the text entries that ONNX and MINDIR can hold.
+def metadata_to_text(metadata: ExportMetadata) -> dict[str, str]:
+    """Turn metadata into the text entries that ONNX and MINDIR can hold.
 
     Args:
-        facts: any.
+        metadata: any.
 
     Returns:
         Name to JSON text, one entry a field, and `output`, a sentence about the layout of the answer.
 
     Example:
-        >>> facts = ExportFacts(class_names=("cat",), input=InputSpec())
-        >>> facts_to_text(facts)["class_names"], facts_from_text(facts_to_text(facts)) == facts
+        >>> metadata = ExportMetadata(class_names=("cat",), input=InputSpec())
+        >>> metadata_to_text(metadata)["class_names"], metadata_from_text(metadata_to_text(metadata)) == metadata
         ('["cat"]', True)
     """
-    values = {name: json.dumps(value) for name, value in attrs.asdict(facts).items()}
-    return {"yolox_format": str(FORMAT), **values, "output": DETECTIONS if facts.nms else DECODED}
+    values = {name: json.dumps(value) for name, value in attrs.asdict(metadata).items()}
+    return {"yolox_format": str(FORMAT), **values, "output": DETECTIONS if metadata.nms else DECODED}
 
 
-def facts_from_text(text: Mapping[str, str], *, path="the file") -> ExportFacts:
-    """Read the entries of `facts_to_text`.
+def metadata_from_text(text: Mapping[str, str], *, path="the file") -> ExportMetadata:
+    """Read the entries of `metadata_to_text`.
 
     Args:
         text: all entries of a file; others are passed over.
         path: names the file in the error.
 
     Returns:
-        ExportFacts as they were written.
+        ExportMetadata as they were written.
 
     Raises:
         ExportError: the entries are missing, damaged, or of a newer version.
@@ -74,14 +74,14 @@ def facts_from_text(text: Mapping[str, str], *, path="the file") -> ExportFacts:
     try:
         if int(text["yolox_format"]) > FORMAT:
             raise ExportError(f"{path}: format {text['yolox_format'][:20]}, this version reads up to {FORMAT}")
-        return _facts({field.name: json.loads(text[field.name]) for field in attrs.fields(ExportFacts)})
+        return _from_values({field.name: json.loads(text[field.name]) for field in attrs.fields(ExportMetadata)})
     except ExportError:
         raise
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ExportError(f"{path}: its description is damaged ({type(error).__name__}: {str(error)[:300]})") from error
 
 
-def _facts(values: dict) -> ExportFacts:
+def _from_values(values: dict) -> ExportMetadata:
     config = recipe_from_dict({"input": values["input"], "postprocess": values["postprocess"]})  # checks every type
     names, strides = values["class_names"], values["strides"]
     if type(names) is not list or not all(type(name) is str for name in names):
@@ -90,7 +90,7 @@ def _facts(values: dict) -> ExportFacts:
         raise TypeError("strides is no list of positive whole numbers")
     if type(values["nms"]) is not bool:
         raise TypeError("nms is neither true nor false")
-    return ExportFacts(
+    return ExportMetadata(
         class_names=tuple(names),
         input=config.input,
         strides=tuple(strides),

@@ -10,7 +10,7 @@ import pytest
 
 from tests.weights.torch_files import Call, contiguous, pickled, tensor, write, write_state
 from yolox.errors import WeightsError
-from yolox.weights.pth import read_pth
+from yolox.weights.torch_file import read_pth
 
 FLOATS = np.arange(12, dtype=np.float32)
 

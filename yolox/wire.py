@@ -1,4 +1,4 @@
-"""Read the wire format of protocol buffers at a cost that is bounded before anything is made of it."""
+"""Reads whole files, and the wire format of protocol buffers, at a cost that is bounded beforehand."""
 
 from __future__ import annotations
 

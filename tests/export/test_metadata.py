@@ -6,10 +6,10 @@ import pytest
 
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.errors import ExportError
-from yolox.export.facts import ExportFacts, facts_from_text, facts_to_text
+from yolox.export.metadata import ExportMetadata, metadata_from_text, metadata_to_text
 from yolox.export.runner import open_exported
 
-FACTS = ExportFacts(
+METADATA = ExportMetadata(
     class_names=("a b", "ä"),
     input=InputSpec(input_size=(64, 96), channel_order="rgb", pixel_scale=1 / 255, letterbox="center"),
     postprocess=PostprocessConfig(score_threshold=0.4, multi_label=True),
@@ -18,9 +18,9 @@ FACTS = ExportFacts(
 
 
 def test_text_and_back():
-    text = facts_to_text(FACTS)
+    text = metadata_to_text(METADATA)
     assert all(isinstance(value, str) for value in text.values())
-    assert facts_from_text({**text, "else": "x"}) == FACTS
+    assert metadata_from_text({**text, "else": "x"}) == METADATA
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,9 @@ def test_text_and_back():
     ],
 )
 def test_damage_is_named(changes, message):
-    text = {name: value for name, value in {**facts_to_text(FACTS), **changes}.items() if value is not None}
+    text = {name: value for name, value in {**metadata_to_text(METADATA), **changes}.items() if value is not None}
     with pytest.raises(ExportError, match=message):
-        facts_from_text(text, path="f")
+        metadata_from_text(text, path="f")
 
 
 @pytest.mark.parametrize(

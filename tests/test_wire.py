@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from mindspore.train.checkpoint_pb2 import TensorProto
 
 from yolox.errors import WeightsError
-from yolox.weights.wire import WireReader, read_varint
+from yolox.wire import WireReader, read_varint
 
 
 def fields(data, most=100):

@@ -11,8 +11,7 @@ import pytest
 
 from yolox.errors import WeightsError
 from yolox.weights import archive as archive_module
-from yolox.weights.archive import open_archive
-from yolox.weights.npz import read_npz
+from yolox.weights.archive import open_archive, read_npz
 
 
 def _npy(array, *, header: bytes | None = None) -> bytes:

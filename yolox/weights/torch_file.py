@@ -11,8 +11,7 @@ import numpy as np
 
 from yolox.errors import WeightsError
 from yolox.weights.archive import MAX_ARRAY_BYTES, open_archive, read_entry
-from yolox.weights.pickled import MAX_PICKLE_BYTES, evaluate_pickle
-from yolox.weights.torch_values import StorageRef, TensorRef
+from yolox.weights.pickle_reader import MAX_PICKLE_BYTES, StorageRef, TensorRef, evaluate_pickle
 
 _STATE_KEYS = ("model", "state_dict")
 
