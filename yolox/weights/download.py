@@ -112,7 +112,10 @@ class Downloader:
             if not response.is_redirect:
                 break
             response.close()  # its body is not read
-            url = urllib.parse.urljoin(url, response.headers["Location"])
+            try:
+                url = urllib.parse.urljoin(url, response.headers["Location"])
+            except ValueError as error:
+                raise WeightsError(f"the server redirects to what is no address ({shorten(error)})") from None
             check_address(url, allow_http=self._policy.allow_http)
         if response.status_code in (200, 206):
             return response
