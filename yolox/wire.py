@@ -120,7 +120,7 @@ class WireReader:
 
 
 def read_varint(data: memoryview, place: int) -> tuple[int, int]:
-    """Read an integer of one to ten bytes with seven bits each, the lowest first.
+    """Reads an integer of one to ten bytes with seven bits each, the lowest first.
 
     Args:
         data: the bytes.

@@ -1,4 +1,4 @@
-"""What an exported file says about itself: names, pixels, thresholds. The same text in ONNX and in MINDIR."""
+"""The metadata of an exported file: names, pixels, thresholds. The same text in ONNX and in MINDIR."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ExportMetadata:
 
 
 def metadata_to_text(metadata: ExportMetadata) -> dict[str, str]:
-    """Turn metadata into the text entries that ONNX and MINDIR can hold.
+    """Converts metadata into the text entries that ONNX and MINDIR can hold.
 
     Args:
         metadata: any.
@@ -55,7 +55,7 @@ def metadata_to_text(metadata: ExportMetadata) -> dict[str, str]:
 
 
 def metadata_from_text(text: Mapping[str, str], *, path="the file") -> ExportMetadata:
-    """Read the entries of `metadata_to_text`.
+    """Reads the entries of `metadata_to_text`.
 
     Args:
         text: all entries of a file; others are passed over.
@@ -69,7 +69,7 @@ def metadata_from_text(text: Mapping[str, str], *, path="the file") -> ExportMet
     """
     if "yolox_format" not in text:
         raise ExportError(
-            f"{path}: has no description of its classes and pixels; want a file written by the verb export"
+            f"{path}: has no description of its classes and pixels; want a file of export_detector"
         )
     try:
         if int(text["yolox_format"]) > FORMAT:

@@ -14,7 +14,7 @@ from yolox.export.onnx_file import lax_syntax
 
 
 def write_mindir(cell: nn.Cell, path: Path, *, shape: tuple[int, ...], text: Mapping[str, str]) -> None:
-    """Write a Cell of one input and one output as MINDIR.
+    """Writes a Cell of one input and one output as MINDIR.
 
     Args:
         cell: float32 tensor of `shape` to one tensor.
@@ -36,7 +36,7 @@ def write_mindir(cell: nn.Cell, path: Path, *, shape: tuple[int, ...], text: Map
 
 
 def read_mindir_text(path: Path) -> tuple[dict[str, str], tuple[int, ...]]:
-    """Read description and input shape of a MINDIR file.
+    """Reads description and input shape of a MINDIR file.
 
     Args:
         path: of the file.
@@ -60,5 +60,5 @@ def read_mindir_text(path: Path) -> tuple[dict[str, str], tuple[int, ...]]:
 
 
 def _is_list(user_info) -> bool:
-    """Tell how this MindSpore sees the entries: 2.7 as a list of pairs, later ones as a map; the file is the same."""
+    """Returns whether this MindSpore reads the entries as a list of pairs (2.7), not as a map; the file is the same."""
     return hasattr(user_info, "add")

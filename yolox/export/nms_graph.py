@@ -16,7 +16,7 @@ NAMES = ("boxes", "scores", "classes", "count")
 def append_nms(
     path: Path, *, batch: int, classes: int, config: PostprocessConfig, text: Mapping[str, str]
 ) -> None:
-    """Put NMS behind the output of an ONNX file.
+    """Adds NMS behind the output of an ONNX file.
 
     Args:
         path: a file of `write_onnx` with a fixed batch; replaced.
@@ -26,7 +26,7 @@ def append_nms(
         text: entries for the file's metadata, in the place of those it has.
 
     Returns:
-        Nothing; the file gives boxes [B,K,4] xyxy, scores [B,K], classes [B,K] int32 and count [B] int32,
+        Nothing; the file returns boxes [B,K,4] xyxy, scores [B,K], classes [B,K] int32 and count [B] int32,
         by falling score, and zeros behind the last detection.
 
     Source: the operator NonMaxSuppression of ONNX, version 11. Deviation: `max_candidates` is not applied.
@@ -70,7 +70,7 @@ class _Builder:
 
 
 def _image(b: _Builder, index: int, points: int, classes: int, config: PostprocessConfig) -> tuple[str, ...]:
-    """Add the nodes of one image; returns the names of its four outputs, [1,K,4], [1,K], [1,K] and [1]."""
+    """Adds the nodes of one image; returns the names of its four outputs, [1,K,4], [1,K], [1,K] and [1]."""
     boxes, scores = _boxes_and_scores(b, index, classes, config)
     limit = config.max_detections
     knobs = ([limit], np.int64), ([config.iou_threshold], np.float32), ([config.score_threshold], np.float32)

@@ -20,7 +20,7 @@ _LEVEL = "MS_DEV_JIT_SYNTAX_LEVEL"
 def write_onnx(
     cell: nn.Cell, path: Path, *, shape: tuple[int, ...], text: Mapping[str, str], dynamic: bool
 ) -> None:
-    """Write a Cell of one input and one output as ONNX.
+    """Writes a Cell of one input and one output as ONNX.
 
     Args:
         cell: float32 tensor of `shape` to one tensor; both begin with the batch.
@@ -48,7 +48,7 @@ def write_onnx(
 
 
 def import_onnx():
-    """Import the optional package, with a message that says how to get it.
+    """Imports the optional package, with a message on how to install it.
 
     Returns:
         The module `onnx`.
@@ -64,7 +64,7 @@ def import_onnx():
 
 
 def free_batch(model) -> None:
-    """Let a graph that was traced with one image take any number.
+    """Changes a graph that was traced with one image so that it takes any number.
 
     Shapes of inputs and outputs get a name in place of the 1, and every Reshape copies its first dimension
     from its input. Constants of the graph are changed only where a Reshape reads them.
@@ -114,7 +114,7 @@ def _save(cell: nn.Cell, path: Path, shape: tuple[int, ...]) -> None:
 
 @contextmanager
 def lax_syntax():
-    """Let the exporter trace what a jitted step traces: the shape checks use methods of strings.
+    """Sets the syntax level with which jitted steps are traced, for the exporter: the shape checks use methods of strings.
 
     MindSpore reads the level from the environment while it compiles, and exports with a stricter one.
     """
@@ -129,7 +129,7 @@ def lax_syntax():
 
 
 def _rename(graph) -> None:
-    """Name the ends of the graph; MindSpore names them after its own nodes."""
+    """Renames input and output of the graph, which MindSpore names after its own nodes."""
     names = {graph.input[0].name: INPUT, graph.output[0].name: OUTPUT}
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
@@ -138,7 +138,7 @@ def _rename(graph) -> None:
 
 
 def name_patterns(model, onnx) -> None:
-    """Replace doublings by Resize and halvings by SpaceToDepth, where their shapes leave no doubt.
+    """Replaces doublings by Resize and halvings by SpaceToDepth, where their shapes leave no doubt.
 
     Args:
         model: an onnx.ModelProto of MindSpore's exporter; changed in place.
@@ -164,7 +164,7 @@ def name_patterns(model, onnx) -> None:
 
 
 def constants_of(graph, onnx) -> dict[str, np.ndarray]:
-    """List the small constants of a graph by name: initializers and Constant nodes of whole numbers.
+    """Returns the small constants of a graph by name: initializers and Constant nodes of whole numbers.
 
     Args:
         graph: GraphProto.

@@ -27,13 +27,13 @@ MAX_FILE_BYTES = 512 << 20  # YOLOX-X has 396 MB
 class ExportedDetector:
     """A detector in a file: call it like the step of `make_eval_step`.
 
-    It takes uint8 BGR images [B,H,W,3] that fill the network's input, any number of them, and gives float32
-    [B,P,5+C] as numpy. A file with NMS gives its detections in the same layout, so that the rest of the way
-    is the same: objectness is the score, and the class has probability 1.
+    It takes uint8 BGR images [B,H,W,3] that fill the network's input, any number of them, and returns float32 [B,P,5+C] as
+    numpy. A file with NMS returns its detections in the same layout: objectness is the score, and the class has
+    probability 1.
     """
 
     metadata: ExportMetadata
-    """What the file says about itself."""
+    """The metadata in the file."""
     batch: int | None
     """Images that the file takes at a time; None for any number."""
     run: Callable[[np.ndarray], tuple[np.ndarray, ...]] = field(repr=False)
@@ -60,7 +60,7 @@ def open_exported(path: str | os.PathLike, *, trusted: bool = False) -> Exported
             over 512 MiB, or one for more images at a time than the limits of `shape_rules` allow.
 
     Returns:
-        The detector as a function, with what the file says about itself.
+        The detector as a function, with the metadata of the file.
 
     Raises:
         ExportError: the file is missing, damaged, or of another program; it has operations or attributes that an exported
@@ -82,7 +82,7 @@ def open_exported(path: str | os.PathLike, *, trusted: bool = False) -> Exported
 
 
 def to_planes(images: np.ndarray, *, spec: InputSpec) -> np.ndarray:  # [B,H,W,3] -> [B,3,H,W]
-    """Turn images into the input of an exported file: `normalize_images` for the host.
+    """Converts images into the input of an exported file: `normalize_images` for the host.
 
     Args:
         images: [B,H,W,3] uint8 BGR of the size of `spec`.
@@ -107,7 +107,7 @@ def to_planes(images: np.ndarray, *, spec: InputSpec) -> np.ndarray:  # [B,H,W,3
 
 
 def rows_of_detections(boxes, scores, classes, count, num_classes: int) -> np.ndarray:
-    """Put detections into the layout of decoded predictions; rows from `count` on have objectness zero.
+    """Converts detections to the layout of decoded predictions; rows from `count` on have objectness zero.
 
     Args:
         boxes: [B,K,4] xyxy px.
@@ -189,7 +189,7 @@ def _checked(path: Path, check: Callable) -> bytes:
 
 
 def _check_description(metadata: ExportMetadata, shape: tuple, outputs: list[tuple]) -> None:
-    """Compares what the file says about itself with its graph."""
+    """Compares the metadata of a file with its graph."""
     batch, size, classes = shape[0] or 1, metadata.input.input_size, len(metadata.class_names)
     if shape[1:] != (3, *size):
         raise ExportError(f"its description states images of {size}, the graph takes {shape}")

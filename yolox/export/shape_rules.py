@@ -34,7 +34,7 @@ class Value:
 
 @frozen
 class Node:
-    """An operation with its input values; gives them with an error that names the operation."""
+    """An operation with its input values; errors name the operation."""
 
     kind: str
     inputs: Sequence[Value]

@@ -1,4 +1,4 @@
-"""Write a detector as a file for other runtimes, run the file, and keep it only if it agrees."""
+"""Writes a detector as a file for other runtimes, run the file, and keep it only if it agrees."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def export_detector(
     postprocess: PostprocessConfig = PostprocessConfig(),  # noqa: B008  frozen
     image: np.ndarray | None = None,
 ) -> ExportReport:
-    """Write a detector as ONNX or MINDIR: BN folded, decoded, described, run and compared.
+    """Writes a detector as ONNX or MINDIR: BN folded, decoded, described, run and compared.
 
-    Call it to deploy. The file takes float32 [B,3,H,W] as its description says and gives [B,P,5+C]: boxes
+    Use it to deploy. The file takes float32 [B,3,H,W] as in its metadata and returns [B,P,5+C]: boxes
     cxcywh in pixels, objectness, class probabilities; with `nms` boxes [B,K,4] xyxy, scores [B,K], classes
     [B,K] and count [B], K being `max_detections`.
 
@@ -88,7 +88,10 @@ def export_detector(
     """
     path = Path(path)
     check_form(path, format, batch, nms)
-    _check_detector(path, detector, class_names)
+    if len(class_names) != detector.num_classes:
+        raise ExportError(f"{len(class_names)} class names for a detector of {detector.num_classes} classes")
+    if not path.parent.is_dir():
+        raise ExportError(f"{path}: there is no folder {path.parent}")
     metadata = ExportMetadata(
         class_names=tuple(class_names),
         input=spec,
@@ -98,32 +101,33 @@ def export_detector(
     )
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         draft = Path(folder) / f"draft.{format}"
-        _write(detector, draft, evolve(metadata, nms=False), batch)
+        cell, text = DecodedDetector(detector, spec.input_size), metadata_to_text(evolve(metadata, nms=False))
+        shape = (batch or 1, 3, *spec.input_size)
+        if format == "mindir":
+            write_mindir(cell, draft, shape=shape, text=text)
+        else:
+            write_onnx(cell, draft, shape=shape, text=text, dynamic=batch is None)
         batches = (1, 3) if batch is None else (batch,)
         difference = max(_compare(detector, draft, count, image) for count in batches)
         if nms:  # the predictions were compared first: the selected ones may be few, or none in a drawn image
-            _append_nms(draft, metadata, batch)
+            text = metadata_to_text(metadata)
+            append_nms(draft, batch=batch, classes=len(class_names), config=postprocess, text=text)
             difference = max(difference, _compare(detector, draft, batch, image))
         if not difference <= TOLERANCE:
             raise ExportError(
                 f"{path}: not written: its answer differs from the detector's by {difference:.2g}, "
                 f"want at most {TOLERANCE:g}"
             )
-        _open_to_others(draft)
+        probe = draft.with_suffix(".probe")
+        probe.touch()
+        draft.chmod(probe.stat().st_mode)  # MindSpore's exporter makes files that only their owner may read
         os.replace(draft, path)
     megabytes = path.stat().st_size / 1e6
     return ExportReport(path=path, megabytes=megabytes, batches=batches, difference=difference)
 
 
-def _open_to_others(draft: Path) -> None:
-    """Give the file the mode of the umask: MindSpore's exporter makes files that only their owner may read."""
-    probe = draft.with_suffix(".probe")
-    probe.touch()
-    draft.chmod(probe.stat().st_mode)
-
-
 def largest_difference(rows: np.ndarray, wanted: np.ndarray) -> float:  # [B,P,5+C],[B,P,5+C]
-    """Measure how far predictions are apart.
+    """Returns the largest difference between two sets of predictions.
 
     Args:
         rows: [B,P,5+C] of the one.
@@ -147,7 +151,7 @@ def largest_difference(rows: np.ndarray, wanted: np.ndarray) -> float:  # [B,P,5
 
 
 def test_image(size: tuple[int, int]) -> np.ndarray:  # -> [H,W,3] uint8
-    """Draw smooth colours, always the same: every layer sees edges and flat parts.
+    """Returns an image of smooth colours, always the same: every layer sees edges and flat parts.
 
     Args:
         size: (height, width) px.
@@ -163,7 +167,7 @@ test_image.__test__ = False  # a name that pytest would collect
 
 
 def check_form(path: Path, format: str, batch: int | None, nms: bool) -> None:
-    """Raise ExportError for a combination that does not exist, in words that name the way out.
+    """Raises ExportError for a combination that does not exist, with the way out in its message.
 
     Args:
         path: of the file to be written.
@@ -177,33 +181,12 @@ def check_form(path: Path, format: str, batch: int | None, nms: bool) -> None:
     if path.suffix != f".{format}":
         raise ExportError(f"{path}: a file in the format {format} wants a name that ends in .{format}")
     if batch is not None and batch < 1:
-        raise ExportError(f"batch is {batch}, want 1 or more, or dynamic")
+        raise ExportError(f"batch is {batch}, want 1 or more, or None for any number")
     if format == "mindir" and (nms or batch is None):
         what = "NMS inside" if nms else "a dynamic batch"
         raise ExportError(f"MINDIR with {what} is not supported; want the format onnx, or a fixed batch and no NMS")
     if nms and batch is None:
         raise ExportError("NMS inside needs a fixed batch; want batch 1 or another number")
-
-
-def _check_detector(path: Path, detector, class_names) -> None:
-    if len(class_names) != detector.num_classes:
-        raise ExportError(f"{len(class_names)} class names for a detector of {detector.num_classes} classes")
-    if not path.parent.is_dir():
-        raise ExportError(f"{path}: there is no folder {path.parent}")
-
-
-def _write(detector, draft: Path, metadata: ExportMetadata, batch: int | None) -> None:
-    cell = DecodedDetector(detector, metadata.input.input_size)
-    shape, text = (batch or 1, 3, *metadata.input.input_size), metadata_to_text(metadata)
-    if draft.suffix == ".mindir":
-        write_mindir(cell, draft, shape=shape, text=text)
-        return
-    write_onnx(cell, draft, shape=shape, text=text, dynamic=batch is None)
-
-
-def _append_nms(draft: Path, metadata: ExportMetadata, batch: int) -> None:
-    classes, text = len(metadata.class_names), metadata_to_text(metadata)
-    append_nms(draft, batch=batch, classes=classes, config=metadata.postprocess, text=text)
 
 
 def _compare(detector, draft: Path, count: int, image: np.ndarray | None) -> float:
@@ -234,10 +217,10 @@ def _apart(found, wanted) -> float:
 
 
 class DecodedDetector(nn.Cell):
-    """Join a detector and its decoding, for a file that other runtimes read.
+    """A detector with its decoding, for a file that other runtimes read.
 
     Args:
-        detector: Cell that gives raw maps, with the attribute `strides`; copied and folded, left as it is.
+        detector: Cell that returns raw maps, with the attribute `strides`; it is copied and folded, and not changed.
         input_size: height and width of the images in pixels.
 
     Returns:

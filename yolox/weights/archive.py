@@ -24,7 +24,7 @@ SMALL_BYTES = 64 << 20  # below this, no ratio is worth a refusal
 
 @contextmanager
 def open_archive(path: str | os.PathLike) -> Iterator[zipfile.ZipFile]:
-    """Open a zip archive whose declared sizes are plausible.
+    """Opens a zip archive whose declared sizes are plausible.
 
     Zip bombs unpack to much more than their size, or have many entries that share the same bytes. Read entries with
     `read_entry` only: `zipfile` itself unpacks more than a compressed entry declares, and less than a stored one may.
@@ -104,7 +104,7 @@ def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, *, most: int = 
 
 
 def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read the arrays of an `.npz` file, compressed or not, never a pickled object.
+    """Reads the arrays of an `.npz` file, compressed or not, never a pickled object.
 
     Args:
         path: a file written by `numpy.savez` or `numpy.savez_compressed`.

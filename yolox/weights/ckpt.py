@@ -1,4 +1,4 @@
-"""Read MindSpore's `.ckpt` files."""
+"""Reads MindSpore's `.ckpt` files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DTYPES = {
 
 
 def read_ckpt(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read the tensors of a MindSpore checkpoint and check each against the bytes that the file holds.
+    """Reads the tensors of a MindSpore checkpoint and check each against the bytes that the file holds.
 
     `mindspore.load_checkpoint` is not used, because it trusts the declared shape: a damaged file with 16 bytes of data
     can ask for a tensor of any size. Its message type is not used, because it makes objects of any number of entries.

@@ -135,7 +135,7 @@ def fetch_weights(
         The file; hand it to `load_weights`.
 
     Raises:
-        WeightsError: no such name; a download that fails, or gives no weights file; a file that is not the pinned
+        WeightsError: no such name; a download that fails, or yields no weights file; a file that is not the pinned
             one, or has changed since it was downloaded.
     """
     name, _, pin = name.partition("@")

@@ -22,7 +22,7 @@ from yolox.weights.torch_file import read_pth
 
 CLASS_PREDICTIONS = "head.cls_preds."
 MOST_LINES = 20
-SOME_LINES = 3  # of a file that is of another scale: more would say the same
+SOME_LINES = 3  # of a file that is of another scale: more would add nothing
 STEM = "backbone.stem.conv.conv.weight"
 DARKNET_STEM = "backbone.stem.2.layer1.conv.weight"
 STEM_WIDTHS = {24: "tiny", 32: "s", 48: "m", 64: "l", 80: "x"}
@@ -47,7 +47,7 @@ class LoadedWeights:
     """Recipe of the file, where it has one."""
 
     def summary(self) -> str:
-        """Say in one line what was loaded and what was not."""
+        """Returns one line: what was loaded and what was not."""
         line = f"{len(self.loaded)} tensors ({self.source})"
         if not self.skipped:
             return line
@@ -56,7 +56,7 @@ class LoadedWeights:
 
 
 def load_weights(detector: nn.Cell, path: str | os.PathLike) -> LoadedWeights:
-    """Fill a detector from a file: all of it, or nothing and an error that says what differs.
+    """Fills a detector from a file: all of it, or nothing and an error that says what differs.
 
     Use it to evaluate, to predict and to fine-tune. Where the file was made for another number of classes,
     the class predictions keep their values and everything else is loaded. Of a checkpoint of this library
@@ -68,19 +68,19 @@ def load_weights(detector: nn.Cell, path: str | os.PathLike) -> LoadedWeights:
             checkpoint of this library (`.safetensors`). The content decides, not the name.
 
     Returns:
-        What was loaded. Feed the detector pixels as `input` says (see `with_convention`).
+        What was loaded. Feed the detector pixels as in `input` (see `with_convention`).
 
     Raises:
         WeightsError: the file is missing, damaged, of no supported form, holds numbers that are not finite,
-            or does not fit: up to 20 names are listed with the shapes that came and were wanted, or the scale is told.
+            or does not fit: up to 20 names are listed with the shapes that came and were wanted, or the scale is named.
     """
-    weights, facts = read_weights(path)
+    weights, about = read_weights(path)
     loaded, skipped = fill_parameters(detector, weights, path=path)
-    return attrs.evolve(facts, loaded=loaded, skipped=skipped)
+    return attrs.evolve(about, loaded=loaded, skipped=skipped)
 
 
 def read_weights(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], LoadedWeights]:
-    """Read a weights file under this library's names, without a detector.
+    """Reads a weights file under this library's names, without a detector.
 
     Args:
         path: as for `load_weights`.
@@ -98,13 +98,13 @@ def read_weights(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], Loaded
 
 
 def file_kind(path: str | os.PathLike) -> str:
-    """Tell by its first bytes which form a weights file has: `pth`, `npz`, `ckpt` or `safetensors`.
+    """Returns the form of a weights file by its first bytes: `pth`, `npz`, `ckpt` or `safetensors`.
 
     Args:
         path: of the file; its name does not matter.
 
     Returns:
-        One of the four words.
+        One of the four names.
 
     Raises:
         WeightsError: no such file, or none of these forms.
@@ -126,7 +126,7 @@ def file_kind(path: str | os.PathLike) -> str:
 
 
 def _is_message(start: bytes) -> bool:
-    """Tell a `.ckpt` from a text that begins with empty lines: protobuf's field 1, a message that begins with a name."""
+    """Returns whether the bytes begin a `.ckpt` (protobuf's field 1, a message that begins with a name), not a text."""
     if start[:1] != b"\x0a":
         return False
     last = next((i for i in range(1, 6) if start[i : i + 1] < b"\x80"), 6)  # byte of the message's length
@@ -136,11 +136,11 @@ def _is_message(start: bytes) -> bool:
 
 
 def with_convention(spec: InputSpec, weights_input: InputSpec | None) -> InputSpec:
-    """Return the weights' input convention at the image size of `spec`; `spec` where it is not known.
+    """Returns the weights' input convention at the image size of `spec`; `spec` where it is not known.
 
     Args:
         spec: its size counts.
-        weights_input: pixels that the weights were trained on; None where nobody knows.
+        weights_input: pixels that the weights were trained on; None where that is not known.
 
     Returns:
         InputSpec.
@@ -156,14 +156,14 @@ def _read_own(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], LoadedWei
     names = checkpoint.tensors
     prefix = "ema." if any(name.startswith("ema.") for name in names) else "params."
     weights = {name.removeprefix(prefix): array for name, array in names.items() if name.startswith(prefix)}
-    facts = LoadedWeights(
+    about = LoadedWeights(
         source="yolox",
         loaded=(),
         input=checkpoint.input,
         class_names=checkpoint.class_names,
         recipe=checkpoint.recipe,
     )
-    return weights, facts
+    return weights, about
 
 
 def _translate(
@@ -171,8 +171,8 @@ def _translate(
 ) -> tuple[dict[str, np.ndarray], LoadedWeights]:
     try:
         if any(name.startswith("model.model.") for name in state):
-            facts = LoadedWeights(source="mindyolo", loaded=(), input=MINDYOLO_INPUT)
-            return mindyolo_to_yolox(state), facts
+            about = LoadedWeights(source="mindyolo", loaded=(), input=MINDYOLO_INPUT)
+            return mindyolo_to_yolox(state), about
         if any(name.startswith("backbone.backbone.") for name in state):
             return megvii_to_yolox(state), LoadedWeights(source="megvii", loaded=(), input=MEGVII_INPUT)
     except WeightsError as error:
@@ -183,7 +183,7 @@ def _translate(
 def fill_parameters(
     detector: nn.Cell, weights: Mapping[str, np.ndarray], *, path: str | os.PathLike = "weights"
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Fill a detector's parameters with arrays, where all fit.
+    """Fills a detector's parameters with arrays, where all fit.
 
     Call it with what `read_weights` gave, when the file was read before the detector was built; `load_weights` does both.
 
@@ -216,7 +216,7 @@ def check_fit(
     *,
     path: str | os.PathLike = "weights",
 ) -> tuple[str, ...]:
-    """Compare names and shapes of weights and detector.
+    """Compares names and shapes of weights and detector.
 
     Args:
         weights: name to array.
@@ -252,7 +252,7 @@ def check_fit(
 
 
 def _whose(came: Mapping[str, tuple], wanted: Mapping[str, tuple]) -> str:
-    """Say in a few words that a file in which nearly all differs is of another scale."""
+    """Returns the end of a message: which scale a file is of in which nearly all differs."""
     file, detector = scale_of(came), scale_of(wanted)
     if file is None or file == detector:
         return " it is of another scale or another detector"
@@ -280,13 +280,13 @@ def _float32(name: str, array: np.ndarray, path: str | os.PathLike) -> np.ndarra
 
 
 def scale_of(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Name the scale whose first layer these weights have, to say which script fits a file.
+    """Returns the scale whose first layer these weights have.
 
     Args:
         shapes: this library's names to shapes.
 
     Returns:
-        One of nano, tiny, s, m, l, x, darknet53; None where nothing tells. Layers of one's own may look the same.
+        One of nano, tiny, s, m, l, x, darknet53; None where the names do not decide. Layers of one's own may look the same.
 
     Example:
         >>> scale_of({"backbone.stem.conv.conv.weight": (32, 12, 3, 3)}), scale_of({})

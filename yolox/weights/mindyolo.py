@@ -1,7 +1,7 @@
 """MindYOLO's parameter names and this library's.
 
 MindYOLO numbers the layers of its model files: `model.model.<number>.<rest>`. Which layer a number means
-follows from the order in which the network is built; the number of the head tells the architectures apart.
+follows from the order in which the network is built; the number of the head differs between the architectures.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _RESIDUAL_LEAVES = {"conv1": "layer1", "conv2": "layer2"}
 
 
 def mindyolo_name(name: str, *, darknet53: bool) -> str:
-    """Translate one of MindYOLO's parameter names.
+    """Returns this library's name for one of MindYOLO's parameter names.
 
     Args:
         name: a key of MindYOLO's checkpoint.
@@ -79,7 +79,7 @@ def mindyolo_name(name: str, *, darknet53: bool) -> str:
 
 
 def mindyolo_to_yolox(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Rename the tensors of a MindYOLO checkpoint of any of the seven scales.
+    """Renames the tensors of a MindYOLO checkpoint of any of the seven scales.
 
     Args:
         state: MindYOLO's names to arrays.
@@ -95,7 +95,7 @@ def mindyolo_to_yolox(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def is_darknet53(names: Iterable[str]) -> bool:
-    """Tell the two architectures apart: only Darknet53's model has layers after number 24.
+    """Returns whether the names are of YOLOX-Darknet53: only its model has layers after number 24.
 
     Args:
         names: of parameters, as MindYOLO numbers them.

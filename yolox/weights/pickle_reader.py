@@ -39,7 +39,7 @@ IGNORED = {
 
 
 def evaluate_pickle(data: bytes) -> Any:
-    """Return the value of a pickle, made of dicts, lists, tuples, numbers, strings and TensorRefs.
+    """Returns the value of a pickle, made of dicts, lists, tuples, numbers, strings and TensorRefs.
 
     Args:
         data: the bytes of `data.pkl` of a torch archive.
@@ -202,7 +202,7 @@ class _Ignored:
 
 
 def known_name(name: str) -> Name:
-    """Return the name if a weights file may have it.
+    """Returns the name if a weights file may have it.
 
     Args:
         name: module and name, with a dot between.
@@ -211,7 +211,7 @@ def known_name(name: str) -> Name:
         A value that carries the name and does nothing.
 
     Raises:
-        WeightsError: any other name; it is told.
+        WeightsError: any other name; the message has it.
     """
     if name not in STORAGES and name not in IGNORED and name not in _CALLS:
         raise WeightsError(f"pickle names {name[:200]!r}, no part of a weights file; nothing was run")
@@ -219,7 +219,7 @@ def known_name(name: str) -> Name:
 
 
 def value_of_call(name: str, arguments: tuple) -> Any:
-    """Return what the call of a known name stands for.
+    """Returns what the call of a known name stands for.
 
     Args:
         name: of a `Name`.
@@ -239,7 +239,7 @@ def value_of_call(name: str, arguments: tuple) -> Any:
 
 
 def is_open(value: Any) -> bool:
-    """Tell whether the file may set attributes of a value; they are dropped.
+    """Returns whether the file may set attributes of a value; they are dropped.
 
     Args:
         value: on top of the stack.
@@ -251,7 +251,7 @@ def is_open(value: Any) -> bool:
 
 
 def checked_pairs(pairs: Iterable[tuple[Any, Any]]) -> dict:
-    """Return a dict of pairs whose keys cost little to compare.
+    """Returns a dict of pairs whose keys cost little to compare.
 
     Args:
         pairs: keys and values; a key is a string of at most MAX_NAME characters or a small integer.
@@ -293,7 +293,7 @@ def _rebuild_parameter(tensor: Any, *_flags: Any) -> TensorRef:
 
 
 def as_storage(identifier: Any) -> StorageRef:
-    """Return the storage that a persistent id describes.
+    """Returns the storage that a persistent id describes.
 
     Args:
         identifier: ("storage", type, key, location, elements), as torch writes it.

@@ -1,4 +1,4 @@
-"""Read torch's zip files (`torch.save`, torch 1.6 and later) without torch."""
+"""Reads torch's zip files (`torch.save`, torch 1.6 and later) without torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STATE_KEYS = ("model", "state_dict")
 
 
 def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read the network's tensors from a torch checkpoint, running nothing that the file names.
+    """Reads the network's tensors from a torch checkpoint, running nothing that the file names.
 
     Megvii's checkpoints are a dict with the weights under `model`; a bare state dict, and one under
     `state_dict`, are read too. Whatever else the file carries (optimizer, epoch) is not unpacked.
