@@ -138,12 +138,21 @@ def _loop(model):
     node.input[0] = node.output[0]
 
 
+def _set_input(model, change):
+    """MindSpore 2.7 has the metadata as a list of pairs, later ones as a map."""
+    if not hasattr(model.user_info, "add"):
+        model.user_info["input"] = change(model.user_info["input"])
+        return
+    entry = next(entry for entry in model.user_info if entry.key == "input")
+    entry.value = change(entry.value)
+
+
 def _description(model):
-    model.user_info["input"] = model.user_info["input"].replace("96", "32768")
+    _set_input(model, lambda text: text.replace("96", "32768"))
 
 
 def _deep_description(model):
-    model.user_info["input"] = "[" * 100_000
+    _set_input(model, lambda text: "[" * 100_000)
 
 
 MINDIR = {

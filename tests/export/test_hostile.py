@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import mindspore as ms
+import numpy as np
 import onnxruntime
 import pytest
 
@@ -12,6 +13,7 @@ from tests.export.detectors import NAMES, SPEC, pictures, small_detector
 from tests.export.hostile import MINDIR, ONNX, change_mindir, change_onnx
 from yolox.errors import ExportError
 from yolox.export import export_detector, open_exported
+from yolox.export.runner import rows_of_detections
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +100,20 @@ def test_many_empty_fields_are_refused(tmp_path, no_runtime):
     (tmp_path / "w.mindir").write_bytes(b"\x62\x00" * (1 << 20))
     with pytest.raises(ExportError, match="fields"):
         open_exported(tmp_path / "w.mindir")
+
+
+def test_a_trusted_file_may_have_other_operators(files, tmp_path):
+    """Such as those of a detector with layers of the user's own."""
+    data = change_onnx(files["a.onnx"], lambda model: model.graph.node.add(
+        op_type="Relu", input=[model.graph.node[0].output[0]], output=["more"]))  # fmt: skip
+    (tmp_path / "own.onnx").write_bytes(data)
+    with pytest.raises(ExportError, match="operator 'Relu'"):
+        open_exported(tmp_path / "own.onnx")
+    assert open_exported(tmp_path / "own.onnx", trusted=True)(pictures(1)).shape[0] == 1
+
+
+@pytest.mark.parametrize("classes", [-1, 3, 1 << 30])
+def test_classes_that_the_file_does_not_name_are_refused(classes):
+    boxes, scores = np.zeros((1, 2, 4), np.float32), np.ones((1, 2), np.float32)
+    with pytest.raises(ExportError, match="classes beyond the 3"):
+        rows_of_detections(boxes, scores, np.full((1, 2), classes), np.array([2]), 3)
