@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
-import pytest
 
-from yolox.cli import evaluate
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.coco import read_coco
 from yolox.data.dataset import DetectionDataset
 from yolox.distributed import Group
 from yolox.eval.coco import METRIC_NAMES
+from yolox.eval.evaluate import make_evaluator
 
 COUNTS = (7, 5, 3)  # images: uneven shares; of four processes and three images, one has none
 SIZE, CLASSES = 224, 3
@@ -64,18 +64,21 @@ def write_set(folder: Path, count: int) -> DetectionDataset:
     return read_coco(str(folder / "instances.json"), str(folder))
 
 
-def step(images: np.ndarray) -> np.ndarray:  # [B,H,W,3] -> [B,12,5+C]
-    """Stand in for a compiled network."""
-    return np.stack([predictions_of(int(image[0, 0, 0]) // 10) for image in np.asarray(images)])
+class Exported:
+    """Stands in for an exported file: a step with metadata."""
+
+    metadata = SimpleNamespace(input=InputSpec(input_size=(SIZE, SIZE)), class_names=tuple(f"class {i}" for i in range(CLASSES)))
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:  # [B,H,W,3] -> [B,12,5+C]
+        """Returns the predictions of the images whose number is in their pixels."""
+        return np.stack([predictions_of(int(image[0, 0, 0]) // 10) for image in np.asarray(images)])
 
 
 def metrics_of_shares(folder: Path, group: Group) -> dict[str, np.ndarray]:
     """Evaluate datasets together; the twelve numbers by the count of images, as this process gets them."""
-    found, spec = {}, InputSpec(input_size=(SIZE, SIZE))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "make_eval_step", lambda detector, spec: step)
-        score = evaluate.measure(None, spec=spec, postprocess=PostprocessConfig(), batch_size=2, workers=0, group=group)
-        for count in COUNTS:
-            metrics = score(write_set(folder / f"images{count}_{group.rank}", count))
-            found[f"metrics{count}"] = np.array([metrics[name] for name in METRIC_NAMES], np.float64)
+    found = {}
+    evaluator = make_evaluator(Exported(), postprocess=PostprocessConfig(), batch_size=2, workers=0, group=group)
+    for count in COUNTS:
+        metrics = evaluator(write_set(folder / f"images{count}_{group.rank}", count))
+        found[f"metrics{count}"] = np.array([metrics[name] for name in METRIC_NAMES], np.float64)
     return found

@@ -16,8 +16,8 @@ from mindspore import nn, ops
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.evaluations import metrics_of_shares  # noqa: E402
-from yolox.cli.together import gather_detections, my_images  # noqa: E402
 from yolox.config import InputSpec, OptimConfig  # noqa: E402
+from yolox.data.batches import evaluated_images  # noqa: E402
 from yolox.detection_loss import detection_loss  # noqa: E402
 from yolox.distributed import (  # noqa: E402
     Group,
@@ -29,8 +29,8 @@ from yolox.distributed import (  # noqa: E402
     positives_reducer,
     share_statistics,
 )
+from yolox.eval.evaluate import detections_to_table, gather_detections  # noqa: E402
 from yolox.eval.postprocess import Detections  # noqa: E402
-from yolox.eval.tables import detections_to_table  # noqa: E402
 from yolox.training.step import create_train_state, make_train_step  # noqa: E402
 
 IMAGES, SIZE, STEPS, CLASSES = 8, 64, 5, 3
@@ -115,8 +115,8 @@ def detections_of(image: int) -> Detections:
 
 def shared_detections(group: Group) -> list[Detections]:
     """Each process has its share of an odd number of images; all get everything."""
-    mine = [detections_of(int(image)) for image in my_images(range(FOUND), group)]
-    return gather_detections(mine, range(FOUND), group)
+    mine = [detections_of(int(image)) for image in evaluated_images(FOUND, rank=group.rank, world=group.world)]
+    return gather_detections(mine, FOUND, group)
 
 
 def main(folder: Path) -> None:

@@ -21,7 +21,7 @@ from yolox.distributed import (
     positives_reducer,
     share_statistics,
 )
-from yolox.eval.tables import detections_to_table
+from yolox.eval.evaluate import detections_to_table
 
 
 def launch(folder: Path, world: int, script: str = "tests/processes.py") -> list[dict]:

@@ -30,7 +30,7 @@ TABLE = {
     "nn": "| mindspore numpy",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
     "training": "config config_io data errors graph normalize schedule | attrs mindspore numpy safetensors",
-    "distributed": "config graph training | attrs mindspore numpy",
+    "distributed": "config graph | attrs mindspore numpy",
     # recipes and files
     "recipes": "config | attrs",
     "finetune": "config | attrs",
@@ -39,15 +39,14 @@ TABLE = {
     "weights": "config errors training wire | attrs mindspore numpy pooch requests urllib3",
     # the host
     "data": "config errors | attrs cv2 mindspore numpy yaml",
-    "eval": "config data decode normalize points | attrs cv2 mindspore numpy pycocotools supervision",
+    "eval": "config data decode distributed normalize points | attrs cv2 mindspore numpy pycocotools supervision",
     "export": "config config_io data decode errors eval nn points wire | attrs cv2 mindspore numpy onnx onnxruntime",
-    "predict": "config eval export | mindspore",
     "plot": "assign boxes config errors eval points | cv2 matplotlib mindspore numpy",
     "environment": "errors | cv2 numpy",  # to see whether they can be imported
     "watching": "|",  # it runs as a process of its own, which must be there at once
 }
 # within these parts MindSpore stays in the modules named, so that the rest can be used and tested without it
-MINDSPORE_ONLY_IN = {"data": {"loader"}, "eval": {"predict"}, "plot": {"assignment"}}
+MINDSPORE_ONLY_IN = {"data": {"loader"}, "eval": {"evaluate", "predict"}, "plot": {"assignment"}}
 OPTIONAL = {"onnx", "onnxruntime", "matplotlib", "supervision"}  # extras: imported where they are used, never with yolox
 
 

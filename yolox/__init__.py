@@ -49,6 +49,8 @@ from yolox.eval import (
     predict_dataset,
     predict_images,
 )
+from yolox.eval.evaluate import evaluate, make_evaluator
+from yolox.eval.predict import predict
 from yolox.export import ExportedDetector, export_detector, open_exported
 from yolox.finetune import finetune_recipe
 from yolox.errors import TrainingDiverged
@@ -61,7 +63,6 @@ from yolox.training.overfit import overfit
 from yolox.plot.assignment import visualize_assign
 from yolox.points import make_points
 from yolox.training.progress import Position
-from yolox.predict import predict
 from yolox.recipes import megvii_recipe, mindyolo_recipe, with_input_size
 from yolox.training.reports import EpochReport, StepReport
 from yolox.training.resume import restore_state, save_state
@@ -118,6 +119,7 @@ __all__ = [
     "ema_value",
     "encode_boxes",
     "eval_batches",
+    "evaluate",
     "evaluate_coco",
     "export_detector",
     "finetune_recipe",
@@ -134,6 +136,7 @@ __all__ = [
     "load_checkpoint",
     "load_weights",
     "make_eval_step",
+    "make_evaluator",
     "make_points",
     "make_train_step",
     "megvii_recipe",

@@ -15,8 +15,7 @@ from attrs import frozen
 from mindspore import Tensor, ops
 
 from yolox.config import Recipe
-from yolox.graph import tree_map
-from yolox.training.flat_tensors import join_arrays, split_array
+from yolox.graph import join_arrays, split_array, tree_map
 
 
 @frozen

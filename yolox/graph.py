@@ -1,4 +1,7 @@
-"""Workarounds for MindSpore's graph mode, each with a regression test in `tests/test_graph.py`."""
+"""Workarounds for MindSpore's graph mode, each with a regression test in `tests/test_graph.py`; arrays as one vector."""
+
+import math
+from collections.abc import Iterable
 
 import numpy as np
 from mindspore import Tensor, ops
@@ -41,3 +44,34 @@ def materialize(x: Tensor) -> Tensor:  # [...] -> [...]
         The same values in memory of their own.
     """
     return ops.deepcopy(x)
+
+
+def join_arrays(arrays: Iterable[np.ndarray]) -> np.ndarray:  # [...], [...], ... -> [N]
+    """Concatenates arrays of any shapes into one vector.
+
+    Args:
+        arrays: float32, any shapes; may be none.
+
+    Returns:
+        [N] float32, a copy.
+    """
+    return np.concatenate([np.zeros(0, np.float32), *(array.reshape(-1) for array in arrays)])
+
+
+def split_array(flat: np.ndarray, shapes: Iterable[tuple[int, ...]]) -> list[np.ndarray]:  # [N] -> [...], [...], ...
+    """Splits a vector of `join_arrays` into the arrays again.
+
+    Args:
+        flat: [N].
+        shapes: of the parts in their order, N elements together.
+
+    Returns:
+        Views of `flat` in these shapes.
+
+    Example:
+        >>> [part.tolist() for part in split_array(np.arange(5), [(2, 2), (1,)])]
+        [[[0, 1], [2, 3]], [4]]
+    """
+    shapes = list(shapes)
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    return [part.reshape(shape) for part, shape in zip(np.split(flat, ends), shapes, strict=True)] if shapes else []

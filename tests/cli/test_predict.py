@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import weakref
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -37,7 +38,8 @@ def find_square(images):  # [B,64,64,3] -> [B,2,7]
 def experiment(monkeypatch):
     recipe = Recipe(input=InputSpec(input_size=(SIZE, SIZE)))
     facts = LoadedWeights(source="yolox", loaded=(), class_names=("cat", "big dog"), recipe=recipe)
-    opened = OpenedWeights(make_step=lambda spec: find_square, num_classes=2, strides=(8, 16, 32), facts=facts)
+    opened = OpenedWeights(detector=None, num_classes=2, strides=(8, 16, 32), facts=facts, path=Path("weights"))
+    monkeypatch.setattr(OpenedWeights, "make_step", lambda self, spec: find_square)
     monkeypatch.setattr(verb, "open_weights", lambda *args: opened)
     nothing = {"build_detector": None, "make_step": None}
     return Experiment(name="square", recipes={"megvii": recipe}, **nothing)

@@ -13,11 +13,12 @@ import pytest
 from rich.console import Console
 
 from tests.cli.tiny import EXPERIMENT, RECIPE, write_data
-from yolox.cli import evaluate, run, run_pictures
+from yolox.cli import run, run_pictures
 from yolox.cli.pictures import CHARTS
 from yolox.cli.run_pictures import BestEvaluation, write_run_pictures
 from yolox.cli.rundir import read_history
 from yolox.data.coco import read_coco
+from yolox.eval import evaluate
 from yolox.eval.postprocess import Detections
 from yolox.training.progress import Position
 from yolox.training.reports import LOSS_NAMES, EpochReport

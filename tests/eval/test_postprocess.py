@@ -1,10 +1,14 @@
+import sys
+import types
+
 import attrs
 import numpy as np
 import pytest
+from attrs import evolve
 
 from tests.oracles.nms import slow_postprocess
 from yolox.config import PostprocessConfig
-from yolox.eval.postprocess import Detections, postprocess
+from yolox.eval.postprocess import Detections, postprocess, with_names
 
 
 def _decoded(seed, points=80, classes=5):
@@ -86,3 +90,38 @@ def test_detections_check_their_shapes():
     with pytest.raises(ValueError, match="Detections: boxes, scores, classes are"):
         Detections(np.zeros((2, 4)), np.zeros(2), np.zeros(3))
     assert len(Detections()) == 0
+
+
+FOUND = Detections(np.array([[1, 2, 4, 6.0]], np.float32), np.array([0.5], np.float32), np.array([1], np.int32))
+
+
+def test_coco_records():
+    record = {"image_id": 9, "category_id": 7, "bbox": [1.0, 2.0, 3.0, 4.0], "score": 0.5}
+    assert FOUND.to_coco(image_id=9, category_ids=[3, 7]) == [record]
+
+
+def test_supervision(monkeypatch):
+    monkeypatch.setitem(sys.modules, "supervision", types.SimpleNamespace(Detections=dict))
+    made = with_names(FOUND, ["cat", "dog"]).to_supervision()
+    assert made["xyxy"] is FOUND.boxes and made["data"]["class_name"].tolist() == ["dog"]
+    assert (made["confidence"].tolist(), made["class_id"].tolist()) == ([0.5], [1])
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(ImportError, match="pip install supervision"):
+        FOUND.to_supervision()
+
+
+@pytest.mark.parametrize("line", ["import nothing_of_this_name", "from math import nothing_of_this_name"])
+def test_a_supervision_that_cannot_be_loaded_is_told_with_its_reason(monkeypatch, tmp_path, line):
+    (tmp_path / "supervision.py").write_text(line)
+    monkeypatch.delitem(sys.modules, "supervision", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match="cannot be loaded .*nothing_of_this_name") as error:
+        FOUND.to_supervision()
+    assert "pip install" not in str(error.value)
+
+
+def test_names_fit_the_boxes():
+    with pytest.raises(ValueError, match="2 names for 1 boxes"):
+        evolve(FOUND, names=("a", "b"))
+    with pytest.raises(ValueError, match="class 1, but there are 1 names"):
+        with_names(FOUND, ["cat"])

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import cv2
 import mindspore as ms
@@ -11,7 +12,16 @@ from yolox.data.coco import read_coco
 from yolox.data.dataset import ground_truth
 from yolox.decode import decode_predictions
 from yolox.eval.coco import detections_to_coco, evaluate_coco
-from yolox.eval.predict import make_eval_step, predict_dataset, predict_images
+from yolox.eval.predict import (
+    detector_class_names,
+    detector_step,
+    make_eval_step,
+    predict,
+    predict_dataset,
+    predict_images,
+)
+from yolox.export.metadata import ExportMetadata
+from yolox.export.runner import ExportedDetector
 from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector, initialise
 from yolox.normalize import normalize_images
 from yolox.points import make_points
@@ -153,3 +163,50 @@ def test_official_nano_finds_the_four_objects_of_the_dog_picture(official, data_
     assert found.classes.tolist() == [d["class_id"] for d in want]
     np.testing.assert_allclose(found.scores, [d["score"] for d in want], atol=0.005)
     np.testing.assert_allclose(found.boxes, [d["box_xyxy"] for d in want], atol=1.0)
+
+
+METADATA = ExportMetadata(class_names=("cat", "dog"), input=InputSpec(input_size=(32, 64)))
+
+
+def constant(planes):  # [B,3,32,64] -> one box in the middle of each image
+    row = np.array([[32, 16, 20, 10, 0.8, 0.1, 0.9]], np.float32)
+    return (np.repeat(row[None], len(planes), axis=0),)
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+def test_an_exported_file_needs_nothing_else(batch):
+    exported = ExportedDetector(metadata=METADATA, batch=batch, run=constant)
+    images = [np.zeros((64, 128, 3), np.uint8), np.zeros((32, 64, 3), np.uint8), np.zeros((32, 32, 3), np.uint8)]
+    big, same, narrow = predict(exported, images, batch_size=3)
+    assert big.boxes.tolist() == [[44, 22, 84, 42]] and same.boxes.tolist() == [[22, 11, 42, 21]]
+    assert narrow.boxes.tolist() == [[22, 11, 32, 21]]  # clipped to the image
+    assert same.names == ("dog",) and same.scores[0] == pytest.approx(0.72)
+    assert predict(exported, images[:1], config=PostprocessConfig(score_threshold=0.75))[0].names == ()
+    assert predict(exported, images[:1], class_names=["a", "b"])[0].names == ("b",)
+
+
+def test_a_detector_may_have_its_pixels_and_names():
+    detector = _detector()
+    assert detector_step(detector)[0] == InputSpec() and detector_class_names(detector) is None
+    detector.spec, detector.class_names = SPEC, ("a", "b", "c")
+    spec, step = detector_step(detector)
+    assert spec == SPEC and step(_images(1)).shape == (1, 126, 8) and detector_class_names(detector) == ("a", "b", "c")
+    (found,) = predict(detector, _images(1), config=EVERYTHING)
+    assert len(found) == len(found.names) > 0 and set(found.names) <= {"a", "b", "c"}
+
+
+def test_an_exported_file_takes_its_own_pixels_only():
+    exported = ExportedDetector(metadata=METADATA, batch=None, run=constant)
+    with pytest.raises(ValueError, match="spec is .*, but the exported file takes"):
+        predict(exported, [], spec=InputSpec(input_size=(64, 64)))
+
+
+@pytest.mark.parametrize(
+    "images, came",
+    [("src", "the path 'src'"), (Path("src"), "the path 'src'"), (np.zeros((32, 64, 3), np.uint8), r"shape \(32, 64, 3\)")],
+)
+def test_one_path_or_image_is_refused_and_a_stack_is_not(images, came):
+    exported = ExportedDetector(metadata=METADATA, batch=None, run=constant)
+    with pytest.raises(ValueError, match=f"images is .*{came}, want a list"):
+        predict(exported, images)
+    assert len(predict(exported, np.zeros((2, 32, 64, 3), np.uint8))) == 2

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from mindspore import nn
 from rich.console import Console
 from rich.table import Table
 
@@ -14,14 +14,14 @@ from yolox.cli.options import EvalOptions
 from yolox.cli.pictures import evaluation_facts, write_beside, write_charts
 from yolox.cli.rundir import make_folder, write_json
 from yolox.cli.sources import evaluation_source
-from yolox.cli.together import console_of, gather_detections, open_group
-from yolox.cli.watch import Watch, check_hang_seconds, unwatched, watched
-from yolox.config import InputSpec, PostprocessConfig, Recipe
-from yolox.data.dataset import DetectionDataset, ground_truth
-from yolox.distributed import Group, from_first
-from yolox.eval.coco import METRIC_NAMES, detections_to_coco, evaluate_coco
+from yolox.cli.together import console_of, open_group
+from yolox.cli.watch import Watch, check_hang_seconds, watched
+from yolox.config import Recipe
+from yolox.data.dataset import DetectionDataset
+from yolox.distributed import Group
+from yolox.eval.coco import METRIC_NAMES
+from yolox.eval.evaluate import make_evaluator
 from yolox.eval.postprocess import Detections
-from yolox.eval.predict import make_eval_step, predict_dataset
 
 MEANINGS = (
     "IoU 0.50 to 0.95", "IoU 0.50", "IoU 0.75", "small objects", "medium objects", "large objects",
@@ -30,62 +30,14 @@ MEANINGS = (
 )  # fmt: skip
 
 
-def measure(
-    detector: nn.Cell,
-    *,
-    spec: InputSpec,
-    postprocess: PostprocessConfig,
-    batch_size: int,
-    workers: int,
-    group: Group = Group(),
-    watch: Watch | None = None,
-    keep: Callable[[list[Detections]], None] | None = None,
-) -> Callable[[DetectionDataset], dict]:
-    """Build a function from a dataset to its metrics, compiled once, that follows the detector's parameters.
-
-    Args:
-        detector: as in the scripts of the scales.
-        spec: pixels that the detector takes.
-        postprocess: from decoded predictions to detections.
-        batch_size: images of a step.
-        workers: processes that read images.
-        group: the processes that share the images; each gets the metrics of all of them.
-        watch: hears where this process is; None where nobody does.
-        keep: is handed what was found in all images, for pictures.
-
-    Returns:
-        score(dataset) -> metrics as `yolox.eval.coco.evaluate_coco` gives them.
-    """
-    step, watch = make_eval_step(detector, spec=spec), watch or unwatched()
-
-    def score(dataset: DetectionDataset, on_batch: Callable[[int], None] | None = None) -> dict:
-        settings = {"batch_size": min(batch_size, len(dataset)), "workers": workers, "on_batch": on_batch}
-        found = _found(step, dataset, group, watch, spec=spec, config=postprocess, **settings)
-        if keep is not None:
-            keep(found)
-        watch.at("the numbers of an evaluation", together=not group.is_first, slow=group.is_first)
-        return from_first(_metrics(dataset, found) if group.is_first else None, group)
-
-    return score
-
-
-def _found(
-    step: Callable, dataset: DetectionDataset, group: Group, watch: Watch, on_batch: Callable | None = None, **settings
-) -> list[Detections]:
-    def on_images(done: int) -> None:
-        watch.at(f"an evaluation, {done} images done")
-        if on_batch is not None:
-            on_batch(done)
-
-    watch.at("the first images of an evaluation", first="evaluation")
-    mine = predict_dataset(step, dataset, rank=group.rank, world=group.world, on_batch=on_images, **settings)
-    watch.at("gathering an evaluation", together=True)
-    return gather_detections(mine, dataset, group)
-
-
-def _metrics(dataset: DetectionDataset, found: list[Detections]) -> dict:
-    ids = {"image_ids": dataset.image_ids, "category_ids": dataset.category_ids}
-    return evaluate_coco(ground_truth(dataset), detections_to_coco(found, **ids))
+def watched_stages(watch: Watch, group: Group) -> Callable[[str], None]:
+    """Returns the function `on_stage` of `make_evaluator` that reports the stages of an evaluation to a watch."""
+    reports = {
+        "images": partial(watch.at, "the first images of an evaluation", first="evaluation"),
+        "gather": partial(watch.at, "gathering an evaluation", together=True),
+        "metrics": partial(watch.at, "the numbers of an evaluation", together=not group.is_first, slow=group.is_first),
+    }
+    return lambda stage: reports[stage]()
 
 
 def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], EvalOptions]) -> None:
@@ -112,18 +64,28 @@ def _run(
         make_folder(options.json.parent, option="--json")
     if options.pictures is not None:
         make_folder(options.pictures, option="--pictures")
-    step, console = opened.make_step(options.input), console_of(group)
-    settings = {"batch_size": min(options.batch_size, len(dataset)), "workers": options.workers}
+    opened.check_input(options.input)
+    console, found = console_of(group), []
+    evaluator = make_evaluator(
+        opened.detector,
+        spec=options.input,
+        postprocess=options.postprocess,
+        batch_size=options.batch_size,
+        workers=options.workers,
+        group=group,
+        keep=found.extend,
+        on_stage=watched_stages(watch, group),
+    )
     with console.status(f"evaluating {len(dataset)} images") as status:
 
         def show(done: int) -> None:
+            watch.at(f"an evaluation, {done} images done")
             status.update(f"evaluated {done} of {len(dataset)} images")
 
-        found = _found(step, dataset, group, watch, show, spec=options.input, config=options.postprocess, **settings)
-        watch.at("the numbers of the evaluation", slow=True)
-        if not group.is_first:
-            return
-        metrics = _metrics(dataset, found)
+        metrics = evaluator(dataset, show)
+    if not group.is_first:
+        return
+    watch.at("the numbers of the evaluation", slow=True)
     console.print(_numbers(metrics), _classes(metrics["per_class"]))
     if options.json is not None or options.pictures is not None:
         _write(options, console, dataset, found, metrics)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import attrs
 from attrs import frozen
+from mindspore import nn
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
@@ -17,7 +17,7 @@ from yolox.data.classes import with_classes
 from yolox.data.coco_names import COCO_NAMES
 from yolox.data.dataset import DetectionDataset, trainable
 from yolox.errors import CommandError, UsageError, WeightsError
-from yolox.eval.predict import make_eval_step
+from yolox.eval.predict import detector_step
 from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
 from yolox.weights.load import LoadedWeights, fill_parameters, read_weights, with_convention
 
@@ -60,55 +60,51 @@ def _count_classes(tensors: Mapping, facts: LoadedWeights) -> int:
 class OpenedWeights:
     """What can detect: weights in a scale's detector, or an exported file."""
 
-    make_step: Callable[[InputSpec], Callable]
-    """From the pixels to a step from uint8 images to decoded predictions."""
+    detector: nn.Cell | ExportedDetector
     num_classes: int
-    """Classes of the predictions."""
     strides: tuple[int, ...]
     """Of the levels of the predictions, px."""
     facts: LoadedWeights
-    """What is known about the weights."""
+    """Metadata of the weights."""
+    path: Path
+
+    def check_input(self, spec: InputSpec) -> None:
+        """Raises UsageError where options ask an exported file for other pixels than it takes."""
+        if isinstance(self.detector, ExportedDetector) and spec != self.detector.metadata.input:
+            raise UsageError(
+                f"--weights {self.path}: takes {self.detector.metadata.input}; leave out --input-size, --channel-order "
+                "and the like, or export again with them"
+            )
+
+    def make_step(self, spec: InputSpec) -> Callable:
+        """Returns the step from uint8 images to decoded predictions."""
+        self.check_input(spec)
+        return detector_step(self.detector, spec)[1]
 
 
 def open_weights(experiment: Experiment, path: Path) -> OpenedWeights:
-    """Open what ``--weights`` names: weights of any supported form, or a file of the verb export.
+    """Opens what ``--weights`` names: weights of any supported form, or a file of the command export.
 
     Args:
         experiment: the scale; an exported file needs none and may be of another.
         path: `.onnx` and `.mindir` are exported files.
 
     Returns:
-        A way to make a step, the number of classes, and what is known.
+        The detector, the number of classes, and the metadata.
 
     Raises:
         WeightsError, ExportError: the file cannot be read, or belongs to another scale.
     """
-    if path.suffix.lower() in SUFFIXES:
-        return _opened_export(experiment, open_exported(path), path)
-    detector, facts = open_detector(experiment, path)
-
-    def make_step(spec):
-        return make_eval_step(detector, spec=spec)
-
-    counted = {"num_classes": detector.num_classes, "strides": tuple(detector.strides)}
-    return OpenedWeights(make_step=make_step, facts=facts, **counted)
-
-
-def _opened_export(experiment: Experiment, exported: ExportedDetector, path: Path) -> OpenedWeights:
-    recipe = attrs.evolve(experiment.recipes["megvii"], input=exported.metadata.input)
-    names = exported.metadata.class_names
-    facts = LoadedWeights(source="export", loaded=(), input=recipe.input, class_names=names, recipe=recipe)
-    make_step = partial(_exported_step, exported, path)
-    return OpenedWeights(make_step=make_step, num_classes=len(names), strides=exported.metadata.strides, facts=facts)
-
-
-def _exported_step(exported: ExportedDetector, path: Path, spec: InputSpec) -> ExportedDetector:
-    if spec != exported.metadata.input:
-        raise UsageError(
-            f"--weights {path}: takes {exported.metadata.input}; leave out --input-size, --channel-order "
-            "and the like, or export again with them"
-        )
-    return exported
+    if path.suffix.lower() not in SUFFIXES:
+        detector, facts = open_detector(experiment, path)
+        counts = {"num_classes": detector.num_classes, "strides": tuple(detector.strides)}
+        return OpenedWeights(detector=detector, facts=facts, path=path, **counts)
+    exported = open_exported(path)
+    metadata = exported.metadata
+    recipe = attrs.evolve(experiment.recipes["megvii"], input=metadata.input)
+    facts = LoadedWeights(source="export", loaded=(), input=metadata.input, class_names=metadata.class_names, recipe=recipe)
+    counts = {"num_classes": len(metadata.class_names), "strides": metadata.strides}
+    return OpenedWeights(detector=exported, facts=facts, path=path, **counts)
 
 
 def recipe_of_weights(experiment: Experiment, name: str | None, facts: LoadedWeights) -> Recipe:

@@ -20,7 +20,7 @@ from yolox.cli.sources import TrainingSet, ValidationSet
 from yolox.cli.spelling import SaveForm, check_spelling
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.errors import UsageError
-from yolox.predict import VIEWER
+from yolox.eval.predict import VIEWER
 
 PREDICT_THRESHOLDS = {name: getattr(VIEWER, name) for name in ("score_threshold", "iou_threshold")}
 """What Megvii's README uses to draw pictures; an evaluation needs the low scores, a viewer does not."""

@@ -12,13 +12,9 @@ from rich.console import Console
 from yolox.cli.rundir import is_saved
 from yolox.cli.stopping import Launcher
 from yolox.cli.watch import Watch
-from yolox.data.batches import evaluated_images
-from yolox.data.dataset import DetectionDataset
 from yolox.distributed import Group, any_of, gather_rows, join_group, share_statistics
 from yolox.errors import CommandError
-from yolox.eval.postprocess import Detections
-from yolox.eval.tables import detections_to_table, table_to_detections
-from yolox.training.flat_tensors import join_arrays, split_array
+from yolox.graph import join_arrays, split_array
 from yolox.training.progress import Position
 from yolox.training.resume import state_statistics, write_statistics
 from yolox.training.step import TrainState
@@ -150,25 +146,3 @@ class SharedStatistics:
     def on_epoch(self, _report) -> None:
         """Share them."""
         self.share()
-
-
-def my_images(dataset: DetectionDataset, group: Group) -> np.ndarray:
-    """Give the positions of the images that this process evaluates."""
-    return evaluated_images(len(dataset), rank=group.rank, world=group.world)
-
-
-def gather_detections(found: list[Detections], dataset: DetectionDataset, group: Group) -> list[Detections]:
-    """Collect what every process found, in the order of the dataset.
-
-    Args:
-        found: of the images of `my_images`.
-        dataset: all images.
-        group: the processes.
-
-    Returns:
-        One Detections per image of the dataset, with the same bits as in one process; every process gets them.
-    """
-    if group.world == 1:
-        return found
-    tables = gather_rows(detections_to_table(found, my_images(dataset, group)), group)
-    return table_to_detections(np.concatenate(tables), len(dataset))

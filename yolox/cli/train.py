@@ -12,7 +12,7 @@ from mindspore import Tensor, nn, ops
 from yolox.cli.caching import CACHE_FILE, open_cache
 from yolox.cli.class_names import compare_names
 from yolox.cli.endings import saved_endings
-from yolox.cli.evaluate import measure
+from yolox.cli.evaluate import watched_stages
 from yolox.cli.events import written_events
 from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
@@ -33,6 +33,7 @@ from yolox.cli.watch import Marks, Watch, check_hang_seconds, watched, watched_s
 from yolox.config import Recipe
 from yolox.data.loader import log_surplus, report_once, train_batches
 from yolox.distributed import any_of
+from yolox.eval.evaluate import make_evaluator
 from yolox.nn import initialise, set_precision
 from yolox.training.loop import StopRequested, fit
 from yolox.training.phases import is_evaluated
@@ -213,9 +214,11 @@ def _evaluator(
     recipe, group = job.recipe, job.group
     averaged = job.experiment.build_detector(len(job.val_set.class_names))
     settings = {"batch_size": recipe.loader.batch_size, "workers": recipe.loader.workers, "keep": best.take}
-    score = measure(averaged, spec=recipe.input, postprocess=recipe.postprocess, group=group, watch=watch, **settings)
+    settings |= {"spec": recipe.input, "postprocess": recipe.postprocess, "group": group}
+    score = make_evaluator(averaged, **settings, on_stage=watched_stages(watch, group))
 
-    def check(_done: int) -> None:
+    def check(done: int) -> None:
+        watch.at(f"an evaluation, {done} images done")
         if group.world == 1 and stop():  # several processes have different numbers of batches: they go on to the end
             raise StopRequested
 

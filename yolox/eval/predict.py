@@ -1,7 +1,9 @@
-"""From a detector and images to detections in the pixels of the images."""
+"""Detections of images: in one call, of a stream, or of a dataset."""
+
+from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import mindspore as ms
 import numpy as np
@@ -14,13 +16,62 @@ from yolox.data.image import read_image
 from yolox.data.loader import eval_batches
 from yolox.data.resize import boxes_from_letterbox, letterbox
 from yolox.decode import decode_predictions
-from yolox.eval.postprocess import Detections, postprocess
+from yolox.eval.postprocess import Detections, postprocess, with_names
 from yolox.normalize import normalize_images
 from yolox.points import make_points
 
+VIEWER = PostprocessConfig(score_threshold=0.25, iou_threshold=0.45)
+"""Thresholds of Megvii's README for pictures that people look at."""
+
+
+def predict(
+    detector: nn.Cell | Callable,
+    images: Iterable,
+    *,
+    spec: InputSpec | None = None,
+    config: PostprocessConfig = VIEWER,
+    class_names: Sequence[str] | None = None,
+    batch_size: int = 1,
+) -> list[Detections]:
+    """Returns the objects in images or image files.
+
+    It is `make_eval_step`, `predict_images` and `with_names` in one call, and compiles the detector. In a loop call
+    those, so that it is compiled once.
+
+    Args:
+        detector: Cell from images to raw maps, with its weights, or an exported file from `open_exported`.
+        images: uint8 [H,W,3] BGR arrays of any size, paths of image files, or both.
+        spec: pixels that the detector takes. None takes `detector.spec`, else the metadata of an exported file, else
+            Megvii's convention at 640 x 640.
+        config: thresholds.
+        class_names: names of the classes. None takes `detector.class_names`, or the metadata of an exported file, else
+            detections have no names.
+        batch_size: images of a step.
+
+    Returns:
+        One Detections per image, in their order: boxes xyxy in pixels of the original image, clipped to it.
+
+    Raises:
+        DataError: a file is missing or cannot be decoded.
+        ValueError: `images` is one path or one image, an array is not uint8 [H,W,3], or `spec` differs from that of an
+            exported file.
+
+    Example:
+        >>> from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector, initialise
+        >>> tiny = Detector(CSPDarknet(0.33, 0.125), PAFPN(0.33, 0.125), DecoupledHead(3, 0.125))
+        >>> initialise(tiny, seed=0)
+        >>> spec = InputSpec(input_size=(32, 64))
+        >>> [len(found) for found in predict(tiny, [np.zeros((40, 40, 3), np.uint8)] * 2, spec=spec)]
+        [0, 0]
+    """
+    spec, step = detector_step(detector, spec)
+    names = detector_class_names(detector) if class_names is None else class_names
+    found = predict_images(step, images, spec=spec, config=config, batch_size=batch_size)
+    return list(found) if names is None else [with_names(each, names) for each in found]
+
 
 def make_eval_step(detector: nn.Cell, *, spec: InputSpec) -> Callable:
-    """Build the jitted inference step: normalise, forward, decode.
+    """Returns the compiled inference step: normalise, forward, decode.
 
     Call it once for a detector and use the step for every batch: it is compiled once for each shape of its
     images. It follows the detector's parameters where they are written in place: by a training step, or by
@@ -62,6 +113,36 @@ def make_eval_step(detector: nn.Cell, *, spec: InputSpec) -> Callable:
     return run
 
 
+def detector_step(detector: nn.Cell | Callable, spec: InputSpec | None = None) -> tuple[InputSpec, Callable]:
+    """Returns the pixels that a detector takes and its inference step.
+
+    Args:
+        detector: Cell, or an exported file, which is a step itself and has its InputSpec as `metadata.input`.
+        spec: None takes that of the detector, or Megvii's convention at 640 x 640 where a Cell has no attribute `spec`.
+
+    Returns:
+        The InputSpec, and a step as `make_eval_step` returns it.
+
+    Raises:
+        ValueError: `spec` differs from that of an exported file.
+    """
+    if isinstance(detector, nn.Cell):
+        spec = spec or getattr(detector, "spec", None) or InputSpec()
+        return spec, make_eval_step(detector, spec=spec)
+    if spec not in (None, detector.metadata.input):
+        raise ValueError(f"spec is {spec}, but the exported file takes {detector.metadata.input}")
+    return detector.metadata.input, detector
+
+
+def detector_class_names(detector: nn.Cell | Callable) -> Sequence[str] | None:
+    """Returns the class names of a detector in the order of its outputs, or None where it has none.
+
+    Args:
+        detector: Cell, whose attribute `class_names` a training run sets, or an exported file.
+    """
+    return getattr(detector if isinstance(detector, nn.Cell) else detector.metadata, "class_names", None)
+
+
 def predict_dataset(
     eval_step: Callable,
     dataset: DetectionDataset,
@@ -75,22 +156,22 @@ def predict_dataset(
     world: int = 1,
     on_batch: Callable[[int], None] | None = None,
 ) -> list[Detections]:
-    """Detect the objects in every image of a dataset, or in this device's share of them.
+    """Returns the objects in every image of a dataset, or in the share of one device.
 
-    Call it to evaluate: hand its answer to ``detections_to_coco``.
+    Call it to evaluate: `detections_to_coco` takes the result.
 
     Args:
         eval_step: from ``make_eval_step``, or from ``open_exported``.
-        dataset: images to read; their truths are not looked at.
+        dataset: images to read; its ground truth is not used.
         spec: the same as that of ``eval_step``.
         config: from decoded predictions to detections.
         batch_size: images of a step.
-        workers: processes that read images; 0 reads them here.
-        clip: True cuts boxes at the edge of their image. Both published systems evaluate uncut boxes, and
-            AP moves when they are cut.
+        workers: processes that read images; 0 reads them in this process.
+        clip: True clips boxes to their image. Both published systems evaluate boxes that are not clipped, and AP
+            changes when they are.
         rank: of this device, which takes images rank, rank + world, ...
         world: number of devices.
-        on_batch: is called with the number of images done after each batch, to show progress.
+        on_batch: called with the number of images done after each batch, to show progress.
 
     Returns:
         One Detections per image taken, in the order of the dataset; boxes xyxy in pixels of the original image.
@@ -101,8 +182,7 @@ def predict_dataset(
     found = []
     for batch in eval_batches(dataset, spec=spec, batch_size=batch_size, workers=workers, rank=rank, world=world):
         sizes = [tuple(dataset.sizes[i].tolist()) if clip else None for i in batch.indices]
-        decoded = as_array(eval_step(batch.images))
-        found += _in_images(decoded, batch.transforms, sizes, config)
+        found += _in_images(as_array(eval_step(batch.images)), batch.transforms, sizes, config)
         if on_batch is not None:
             on_batch(len(found))
     return found
@@ -117,26 +197,30 @@ def predict_images(
     batch_size: int = 1,
     clip: bool = True,
 ) -> Iterator[Detections]:
-    """Detect the objects in images or image files, as they come.
+    """Yields the objects in images or image files, as these come.
 
-    Call it to use a detector; it holds one batch in memory, so that the images may be an endless stream.
+    Call it for streams: it holds one batch in memory, so that the images may be endless.
 
     Args:
         eval_step: from ``make_eval_step``, or from ``open_exported``.
-        images: uint8 [H,W,3] BGR arrays of any size, or paths of image files, or both.
+        images: uint8 [H,W,3] BGR arrays of any size, paths of image files, or both.
         spec: the same as that of ``eval_step``.
         config: from decoded predictions to detections.
         batch_size: images of a step; the last step is filled up.
-        clip: True cuts boxes at the edge of their image.
+        clip: True clips boxes to their image.
 
-    Returns:
-        An iterator of one Detections per image, in order; boxes xyxy in pixels of the original image.
+    Yields:
+        One Detections per image, in their order; boxes xyxy in pixels of the original image.
 
     Raises:
         DataError: a file is missing or cannot be decoded.
-        ValueError: an array is not uint8 [H,W,3], or one image comes and no list.
+        ValueError: an array is not uint8 [H,W,3], or `images` is one path or one image.
     """
-    _check_several(images)
+    # Python would iterate over the letters of one path and the rows of one array
+    if isinstance(images, (str, bytes, os.PathLike)):
+        raise ValueError(f"images is the path {os.fspath(images)!r}, want a list: [path, ...] of image files")
+    if isinstance(images, np.ndarray) and images.ndim != 4:
+        raise ValueError(f"images is one array of shape {images.shape}, want a list: [image, ...], or [N,H,W,3]")
     for group in _groups(images, batch_size):
         pixels = [_pixels(image) for image in group]
         canvases, transforms = zip(*(letterbox(p, spec.input_size, spec=spec) for p in pixels), strict=True)
@@ -145,16 +229,8 @@ def predict_images(
         yield from _in_images(as_array(eval_step(filled)), transforms, sizes, config)
 
 
-def _in_images(decoded, transforms, sizes, config) -> list[Detections]:  # [B,P,5+C], n <= B transforms
-    found = [postprocess(rows, config=config) for rows in decoded[: len(transforms)]]
-    return [
-        evolve(f, boxes=boxes_from_letterbox(f.boxes, transform, size))
-        for f, transform, size in zip(found, transforms, sizes, strict=True)
-    ]
-
-
 def as_array(decoded) -> np.ndarray:
-    """Give what a step returns as numpy: steps of detectors return a Tensor, those of exported files an array.
+    """Returns the result of a step as numpy: that of a detector is a Tensor, that of an exported file an array.
 
     Args:
         decoded: Tensor or array.
@@ -163,6 +239,14 @@ def as_array(decoded) -> np.ndarray:
         The same numbers.
     """
     return decoded.asnumpy() if isinstance(decoded, Tensor) else decoded
+
+
+def _in_images(decoded, transforms, sizes, config) -> list[Detections]:  # [B,P,5+C], n <= B transforms
+    found = [postprocess(rows, config=config) for rows in decoded[: len(transforms)]]
+    return [
+        evolve(f, boxes=boxes_from_letterbox(f.boxes, transform, size))
+        for f, transform, size in zip(found, transforms, sizes, strict=True)
+    ]
 
 
 def _groups(items, count) -> Iterator[list]:
@@ -174,14 +258,6 @@ def _groups(items, count) -> Iterator[list]:
             group = []
     if group:
         yield group
-
-
-def _check_several(images) -> None:
-    """Refuse one path or one array: Python would take its letters or its rows for images."""
-    if isinstance(images, (str, bytes, os.PathLike)):
-        raise ValueError(f"images is the path {os.fspath(images)!r}, want a list: [path, ...] of image files")
-    if isinstance(images, np.ndarray) and images.ndim != 4:
-        raise ValueError(f"images is one array of shape {images.shape}, want a list: [image, ...], or [N,H,W,3]")
 
 
 def _pixels(image) -> np.ndarray:  # [H,W,3] uint8

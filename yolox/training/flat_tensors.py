@@ -1,13 +1,12 @@
 """Many small tensors as one long one: a step that treats hundreds of them alike then does it in one operation."""
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from attrs import frozen
 from mindspore import Parameter, Tensor, ops
 
-from yolox.graph import tree_map
+from yolox.graph import join_arrays, split_array, tree_map
 
 
 @frozen(eq=False)
@@ -65,37 +64,6 @@ def flat_tensors(arrays: Sequence[np.ndarray], *, name: str) -> FlatTensors:
         raise TypeError(f"flat_tensors: {name} has a tensor of {odd[0]}, want float32")
     value = Parameter(Tensor(join_arrays(arrays)), name=name, requires_grad=False)
     return FlatTensors(value, tuple(tuple(array.shape) for array in arrays))
-
-
-def join_arrays(arrays: Iterable[np.ndarray]) -> np.ndarray:  # [...], [...], ... -> [N]
-    """Put arrays end to end.
-
-    Args:
-        arrays: float32, any shapes; may be none.
-
-    Returns:
-        [N] float32, a copy.
-    """
-    return np.concatenate([np.zeros(0, np.float32), *(array.reshape(-1) for array in arrays)])
-
-
-def split_array(flat: np.ndarray, shapes: Iterable[tuple[int, ...]]) -> list[np.ndarray]:  # [N] -> [...], [...], ...
-    """Take apart what `join_arrays` put end to end.
-
-    Args:
-        flat: [N].
-        shapes: of the parts in their order, N elements together.
-
-    Returns:
-        Views of `flat` in these shapes.
-
-    Example:
-        >>> [part.tolist() for part in split_array(np.arange(5), [(2, 2), (1,)])]
-        [[[0, 1], [2, 3]], [4]]
-    """
-    shapes = list(shapes)
-    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
-    return [part.reshape(shape) for part, shape in zip(np.split(flat, ends), shapes, strict=True)] if shapes else []
 
 
 def _as_row(tensor):

@@ -1,0 +1,104 @@
+"""Metrics of a detector on a dataset, and detections as a table."""
+
+from types import SimpleNamespace
+
+import attrs
+import numpy as np
+import pytest
+from mindspore import Tensor, ops
+
+from tests.cli.tiny import TinyDetector
+from tests.data.folders import noise_dataset
+from tests.evaluations import Exported, write_set
+from yolox.config import InputSpec, PostprocessConfig
+from yolox.data.coco import read_coco
+from yolox.data.dataset import ground_truth
+from yolox.errors import DataError
+from yolox.eval import evaluate as module
+from yolox.eval.coco import detections_to_coco, evaluate_coco
+from yolox.eval.evaluate import detections_to_table, evaluate, make_evaluator, table_to_detections
+from yolox.eval.postprocess import Detections
+from yolox.eval.predict import predict_dataset
+
+
+def some(count, seed):
+    rng = np.random.default_rng(seed)
+    boxes = rng.uniform(0, 1e4, (count, 4)).astype(np.float32)
+    return Detections(boxes, rng.random(count).astype(np.float32), rng.integers(0, 80, count).astype(np.int32))
+
+
+def test_a_table_comes_back_with_every_bit_and_in_the_order_of_images():
+    found = [some(3, 0), some(0, 1), some(2, 2), some(0, 3)]
+    table = detections_to_table([found[2], found[0], found[1], found[3]], [2, 0, 1, 3])
+    for got, want in zip(table_to_detections(table, 4), found, strict=True):
+        for name in ("boxes", "scores", "classes"):
+            np.testing.assert_array_equal(getattr(got, name), getattr(want, name))
+            assert getattr(got, name).dtype == getattr(want, name).dtype
+
+
+def test_nothing_found_is_a_table_without_rows():
+    assert detections_to_table([], []).shape == detections_to_table([some(0, 0)], [0]).shape == (0, 7)
+    assert [len(each) for each in table_to_detections(np.zeros((0, 7)), 2)] == [0, 0]
+
+
+def test_counts_that_differ_and_unknown_images_are_refused():
+    with pytest.raises(ValueError, match="got 1 detections for 2 images"):
+        detections_to_table([some(1, 0)], [0, 1])
+    with pytest.raises(ValueError, match="has image 5 or below 0, want 0 to 3"):
+        table_to_detections(detections_to_table([some(1, 0)], [5]), 4)
+
+
+def test_evaluate_is_the_composition_of_its_parts(tmp_path):
+    dataset, exported, kept, done = write_set(tmp_path / "a", 5), Exported(), [], []
+    metrics = evaluate(exported, dataset, batch_size=2, workers=0, keep=kept.extend, on_batch=done.append)
+    args = {"spec": exported.metadata.input, "config": PostprocessConfig()}
+    found = predict_dataset(exported, dataset, batch_size=5, **args)
+    ids = {"image_ids": dataset.image_ids, "category_ids": dataset.category_ids}
+    assert metrics == evaluate_coco(ground_truth(dataset), detections_to_coco(found, **ids)) and metrics["AP"] > 0.01
+    assert done == [2, 4, 5] and [len(each) for each in kept] == [len(each) for each in found]
+
+
+def test_classes_are_matched_by_name(tmp_path):
+    exported = Exported()
+    dataset = write_set(tmp_path / "a", 3)
+    want = evaluate(exported, dataset, workers=0)
+    names = dataset.class_names[::-1]
+    turned = attrs.evolve(dataset, class_names=names, category_ids=dataset.category_ids[::-1], classes=2 - dataset.classes)
+    assert evaluate(exported, turned, workers=0) == want
+    exported.metadata = SimpleNamespace(input=exported.metadata.input, class_names=("class 0", "class 1"))
+    with pytest.raises(DataError, match="classes class 2 are none of the 2 wanted"):
+        evaluate(exported, dataset, workers=0)
+
+
+def test_an_evaluator_compiles_once_and_follows_the_parameters(tmp_path, monkeypatch):
+    steps, make_eval_step, stages = [], module.detector_step, []
+    monkeypatch.setattr(module, "detector_step", lambda *args: steps.append(1) or make_eval_step(*args))
+    detector, dataset, kept = TinyDetector(2), noise_dataset(tmp_path, count=3), []
+    detector.spec = InputSpec(input_size=(32, 32))
+    config = PostprocessConfig(score_threshold=0.0)
+    settings = {"postprocess": config, "batch_size": 8, "workers": 0, "keep": kept.append, "on_stage": stages.append}
+    evaluator = make_evaluator(detector, **settings)
+    first = evaluator(dataset)
+    for conv in detector.preds:
+        ops.assign(conv.bias, Tensor(conv.bias.asnumpy() + 1))
+    evaluator(dataset)
+    assert len(steps) == 1 and stages == ["images", "gather", "metrics"] * 2 and set(first["per_class"]) == {"cat", "dog"}
+    assert [len(each) for each in kept[0]] != [0, 0, 0] and kept[0][0].scores[0] != kept[1][0].scores[0]
+
+
+def test_datasets_that_do_not_fit_are_refused(tmp_path):
+    dataset = noise_dataset(tmp_path, count=1)
+    with pytest.raises(ValueError, match="the dataset has 2 classes, the detector predicts 5"):
+        evaluate(TinyDetector(5), dataset, spec=InputSpec(input_size=(32, 32)))
+    (tmp_path / "empty.json").write_text('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}')
+    empty = read_coco(tmp_path / "empty.json", tmp_path)
+    with pytest.raises(ValueError, match="has no images, want at least one"):
+        evaluate(TinyDetector(2), empty)
+
+
+def test_a_callback_stops_an_evaluation(tmp_path):
+    def stop(done):
+        raise KeyboardInterrupt(done)
+
+    with pytest.raises(KeyboardInterrupt, match="1"):
+        evaluate(Exported(), write_set(tmp_path / "a", 3), batch_size=1, workers=0, on_batch=stop)

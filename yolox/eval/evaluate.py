@@ -1,0 +1,197 @@
+"""COCO metrics of a detector on a dataset, in one process or shared by several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from mindspore import nn
+
+from yolox.config import InputSpec, PostprocessConfig
+from yolox.data.batches import evaluated_images
+from yolox.data.classes import with_classes
+from yolox.data.dataset import DetectionDataset, ground_truth
+from yolox.distributed import Group, from_first, gather_rows
+from yolox.eval.coco import detections_to_coco, evaluate_coco
+from yolox.eval.postprocess import Detections
+from yolox.eval.predict import detector_class_names, detector_step, predict_dataset
+
+COLUMNS = 7  # image, x1, y1, x2, y2, score, class
+
+
+def evaluate(
+    detector: nn.Cell | Callable,
+    dataset: DetectionDataset,
+    *,
+    spec: InputSpec | None = None,
+    postprocess: PostprocessConfig | None = None,
+    batch_size: int = 8,
+    workers: int = 2,
+    group: Group = Group(),
+    on_batch: Callable[[int], None] | None = None,
+    keep: Callable[[list[Detections]], None] | None = None,
+) -> dict:
+    """Computes the twelve COCO metrics and the AP of every class.
+
+    It is one call of the function that `make_evaluator` returns. Use that function to evaluate a detector repeatedly: it
+    compiles the detector once.
+
+    Args:
+        detector: Cell from images to raw maps, or an exported file from `open_exported`.
+        dataset: images and ground truth. Its classes are matched to `detector.class_names` by name where these are set.
+        spec: pixels that the detector takes. None takes `detector.spec`, else the metadata of an exported file, else
+            Megvii's convention at 640 x 640.
+        postprocess: thresholds and limits; None takes those of published evaluations.
+        batch_size: images of a step.
+        workers: processes that read images; 0 reads them in this process.
+        group: processes that share the images.
+        on_batch: called with the number of images done in this process; may raise to stop where there is one process.
+        keep: called with the detections of all images, in the order of the dataset.
+
+    Returns:
+        Metrics by name as `evaluate_coco` returns them: AP, AP50, ..., ARl and `per_class`. Every process of the group
+        gets the same numbers, and they do not depend on the number of processes.
+
+    Raises:
+        DataError: an image cannot be read, or the dataset has a class that the detector does not have.
+        ValueError: the dataset has no images, or its number of classes differs from the detector's.
+    """
+    settings = {"batch_size": batch_size, "workers": workers, "group": group, "keep": keep}
+    return make_evaluator(detector, spec=spec, postprocess=postprocess, **settings)(dataset, on_batch)
+
+
+def make_evaluator(
+    detector: nn.Cell | Callable,
+    *,
+    spec: InputSpec | None = None,
+    postprocess: PostprocessConfig | None = None,
+    batch_size: int = 8,
+    workers: int = 2,
+    group: Group = Group(),
+    keep: Callable[[list[Detections]], None] | None = None,
+    on_stage: Callable[[str], None] | None = None,
+) -> Callable[..., dict]:
+    """Returns a function from a dataset to its metrics, which compiles the detector once.
+
+    Call it before a training run and the function after each epoch: it follows the parameters of the detector where they
+    are written in place (`make_eval_step`).
+
+    Args:
+        detector, spec, postprocess, batch_size, workers, group, keep: as in `evaluate`.
+        on_stage: called with the name of each stage before it begins: "images", "gather" (where processes wait for each
+            other) and "metrics".
+
+    Returns:
+        evaluator(dataset, on_batch=None) -> metrics, as `evaluate` returns them.
+    """
+    spec, step = detector_step(detector, spec)
+    config = PostprocessConfig() if postprocess is None else postprocess
+    enter = on_stage or (lambda stage: None)
+
+    def evaluator(dataset: DetectionDataset, on_batch: Callable[[int], None] | None = None) -> dict:
+        dataset = _matched_classes(dataset, detector)
+        enter("images")
+        found = predict_dataset(
+            step,
+            dataset,
+            spec=spec,
+            config=config,
+            batch_size=min(batch_size, len(dataset)),
+            workers=workers,
+            rank=group.rank,
+            world=group.world,
+            on_batch=on_batch,
+        )
+        enter("gather")
+        found = gather_detections(found, len(dataset), group)
+        if keep is not None:
+            keep(found)
+        enter("metrics")
+        metrics = None
+        if group.is_first:
+            ids = {"image_ids": dataset.image_ids, "category_ids": dataset.category_ids}
+            metrics = evaluate_coco(ground_truth(dataset), detections_to_coco(found, **ids))
+        return from_first(metrics, group)
+
+    return evaluator
+
+
+def _matched_classes(dataset: DetectionDataset, detector) -> DetectionDataset:
+    """Returns the dataset with its classes in the order of the detector's outputs."""
+    if len(dataset) == 0:
+        raise ValueError(f"evaluate: {dataset.image_dir} has no images, want at least one")
+    names = detector_class_names(detector)
+    if names is not None and tuple(names) != tuple(dataset.class_names):
+        dataset = with_classes(dataset, names)
+    count = getattr(detector, "num_classes", len(dataset.class_names))
+    if count != len(dataset.class_names):
+        raise ValueError(f"evaluate: the dataset has {len(dataset.class_names)} classes, the detector predicts {count}")
+    return dataset
+
+
+def gather_detections(found: Sequence[Detections], count: int, group: Group) -> list[Detections]:
+    """Collects the detections of all processes in the order of the dataset.
+
+    Args:
+        found: of the images of this process, as `predict_dataset` returns them for its rank.
+        count: images of the dataset.
+        group: the processes; all of them call this.
+
+    Returns:
+        One Detections per image, with the same bits as in one process; every process gets all of them.
+    """
+    if group.world == 1:
+        return list(found)
+    images = evaluated_images(count, rank=group.rank, world=group.world)
+    return table_to_detections(np.concatenate(gather_rows(detections_to_table(found, images), group)), count)
+
+
+def detections_to_table(found: Sequence[Detections], images: Sequence[int]) -> np.ndarray:  # -> [N,7]
+    """Writes the detections of many images as the rows of one table, to send or to store them.
+
+    Args:
+        found: one Detections per image.
+        images: index of each image.
+
+    Returns:
+        [N,7] float64: index of the image, xyxy px, score, class; every float32 keeps its value.
+
+    Raises:
+        ValueError: the counts differ.
+
+    Example:
+        >>> one = Detections(np.array([[1, 2, 3, 4]], np.float32), np.array([0.5], np.float32), np.array([2], np.int32))
+        >>> detections_to_table([one], [7]).tolist()
+        [[7.0, 1.0, 2.0, 3.0, 4.0, 0.5, 2.0]]
+    """
+    if len(found) != len(images):
+        raise ValueError(f"detections_to_table: got {len(found)} detections for {len(images)} images")
+    if not found:
+        return np.zeros((0, COLUMNS))
+    numbers = np.repeat(np.asarray(images, np.float64), [len(each) for each in found])
+    columns = [np.concatenate([getattr(each, name) for each in found]) for name in ("boxes", "scores", "classes")]
+    return np.column_stack([numbers, *columns]).astype(np.float64)
+
+
+def table_to_detections(table: np.ndarray, count: int) -> list[Detections]:  # [N,7] ->
+    """Reads the rows of `detections_to_table`, in any order of the images.
+
+    Args:
+        table: [N,7] float64; rows of one image keep their order.
+        count: images, numbered from 0.
+
+    Returns:
+        One Detections per image, without names; empty ones for images without rows.
+
+    Raises:
+        ValueError: a row is of another image.
+    """
+    numbers = table[:, 0].astype(np.int64)
+    if len(numbers) and not 0 <= numbers.min() <= numbers.max() < count:
+        raise ValueError(f"table_to_detections: has image {numbers.max()} or below 0, want 0 to {count - 1}")
+    rows = table[np.argsort(numbers, kind="stable")]
+    ends = np.cumsum(np.bincount(numbers, minlength=count))[:-1]
+    return [
+        Detections(part[:, 1:5].astype(np.float32), part[:, 5].astype(np.float32), part[:, 6].astype(np.int32))
+        for part in np.split(rows, ends)
+    ]
