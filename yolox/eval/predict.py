@@ -135,10 +135,13 @@ def detector_step(detector: nn.Cell | Callable, spec: InputSpec | None = None) -
 
 
 def detector_class_names(detector: nn.Cell | Callable) -> Sequence[str] | None:
-    """Returns the class names of a detector in the order of its outputs, or None where it has none.
+    """Returns the class names of a detector.
 
     Args:
         detector: Cell, whose attribute `class_names` a training run sets, or an exported file.
+
+    Returns:
+        Names in the order of the outputs; None where the detector has none.
     """
     return getattr(detector if isinstance(detector, nn.Cell) else detector.metadata, "class_names", None)
 
@@ -209,8 +212,8 @@ def predict_images(
         batch_size: images of a step; the last step is filled up.
         clip: True clips boxes to their image.
 
-    Yields:
-        One Detections per image, in their order; boxes xyxy in pixels of the original image.
+    Returns:
+        Iterator of one Detections per image, in their order; boxes xyxy in pixels of the original image.
 
     Raises:
         DataError: a file is missing or cannot be decoded.
