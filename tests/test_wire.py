@@ -1,12 +1,14 @@
 """The wire format, against the parser of protocol buffers."""
 
+import os
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mindspore.train.checkpoint_pb2 import TensorProto
 
 from yolox.errors import WeightsError
-from yolox.wire import WireReader, read_varint
+from yolox.wire import WireReader, read_file, read_varint
 
 
 def fields(data, most=100):
@@ -62,3 +64,25 @@ def test_bits_beyond_the_64th_are_dropped_as_protobuf_does():
     data = b"\x08" + b"\xff" * 9 + b"\x7f"
     (size,) = TensorProto.FromString(data + b"\x12\x00\x1a\x00").dims
     assert fields(data) == [(1, size % 2**64)] == [(1, 2**64 - 1)]
+
+
+def test_forms_of_fields():
+    message = bytes([0x08, 0x05, 0x15, 0, 0, 0x80, 0x3F, 0x19, *range(8), 0x22, 2, 7, 9])
+    found = [(number, form, value if form == 0 else bytes(value)) for number, form, value in
+             WireReader(most=9).typed_fields(memoryview(message))]  # fmt: skip
+    assert found == [(1, 0, 5), (2, 5, b"\0\0\x80\x3f"), (3, 1, bytes(range(8))), (4, 2, b"\x07\x09")]
+    with pytest.raises(WeightsError, match="form 5"):
+        list(WireReader(most=9).fields(memoryview(message)))
+    with pytest.raises(WeightsError, match="truncated"):
+        list(WireReader(most=9).typed_fields(memoryview(message[:5])))
+
+
+def test_files_are_regular_and_within_the_limit(tmp_path):
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_file(tmp_path / "a", most=5) == b"12345"
+    with pytest.raises(WeightsError, match="has 5 bytes, more than the limit of 4"):
+        read_file(tmp_path / "a", most=4)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(WeightsError, match="no regular file"):
+            read_file(path, most=5)

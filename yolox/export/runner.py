@@ -118,6 +118,9 @@ def rows_of_detections(boxes, scores, classes, count, num_classes: int) -> np.nd
 
     Returns:
         [B,K,5+C] float32.
+
+    Raises:
+        ExportError: boxes that are not finite, or classes beyond C.
     """
     if not np.isfinite(boxes).all() or not ((classes >= 0) & (classes < num_classes)).all():
         raise ExportError(f"the file gives boxes that are not finite, or classes beyond the {num_classes} that it names")

@@ -11,7 +11,7 @@ from attrs import frozen
 from yolox.errors import ExportError
 
 MAX_ALIVE = 1 << 28  # numbers that a graph holds at a time: 1 GiB of float32
-MAX_WORK = 10**12  # multiplications and moved numbers of one call: YOLOX-X at 640 has 1.4e11
+MAX_WORK = 10**12  # multiplications and moved numbers of one call: YOLOX-X at 640 takes 1.4e11 an image
 MAX_NODES = 1 << 14
 MAX_DIMS = 8
 
@@ -88,12 +88,32 @@ Rule = Callable[[Node], tuple[list[Shape], int]]
 
 
 def same(node: Node) -> tuple[list[Shape], int]:
-    """Returns the shape of an operation on each number alone."""
+    """Returns the shape of an operation on each number alone.
+
+    Args:
+        node: the operation, with its inputs.
+
+    Returns:
+        The shape, in a list, and the work beside writing the result.
+
+    Raises:
+        ExportError: the inputs do not fit.
+    """
     return [node.shape(0)], 0
 
 
 def broadcast(node: Node) -> tuple[list[Shape], int]:
-    """Returns the common shape of two tensors."""
+    """Returns the common shape of two tensors.
+
+    Args:
+        node: the operation, with its inputs.
+
+    Returns:
+        The shape, in a list, and the work beside writing the result.
+
+    Raises:
+        ExportError: the inputs do not fit.
+    """
     a, b = node.shape(0), node.shape(1)
     node.require(len(node.inputs) == 2, "wants two inputs")
     rank = max(len(a), len(b))
@@ -106,7 +126,19 @@ def broadcast(node: Node) -> tuple[list[Shape], int]:
 
 
 def concat_shape(node: Node, shapes: Sequence[Shape], axis: int) -> tuple[list[Shape], int]:
-    """Returns the shape of tensors put one after the other along an axis."""
+    """Returns the shape of tensors put one after the other along an axis.
+
+    Args:
+        node: the operation, for messages.
+        shapes: of the tensors.
+        axis: may be negative.
+
+    Returns:
+        The shape, in a list, and the work beside writing the result.
+
+    Raises:
+        ExportError: the inputs do not fit.
+    """
     node.require(bool(shapes) and all(shape is not None for shape in shapes), "wants tensors")
     axis = checked_axis(node, axis, len(shapes[0]))
     rest = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes if len(shape) == len(shapes[0])}
@@ -116,13 +148,38 @@ def concat_shape(node: Node, shapes: Sequence[Shape], axis: int) -> tuple[list[S
 
 
 def checked_axis(node: Node, axis: int, rank: int) -> int:
-    """Returns a non-negative axis of a tensor of that rank."""
+    """Returns a non-negative axis.
+
+    Args:
+        node: the operation, for messages.
+        axis: may be negative.
+        rank: number of dimensions of the tensor.
+
+    Returns:
+        The axis, from 0.
+
+    Raises:
+        ExportError: the inputs do not fit.
+    """
     node.require(-rank <= axis < rank, f"axis {axis} of a tensor with {rank} dimensions")
     return axis % rank
 
 
 def reshape_shape(node: Node, shape: Shape, target: Sequence[int], *, zero_copies: bool = False) -> Shape:
-    """Returns the target shape, with -1 (and 0, where it copies) resolved."""
+    """Returns the target shape, with -1 (and 0, where it copies) resolved.
+
+    Args:
+        node: the operation, for messages.
+        shape: of the input.
+        target: sizes, of which one may be -1.
+        zero_copies: whether 0 stands for the size of the input.
+
+    Returns:
+        The shape, of as many numbers.
+
+    Raises:
+        ExportError: the inputs do not fit.
+    """
     node.require(len(target) <= MAX_DIMS and all(-1 <= size for size in target), f"to the shape {tuple(target)[:8]}")
     sizes = [shape[i] if size == 0 and zero_copies and i < len(shape) else size for i, size in enumerate(target)]
     node.require(sizes.count(-1) <= 1, f"to the shape {tuple(target)}")
@@ -133,7 +190,18 @@ def reshape_shape(node: Node, shape: Shape, target: Sequence[int], *, zero_copie
 
 
 def transpose_shape(node: Node, order: Sequence[int]) -> tuple[list[Shape], int]:
-    """Returns the shape with its axes in another order."""
+    """Returns the shape with its axes in another order.
+
+    Args:
+        node: the operation, with its inputs.
+        order: the axes.
+
+    Returns:
+        The shape, in a list, and the work beside writing the result.
+
+    Raises:
+        ExportError: the inputs do not fit.
+    """
     shape = node.shape(0)
     node.require(sorted(order) == list(range(len(shape))), f"axes {tuple(order)[:8]} of {len(shape)}")
     return [tuple(shape[axis] for axis in order)], 0
@@ -149,8 +217,14 @@ def window_shape(
         kernel: height and width.
         stride: down and to the right.
         dilation: down and to the right.
-        pads: top, bottom, left, right; ignored with `same`.
-        same: pads so that the size is that of the input, divided by the stride.
+        pads: top, bottom, left, right; None for none; ignored with `same`.
+        same: whether the size is that of the input, divided by the stride.
+
+    Returns:
+        Height and width.
+
+    Raises:
+        ExportError: the inputs do not fit.
     """
     shape = node.shape(0)
     node.require(len(shape) == 4 and len(kernel) == len(stride) == len(dilation) == 2, "wants two dimensions")
@@ -170,7 +244,19 @@ def window_shape(
 
 
 def convolution(node: Node, *, group: int, **window) -> tuple[list[Shape], int]:
-    """Returns shape and multiplications of a convolution: `window` as for `window_shape`."""
+    """Returns shape and multiplications of a convolution.
+
+    Args:
+        node: the operation, with its inputs.
+        group: number of groups of channels.
+        **window: as for `window_shape`.
+
+    Returns:
+        The shape [B,C,H,W], in a list, and the number of multiplications.
+
+    Raises:
+        ExportError: the inputs do not fit.
+    """
     shape, weight = node.shape(0), node.shape(1)
     node.require(len(shape) == len(weight) == 4 and group >= 1, "wants [B,C,H,W] and a weight of four dimensions")
     node.require(weight[2:] == window["kernel"], f"a kernel of {window['kernel']} with a weight {weight}")
@@ -181,14 +267,38 @@ def convolution(node: Node, *, group: int, **window) -> tuple[list[Shape], int]:
 
 
 def pooling(node: Node, **window) -> tuple[list[Shape], int]:
-    """Returns shape and comparisons of a pooling: `window` as for `window_shape`."""
+    """Returns shape and comparisons of a pooling.
+
+    Args:
+        node: the operation, with its inputs.
+        **window: as for `window_shape`.
+
+    Returns:
+        The shape [B,C,H,W], in a list, and the number of comparisons.
+
+    Raises:
+        ExportError: the inputs do not fit.
+    """
     shape = node.shape(0)
     result = (*shape[:2], *window_shape(node, **window))
     return [result], math.prod(result) * math.prod(window["kernel"])
 
 
 def slice_shape(node: Node, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int]) -> tuple[list[Shape], int]:
-    """Returns the shape of a range along each of some axes."""
+    """Returns the shape of a range along each of some axes.
+
+    Args:
+        node: the operation, with its inputs.
+        starts: of the ranges; may be negative.
+        ends: of the ranges; may be negative, or beyond the end.
+        axes: one for each range.
+
+    Returns:
+        The shape, in a list, and the work beside writing the result.
+
+    Raises:
+        ExportError: the inputs do not fit.
+    """
     shape = list(node.shape(0))
     node.require(len(starts) == len(ends) == len(axes) <= len(shape), "starts, ends and axes differ in length")
     for start, end, axis in zip(starts, ends, axes, strict=True):
@@ -203,6 +313,9 @@ def last_uses(names: Sequence[Sequence[str]]) -> list[list[str]]:
 
     Args:
         names: the inputs of each node.
+
+    Returns:
+        A list of names for each node.
     """
     last = {name: index for index, inputs in enumerate(names) for name in inputs}
     ends: list[list[str]] = [[] for _ in names]

@@ -198,6 +198,12 @@ def check_address(url: str, *, allow_http: bool) -> None:
 def shorten(text: object) -> str:
     """Returns 100 characters of what a server sent, with those that cannot be printed as their codes.
 
+    Args:
+        text: anything.
+
+    Returns:
+        At most 100 printable ASCII characters.
+
     Example:
         >>> shorten("Not\\nFound")
         'Not\\\\nFound'
