@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from tests.cli.tiny import TinyDetector
 from tests.export.detectors import NAMES, SPEC, pictures, small_detector
 from tests.export.hostile import MINDIR, ONNX, change_mindir, change_onnx
 from yolox.errors import ExportError
@@ -102,12 +103,20 @@ def test_many_empty_fields_are_refused(tmp_path, no_runtime):
         open_exported(tmp_path / "w.mindir")
 
 
+@pytest.mark.parametrize("form", ["onnx", "mindir"])
+def test_plain_layers_of_ones_own_open(tmp_path, form):
+    detector = TinyDetector(len(NAMES))
+    path = tmp_path / f"own.{form}"
+    export_detector(detector, path, spec=SPEC, class_names=NAMES, format=form)
+    assert open_exported(path)(pictures(1)).shape == (1, 252, 8)
+
+
 def test_a_trusted_file_may_have_other_operators(files, tmp_path):
     """Such as those of a detector with layers of the user's own."""
     data = change_onnx(files["a.onnx"], lambda model: model.graph.node.add(
-        op_type="Relu", input=[model.graph.node[0].output[0]], output=["more"]))  # fmt: skip
+        op_type="Neg", input=[model.graph.node[0].output[0]], output=["more"]))  # fmt: skip
     (tmp_path / "own.onnx").write_bytes(data)
-    with pytest.raises(ExportError, match="operator 'Relu'"):
+    with pytest.raises(ExportError, match="operator 'Neg'"):
         open_exported(tmp_path / "own.onnx")
     assert open_exported(tmp_path / "own.onnx", trusted=True)(pictures(1)).shape[0] == 1
 

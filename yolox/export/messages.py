@@ -87,6 +87,7 @@ def _one(reader: WireReader, form: int, value, kind, depth: int) -> Any:
 
 def _packed(reader: WireReader, data: memoryview, kind: str) -> list:
     if kind == "float":
+        reader.spend(len(data) // 8)
         return list(struct.unpack(f"<{len(data) // 4}f", data))
     numbers, place = [], 0
     reader.spend(len(data) // 8)
@@ -147,7 +148,8 @@ MINDIR_MODEL = Message(
 # ONNX: onnx/onnx.proto
 _ONNX_TENSOR = Message(
     "a tensor",
-    {1: ("dims", ["int"]), 2: ("data_type", "int"), 7: ("int64_data", ["int"]), 8: ("name", "text"), 9: ("raw_data", "bytes")},
+    {1: ("dims", ["int"]), 2: ("data_type", "int"), 4: ("float_data", ["float"]), 7: ("int64_data", ["int"]),
+     8: ("name", "text"), 9: ("raw_data", "bytes")},
     {13: "data in another file (external_data)", 14: "data in another file (data_location)"},
 )  # fmt: skip
 _ONNX_ATTRIBUTE = Message(

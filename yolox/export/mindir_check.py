@@ -26,7 +26,7 @@ from yolox.export.shape_rules import (
 )
 
 FLOAT = 1  # TensorProto.DataType
-_BOOL, _INT64, _STRING, _TENSORS, _TUPLE, _LIST, _MONAD = 9, 7, 8, 19, 20, 21, 23  # AttributeProto.AttributeType
+_FLOAT, _BOOL, _INT64, _STRING, _TENSORS, _TUPLE, _LIST, _MONAD = 1, 9, 7, 8, 19, 20, 21, 23  # AttributeProto.AttributeType
 _GRAPH_FLAGS = {
     "has_shard", "flash_sp_send_recv_has_attached", "check_set_strategy_valid_once_only", "FLASH_SP_RUN_ONCE_ONLY",
     "FIAS_SP_RUN_ONCE_ONLY", "less_bn", "training", "auto_parallel_finish_pre_action",
@@ -105,6 +105,8 @@ def _plain(attribute: dict) -> Any:
     kind = attribute.get("type")
     if kind in (_BOOL, _INT64):
         return attribute["ints"][0] if attribute["ints"] else attribute.get("i", 0)
+    if kind == _FLOAT:
+        return attribute.get("f", 0.0)
     if kind == _STRING:
         return attribute["strings"][0] if attribute["strings"] else attribute.get("s", "")
     if kind in (_TUPLE, _LIST):
@@ -165,7 +167,8 @@ def _check_nodes(nodes: list[dict], primitives: Mapping[str, tuple], values: dic
         else:
             shapes, work = RULES[kind](node)
             budget.hold(node, shapes, work=work)
-            values[output], held[output] = Value(shape=shapes[0]), shapes
+            several = tuple(Value(shape=shape) for shape in shapes)
+            values[output], held[output] = several[0] if len(several) == 1 else Value(items=several), shapes
         node.require(_stated(entry) == _shape_of(values[output]), f"the file states {_stated(entry)} for the shape of its "
                      f"result, it is {_shape_of(values[output])}")  # fmt: skip
         for name in finished:
@@ -194,8 +197,8 @@ def _constant(entry: dict) -> Value:
         return Value(shape=_stored_shape(attribute["tensors"][0]))
     numbers = _plain(attribute)
     numbers = numbers if isinstance(numbers, tuple) else (numbers,)
-    if not all(isinstance(number, int) for number in numbers):
-        raise ExportError("a constant is neither a tensor nor whole numbers")
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise ExportError("a constant is neither a tensor nor numbers")
     return Value(numbers=numbers)
 
 
@@ -278,6 +281,19 @@ def _bias_add(node: Node):
     return [shape], 0
 
 
+def _batch_norm(node: Node):
+    shape = node.shape(0)
+    node.require(len(node.inputs) == 9 and node.numbers(5) == (0,) and node.numbers(8) == (0,), "wants inference and NCHW")
+    node.require({node.shape(index) for index in range(1, 5)} == {shape[1:2]}, f"other statistics than for {shape}")
+    return [shape, *[shape[1:2]] * 4], 0
+
+
+def _tuple_item(node: Node):
+    items, index = node.inputs[0].items if node.inputs else None, node.numbers(1)[0]
+    node.require(items is not None and 0 <= index < len(items), f"item {index} of no tuple, or beyond it")
+    return [items[index].shape], 0
+
+
 def _reshape(node: Node):
     return [reshape_shape(node, node.shape(0), node.numbers(1))], 0
 
@@ -308,8 +324,11 @@ _WITHOUT_MEMORY = {
 }
 RULES = {
     **dict.fromkeys(("SiLU", "Sigmoid", "Exp"), same),
+    # not written for the seven scales, but for layers of users' own
+    **dict.fromkeys(("ReLU", "ReLU6", "HSwish", "HSigmoid", "Tanh", "Mish", "GeLU"), same),
     **dict.fromkeys(("Add", "Mul", "Minimum", "Maximum"), broadcast),
     **_WITHOUT_MEMORY,
+    "BatchNorm": _batch_norm,
     "BiasAdd": _bias_add,
     "BroadcastTo": _broadcast_to,
     "Concat": _concat,
@@ -317,6 +336,7 @@ RULES = {
     "MaxPool": _max_pool,
     "Reshape": _reshape,
     "StridedSlice": _strided_slice,
+    "TupleGetItem": _tuple_item,
     "Transpose": lambda node: transpose_shape(node, node.numbers(1)),
 }
-"""Primitives that the export writes, and the shape that each gives."""
+"""Primitives that the export writes, for the seven scales or for plain layers of users' own, and the shapes of their results."""

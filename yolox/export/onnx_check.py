@@ -95,9 +95,9 @@ def _constant(tensor: dict) -> Value:
     shape, kind = tuple(tensor["dims"]), tensor.get("data_type")
     if kind not in _TYPES or len(shape) > 8 or min(shape, default=0) < 0:
         raise ExportError(f"a constant has the type {kind} and the shape {shape[:8]}")
-    dtype, raw, listed = np.dtype(_TYPES[kind]), tensor.get("raw_data", b""), tensor["int64_data"]
+    dtype, raw, listed = np.dtype(_TYPES[kind]), tensor.get("raw_data", b""), tensor["int64_data"] or tensor["float_data"]
     count, found = math.prod(shape), len(listed) if listed else len(raw) / dtype.itemsize
-    if count != found or (listed and (raw or kind != 7)):
+    if count != found or (listed and (raw or kind != (7 if tensor["int64_data"] else 1))):
         raise ExportError(f"a constant {tensor.get('name', '')[:80]!r} of the shape {shape} has {found:g} numbers")
     if count > SMALL:
         return Value(shape=shape)
@@ -141,7 +141,7 @@ def _attributes(kind: str, entries: list[dict]) -> dict[str, Any]:
         if _ATTRIBUTES[kind][name] == "ints":
             found[name] = tuple(entry["ints"])
         elif _ATTRIBUTES[kind][name] == "value":
-            found[name] = _constant(entry.get("t", {"dims": [], "int64_data": []}))
+            found[name] = _constant(entry.get("t", {"dims": [], "int64_data": [], "float_data": []}))
         else:
             found[name] = entry.get(_ATTRIBUTES[kind][name])
     if missing := _ATTRIBUTES.get(kind, {}).keys() - found.keys() - _OPTIONAL or None in found.values():
@@ -174,8 +174,15 @@ def _conv(node: Node):
     return shapes, work
 
 
+def _batch_norm(node: Node):
+    shape = node.shape(0)
+    vectors = {node.shape(index) for index in range(1, 5)}
+    node.require(len(node.inputs) == 5 and vectors == {shape[1:2]}, f"statistics of the shapes {vectors} for {shape}")
+    return [shape], 0
+
+
 def _resize(node: Node):
-    shape, scales = node.shape(0), node.numbers(2)
+    shape, scales = node.shape(0), node.numbers(2, real=True)
     node.require(len(node.inputs) == 3 and node.shape(1) == (0,), "wants images, an empty region and scales")
     node.require(all(node.attributes[key] == value for key, value in _DEFAULTS.items()), "wants the nearest pixel")
     node.require(len(scales) == len(shape) and set(scales) <= {1.0, 2.0}, f"with the scales {scales[:8]}")
@@ -249,8 +256,12 @@ def _reshape(node: Node):
 
 RULES = {
     **dict.fromkeys(("Sigmoid", "Exp"), same),
+    **dict.fromkeys(("Relu", "Tanh", "Clip"), same),  # not written for the seven scales, but for layers of users' own
     **dict.fromkeys(("Add", "Sub", "Mul", "Min", "Max", "Equal", "Greater"), broadcast),
+    **dict.fromkeys(("Div", "Pow"), broadcast),
     **dict.fromkeys(("ArgMax", "ReduceSum"), _reduce),
+    "AveragePool": lambda node: pooling(node, **_window(node)),
+    "BatchNormalization": _batch_norm,
     "Cast": _cast,
     "Concat": lambda node: concat_shape(node, [node.shape(i) for i in range(len(node.inputs))], node.attributes["axis"]),
     "Constant": None,
@@ -267,10 +278,12 @@ RULES = {
     "Transpose": lambda node: transpose_shape(node, node.attributes["perm"]),
     "Unsqueeze": _unsqueeze,
 }
-"""Operators that the export writes, and the shapes that each gives."""
+"""Operators that the export writes, for the seven scales or for plain layers of users' own, and the shapes of their results."""
 _WINDOW = {"kernel_shape": "ints", "strides": "ints", "pads": "ints", "dilations": "ints", "auto_pad": "s"}
 _ATTRIBUTES = {
     "ArgMax": {"axis": "i", "keepdims": "i"},
+    "AveragePool": _WINDOW,
+    "BatchNormalization": {"epsilon": "f"},
     "Cast": {"to": "i"},
     "Concat": {"axis": "i"},
     "Constant": {"value": "value"},

@@ -20,7 +20,7 @@ Shape = tuple[int, ...]
 
 @frozen
 class Value:
-    """A value of a graph: a tensor of a known shape, a constant of whole numbers, a tuple, or none of them."""
+    """A value of a graph: a tensor of a known shape, a constant of numbers, a tuple, or none of them."""
 
     shape: Shape | None = None
     """Of a tensor; None for what is no tensor."""
@@ -46,10 +46,11 @@ class Node:
         self.require(shape is not None, f"input {index} is no tensor")
         return shape
 
-    def numbers(self, index: int) -> tuple:
-        """Returns the numbers of input `index`, which must be a constant."""
+    def numbers(self, index: int, *, real: bool = False) -> tuple:
+        """Returns the numbers of input `index`, which must be a constant; whole ones unless `real`."""
         numbers = self.inputs[index].numbers if index < len(self.inputs) else None
-        self.require(numbers is not None, f"input {index} is no constant of whole numbers")
+        fits = numbers is not None and (real or all(isinstance(number, int) for number in numbers))
+        self.require(fits, f"input {index} is no constant of {'' if real else 'whole '}numbers")
         return numbers
 
     def require(self, condition: bool, message: str) -> None:
