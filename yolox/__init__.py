@@ -62,9 +62,9 @@ from yolox.normalize import normalize_images
 from yolox.training.overfit import overfit
 from yolox.plot.assignment import visualize_assign
 from yolox.points import make_points
-from yolox.training.progress import Position
+from yolox.training.progress import TrainingProgress
 from yolox.recipes import megvii_recipe, mindyolo_recipe, with_input_size
-from yolox.training.reports import EpochReport, StepReport
+from yolox.training.callbacks import EpochEvent, StepEvent
 from yolox.training.resume import restore_state, save_state
 from yolox.schedule import ema_decay, ema_value, learning_rate
 from yolox.training.step import TrainState, create_train_state, make_train_step
@@ -79,7 +79,7 @@ __all__ = [
     "DetectionDataset",
     "Detections",
     "Detector",
-    "EpochReport",
+    "EpochEvent",
     "ExportedDetector",
     "FPN",
     "InputSpec",
@@ -88,11 +88,11 @@ __all__ = [
     "Losses",
     "OptimConfig",
     "PAFPN",
-    "Position",
+    "TrainingProgress",
     "PostprocessConfig",
     "Recipe",
     "Sample",
-    "StepReport",
+    "StepEvent",
     "TrainState",
     "TrainingDiverged",
     "TrainingStopped",

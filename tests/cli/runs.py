@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.leftovers import group_of
-from yolox.cli.rundir import read_history
-from yolox.cli.stopping import StopSignals
 from yolox.training.checkpoint import load_checkpoint
+from yolox.training.run_folder import read_history
+from yolox.training.signals import StopSignals
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = ("images_per_second", "data_wait_share", "seconds", "waited")

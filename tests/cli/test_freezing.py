@@ -9,8 +9,8 @@ import pytest
 from tests.cli.runs import StopAfterEightSteps, assert_same_run
 from tests.cli.tiny import EXPERIMENT, write_data
 from yolox.cli import run, train
-from yolox.cli.rundir import read_history
 from yolox.training.checkpoint import load_checkpoint
+from yolox.training.run_folder import read_history
 
 FROZEN = ("down", "bn.0")
 

@@ -11,9 +11,9 @@ from tests.cli.tiny import EXPERIMENT, write_data
 from yolox.cli import run
 from yolox.cli.job import check_training, describe_job, describe_sizes, open_job
 from yolox.cli.options import parse_options
-from yolox.cli.stopping import Launcher
 from yolox.config import LoaderConfig, Recipe
 from yolox.distributed import Group
+from yolox.training.signals import Launcher
 
 
 @pytest.mark.parametrize("name", ["net.onnx", "net.MINDIR"])

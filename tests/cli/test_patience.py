@@ -10,7 +10,7 @@ import pytest
 from tests.cli.tiny import EXPERIMENT, write_data
 from yolox.cli import run
 from yolox.cli.patience import EarlyStop, Patience
-from yolox.cli.rundir import read_history
+from yolox.training.run_folder import read_history
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from yolox.cli import train
-from yolox.training.progress import Position
+from yolox.training.progress import TrainingProgress
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -14,7 +14,7 @@ def test_first_batches_that_cannot_be_written_are_a_warning(tmp_path, monkeypatc
     monkeypatch.setattr(train, "label_sheet", lambda *_arguments: np.zeros((8, 8, 3), np.uint8))
     folder = tmp_path / "gone" if full else tmp_path
     group, options = SimpleNamespace(is_first=True), SimpleNamespace(resume=None)
-    train._begin(SimpleNamespace(folder=folder, group=group, options=options, train_set=None, recipe=None), Position())
+    train._begin(SimpleNamespace(folder=folder, group=group, options=options, train_set=None, recipe=None), TrainingProgress())
     assert (folder / "first_batches.jpg").exists() != full
     warning = f"{folder}/first_batches.jpg: not drawn (No such file or directory); the run is complete without it"
     assert caplog.messages == [warning] * full

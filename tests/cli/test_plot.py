@@ -11,15 +11,15 @@ import pytest
 from yolox.cli import run
 from yolox.cli.experiment import Experiment
 from yolox.cli.pictures import CHARTS, evaluation_facts, write_beside, write_charts
-from yolox.cli.rundir import HISTORY_COLUMNS, RunRecorder, prepare_run
 from yolox.config import Recipe
 from yolox.data.coco import read_coco
 from yolox.data.dataset import truths
 from yolox.data.label_statistics import label_statistics
 from yolox.data.shapes import write_shapes
 from yolox.eval.postprocess import Detections
-from yolox.training.progress import Position
-from yolox.training.reports import LOSS_NAMES, EpochReport
+from yolox.training.callbacks import LOSS_NAMES, EpochEvent
+from yolox.training.progress import TrainingProgress
+from yolox.training.run_folder import HISTORY_COLUMNS, RunRecorder, prepare_run
 
 EXPERIMENT = Experiment(name="none", build_detector=None, recipes={"megvii": Recipe()}, make_step=None)
 
@@ -121,9 +121,9 @@ def test_training_draws_its_curves_after_every_epoch(tmp_path):
     fields = {name: 1.0 for name in ("lr", "images_per_second", "data_wait_share", "seconds")}
     losses, pictures = dict.fromkeys(LOSS_NAMES, 2.0), []
     for epoch in range(2):
-        position = Position(epoch=epoch + 1)
+        position = TrainingProgress(epoch=epoch + 1)
         recorder.on_epoch(
-            EpochReport(epoch=epoch, losses=losses, metrics=None, skipped=0, position=position, **fields)
+            EpochEvent(epoch=epoch, losses=losses, metrics=None, skipped=0, position=position, **fields)
         )
         pictures.append(cv2.imread(str(tmp_path / "curves.png")))
     assert (pictures[0] != pictures[1]).any()

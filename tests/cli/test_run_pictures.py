@@ -16,12 +16,12 @@ from tests.cli.tiny import EXPERIMENT, RECIPE, write_data
 from yolox.cli import run, run_pictures
 from yolox.cli.pictures import CHARTS
 from yolox.cli.run_pictures import BestEvaluation, write_run_pictures
-from yolox.cli.rundir import read_history
 from yolox.data.coco import read_coco
 from yolox.eval import evaluate
 from yolox.eval.postprocess import Detections
-from yolox.training.progress import Position
-from yolox.training.reports import LOSS_NAMES, EpochReport
+from yolox.training.callbacks import LOSS_NAMES, EpochEvent
+from yolox.training.progress import TrainingProgress
+from yolox.training.run_folder import read_history
 
 SHORT = ["--epochs", "3", "--plain-epochs", "1", "--eval-interval", "1"]
 
@@ -34,8 +34,8 @@ def words(tmp_path_factory):
 def report(epoch, ap):
     fields = {name: 1.0 for name in ("lr", "images_per_second", "data_wait_share", "seconds")}
     metrics = None if ap == "none" else {"AP": ap}
-    fields |= {"losses": dict.fromkeys(LOSS_NAMES, 1.0), "position": Position(epoch=epoch + 1)}
-    return EpochReport(epoch=epoch, metrics=metrics, skipped=0, **fields)
+    fields |= {"losses": dict.fromkeys(LOSS_NAMES, 1.0), "position": TrainingProgress(epoch=epoch + 1)}
+    return EpochEvent(epoch=epoch, metrics=metrics, skipped=0, **fields)
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from tests.data.folders import coco_dict, noise_dataset, write_as_yolo, write_im
 from yolox.cli.inputs import read_evaluation_set, read_training_set
 from yolox.cli.options import parse_options
 from yolox.cli.resuming import remember, remembered
-from yolox.cli.rundir import OPTIONS
 from yolox.cli.sources import data_source, evaluation_source, training_source
 from yolox.config import Recipe
 from yolox.errors import CommandError, UsageError
+from yolox.training.run_folder import OPTIONS
 
 
 def options(part="train", **values):

@@ -7,10 +7,10 @@ import pytest
 from tests.cli.tiny import EXPERIMENT, write_data
 from tests.launch import msrun
 from yolox.cli import run
-from yolox.cli.rundir import read_history
 from yolox.cli.together import open_group
 from yolox.errors import CommandError
 from yolox.eval.coco import METRIC_NAMES
+from yolox.training.run_folder import read_history
 
 
 def test_two_processes_leave_one_run_and_the_metrics_of_all_images(tmp_path):

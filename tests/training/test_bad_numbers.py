@@ -12,11 +12,11 @@ from mindspore import ops
 import yolox.training.step as train_module
 from tests.training.test_step import SPEC, Toy, batch, scalars, snapshot, toy_loss
 from yolox.cli.endings import saved_endings
-from yolox.cli.rundir import RunRecorder
-from yolox.cli.stopping import StopSignals
 from yolox.config import LoaderConfig, OptimConfig, Recipe
 from yolox.errors import CommandError, TrainingDiverged
 from yolox.training.loop import fit
+from yolox.training.run_folder import RunRecorder
+from yolox.training.signals import StopSignals
 from yolox.training.step import create_train_state, make_train_step
 
 OPTIM = OptimConfig(warmup_epochs=0, flat_epochs=0, lr=0.01, lr_per_image=None, max_bad_steps=3)

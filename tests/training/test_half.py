@@ -8,15 +8,15 @@ from mindspore import nn
 from tests.cli.tiny import RECIPE, TinyDetector, toy_loss
 from tests.nn.scales import build_detector
 from tests.training.test_resume import values
-from yolox.cli.rundir import history_row
 from yolox.config import InputSpec
 from yolox.data.coco import read_coco
 from yolox.data.loader import train_batches
 from yolox.data.shapes import ShapesConfig, write_shapes
 from yolox.detection_loss import detection_loss
 from yolox.nn import ConvBNAct, initialise, set_precision
+from yolox.training.callbacks import LOSS_NAMES
 from yolox.training.loop import fit
-from yolox.training.reports import LOSS_NAMES
+from yolox.training.run_folder import history_row
 from yolox.training.step import create_train_state, make_train_step
 
 EPOCHS, STEPS, FIRST_SCALE = 12, 5, 64.0

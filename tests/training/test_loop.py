@@ -10,7 +10,7 @@ from yolox.errors import TrainingDiverged
 from yolox.schedule import ema_decay
 from yolox.training.loop import StopRequested, TrainingStopped, first_bad, fit
 from yolox.training.phases import check_epochs, is_evaluated, is_plain, rate_at
-from yolox.training.progress import Position
+from yolox.training.progress import TrainingProgress
 
 STEPS = 3
 RECIPE = Recipe(
@@ -180,7 +180,7 @@ def test_bad_steps_are_counted_across_a_stop():
 
 def test_a_run_can_begin_later():
     recorder = Recorder()
-    assert run(recorder, start=Position(epoch=4)) == [(4, False), (5, False)]
+    assert run(recorder, start=TrainingProgress(epoch=4)) == [(4, False), (5, False)]
     assert recorder.calls[0][0] == pytest.approx(rate_at(RECIPE, 4 * STEPS, STEPS, 2))
 
 

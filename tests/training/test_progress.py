@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yolox.config import OptimConfig
-from yolox.training.loss_scale import LossScale
 from yolox.training.progress import (
-    Position,
-    after_epoch,
-    after_step,
-    first_position,
-    position_from_dict,
-    position_to_dict,
+    LossScale,
+    TrainingProgress,
+    advance_epoch,
+    advance_step,
+    initial_progress,
+    progress_from_dict,
+    progress_to_dict,
 )
 
 HALF = OptimConfig(precision="float16")
@@ -26,10 +26,10 @@ NUMBER = st.floats(-1e6, 1e6, width=32)
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.booleans(), st.tuples(*[NUMBER] * 5)), max_size=6), COUNT)
 def test_json_gives_every_bit_back(steps, images):
-    position = first_position(HALF)
+    position = initial_progress(HALF)
     for finite, losses in steps:
-        position = after_step(position, losses, finite=finite, images=images, optim=HALF)
-    again = position_from_dict(json.loads(json.dumps(position_to_dict(position))))
+        position = advance_step(position, losses, finite=finite, images=images, optim=HALF)
+    again = progress_from_dict(json.loads(json.dumps(progress_to_dict(position))))
     assert again == position and type(again.loss_sums) is tuple
     good = [losses for finite, losses in steps if finite]
     assert position.applied == len(good) and position.skipped == len(steps) - len(good)
@@ -38,12 +38,12 @@ def test_json_gives_every_bit_back(steps, images):
 
 
 def test_an_epoch_begins_with_zeros_and_keeps_what_counts_across_epochs():
-    running = Position(epoch=3, step=9, applied=7, images=72, bad_in_a_row=2, loss_scale=LossScale(4.0, 5))
-    assert after_epoch(running) == Position(epoch=4, bad_in_a_row=2, loss_scale=LossScale(4.0, 5))
+    running = TrainingProgress(epoch=3, step=9, applied=7, images=72, bad_in_a_row=2, loss_scale=LossScale(4.0, 5))
+    assert advance_epoch(running) == TrainingProgress(epoch=4, bad_in_a_row=2, loss_scale=LossScale(4.0, 5))
 
 
 def changed(**changes):
-    return {**position_to_dict(Position()), **changes}
+    return {**progress_to_dict(TrainingProgress()), **changes}
 
 
 @pytest.mark.parametrize(
@@ -53,4 +53,4 @@ def changed(**changes):
 )
 def test_damaged_positions_are_refused(data):
     with pytest.raises((ValueError, TypeError)):
-        position_from_dict(data)
+        progress_from_dict(data)

@@ -12,12 +12,11 @@ from yolox.data.dataset import DetectionDataset
 from yolox.distributed import Group
 from yolox.errors import CheckpointError
 from yolox.training.checkpoint import load_checkpoint
-from yolox.training.loss_scale import LossScale
-from yolox.training.progress import Position
+from yolox.training.progress import LossScale, TrainingProgress
 from yolox.training.resume import data_facts, restore_state, save_state, state_statistics, state_tensors
 from yolox.training.step import create_train_state
 
-POSITION = Position(epoch=3, step=2, applied=1, loss_sums=(0.1, 0.2), loss_scale=LossScale(4.0, 7))
+POSITION = TrainingProgress(epoch=3, step=2, applied=1, loss_sums=(0.1, 0.2), loss_scale=LossScale(4.0, 7))
 PARTS = ("params", "buffers", "momenta")
 
 

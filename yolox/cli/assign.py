@@ -11,7 +11,6 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.file_options import AssignOptions
 from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weights
 from yolox.cli.pictures import spread, write_picture
-from yolox.cli.rundir import make_folder
 from yolox.cli.sources import training_source
 from yolox.config import Recipe
 from yolox.data.dataset import load_sample
@@ -19,6 +18,7 @@ from yolox.data.resize import letterbox_sample
 from yolox.errors import UsageError
 from yolox.eval.predict import as_array
 from yolox.plot import visualize_assign
+from yolox.training.run_folder import make_folder
 
 
 def run(experiment: Experiment, options: AssignOptions, parse: Callable[[Recipe], AssignOptions]) -> None:

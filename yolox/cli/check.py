@@ -14,8 +14,6 @@ from rich.table import Table
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import read_evaluation_set, read_training_set
 from yolox.cli.options import CheckOptions
-from yolox.cli.progress import PLAIN_SECONDS
-from yolox.cli.rundir import make_folder, write_json
 from yolox.cli.sheet import label_sheet
 from yolox.cli.sources import DataSource, data_source, training_source
 from yolox.config import Recipe
@@ -26,7 +24,9 @@ from yolox.data.dataset import DetectionDataset
 from yolox.errors import CommandError, raise_problems
 from yolox.nn import initialise, set_precision
 from yolox.training.overfit import overfit
+from yolox.training.run_folder import make_folder, write_json
 from yolox.training.step import create_train_state
+from yolox.training.terminal import PLAIN_SECONDS
 
 MOST_CLASSES = 30
 COMPILING = "one batch: compiling the step"

@@ -81,7 +81,7 @@ def draw_history(history: Sequence[Mapping[str, float | None]]) -> np.ndarray:
     """Draw the losses and the AP of a run side by side.
 
     Args:
-        history: rows of history.csv, as `yolox.cli.rundir.read_history` gives them.
+        history: rows of history.csv, as `yolox.training.run_folder.read_history` gives them.
 
     Returns:
         [H,2W,3] uint8 BGR image.

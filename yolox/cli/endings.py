@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from yolox.cli.messages import Stopped
-from yolox.cli.rundir import BAD_BATCH, LAST, RunRecorder
-from yolox.cli.stopping import StopSignals
 from yolox.errors import CommandError, TrainingDiverged
 from yolox.training.loop import TrainingStopped
+from yolox.training.run_folder import BAD_BATCH, LAST, RunRecorder
+from yolox.training.signals import StopSignals
 
 
 @contextmanager

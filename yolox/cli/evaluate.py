@@ -12,7 +12,6 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weights
 from yolox.cli.options import EvalOptions
 from yolox.cli.pictures import evaluation_facts, write_beside, write_charts
-from yolox.cli.rundir import make_folder, write_json
 from yolox.cli.sources import evaluation_source
 from yolox.cli.together import console_of, open_group
 from yolox.cli.watch import Watch, check_hang_seconds, watched
@@ -22,6 +21,7 @@ from yolox.distributed import Group
 from yolox.eval.coco import METRIC_NAMES
 from yolox.eval.evaluate import make_evaluator
 from yolox.eval.postprocess import Detections
+from yolox.training.run_folder import make_folder, write_json
 
 MEANINGS = (
     "IoU 0.50 to 0.95", "IoU 0.50", "IoU 0.75", "small objects", "medium objects", "large objects",

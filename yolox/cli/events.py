@@ -43,7 +43,7 @@ def written_events(folder: Path, done: int, *, wanted: bool = True) -> Iterator[
 
 
 class EventListener:
-    """Listener that writes every step's losses and rates, and every epoch's metrics at its last step.
+    """Callback that writes every step's losses and rates, and every epoch's metrics at its last step.
 
     Args:
         folder: made if it is not there.

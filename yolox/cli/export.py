@@ -9,12 +9,12 @@ from rich.console import Console
 from yolox.cli.experiment import Experiment
 from yolox.cli.file_options import ExportOptions
 from yolox.cli.inputs import open_detector, recipe_of_weights
-from yolox.cli.rundir import make_folder
 from yolox.config import Recipe
 from yolox.data.coco_names import names_of_classes
 from yolox.data.image import read_image
 from yolox.errors import ExportError, UsageError
 from yolox.export.write import check_form, export_detector
+from yolox.training.run_folder import make_folder
 
 
 def run(experiment: Experiment, options: ExportOptions, parse: Callable[[Recipe], ExportOptions]) -> None:

@@ -16,9 +16,7 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
 from yolox.cli.options import TrainOptions
 from yolox.cli.resuming import check_options, remember, remembered
-from yolox.cli.rundir import prepare_run
 from yolox.cli.sources import DataSource, data_source, training_source
-from yolox.cli.stopping import Launcher
 from yolox.cli.together import console_of
 from yolox.config import Recipe
 from yolox.data.dataset import DetectionDataset
@@ -27,6 +25,8 @@ from yolox.distributed import Group
 from yolox.errors import UsageError
 from yolox.export.runner import SUFFIXES
 from yolox.training.phases import check_epochs
+from yolox.training.run_folder import prepare_run
+from yolox.training.signals import Launcher
 from yolox.weights.load import read_weights, with_convention
 
 

@@ -10,7 +10,6 @@ from typing import NoReturn
 
 from yolox.cli import assign, check, evaluate, export, info, plot, predict, train
 from yolox.cli.defaults import base_recipe, given_option
-from yolox.cli.device import use_device
 from yolox.cli.experiment import Experiment
 from yolox.cli.messages import report
 from yolox.cli.options import (
@@ -25,6 +24,7 @@ from yolox.cli.options import (
     parse_options,
 )
 from yolox.cli.resuming import remembered
+from yolox.device import use_device
 
 COMMANDS = {
     InfoOptions: info.run,

@@ -10,7 +10,7 @@ class EarlyStop(Exception):
 
 
 class Patience:
-    """Listener that ends a run whose AP no longer rises. Put it behind the listener that writes the files.
+    """Callback that ends a run whose AP no longer rises. Put it behind the listener that writes the files.
 
     Args:
         epochs: how many may pass since the best AP; only evaluated epochs can end the run.

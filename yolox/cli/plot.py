@@ -11,9 +11,9 @@ from rich.console import Console
 from yolox.cli.experiment import Experiment
 from yolox.cli.file_options import PlotOptions
 from yolox.cli.pictures import CHARTS, write_charts
-from yolox.cli.rundir import EVALUATION, HISTORY, PICTURES, make_folder, write_curves
 from yolox.config import Recipe
 from yolox.errors import CommandError, PlotError
+from yolox.training.run_folder import EVALUATION, HISTORY, PICTURES, make_folder, write_curves
 
 KEYS = {key for key, _ in CHARTS.values()}
 

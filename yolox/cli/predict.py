@@ -13,7 +13,6 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.frames import Frame, VideoFile, find_files, frames_per_second, is_video, read_frames, unique_names
 from yolox.cli.inputs import open_weights, recipe_of_weights
 from yolox.cli.options import PredictOptions
-from yolox.cli.rundir import make_folder
 from yolox.cli.sinks import SINKS, check_labels
 from yolox.config import Recipe
 from yolox.data.coco_names import names_of_classes
@@ -21,6 +20,7 @@ from yolox.errors import CommandError, DataError, UsageError
 from yolox.eval.draw import draw_detections, enlarge_small
 from yolox.eval.postprocess import Detections, with_names
 from yolox.eval.predict import predict_images
+from yolox.training.run_folder import make_folder
 
 
 def run(experiment: Experiment, options: PredictOptions, parse: Callable[[Recipe], PredictOptions]) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import attrs
 
-from yolox.cli.rundir import HISTORY, LAST, OPTIONS, RECIPE, copy_best, cut_history, write_json
 from yolox.config import Recipe
 from yolox.config_io import recipe_from_json, recipe_to_json
 from yolox.errors import CheckpointError, CommandError, RecipeError, UsageError
 from yolox.training.checkpoint import Checkpoint, atomic_path, load_checkpoint
-from yolox.training.progress import Position
+from yolox.training.progress import TrainingProgress
 from yolox.training.resume import restore_state
+from yolox.training.run_folder import HISTORY, LAST, OPTIONS, RECIPE, copy_best, cut_history, write_json
 from yolox.training.step import TrainState
 
 PATHS = tuple(f"{part}_{kind}" for part in ("train", "val") for kind in ("json", "voc", "yolo", "images"))
@@ -103,7 +103,7 @@ def _differences(one: Mapping, other: Mapping) -> Sequence[str]:
 
 def open_run(
     folder: Path, state: TrainState, facts: Mapping[str, Any], *, rank: int = 0
-) -> tuple[Position, float | None]:
+) -> tuple[TrainingProgress, float | None]:
     """Fill a training state from the last checkpoint of a run, and cut the run's files back to it.
 
     Args:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from yolox.cli.job import Job
 from yolox.cli.pictures import TRAIN_LABELS, evaluation_facts, write_beside, write_charts
-from yolox.cli.rundir import EVALUATION, PICTURES, make_folder, write_json
 from yolox.data.label_statistics import label_statistics
 from yolox.errors import PlotError
 from yolox.eval.postprocess import Detections
+from yolox.training.run_folder import EVALUATION, PICTURES, make_folder, write_json
 
 
 class BestEvaluation:
-    """Listener that keeps the detections of the best evaluation since the run began or went on.
+    """Callback that keeps the detections of the best evaluation since the run began or went on.
 
     `epoch` counts from 1 and is None before the first; `metrics` and `found` are those of the evaluation.
     """

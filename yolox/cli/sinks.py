@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yolox.cli.frames import Frame
-from yolox.cli.rundir import write_json
 from yolox.errors import UsageError
 from yolox.eval.coco import detections_to_coco
 from yolox.eval.postprocess import Detections
+from yolox.training.run_folder import write_json
 
 COLUMNS = ("image", "frame", "x1", "y1", "x2", "y2", "score", "class", "name")
 LABELS = "labels"

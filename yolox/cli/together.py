@@ -9,14 +9,14 @@ import numpy as np
 from attrs import field, frozen
 from rich.console import Console
 
-from yolox.cli.rundir import is_saved
-from yolox.cli.stopping import Launcher
 from yolox.cli.watch import Watch
 from yolox.distributed import Group, any_of, gather_rows, join_group, share_statistics
 from yolox.errors import CommandError
 from yolox.graph import join_arrays, split_array
-from yolox.training.progress import Position
+from yolox.training.progress import TrainingProgress
 from yolox.training.resume import state_statistics, write_statistics
+from yolox.training.run_folder import is_saved
+from yolox.training.signals import Launcher
 from yolox.training.step import TrainState
 
 
@@ -55,11 +55,11 @@ class NoRecorder:
         save_steps: checkpoints are written after so many steps of an epoch; None only after epochs.
     """
 
-    hand: Callable[[Position], object]
+    hand: Callable[[TrainingProgress], object]
     save_steps: int | None = None
     best_ap = None
 
-    def save(self, position: Position, **_facts) -> None:
+    def save(self, position: TrainingProgress, **_facts) -> None:
         """Write nothing."""
         self.hand(position)
 
@@ -85,7 +85,7 @@ class NoProgress:
         """Show nothing."""
 
 
-def statistics_of_others(state: TrainState, position: Position, group: Group) -> dict[str, np.ndarray]:
+def statistics_of_others(state: TrainState, position: TrainingProgress, group: Group) -> dict[str, np.ndarray]:
     """Collect the BN statistics of all processes for a checkpoint within an epoch; after it they are the same.
 
     Args:
@@ -126,7 +126,7 @@ def agreed(stop: Callable[[], bool], group: Group, watch: Watch, launcher: Launc
 
 @frozen(eq=False)
 class SharedStatistics:
-    """Listener that brings the BN statistics together after every epoch, before the checkpoint is written."""
+    """Callback that brings the BN statistics together after every epoch, before the checkpoint is written."""
 
     state: TrainState
     group: Group

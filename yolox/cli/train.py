@@ -22,12 +22,9 @@ from yolox.cli.listeners import Listeners
 from yolox.cli.options import TrainOptions
 from yolox.cli.patience import EarlyStop, Patience
 from yolox.cli.picture_guard import try_picture
-from yolox.cli.progress import make_progress
 from yolox.cli.resuming import open_run
 from yolox.cli.run_pictures import BestEvaluation, write_run_pictures
-from yolox.cli.rundir import BAD_BATCH, BATCHES, BEST, EVENTS, HISTORY, LAST, PICTURES, RunRecorder, read_history
 from yolox.cli.sheet import label_sheet
-from yolox.cli.stopping import Launcher, StopSignals
 from yolox.cli.together import NoProgress, NoRecorder, SharedStatistics, agreed, open_group, own_name, statistics_of_others
 from yolox.cli.watch import Marks, Watch, check_hang_seconds, watched, watched_step
 from yolox.config import Recipe
@@ -37,9 +34,12 @@ from yolox.eval.evaluate import make_evaluator
 from yolox.nn import initialise, set_precision
 from yolox.training.loop import StopRequested, fit
 from yolox.training.phases import is_evaluated
-from yolox.training.progress import Position, first_position
+from yolox.training.progress import TrainingProgress, initial_progress
 from yolox.training.resume import data_facts, save_state
+from yolox.training.run_folder import BAD_BATCH, BATCHES, BEST, EVENTS, HISTORY, LAST, PICTURES, RunRecorder, read_history
+from yolox.training.signals import Launcher, StopSignals
 from yolox.training.step import TrainState, create_train_state
+from yolox.training.terminal import make_progress
 from yolox.weights.load import load_weights
 
 
@@ -102,17 +102,17 @@ def _fill_detector(job: Job) -> nn.Cell:
     return detector
 
 
-def _open_recorder(job: Job, state: TrainState) -> tuple[RunRecorder | NoRecorder, Position]:
+def _open_recorder(job: Job, state: TrainState) -> tuple[RunRecorder | NoRecorder, TrainingProgress]:
     """Begin the run's files with a first checkpoint, or read them and give where the run goes on."""
     facts = {**data_facts(job.train_set), "devices": job.group.world}
-    start, best_ap = first_position(job.recipe.optim), None
+    start, best_ap = initial_progress(job.recipe.optim), None
     if job.options.resume is not None:
         start, best_ap = open_run(job.folder, state, facts, rank=job.group.rank)
     others, save_steps = partial(statistics_of_others, state, group=job.group), job.options.save_steps
     if not job.group.is_first:
         return NoRecorder(others, save_steps), start
 
-    def save(path: Path, position: Position, extra: dict) -> None:
+    def save(path: Path, position: TrainingProgress, extra: dict) -> None:
         facts_of_run = {"class_names": job.train_set.class_names, "extra": {**extra, "data": facts}}
         save_state(path, state, position, recipe=job.recipe, others=others(position), **facts_of_run)
 
@@ -122,7 +122,7 @@ def _open_recorder(job: Job, state: TrainState) -> tuple[RunRecorder | NoRecorde
     return recorder, start
 
 
-def _begin(job: Job, start: Position) -> None:
+def _begin(job: Job, start: TrainingProgress) -> None:
     """Show the first batches of a new run, or where an old one goes on."""
     if job.options.resume is not None:
         job.console.print(
@@ -139,7 +139,7 @@ def _train(
     detector: nn.Cell,
     state: TrainState,
     recorder: RunRecorder | NoRecorder,
-    start: Position,
+    start: TrainingProgress,
     best: BestEvaluation,
     patience: Patience | None,
     watch: Watch,
@@ -176,7 +176,7 @@ def _make_step(job: Job, detector: nn.Cell, state: TrainState) -> Callable:
     return job.experiment.make_step(detector, state, job.recipe, **together)
 
 
-def _patience(job: Job, start: Position) -> Patience | None:
+def _patience(job: Job, start: TrainingProgress) -> Patience | None:
     history = job.folder / HISTORY
     if job.options.patience is None:
         return None

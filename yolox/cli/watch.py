@@ -123,7 +123,7 @@ def _advice(checkpoint: Path | None) -> dict[str, str]:
 
 
 class Marks:
-    """Listener that says where the process is after every step and every epoch.
+    """Callback that says where the process is after every step and every epoch.
 
     Args:
         watch: hears it.

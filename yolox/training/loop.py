@@ -13,9 +13,9 @@ from attrs import evolve
 from yolox.config import Recipe
 from yolox.errors import TrainingDiverged
 from yolox.schedule import ema_decay
+from yolox.training.callbacks import LOSS_NAMES, Callback, EpochEvent, StepEvent
 from yolox.training.phases import check_epochs, is_evaluated, is_plain, rate_at
-from yolox.training.progress import Position, after_epoch, after_step, first_position
-from yolox.training.reports import LOSS_NAMES, EpochReport, Listener, StepReport
+from yolox.training.progress import TrainingProgress, advance_epoch, advance_step, initial_progress
 
 BATCH_NAMES = ("images", "gt_boxes", "gt_classes", "valid")
 
@@ -27,7 +27,7 @@ class StopRequested(Exception):
 class TrainingStopped(Exception):
     """The run was asked to stop and did so between two steps; `position` is where it goes on."""
 
-    def __init__(self, position: Position) -> None:
+    def __init__(self, position: TrainingProgress) -> None:
         super().__init__(f"stopped in epoch {position.epoch + 1} after {position.step} steps")
         self.position = position
 
@@ -38,10 +38,10 @@ def fit(
     recipe: Recipe,
     steps_per_epoch: int,
     train_batches: Callable[[int, bool, int], Iterable],
-    listener: Listener,
+    listener: Callback,
     evaluate: Callable[[], dict] | None = None,
     parameters: Sequence = (),
-    start: Position | None = None,
+    start: TrainingProgress | None = None,
     stop: Callable[[], bool] = lambda: False,
     world: int = 1,
 ) -> None:
@@ -71,7 +71,7 @@ def fit(
         Megvii's trainer: rate and average are functions of the step; L1 and plain images begin together.
     """
     check_epochs(recipe)
-    position = start or first_position(recipe.optim)
+    position = start or initial_progress(recipe.optim)
     while position.epoch < recipe.epochs:
         running = _Epoch(recipe, position, steps_per_epoch, world)
         with closing(running.timed(train_batches)) as batches:  # worker processes end with the iterator
@@ -99,7 +99,7 @@ def _metrics(evaluate, recipe: Recipe, running: _Epoch) -> dict | None:
 class _Epoch:
     """One epoch while it runs: its position and its clock, which go on where a saved run stopped."""
 
-    def __init__(self, recipe: Recipe, position: Position, steps: int, world: int) -> None:
+    def __init__(self, recipe: Recipe, position: TrainingProgress, steps: int, world: int) -> None:
         self.recipe, self.position, self.steps, self.world = recipe, position, steps, world
         self.begin, self.waited, self.end = time.perf_counter(), 0.0, None
         self.plain = is_plain(recipe, position.epoch)
@@ -134,7 +134,7 @@ class _Epoch:
         finally:
             getattr(iterator, "close", bool)()
 
-    def now(self) -> Position:
+    def now(self) -> TrainingProgress:
         """Give the position with the time spent up to now."""
         spent = (self.end or time.perf_counter()) - self.begin
         times = {"seconds": self.position.seconds + spent, "waited": self.position.waited + self.waited}
@@ -144,7 +144,7 @@ class _Epoch:
         """Stop the clock: an evaluation is not counted."""
         self.end = time.perf_counter()
 
-    def run(self, step: Callable, batch, parameters: Sequence) -> StepReport:
+    def run(self, step: Callable, batch, parameters: Sequence) -> StepEvent:
         optim, lr = self.recipe.optim, self.lr
         decay = ema_decay(self.done + 1, decay=optim.ema_decay, ramp=optim.ema_ramp)
         scalars = (_scalar(lr), _scalar(decay), self.l1_weight, _scalar(self.position.loss_scale.value))
@@ -153,7 +153,7 @@ class _Epoch:
         losses, finite = tuple(float(part.asnumpy()) for part in parts), bool(finite.asnumpy())
         bad = None if finite else first_bad(batch, sums.asnumpy(), parameters)
         images = len(tensors[0]) * self.world
-        self.position = after_step(self.position, losses, finite=finite, images=images, optim=optim)
+        self.position = advance_step(self.position, losses, finite=finite, images=images, optim=optim)
         self._check_bad(batch, bad)
         return self._step_report(losses, int(num_pos.asnumpy()), bad, lr)
 
@@ -166,9 +166,9 @@ class _Epoch:
                 {name: _numpy(part) for name, part in zip(BATCH_NAMES, batch, strict=False)},
             )
 
-    def _step_report(self, losses, num_pos: int, bad: str | None, lr: float) -> StepReport:
+    def _step_report(self, losses, num_pos: int, bad: str | None, lr: float) -> StepEvent:
         now = self.now()
-        return StepReport(
+        return StepEvent(
             epoch=now.epoch,
             step=self.done,
             losses=dict(zip(LOSS_NAMES, losses, strict=True)),
@@ -181,21 +181,21 @@ class _Epoch:
             **_speed(now),
         )
 
-    def report(self, metrics: dict | None) -> EpochReport:
+    def report(self, metrics: dict | None) -> EpochEvent:
         now = self.now()
-        return EpochReport(
+        return EpochEvent(
             epoch=now.epoch,
             losses=dict(zip(LOSS_NAMES, now.loss_means or (float("nan"),) * len(LOSS_NAMES), strict=True)),
             lr=self.rate(self.done - 1),
             skipped=now.skipped,
             seconds=now.seconds,
             metrics=metrics,
-            position=after_epoch(now),
+            position=advance_epoch(now),
             **_speed(now),
         )
 
 
-def _speed(now: Position) -> dict[str, float]:
+def _speed(now: TrainingProgress) -> dict[str, float]:
     seconds = max(now.seconds, 1e-9)
     return {"images_per_second": now.images / seconds, "data_wait_share": now.waited / seconds}
 

@@ -9,11 +9,67 @@ import attrs
 from attrs import evolve, field, frozen
 
 from yolox.config import OptimConfig
-from yolox.training.loss_scale import LossScale, first_loss_scale, next_loss_scale
+
+MIN_LOSS_SCALE, MAX_LOSS_SCALE = 1.0, 2.0**24
+
+
+@frozen
+class LossScale:
+    """What the loss is multiplied by before the gradients, and for how many steps it has done well."""
+
+    value: float = 1.0
+    good_steps: int = 0
+
+
+def initial_loss_scale(optim: OptimConfig) -> LossScale:
+    """Give the scale that a run begins with: that of the configuration in float16, 1 in float32.
+
+    Args:
+        optim: `precision` and `loss_scale`.
+
+    Returns:
+        LossScale without good steps.
+
+    Example:
+        >>> initial_loss_scale(OptimConfig(precision="float16")), initial_loss_scale(OptimConfig()).value
+        (LossScale(value=1024.0, good_steps=0), 1.0)
+    """
+    return LossScale(optim.loss_scale if optim.precision == "float16" else 1.0)
+
+
+def next_loss_scale(scale: LossScale, finite: bool, optim: OptimConfig) -> LossScale:
+    """Give the scale after a step: half of it after an overflow, twice after enough good steps in a row.
+
+    Gradients in half precision vanish below 6e-8 and overflow above 65504. The scale climbs until it overflows,
+    which costs one skipped step, and so stays near the largest that fits.
+
+    Args:
+        scale: that of the step.
+        finite: whether loss and gradients of the step were.
+        optim: `loss_scale_interval` good steps double the scale; in float32 nothing changes it.
+
+    Returns:
+        The scale of the next step, in 1..2**24.
+
+    Source:
+        Micikevicius et al., mixed precision training (arXiv:1710.03740), section 3.2; the limits are ours.
+
+    Example:
+        >>> optim = OptimConfig(precision="float16", loss_scale_interval=2)
+        >>> next_loss_scale(LossScale(8.0, 1), True, optim), next_loss_scale(LossScale(8.0, 1), False, optim)
+        (LossScale(value=16.0, good_steps=0), LossScale(value=4.0, good_steps=0))
+    """
+    if optim.precision != "float16":
+        return scale
+    if not finite:
+        return LossScale(max(scale.value / 2, MIN_LOSS_SCALE))
+    if scale.good_steps + 1 >= optim.loss_scale_interval:
+        return LossScale(min(scale.value * 2, MAX_LOSS_SCALE))
+    return evolve(scale, good_steps=scale.good_steps + 1)
 
 
 @frozen(kw_only=True)
-class Position:
+class TrainingProgress:
     """Everything of a run that is neither in the tensors nor in the recipe.
 
     Batches are a pure function of seed, epoch and step, and rates one of the step, so that these numbers and the
@@ -50,19 +106,19 @@ class Position:
         return tuple(total / self.applied for total in self.loss_sums)
 
 
-def first_position(optim: OptimConfig) -> Position:
+def initial_progress(optim: OptimConfig) -> TrainingProgress:
     """Give the position of a run that has not begun.
 
     Args:
         optim: says the first loss scale.
 
     Returns:
-        Position of epoch 0, step 0.
+        TrainingProgress of epoch 0, step 0.
     """
-    return Position(loss_scale=first_loss_scale(optim))
+    return TrainingProgress(loss_scale=initial_loss_scale(optim))
 
 
-def after_step(position: Position, losses: tuple[float, ...], *, finite: bool, images: int, optim: OptimConfig):
+def advance_step(position: TrainingProgress, losses: tuple[float, ...], *, finite: bool, images: int, optim: OptimConfig):
     """Count a step.
 
     Args:
@@ -76,8 +132,8 @@ def after_step(position: Position, losses: tuple[float, ...], *, finite: bool, i
         The position after it; times are unchanged.
 
     Example:
-        >>> first = after_step(Position(), (2.0, 1.0), finite=True, images=8, optim=OptimConfig())
-        >>> after_step(first, (4.0, math.nan), finite=False, images=8, optim=OptimConfig()).loss_means
+        >>> first = advance_step(TrainingProgress(), (2.0, 1.0), finite=True, images=8, optim=OptimConfig())
+        >>> advance_step(first, (4.0, math.nan), finite=False, images=8, optim=OptimConfig()).loss_means
         (2.0, 1.0)
     """
     sums = position.loss_sums or (0.0,) * len(losses)
@@ -92,44 +148,44 @@ def after_step(position: Position, losses: tuple[float, ...], *, finite: bool, i
     )
 
 
-def after_epoch(position: Position) -> Position:
+def advance_epoch(position: TrainingProgress) -> TrainingProgress:
     """Begin the next epoch: its counts are zero, what counts across epochs stays.
 
     Args:
         position: at the end of an epoch.
 
     Returns:
-        Position of step 0 of the epoch after it.
+        TrainingProgress of step 0 of the epoch after it.
     """
     kept = {"bad_in_a_row": position.bad_in_a_row, "loss_scale": position.loss_scale}
-    return Position(epoch=position.epoch + 1, **kept)
+    return TrainingProgress(epoch=position.epoch + 1, **kept)
 
 
-def position_to_dict(position: Position) -> dict[str, Any]:
+def progress_to_dict(position: TrainingProgress) -> dict[str, Any]:
     """Turn a position into values that JSON holds without loss.
 
     Args:
         position: any.
 
     Returns:
-        dict of numbers and lists; `position_from_dict` reads it.
+        dict of numbers and lists; `progress_from_dict` reads it.
     """
     return attrs.asdict(position)
 
 
-def position_from_dict(data: dict[str, Any]) -> Position:
-    """Read what `position_to_dict` gave.
+def progress_from_dict(data: dict[str, Any]) -> TrainingProgress:
+    """Read what `progress_to_dict` gave.
 
     Args:
-        data: as `position_to_dict` gave it, or JSON gave it back.
+        data: as `progress_to_dict` gave it, or JSON gave it back.
 
     Returns:
-        The same Position, bit for bit.
+        The same TrainingProgress, bit for bit.
 
     Raises:
         ValueError: fields that are missing, unknown, negative, or of another type.
     """
-    names = {part.name for part in attrs.fields(Position)}
+    names = {part.name for part in attrs.fields(TrainingProgress)}
     if not isinstance(data, dict) or set(data) != names:
         came = sorted(data)[:12] if isinstance(data, dict) else type(data).__name__
         raise ValueError(f"position: has the fields {came}, want {sorted(names)}")
@@ -138,4 +194,4 @@ def position_from_dict(data: dict[str, Any]) -> Position:
     numbers = [*plain.values(), *scale.values()]
     if not all(type(n) in (int, float) and math.isfinite(n) and n >= 0 for n in numbers):
         raise ValueError(f"position: got {plain} and {scale}, want numbers of 0 or more")
-    return Position(loss_scale=LossScale(**scale), loss_sums=tuple(map(float, sums)), **plain)
+    return TrainingProgress(loss_scale=LossScale(**scale), loss_sums=tuple(map(float, sums)), **plain)

@@ -15,7 +15,7 @@ from yolox.config import Recipe
 from yolox.data.dataset import DetectionDataset
 from yolox.errors import CheckpointError
 from yolox.training.checkpoint import Checkpoint, save_checkpoint
-from yolox.training.progress import Position, position_from_dict, position_to_dict
+from yolox.training.progress import TrainingProgress, progress_from_dict, progress_to_dict
 from yolox.training.step import TrainState
 
 
@@ -69,7 +69,7 @@ def write_statistics(state: TrainState, statistics: Mapping[str, np.ndarray]) ->
 def save_state(
     path: str | os.PathLike,
     state: TrainState,
-    position: Position,
+    position: TrainingProgress,
     *,
     recipe: Recipe,
     class_names: Sequence[str],
@@ -81,7 +81,7 @@ def save_state(
     Args:
         path: the file.
         state: the state between two steps.
-        position: of a `StepReport`, an `EpochReport` or `TrainingStopped`.
+        position: of a `StepEvent`, an `EpochEvent` or `TrainingStopped`.
         recipe: the recipe of the run.
         class_names: names of the classes.
         extra: more facts that JSON can hold.
@@ -90,12 +90,12 @@ def save_state(
     Raises:
         CheckpointError: as `save_checkpoint`.
     """
-    facts = {**(extra or {}), "position": position_to_dict(position)}
+    facts = {**(extra or {}), "position": progress_to_dict(position)}
     tensors = {**state_tensors(state), **(others or {})}
     save_checkpoint(path, tensors, recipe=recipe, class_names=class_names, extra=facts)
 
 
-def restore_state(checkpoint: Checkpoint, state: TrainState, *, rank: int = 0) -> Position:
+def restore_state(checkpoint: Checkpoint, state: TrainState, *, rank: int = 0) -> TrainingProgress:
     """Write a checkpoint's tensors into a training state, all of them or none.
 
     Args:
@@ -112,7 +112,7 @@ def restore_state(checkpoint: Checkpoint, state: TrainState, *, rank: int = 0) -
     if "position" not in checkpoint.extra:
         raise CheckpointError("has no position: weights for inference, or of a version that could not resume")
     try:
-        position = position_from_dict(checkpoint.extra["position"])
+        position = progress_from_dict(checkpoint.extra["position"])
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise CheckpointError(str(error)) from None
     wanted, tensors = dict(_parameters(state)), _of_rank(checkpoint.tensors, rank)

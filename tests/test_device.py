@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mindspore import ops
 
-from yolox.cli.device import use_device
+from yolox.device import use_device
 from yolox.errors import CommandError
 
 

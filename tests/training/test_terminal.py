@@ -9,17 +9,17 @@ import pytest
 from rich.console import Console
 
 from yolox.cli import progress
-from yolox.cli.progress import LiveProgress, PlainProgress, format_epoch, make_progress
 from yolox.config import Recipe
-from yolox.training.progress import Position
-from yolox.training.reports import EpochReport, StepReport
+from yolox.training.callbacks import EpochEvent, StepEvent
+from yolox.training.progress import TrainingProgress
+from yolox.training.terminal import LiveProgress, PlainProgress, format_epoch, make_progress
 
 LOSSES = {"total": 4.2, "iou": 2.0, "obj": 1.2, "cls": 1.0, "l1": 0.0}
-SPEED = {"lr": 1e-3, "images_per_second": 51.26, "data_wait_share": 0.03, "position": Position()}
-STEP = StepReport(
+SPEED = {"lr": 1e-3, "images_per_second": 51.26, "data_wait_share": 0.03, "position": TrainingProgress()}
+STEP = StepEvent(
     epoch=2, step=25, losses=LOSSES, num_pos=40, finite=True, bad=None, seconds_left=3725.0, **SPEED
 )
-EPOCH = EpochReport(epoch=2, losses=LOSSES, skipped=0, seconds=75.0, metrics=None, **SPEED)
+EPOCH = EpochEvent(epoch=2, losses=LOSSES, skipped=0, seconds=75.0, metrics=None, **SPEED)
 
 
 def console(**kwargs) -> Console:
@@ -89,7 +89,7 @@ def test_the_first_bad_step_of_a_row_is_named(terminal):
     target = console(force_terminal=terminal)
     shown = make_progress(target, Recipe(epochs=40), 10)
     for in_a_row in (1, 2, 3):
-        place = Position(step=5, bad_in_a_row=in_a_row)
+        place = TrainingProgress(step=5, bad_in_a_row=in_a_row)
         bad = attrs.evolve(STEP, finite=False, bad="the gradient of stem", step=24 + in_a_row, position=place)
         shown.on_step(bad)
     shown.close()

@@ -7,18 +7,18 @@ from pathlib import Path
 import attrs
 import pytest
 
-from yolox.cli import rundir
 from yolox.cli.picture_guard import try_picture
-from yolox.cli.rundir import HISTORY_COLUMNS, RunRecorder, cut_history, prepare_run, read_history
 from yolox.errors import CommandError, UsageError
 from yolox.eval.coco import METRIC_NAMES
-from yolox.training.progress import Position
-from yolox.training.reports import LOSS_NAMES, EpochReport
+from yolox.training import run_folder as rundir
+from yolox.training.callbacks import LOSS_NAMES, EpochEvent
+from yolox.training.progress import TrainingProgress
+from yolox.training.run_folder import HISTORY_COLUMNS, RunRecorder, cut_history, prepare_run, read_history
 
 LOSSES = dict.fromkeys(LOSS_NAMES, 1.5)
-EPOCH = EpochReport(
+EPOCH = EpochEvent(
     epoch=0, losses=LOSSES, lr=1e-3, images_per_second=50.0, data_wait_share=0.03, skipped=1, seconds=7.0,
-    metrics=None, position=Position(epoch=1),
+    metrics=None, position=TrainingProgress(epoch=1),
 )  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def record(tmp_path, *aps):
     recorder = RunRecorder(tmp_path, lambda path, position, extra: path.write_text(str(position.epoch)))
     for epoch, ap in enumerate(aps):
         found = None if ap == "skip" else metrics(ap)
-        recorder.on_epoch(attrs.evolve(EPOCH, epoch=epoch, metrics=found, position=Position(epoch=epoch + 1)))
+        recorder.on_epoch(attrs.evolve(EPOCH, epoch=epoch, metrics=found, position=TrainingProgress(epoch=epoch + 1)))
     return [(tmp_path / f"{name}.safetensors").read_text() for name in ("best", "last")]
 
 
@@ -142,7 +142,7 @@ def test_steps_are_saved_at_their_interval(tmp_path):
     saved = []
     recorder = RunRecorder(tmp_path, lambda path, position, extra: saved.append(position.step), save_steps=3)
     for step in range(1, 8):
-        recorder.on_step(attrs.evolve(EPOCH, position=Position(step=step)))
+        recorder.on_step(attrs.evolve(EPOCH, position=TrainingProgress(step=step)))
     assert saved == [3, 6]
 
 

@@ -6,13 +6,13 @@ from typing import Protocol
 
 from attrs import frozen
 
-from yolox.training.progress import Position
+from yolox.training.progress import TrainingProgress
 
 LOSS_NAMES = ("total", "iou", "obj", "cls", "l1")
 
 
 @frozen(kw_only=True)
-class StepReport:
+class StepEvent:
     """What one step did; losses are floats by name, times are in seconds."""
 
     epoch: int
@@ -26,12 +26,12 @@ class StepReport:
     images_per_second: float
     data_wait_share: float
     seconds_left: float
-    position: Position
+    position: TrainingProgress
     """Where a run that is saved now goes on."""
 
 
 @frozen(kw_only=True)
-class EpochReport:
+class EpochEvent:
     """What one epoch did; `metrics` is None where nothing was evaluated.
 
     Losses are means over the applied steps, so that a skipped step leaves them as they were; NaN where none was applied.
@@ -45,15 +45,15 @@ class EpochReport:
     skipped: int
     seconds: float
     metrics: dict | None
-    position: Position
+    position: TrainingProgress
     """Where a run that is saved now goes on."""
 
 
-class Listener(Protocol):
+class Callback(Protocol):
     """Receives reports; a training run is silent without one."""
 
-    def on_step(self, report: StepReport) -> None:
+    def on_step(self, report: StepEvent) -> None:
         """Take the report of a step."""
 
-    def on_epoch(self, report: EpochReport) -> None:
+    def on_epoch(self, report: EpochEvent) -> None:
         """Take the report of an epoch, after its evaluation."""

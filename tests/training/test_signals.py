@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from yolox.cli import together
-from yolox.cli.stopping import SIGNALS, Launcher, StopSignals
 from yolox.cli.watch import unwatched
 from yolox.distributed import Group
+from yolox.training.signals import SIGNALS, Launcher, StopSignals
 
 
 @pytest.mark.parametrize("number", SIGNALS)

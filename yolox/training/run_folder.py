@@ -16,9 +16,9 @@ from yolox.cli.curves import draw_history
 from yolox.cli.picture_guard import try_picture
 from yolox.errors import CommandError, UsageError
 from yolox.eval.coco import METRIC_NAMES
+from yolox.training.callbacks import LOSS_NAMES
 from yolox.training.checkpoint import atomic_path
-from yolox.training.progress import Position
-from yolox.training.reports import LOSS_NAMES
+from yolox.training.progress import TrainingProgress
 
 BEST, LAST, HISTORY, RECIPE, OPTIONS = (
     "best.safetensors", "last.safetensors", "history.csv", "recipe.json", "options.json",
@@ -150,13 +150,13 @@ def write_curves(folder: Path, target: Path | None = None) -> Path:
     return path
 
 
-def is_saved(position: Position, save_steps: int | None) -> bool:
+def is_saved(position: TrainingProgress, save_steps: int | None) -> bool:
     """Tell whether a checkpoint is written here, within an epoch."""
     return save_steps is not None and position.step % save_steps == 0
 
 
 class RunRecorder:
-    """Listener that writes the run's files after every epoch.
+    """Callback that writes the run's files after every epoch.
 
     Args:
         folder: from `prepare_run`.
@@ -168,7 +168,7 @@ class RunRecorder:
     def __init__(
         self,
         folder: Path,
-        save: Callable[[Path, Position, dict], None],
+        save: Callable[[Path, TrainingProgress, dict], None],
         *,
         best_ap: float | None = None,
         save_steps: int | None = None,
@@ -176,7 +176,7 @@ class RunRecorder:
         self.best_ap = best_ap
         self._folder, self._save, self._save_steps = folder, save, save_steps
 
-    def save(self, position: Position, *, ap: float | None = None, best: bool = False) -> None:
+    def save(self, position: TrainingProgress, *, ap: float | None = None, best: bool = False) -> None:
         """Write the last checkpoint; the one before stays until the new one is whole."""
         facts = {"epoch": position.epoch, "AP": ap, "best_AP": self.best_ap, "best": best}
         self._save(self._folder / LAST, position, facts)

@@ -89,7 +89,7 @@ def _share(value: float | None) -> str:
 
 
 class PlainProgress:
-    """Listener that prints a line after every epoch, and within long epochs every half minute.
+    """Callback that prints a line after every epoch, and within long epochs every half minute.
 
     Args:
         console: where the lines go.
@@ -127,7 +127,7 @@ class PlainProgress:
 
 
 class LiveProgress:
-    """Listener that keeps one live bar in a terminal, and leaves a line behind for every epoch.
+    """Callback that keeps one live bar in a terminal, and leaves a line behind for every epoch.
 
     Args:
         console: a terminal.

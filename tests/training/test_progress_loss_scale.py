@@ -3,7 +3,7 @@
 import pytest
 
 from yolox.config import OptimConfig
-from yolox.training.loss_scale import HIGHEST, LOWEST, LossScale, first_loss_scale, next_loss_scale
+from yolox.training.progress import MAX_LOSS_SCALE, MIN_LOSS_SCALE, LossScale, initial_loss_scale, next_loss_scale
 
 HALF = OptimConfig(precision="float16", loss_scale=8.0, loss_scale_interval=3)
 
@@ -17,16 +17,16 @@ def follow(steps, scale, optim=HALF):
 
 
 def test_it_doubles_after_good_steps_in_a_row_and_halves_at_an_overflow():
-    assert follow("+++++-++-+++", first_loss_scale(HALF)) == [8, 8, 16, 16, 16, 8, 8, 8, 4, 4, 4, 8]
+    assert follow("+++++-++-+++", initial_loss_scale(HALF)) == [8, 8, 16, 16, 16, 8, 8, 8, 4, 4, 4, 8]
 
 
 def test_it_has_limits():
-    assert follow("--", LossScale(LOWEST)) == [LOWEST, LOWEST]
-    assert follow("+" * 6, LossScale(HIGHEST)) == [HIGHEST] * 6
+    assert follow("--", LossScale(MIN_LOSS_SCALE)) == [MIN_LOSS_SCALE, MIN_LOSS_SCALE]
+    assert follow("+" * 6, LossScale(MAX_LOSS_SCALE)) == [MAX_LOSS_SCALE] * 6
 
 
 def test_float32_has_none():
-    assert follow("+++-", first_loss_scale(OptimConfig()), OptimConfig(loss_scale_interval=1)) == [1.0] * 4
+    assert follow("+++-", initial_loss_scale(OptimConfig()), OptimConfig(loss_scale_interval=1)) == [1.0] * 4
 
 
 def test_an_interval_below_one_is_refused():
