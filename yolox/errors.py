@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
 MAX_LISTED = 20
@@ -46,6 +48,22 @@ class UsageError(ValueError):
 
 class CommandError(RuntimeError):
     """A job that was understood and cannot be done; the exit status of a command is 1."""
+
+
+class RunError(CommandError):
+    """A training run that ended early with a whole last checkpoint in `folder`, from which it can continue."""
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message)
+        self.folder = folder
+
+
+class RunStopped(RunError):
+    """A run that was asked to stop and saved what it had; `signal` is the number of the signal, 0 without one."""
+
+    def __init__(self, message: str, folder: Path, signal: int) -> None:
+        super().__init__(message, folder)
+        self.signal = signal
 
 
 class TrainingDiverged(RuntimeError):

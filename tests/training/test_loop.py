@@ -9,7 +9,7 @@ from yolox.config import LoaderConfig, LossConfig, OptimConfig, Recipe
 from yolox.errors import TrainingDiverged
 from yolox.schedule import ema_decay
 from yolox.training.loop import StopRequested, TrainingStopped, first_bad, fit
-from yolox.training.phases import check_epochs, is_evaluated, is_plain, rate_at
+from yolox.training.phases import check_epochs, is_evaluated, is_no_aug, rate_at
 from yolox.training.progress import TrainingProgress
 
 STEPS = 3
@@ -93,7 +93,7 @@ def test_evaluations_come_at_the_interval_in_plain_epochs_and_at_the_end():
     assert [r.metrics is not None for r in recorder.epochs] == [False, False, True, False, True, True]
     sparse = attrs.evolve(RECIPE, epochs=10, plain_epochs=5, eval_interval=4, plain_eval_interval=2)
     assert [e for e in range(10) if is_evaluated(sparse, e)] == [3, 5, 7, 9]
-    assert [is_plain(sparse, e) for e in (4, 5)] == [False, True]
+    assert [is_no_aug(sparse, e) for e in (4, 5)] == [False, True]
 
 
 def test_reports_are_means_and_counts():

@@ -8,7 +8,7 @@ from mindspore.ops import constexpr
 
 from yolox.config import InputSpec, LoaderConfig, OptimConfig, Recipe
 from yolox.training.loop import fit
-from yolox.training.phases import is_plain
+from yolox.training.phases import is_no_aug
 from yolox.training.step import create_train_state, make_train_step
 
 SPEC = InputSpec(pixel_scale=1 / 255)
@@ -224,7 +224,7 @@ def test_a_run_compiles_its_step_once():
     once = len(traces)
     fit(step, recipe=recipe, steps_per_epoch=2, train_batches=batches, listener=reports)
     assert once > 0 and len(traces) == once
-    assert [bool(l1) for l1 in reports.l1] == [is_plain(recipe, i // 2) for i in range(8)] == [False] * 4 + [True] * 4
+    assert [bool(l1) for l1 in reports.l1] == [is_no_aug(recipe, i // 2) for i in range(8)] == [False] * 4 + [True] * 4
     assert len(set(reports.rates)) > 4
     step(*batch(), *scalars(0.0, 1.0), 0.5)  # what is compared with: a Python number is a graph of its own
     assert len(traces) == 2 * once

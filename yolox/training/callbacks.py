@@ -1,40 +1,51 @@
-"""What a training run tells its listeners."""
+"""Callbacks of a training run: what they receive, early stopping, and TensorBoard."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from yolox.config import Recipe
+from yolox.errors import CommandError
+from yolox.training.phases import is_evaluated
 from yolox.training.progress import TrainingProgress
+from yolox.training.run_folder import EVENTS, HISTORY, read_history
 
-LOSS_NAMES = ("total", "iou", "obj", "cls", "l1")
+if TYPE_CHECKING:
+    from yolox.data.dataset import DetectionDataset
+    from yolox.distributed import Group
 
 
 @frozen(kw_only=True)
 class StepEvent:
-    """What one step did; losses are floats by name, times are in seconds."""
+    """One training step: losses are floats by name, the total among them; times are in seconds."""
 
     epoch: int
+    """Epoch that is running, counted from 0."""
     step: int
+    """Steps of the whole run, this one included."""
     losses: dict[str, float]
     num_pos: int
     finite: bool
     bad: str | None
-    """What was not finite first; None after a good step."""
+    """The first thing that was not finite; None after a good step."""
     lr: float
     images_per_second: float
     data_wait_share: float
     seconds_left: float
     position: TrainingProgress
-    """Where a run that is saved now goes on."""
+    """Where a run that is saved now continues."""
 
 
 @frozen(kw_only=True)
 class EpochEvent:
-    """What one epoch did; `metrics` is None where nothing was evaluated.
+    """One epoch.
 
-    Losses are means over the applied steps, so that a skipped step leaves them as they were; NaN where none was applied.
+    Losses are means over the applied steps, NaN where no step was applied. `metrics` is None without an evaluation.
     """
 
     epoch: int
@@ -46,14 +57,184 @@ class EpochEvent:
     seconds: float
     metrics: dict | None
     position: TrainingProgress
-    """Where a run that is saved now goes on."""
+    """Where a run that is saved now continues."""
+    detections: list | None = None
+    """Detections of every validation image in order, where the epoch was evaluated."""
 
 
-class Callback(Protocol):
-    """Receives reports; a training run is silent without one."""
+@frozen(kw_only=True, eq=False)
+class RunContext:
+    """What a callback can read when a run starts or continues."""
 
-    def on_step(self, report: StepEvent) -> None:
-        """Take the report of a step."""
+    folder: Path
+    recipe: Recipe
+    train_set: DetectionDataset
+    val_set: DetectionDataset | None
+    group: Group
+    steps_per_epoch: int
+    start: TrainingProgress
+    """Where the run starts; epoch 0, step 0 unless it is resumed."""
+    resumed: bool
 
-    def on_epoch(self, report: EpochEvent) -> None:
-        """Take the report of an epoch, after its evaluation."""
+
+class Callback:
+    """Base class of callbacks. A callback reads; it never writes parameters.
+
+    Subclasses override what they need. Of several devices, each process calls its own callbacks; those that write files
+    do so on rank 0 only (`RunContext.group`).
+
+    Example:
+        >>> class PrintLoss(Callback):
+        ...     def on_epoch(self, event):
+        ...         print(event.epoch, event.losses["total"])
+    """
+
+    def on_start(self, context: RunContext) -> None:
+        """Called once before the first step, when the folder of the run is there."""
+
+    def on_step(self, event: StepEvent) -> None:
+        """Called after every step."""
+
+    def on_epoch(self, event: EpochEvent) -> None:
+        """Called after every epoch, its evaluation and its checkpoint. May raise `StopTraining`."""
+
+    def on_end(self) -> None:
+        """Called once when the run is over, also when it ended with an exception."""
+
+
+class StopTraining(Exception):
+    """Raised by a callback to end the run after the present epoch, whose files are complete."""
+
+
+class EarlyStopping(Callback):
+    """Ends a run whose AP has not risen for a number of epochs.
+
+    Only evaluated epochs can end the run. A resumed run counts the epochs in its history.
+
+    Args:
+        patience: epochs that may pass since the best AP.
+        history: rows of evaluated epochs, as `read_history` returns them.
+
+    Example:
+        >>> stopping = EarlyStopping(2, [{"epoch": 1.0, "AP": 0.3}])
+        >>> stopping.add(2, 0.25)
+        >>> stopping.add(3, 0.3)
+        Traceback (most recent call last):
+        yolox.training.callbacks.StopTraining: AP has not risen for 2 epochs: best 0.3000 in epoch 1, stopped by patience=2
+    """
+
+    def __init__(self, patience: int, history: Iterable[Mapping] = ()) -> None:
+        self._patience = patience
+        self._best, self._best_epoch, self._last_epoch = -1.0, 0, 0
+        for row in history:
+            self._record(int(row["epoch"]), row["AP"] or 0.0)
+
+    def on_start(self, context: RunContext) -> None:
+        """Reads the history of a resumed run.
+
+        Raises:
+            StopTraining: the best AP is too long ago already.
+        """
+        if context.resumed and (context.folder / HISTORY).exists():
+            for row in read_history(context.folder / HISTORY)[: context.start.epoch]:
+                if is_evaluated(context.recipe, int(row["epoch"]) - 1):
+                    self._record(int(row["epoch"]), row["AP"] or 0.0)
+        if self.is_exhausted():
+            raise StopTraining(f"{self.reason()}; a larger patience continues")
+
+    def on_epoch(self, event: EpochEvent) -> None:
+        """Counts an evaluated epoch.
+
+        Raises:
+            StopTraining: the best AP is too long ago.
+        """
+        if event.metrics is not None:
+            self.add(event.epoch + 1, event.metrics["AP"] or 0.0)
+
+    def add(self, epoch: int, ap: float) -> None:
+        """Counts the AP of an epoch, numbered from 1.
+
+        Raises:
+            StopTraining: the best AP is too long ago.
+        """
+        self._record(epoch, ap)
+        if self.is_exhausted():
+            raise StopTraining(self.reason())
+
+    def is_exhausted(self) -> bool:
+        """Returns whether `patience` epochs or more have passed since the best AP."""
+        return self._last_epoch - self._best_epoch >= self._patience
+
+    def reason(self) -> str:
+        """Returns a sentence for the log."""
+        return (
+            f"AP has not risen for {self._last_epoch - self._best_epoch} epochs: best {self._best:.4f} in epoch "
+            f"{self._best_epoch}, stopped by patience={self._patience}"
+        )
+
+    def _record(self, epoch: int, ap: float) -> None:
+        self._last_epoch = epoch
+        if ap > self._best:
+            self._best, self._best_epoch = ap, epoch
+
+
+class TensorBoard(Callback):
+    """Writes losses and rates of every step, and metrics of every epoch, as TensorBoard events on rank 0.
+
+    Args:
+        folder: for the events; None takes ``events`` in the folder of the run.
+
+    Raises:
+        CommandError: the package is missing.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        try:
+            from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        except ImportError:
+            raise CommandError("tensorboard is not installed: pip install 'yolox-mindspore[tensorboard]'") from None
+        self._event, self._session_log, self._make_writer = Event, SessionLog, EventFileWriter
+        self._folder, self._writer, self._step = folder, None, 0
+
+    def on_start(self, context: RunContext) -> None:
+        """Opens the file; of a resumed run, events of later steps than the checkpoint's become void."""
+        if not context.group.is_first:
+            return
+        self.open(self._folder or context.folder / EVENTS, context.start.epoch * context.steps_per_epoch + context.start.step)
+
+    def open(self, folder: Path, done: int) -> None:
+        """Opens the file in a folder, after `done` steps of the run."""
+        self._writer, self._step = self._make_writer(str(folder)), done
+        if done:  # readers drop what an earlier file has from this step on
+            self._add(step=done + 1, session_log=self._session_log(status=self._session_log.START))
+
+    def on_step(self, event: StepEvent) -> None:
+        """Writes losses, rate and speed."""
+        self._step = event.step
+        losses = {f"loss/{name}": value for name, value in event.losses.items()}
+        speed = {"images per second": event.images_per_second, "waiting for data": event.data_wait_share}
+        self._write({**losses, "learning rate": event.lr, "positives": event.num_pos, **speed})
+
+    def on_epoch(self, event: EpochEvent) -> None:
+        """Writes the metrics, if there are any, and the AP of each class, and flushes the file."""
+        metrics = event.metrics or {}
+        classes = {f"AP of class/{name}": value for name, value in metrics.get("per_class", {}).items()}
+        numbers = {f"metrics/{name}": value for name, value in metrics.items() if name != "per_class"}
+        self._write({**numbers, **classes})
+        if self._writer is not None:
+            self._writer.flush()
+
+    def on_end(self) -> None:
+        """Closes the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write(self, scalars: Mapping[str, Any]) -> None:
+        known = [{"tag": tag, "simple_value": value} for tag, value in scalars.items() if isinstance(value, int | float)]
+        if known:
+            self._add(step=self._step, summary={"value": known})
+
+    def _add(self, **content) -> None:
+        if self._writer is not None:
+            self._writer.add_event(self._event(wall_time=time.time(), **content))

@@ -1,14 +1,16 @@
-"""Parts of a detector that training leaves as they are."""
+"""Freezing: parameters and BN statistics that training does not change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mindspore import nn
 
+from yolox.errors import UsageError
+
 
 def freeze(detector: nn.Cell, predicate: Callable[[str], bool]) -> tuple[str, ...]:
-    """Keep every parameter whose name the predicate selects, with all its bits, through training.
+    """Excludes every parameter whose name the predicate selects from training; it keeps all its bits.
 
     Call it before `create_train_state`. A frozen parameter gets no gradient, no decay and no momentum. Batch normalisation
     whose moving mean or variance is selected normalises by its moving statistics in training too, and no longer updates
@@ -51,3 +53,47 @@ def freeze(detector: nn.Cell, predicate: Callable[[str], bool]) -> tuple[str, ..
 
 def _statistics(norm: nn.Cell) -> set[str]:
     return {norm.moving_mean.name, norm.moving_variance.name}
+
+
+def freeze_parts(detector: nn.Cell, prefixes: Sequence[str]) -> str:
+    """Freezes the parameters whose names begin with one of the prefixes.
+
+    Args:
+        detector: changed in place.
+        prefixes: such as ``backbone`` or ``head.reg_``.
+
+    Returns:
+        How much is frozen, for a line of the log.
+
+    Raises:
+        UsageError: a prefix that no name has, or nothing left to train.
+    """
+    sizes = {parameter.name: parameter.size for parameter in detector.get_parameters()}
+    for prefix in prefixes:
+        if not any(name.startswith(prefix) for name in sizes):
+            tops = ", ".join(dict.fromkeys(name.split(".")[0] for name in sizes))
+            raise UsageError(
+                f"freeze {prefix}: no parameter's name begins so; want {tops}, or more of a name: {next(iter(sizes))}"
+            )
+    try:
+        names = freeze(detector, lambda name: name.startswith(tuple(prefixes)))
+    except ValueError:
+        raise UsageError(f"freeze {' '.join(prefixes)}: nothing is left to train; want less") from None
+    share = sum(sizes[name] for name in names) / sum(sizes.values())
+    return f"{len(names)} of {len(sizes)} tensors ({share:.0%} of the numbers)"
+
+
+def check_frozen_loaded(prefixes: Sequence[str], random: Sequence[str]) -> None:
+    """Refuses to freeze parameters that no weights have filled.
+
+    Args:
+        prefixes: as in `freeze_parts`.
+        random: names of the parameters that still have random values.
+
+    Raises:
+        UsageError: a frozen parameter would stay random.
+    """
+    for prefix in prefixes:
+        for name in random:
+            if name.startswith(prefix):
+                raise UsageError(f"freeze {prefix}: {name} would stay random; want weights that have it, or freeze less")

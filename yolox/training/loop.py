@@ -1,4 +1,4 @@
-"""The epoch loop: schedules, phases, evaluation times and reports, around a step that it does not know."""
+"""The loop over epochs and steps: schedules, evaluation, events. It knows the step only as a function."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from attrs import evolve
 from yolox.config import Recipe
 from yolox.errors import TrainingDiverged
 from yolox.schedule import ema_decay
-from yolox.training.callbacks import LOSS_NAMES, Callback, EpochEvent, StepEvent
-from yolox.training.phases import check_epochs, is_evaluated, is_plain, rate_at
+from yolox.training.callbacks import Callback, EpochEvent, StepEvent
+from yolox.training.phases import check_epochs, is_evaluated, is_no_aug, rate_at
 from yolox.training.progress import TrainingProgress, advance_epoch, advance_step, initial_progress
 
 BATCH_NAMES = ("images", "gt_boxes", "gt_classes", "valid")
@@ -25,11 +25,15 @@ class StopRequested(Exception):
 
 
 class TrainingStopped(Exception):
-    """The run was asked to stop and did so between two steps; `position` is where it goes on."""
+    """The run was asked to stop and did so between two steps; `position` is where it continues."""
 
     def __init__(self, position: TrainingProgress) -> None:
         super().__init__(f"stopped in epoch {position.epoch + 1} after {position.step} steps")
         self.position = position
+
+
+def _nothing(*_arguments) -> None:
+    """Does nothing."""
 
 
 def fit(
@@ -38,91 +42,106 @@ def fit(
     recipe: Recipe,
     steps_per_epoch: int,
     train_batches: Callable[[int, bool, int], Iterable],
-    listener: Callback,
-    evaluate: Callable[[], dict] | None = None,
+    callbacks: Sequence[Callback] = (),
+    sync: Callable[[], None] = _nothing,
+    evaluate: Callable[[], tuple[dict, list | None]] | None = None,
+    save_step: Callable[[StepEvent], None] = _nothing,
+    save_epoch: Callable[[EpochEvent], None] = _nothing,
+    mark: Callable[..., None] = _nothing,
     parameters: Sequence = (),
     start: TrainingProgress | None = None,
     stop: Callable[[], bool] = lambda: False,
     world: int = 1,
 ) -> None:
-    """Run the epochs of a recipe: feed batches and schedules to the step, evaluate, and report.
+    """Runs the epochs of a recipe.
 
     Args:
         step: as made by `yolox.training.step.make_train_step`.
         recipe: epochs, schedules, phases.
         steps_per_epoch: number of batches of every epoch, on this device.
-        train_batches: function of (epoch, augment, first) that gives the epoch's batches from number `first` on,
+        train_batches: function of (epoch, augment, first) that returns the epoch's batches from number `first` on,
             each (images, gt_boxes, gt_classes, valid) as numpy arrays or tensors.
-        listener: receives a report after every step and every epoch.
-        evaluate: gives the metrics of the averaged weights, with "AP" among them; None skips evaluation. It may
-            raise `StopRequested`.
+        callbacks: receive an event after every step and every epoch.
+        sync: makes BN statistics the same on all devices.
+        evaluate: returns the metrics of the averaged weights, with "AP" among them, and the detections or None; may raise
+            `StopRequested`. None skips evaluation.
+        save_step: writes a checkpoint within an epoch where one is due.
+        save_epoch: writes history and checkpoints.
+        mark: is told what comes next, for a watchdog: ``mark(description, slow=False)``.
         parameters: the trainable Parameters in the order of the step's sums, then any others (`TrainState.averaged`),
             to name what is not finite.
-        start: where a run goes on that was saved; None begins one.
+        start: where a saved run continues; None begins one.
         stop: asked after every step whether to stop there.
         world: number of devices that train together.
 
     Raises:
-        ValueError: if the recipe's phases do not fit its epochs.
+        ValueError: the recipe's phases do not fit its epochs.
         TrainingDiverged: after `recipe.optim.max_bad_steps` steps in a row that were not finite.
-        TrainingStopped: `stop` said so; the caller saves the state with the position of the exception.
+        TrainingStopped: `stop` returned True; the caller saves the state with the position of the exception.
+        StopTraining: a callback ended the run after an epoch.
 
     Source:
-        Megvii's trainer: rate and average are functions of the step; L1 and plain images begin together.
+        Megvii's trainer: rate and EMA decay are functions of the step; L1 begins with the no-augmentation epochs.
     """
     check_epochs(recipe)
-    position = start or initial_progress(recipe.optim)
-    while position.epoch < recipe.epochs:
-        running = _Epoch(recipe, position, steps_per_epoch, world)
-        with closing(running.timed(train_batches)) as batches:  # worker processes end with the iterator
+    progress, shapes = start or initial_progress(recipe.optim), set()
+    while progress.epoch < recipe.epochs:
+        epoch = _Epoch(recipe, progress, steps_per_epoch, world)
+        mark("loading the first batch", slow=True)
+        with closing(epoch.timed(train_batches)) as batches:  # data workers end with the iterator
             for batch in batches:
-                report = running.run(step, batch, parameters)
-                listener.on_step(report)
+                mark(f"training step {epoch.done + 1}", slow=batch[0].shape not in shapes)  # a new shape compiles
+                shapes.add(batch[0].shape)
+                step_event = epoch.run(step, batch, parameters)
+                mark(f"saving after step {epoch.done}", slow=True)
+                save_step(step_event)  # before the callbacks: what they show is on the disk
+                for callback in callbacks:
+                    callback.on_step(step_event)
+                mark(f"loading a batch after step {epoch.done}")
                 if stop():
-                    raise TrainingStopped(report.position)
-        metrics = _metrics(evaluate, recipe, running)
-        report = running.report(metrics)
-        listener.on_epoch(report)
-        position = report.position
-
-
-def _metrics(evaluate, recipe: Recipe, running: _Epoch) -> dict | None:
-    if evaluate is None or not is_evaluated(recipe, running.position.epoch):
-        return None
-    running.end_training()
-    try:
-        return evaluate()
-    except StopRequested:
-        raise TrainingStopped(running.now()) from None
+                    raise TrainingStopped(step_event.position)
+        epoch.end_training()  # evaluation and saving do not count as training time
+        # BN statistics differ between devices within an epoch. They become the same before the evaluation reads them and
+        # before the checkpoint is written, so that a resumed run and an evaluation of the file see the same numbers.
+        mark("averaging BN statistics")
+        sync()
+        metrics, detections = None, None
+        if evaluate is not None and is_evaluated(recipe, progress.epoch):
+            mark("evaluation", slow=True)
+            try:
+                metrics, detections = evaluate()
+            except StopRequested:
+                raise TrainingStopped(epoch.now()) from None
+        epoch_event = epoch.event(metrics, detections)
+        mark(f"saving after epoch {progress.epoch + 1}", slow=True)
+        save_epoch(epoch_event)
+        for callback in callbacks:
+            callback.on_epoch(epoch_event)
+        progress = epoch_event.position
 
 
 class _Epoch:
-    """One epoch while it runs: its position and its clock, which go on where a saved run stopped."""
+    """One epoch while it runs: its progress and its clock, which continue where a saved run stopped."""
 
-    def __init__(self, recipe: Recipe, position: TrainingProgress, steps: int, world: int) -> None:
-        self.recipe, self.position, self.steps, self.world = recipe, position, steps, world
+    def __init__(self, recipe: Recipe, progress: TrainingProgress, steps: int, world: int) -> None:
+        self.recipe, self.progress, self.steps, self.world = recipe, progress, steps, world
         self.begin, self.waited, self.end = time.perf_counter(), 0.0, None
-        self.plain = is_plain(recipe, position.epoch)
-        self.l1_weight = _scalar(recipe.loss.loss_l1_weight if self.plain else 0.0)
+        self.no_aug = is_no_aug(recipe, progress.epoch)
+        self.l1_weight = _scalar(recipe.loss.loss_l1_weight if self.no_aug else 0.0)
 
     @property
     def done(self) -> int:
         """Steps of the whole run."""
-        return self.position.epoch * self.steps + self.position.step
-
-    @property
-    def lr(self) -> float:
-        """Rate of the next step."""
-        return self.rate(self.done)
+        return self.progress.epoch * self.steps + self.progress.step
 
     def rate(self, step: int) -> float:
         return rate_at(self.recipe, step, self.steps, self.recipe.loader.batch_size * self.world)
 
     def timed(self, train_batches: Callable) -> Iterator:
-        """Give the batches that are left, and count the time spent waiting for them."""
-        if self.position.step >= self.steps:  # stopped in the evaluation
+        """Iterates over the batches that are left, and counts the time spent waiting for them."""
+        if self.progress.step >= self.steps:  # stopped in the evaluation
             return
-        iterator = iter(train_batches(self.position.epoch, not self.plain, self.position.step))
+        iterator = iter(train_batches(self.progress.epoch, not self.no_aug, self.progress.step))
         try:
             while True:
                 before = time.perf_counter()
@@ -135,45 +154,43 @@ class _Epoch:
             getattr(iterator, "close", bool)()
 
     def now(self) -> TrainingProgress:
-        """Give the position with the time spent up to now."""
+        """Returns the progress with the time spent up to now."""
         spent = (self.end or time.perf_counter()) - self.begin
-        times = {"seconds": self.position.seconds + spent, "waited": self.position.waited + self.waited}
-        return evolve(self.position, **times)
+        return evolve(self.progress, seconds=self.progress.seconds + spent, waited=self.progress.waited + self.waited)
 
     def end_training(self) -> None:
-        """Stop the clock: an evaluation is not counted."""
+        """Stops the clock."""
         self.end = time.perf_counter()
 
     def run(self, step: Callable, batch, parameters: Sequence) -> StepEvent:
-        optim, lr = self.recipe.optim, self.lr
+        """Feeds one batch and the schedules to the step.
+
+        Raises:
+            TrainingDiverged: too many steps in a row were not finite.
+        """
+        optim, lr = self.recipe.optim, self.rate(self.done)
         decay = ema_decay(self.done + 1, decay=optim.ema_decay, ramp=optim.ema_ramp)
-        scalars = (_scalar(lr), _scalar(decay), self.l1_weight, _scalar(self.position.loss_scale.value))
         tensors = tuple(ms.Tensor(part) for part in batch[:4])
-        *parts, num_pos, finite, sums = step(*tensors, *scalars)
-        losses, finite = tuple(float(part.asnumpy()) for part in parts), bool(finite.asnumpy())
+        scalars = (_scalar(lr), _scalar(decay), self.l1_weight, _scalar(self.progress.loss_scale.value))
+        losses, num_pos, finite, sums = step(*tensors, *scalars)
+        losses, finite = {name: float(part.asnumpy()) for name, part in losses.items()}, bool(finite.asnumpy())
         bad = None if finite else first_bad(batch, sums.asnumpy(), parameters)
         images = len(tensors[0]) * self.world
-        self.position = advance_step(self.position, losses, finite=finite, images=images, optim=optim)
-        self._check_bad(batch, bad)
-        return self._step_report(losses, int(num_pos.asnumpy()), bad, lr)
-
-    def _check_bad(self, batch, bad: str | None) -> None:
-        in_a_row = self.position.bad_in_a_row
-        if bad is not None and in_a_row >= self.recipe.optim.max_bad_steps:
+        self.progress = advance_step(self.progress, losses, finite=finite, images=images, optim=optim)
+        in_a_row = self.progress.bad_in_a_row
+        if bad is not None and in_a_row >= optim.max_bad_steps:
             raise TrainingDiverged(
                 f"stopped at step {self.done}: {in_a_row} steps in a row were not finite, first in {bad}; "
                 "lower the learning rate, or check the images and boxes",
                 {name: _numpy(part) for name, part in zip(BATCH_NAMES, batch, strict=False)},
             )
-
-    def _step_report(self, losses, num_pos: int, bad: str | None, lr: float) -> StepEvent:
         now = self.now()
         return StepEvent(
             epoch=now.epoch,
             step=self.done,
-            losses=dict(zip(LOSS_NAMES, losses, strict=True)),
-            num_pos=num_pos,
-            finite=bad is None,
+            losses=losses,
+            num_pos=int(num_pos.asnumpy()),
+            finite=finite,
             bad=bad,
             lr=lr,
             seconds_left=(self.recipe.epochs * self.steps - self.done) * now.seconds / now.step,
@@ -181,15 +198,16 @@ class _Epoch:
             **_speed(now),
         )
 
-    def report(self, metrics: dict | None) -> EpochEvent:
+    def event(self, metrics: dict | None, detections: list | None) -> EpochEvent:
         now = self.now()
         return EpochEvent(
             epoch=now.epoch,
-            losses=dict(zip(LOSS_NAMES, now.loss_means or (float("nan"),) * len(LOSS_NAMES), strict=True)),
+            losses=now.loss_means,
             lr=self.rate(self.done - 1),
             skipped=now.skipped,
             seconds=now.seconds,
             metrics=metrics,
+            detections=detections,
             position=advance_epoch(now),
             **_speed(now),
         )
@@ -209,7 +227,7 @@ def _numpy(part) -> np.ndarray:
 
 
 def first_bad(batch: Sequence, sums: np.ndarray, parameters: Sequence = ()) -> str:
-    """Name the first thing that is not finite: the batch, then a parameter, then a gradient, else the loss.
+    """Returns the first thing that is not finite: the batch, then a parameter, then a gradient, else the loss.
 
     A number that is not finite spreads to everything after it, so that the order of the search is that of the
     computation.

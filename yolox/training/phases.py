@@ -30,7 +30,7 @@ def check_epochs(recipe: Recipe) -> None:
         )
 
 
-def is_plain(recipe: Recipe, epoch: int) -> bool:
+def is_no_aug(recipe: Recipe, epoch: int) -> bool:
     """Tell whether an epoch, counted from 0, is one of the last without mosaic and with L1.
 
     Args:
@@ -41,7 +41,7 @@ def is_plain(recipe: Recipe, epoch: int) -> bool:
         True in the last `plain_epochs`.
 
     Example:
-        >>> [is_plain(Recipe(epochs=20, plain_epochs=2), e) for e in (17, 18, 19)]
+        >>> [is_no_aug(Recipe(epochs=20, plain_epochs=2), e) for e in (17, 18, 19)]
         [False, True, True]
     """
     return epoch >= recipe.epochs - recipe.plain_epochs
@@ -57,7 +57,7 @@ def is_evaluated(recipe: Recipe, epoch: int) -> bool:
     Returns:
         True where an evaluation follows the epoch.
     """
-    interval = recipe.plain_eval_interval if is_plain(recipe, epoch) else recipe.eval_interval
+    interval = recipe.plain_eval_interval if is_no_aug(recipe, epoch) else recipe.eval_interval
     return (epoch + 1) % interval == 0 or epoch + 1 == recipe.epochs
 
 

@@ -1,8 +1,9 @@
-"""Where a training run stands, as a value: what a checkpoint keeps beside the tensors."""
+"""The progress of a training run as a value, and the dynamic loss scale: what a checkpoint keeps beside the tensors."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -82,8 +83,8 @@ class TrainingProgress:
     """Steps done of the epoch that is running."""
     applied: int = 0
     """Steps of the epoch that changed the weights."""
-    loss_sums: tuple[float, ...] = ()
-    """Sums of the losses over the applied steps; empty before the first."""
+    loss_sums: dict[str, float] = field(factory=dict)
+    """Sums of the losses by name over the applied steps; empty before the first step."""
     images: int = 0
     """Images seen in the epoch, over all devices."""
     seconds: float = 0.0
@@ -101,9 +102,9 @@ class TrainingProgress:
         return self.step - self.applied
 
     @property
-    def loss_means(self) -> tuple[float, ...]:
-        """Means of the losses over the applied steps; empty before the first."""
-        return tuple(total / self.applied for total in self.loss_sums)
+    def loss_means(self) -> dict[str, float]:
+        """Means of the losses by name over the applied steps; NaN where no step was applied."""
+        return {name: total / self.applied if self.applied else math.nan for name, total in self.loss_sums.items()}
 
 
 def initial_progress(optim: OptimConfig) -> TrainingProgress:
@@ -118,37 +119,36 @@ def initial_progress(optim: OptimConfig) -> TrainingProgress:
     return TrainingProgress(loss_scale=initial_loss_scale(optim))
 
 
-def advance_step(position: TrainingProgress, losses: tuple[float, ...], *, finite: bool, images: int, optim: OptimConfig):
-    """Count a step.
+def advance_step(
+    progress: TrainingProgress, losses: Mapping[str, float], *, finite: bool, images: int, optim: OptimConfig
+) -> TrainingProgress:
+    """Returns the progress after one more step; times are unchanged.
 
     Args:
-        position: before the step.
-        losses: of the step; left out of the sums where it was not finite.
-        finite: whether loss and gradients were.
+        progress: before the step.
+        losses: of the step by name; left out of the sums where they are not finite.
+        finite: whether loss and gradients were finite.
         images: images of the step, over all devices.
-        optim: says how the loss scale moves.
-
-    Returns:
-        The position after it; times are unchanged.
+        optim: how the loss scale moves.
 
     Example:
-        >>> first = advance_step(TrainingProgress(), (2.0, 1.0), finite=True, images=8, optim=OptimConfig())
-        >>> advance_step(first, (4.0, math.nan), finite=False, images=8, optim=OptimConfig()).loss_means
-        (2.0, 1.0)
+        >>> first = advance_step(TrainingProgress(), {"total": 2.0}, finite=True, images=8, optim=OptimConfig())
+        >>> advance_step(first, {"total": math.nan}, finite=False, images=8, optim=OptimConfig()).loss_means
+        {'total': 2.0}
     """
-    sums = position.loss_sums or (0.0,) * len(losses)
+    sums = progress.loss_sums or dict.fromkeys(losses, 0.0)
     return evolve(
-        position,
-        step=position.step + 1,
-        applied=position.applied + finite,
-        loss_sums=tuple(a + b for a, b in zip(sums, losses, strict=True)) if finite else position.loss_sums,
-        images=position.images + images,
-        bad_in_a_row=0 if finite else position.bad_in_a_row + 1,
-        loss_scale=next_loss_scale(position.loss_scale, finite, optim),
+        progress,
+        step=progress.step + 1,
+        applied=progress.applied + finite,
+        loss_sums={name: total + losses[name] for name, total in sums.items()} if finite else sums,
+        images=progress.images + images,
+        bad_in_a_row=0 if finite else progress.bad_in_a_row + 1,
+        loss_scale=next_loss_scale(progress.loss_scale, finite, optim),
     )
 
 
-def advance_epoch(position: TrainingProgress) -> TrainingProgress:
+def advance_epoch(progress: TrainingProgress) -> TrainingProgress:
     """Begin the next epoch: its counts are zero, what counts across epochs stays.
 
     Args:
@@ -157,11 +157,11 @@ def advance_epoch(position: TrainingProgress) -> TrainingProgress:
     Returns:
         TrainingProgress of step 0 of the epoch after it.
     """
-    kept = {"bad_in_a_row": position.bad_in_a_row, "loss_scale": position.loss_scale}
-    return TrainingProgress(epoch=position.epoch + 1, **kept)
+    kept = {"bad_in_a_row": progress.bad_in_a_row, "loss_scale": progress.loss_scale}
+    return TrainingProgress(epoch=progress.epoch + 1, **kept)
 
 
-def progress_to_dict(position: TrainingProgress) -> dict[str, Any]:
+def progress_to_dict(progress: TrainingProgress) -> dict[str, Any]:
     """Turn a position into values that JSON holds without loss.
 
     Args:
@@ -170,14 +170,14 @@ def progress_to_dict(position: TrainingProgress) -> dict[str, Any]:
     Returns:
         dict of numbers and lists; `progress_from_dict` reads it.
     """
-    return attrs.asdict(position)
+    return attrs.asdict(progress)
 
 
 def progress_from_dict(data: dict[str, Any]) -> TrainingProgress:
-    """Read what `progress_to_dict` gave.
+    """Reads what `progress_to_dict` returned.
 
     Args:
-        data: as `progress_to_dict` gave it, or JSON gave it back.
+        data: as `progress_to_dict` returned it, or as JSON gave it back.
 
     Returns:
         The same TrainingProgress, bit for bit.
@@ -190,8 +190,11 @@ def progress_from_dict(data: dict[str, Any]) -> TrainingProgress:
         came = sorted(data)[:12] if isinstance(data, dict) else type(data).__name__
         raise ValueError(f"position: has the fields {came}, want {sorted(names)}")
     scale, sums = data["loss_scale"], data["loss_sums"]
+    if isinstance(sums, list):  # of checkpoints from before the losses had names
+        sums = dict(zip(("total", "iou", "obj", "cls", "l1"), sums, strict=False))
     plain = {name: data[name] for name in names - {"loss_scale", "loss_sums"}}
     numbers = [*plain.values(), *scale.values()]
     if not all(type(n) in (int, float) and math.isfinite(n) and n >= 0 for n in numbers):
         raise ValueError(f"position: got {plain} and {scale}, want numbers of 0 or more")
-    return TrainingProgress(loss_scale=LossScale(**scale), loss_sums=tuple(map(float, sums)), **plain)
+    sums = {str(name): float(total) for name, total in sums.items()}
+    return TrainingProgress(loss_scale=LossScale(**scale), loss_sums=sums, **plain)

@@ -1,4 +1,4 @@
-"""A training state to a checkpoint and back, so that a run goes on with the same bits."""
+"""From a training state to a checkpoint and back, so that a resumed run has the same bits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from mindspore import Tensor, ops
 
 from yolox.config import Recipe
 from yolox.data.dataset import DetectionDataset
+from yolox.errors import CommandError
 from yolox.errors import CheckpointError
-from yolox.training.checkpoint import Checkpoint, save_checkpoint
+from yolox.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from yolox.training.progress import TrainingProgress, progress_from_dict, progress_to_dict
+from yolox.training.run_folder import HISTORY, LAST, copy_best, cut_history
 from yolox.training.step import TrainState
 
 
@@ -69,7 +72,7 @@ def write_statistics(state: TrainState, statistics: Mapping[str, np.ndarray]) ->
 def save_state(
     path: str | os.PathLike,
     state: TrainState,
-    position: TrainingProgress,
+    progress: TrainingProgress,
     *,
     recipe: Recipe,
     class_names: Sequence[str],
@@ -81,7 +84,7 @@ def save_state(
     Args:
         path: the file.
         state: the state between two steps.
-        position: of a `StepEvent`, an `EpochEvent` or `TrainingStopped`.
+        progress: of a `StepEvent`, an `EpochEvent` or `TrainingStopped`.
         recipe: the recipe of the run.
         class_names: names of the classes.
         extra: more facts that JSON can hold.
@@ -90,9 +93,9 @@ def save_state(
     Raises:
         CheckpointError: as `save_checkpoint`.
     """
-    facts = {**(extra or {}), "position": progress_to_dict(position)}
+    metadata = {**(extra or {}), "position": progress_to_dict(progress)}
     tensors = {**state_tensors(state), **(others or {})}
-    save_checkpoint(path, tensors, recipe=recipe, class_names=class_names, extra=facts)
+    save_checkpoint(path, tensors, recipe=recipe, class_names=class_names, extra=metadata)
 
 
 def restore_state(checkpoint: Checkpoint, state: TrainState, *, rank: int = 0) -> TrainingProgress:
@@ -124,8 +127,8 @@ def restore_state(checkpoint: Checkpoint, state: TrainState, *, rank: int = 0) -
     return position
 
 
-def data_facts(dataset: DetectionDataset) -> dict[str, int]:
-    """Describe a dataset so that a resumed run can tell another one: counts, and a checksum of names and boxes.
+def dataset_fingerprint(dataset: DetectionDataset) -> dict[str, int]:
+    """Returns counts and a checksum of names and boxes, by which a resumed run recognises its dataset.
 
     Args:
         dataset: any.
@@ -136,6 +139,52 @@ def data_facts(dataset: DetectionDataset) -> dict[str, int]:
     names = zlib.crc32("\n".join((*dataset.file_names, *dataset.class_names)).encode())
     checksum = zlib.crc32(dataset.classes.tobytes(), zlib.crc32(dataset.boxes.tobytes(), names))
     return {"images": len(dataset), "boxes": len(dataset.boxes), "checksum": checksum}
+
+
+def resume_run(
+    folder: Path, state: TrainState, fingerprint: Mapping[str, Any], *, rank: int = 0
+) -> tuple[TrainingProgress, float | None]:
+    """Fills a training state from the last checkpoint of a run, and cuts the files of the run back to it.
+
+    Args:
+        folder: of the run.
+        state: of a fresh detector; written in place.
+        fingerprint: `dataset_fingerprint` of the training set, and the number of devices.
+        rank: of this process; rank 0 cuts the files back.
+
+    Returns:
+        Where the run continues, and the best AP so far.
+
+    Raises:
+        CommandError: there is no checkpoint, or the data are not those of the run.
+        CheckpointError: the checkpoint is damaged or does not fit the detector.
+    """
+    path = folder / LAST
+    if not path.is_file():
+        raise CommandError(f"{folder}: has no {LAST}; the run stopped before its first checkpoint; start it again")
+    checkpoint = load_checkpoint(path)
+    before = checkpoint.extra.get("data")
+    if not before or {"devices": 1, **before} != dict(fingerprint):
+        raise CommandError(
+            f"{folder}: was trained on {_describe(before)}, now there are {_describe(fingerprint)}; "
+            "want the same annotations and number of devices"
+        )
+    try:
+        progress = restore_state(checkpoint, state, rank=rank)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    if rank == 0:
+        cut_history(folder / HISTORY, progress.epoch)
+        if checkpoint.extra.get("best"):  # the run may have been killed before it copied the file
+            copy_best(folder)
+    return progress, checkpoint.extra.get("best_AP")
+
+
+def _describe(fingerprint: Mapping[str, Any] | None) -> str:
+    if not fingerprint:
+        return "unknown data"
+    data = f"{fingerprint['images']} images with {fingerprint['boxes']} boxes (checksum {fingerprint['checksum']:08x})"
+    return f"{data} on {fingerprint.get('devices', 1)} device(s)"
 
 
 def _parameters(state: TrainState):

@@ -1,4 +1,4 @@
-"""The folder of a run: best and last checkpoint, history.csv, the recipe and the options."""
+"""The folder of a run: best and last checkpoint, history.csv, recipe.json, and the recorder that writes them."""
 
 from __future__ import annotations
 
@@ -7,46 +7,42 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
-
-from yolox.cli.curves import draw_history
-from yolox.cli.picture_guard import try_picture
-from yolox.errors import CommandError, UsageError
+from yolox.config_io import recipe_to_json
+from yolox.errors import CommandError, RunError, UsageError
 from yolox.eval.coco import METRIC_NAMES
-from yolox.training.callbacks import LOSS_NAMES
 from yolox.training.checkpoint import atomic_path
 from yolox.training.progress import TrainingProgress
+
+if TYPE_CHECKING:
+    from yolox.config import Recipe
+    from yolox.training.callbacks import EpochEvent, StepEvent
 
 BEST, LAST, HISTORY, RECIPE, OPTIONS = (
     "best.safetensors", "last.safetensors", "history.csv", "recipe.json", "options.json",
 )  # fmt: skip
 BAD_BATCH = "bad_batch.npz"
+CACHE_FILE = "images.cache"
 CURVES, BATCHES = "curves.png", "first_batches.jpg"
 EVENTS = "events"
 EVALUATION, PICTURES = "evaluation.json", "pictures"
 RUN_FILES = (BEST, LAST, HISTORY, RECIPE, OPTIONS, CURVES, BATCHES, EVALUATION)
 OTHER_FILES = (BAD_BATCH, f"{EVENTS}/events.out.tfevents.*", f"{PICTURES}/*.png", f"{PICTURES}/beside/[0-9]*_*.jpg")
-"""Patterns of what a run may leave too."""
-HISTORY_COLUMNS = (
-    "epoch",
-    "lr",
-    *LOSS_NAMES,
-    "images_per_second",
-    "data_wait_share",
-    "skipped",
-    "seconds",
-    *METRIC_NAMES,
-)
+"""Patterns of files that only some runs leave."""
 
 
-def make_folder(folder: Path, *, option: str = "--output") -> Path:
-    """Make a folder for output, with a message that names the option if that is not possible.
+def make_folder(folder: Path, *, name: str = "output") -> Path:
+    """Makes a folder with its parents and checks that it can be written.
+
+    Args:
+        folder: the folder.
+        name: of the argument, for the message.
 
     Raises:
-        CommandError: if it cannot be made or written.
+        CommandError: it cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,30 +50,28 @@ def make_folder(folder: Path, *, option: str = "--output") -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise CommandError(f"{option} {folder}: cannot be written ({error.strerror})") from None
+        raise CommandError(f"{name} {folder}: cannot be written ({error.strerror})") from None
     return folder
 
 
 def prepare_run(folder: Path, *, overwrite: bool) -> Path:
-    """Make the folder of a run, and refuse to mix a new run with an old one.
+    """Makes the folder of a new run, and refuses to mix two runs.
 
     Args:
-        folder: made with its parents if it is not there.
+        folder: made with its parents.
         overwrite: remove the files of the run that is already there; other files stay.
 
     Returns:
         The folder.
 
     Raises:
-        UsageError: if the folder has files and `overwrite` is False, or is a file.
-        CommandError: if it cannot be written.
+        UsageError: the folder has files and `overwrite` is False, or it is a file.
+        CommandError: it cannot be written.
     """
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output {folder}: is a file, want a folder")
+        raise UsageError(f"output {folder}: is a file, want a folder")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise UsageError(
-            f"--output {folder}: is not empty; give another folder, or --overwrite to replace its run"
-        )
+        raise UsageError(f"output {folder}: is not empty; want another folder, or overwrite to replace its run")
     make_folder(folder)
     for pattern in (*RUN_FILES, *OTHER_FILES):
         for path in folder.glob(pattern):
@@ -86,44 +80,71 @@ def prepare_run(folder: Path, *, overwrite: bool) -> Path:
 
 
 def write_json(path: Path, content) -> None:
-    """Write indented JSON with an end of line."""
+    """Writes indented JSON with an end of line."""
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def history_row(report) -> dict:
-    """Flatten the report of an epoch to a row of history.csv.
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    """Writes recipe.json, whole or not at all."""
+    with atomic_path(folder / RECIPE) as path:
+        path.write_text(recipe_to_json(recipe))
 
-    Cells are empty where there is no number: metrics without an evaluation, losses where every step was skipped.
+
+def own_name(name: str, rank: int) -> str:
+    """Returns the name of a file that every process writes: ``bad_batch.npz`` on rank 0, ``rank1.bad_batch.npz`` on rank 1."""
+    return name if rank == 0 else f"rank{rank}.{name}"
+
+
+def history_row(event: EpochEvent) -> dict:
+    """Returns the row of history.csv for an epoch; every loss is a column.
+
+    Cells are None where there is no number: metrics without an evaluation, losses where every step was skipped.
     """
-    metrics = report.metrics or {}
+    metrics = event.metrics or {}
     return {
-        "epoch": report.epoch + 1,
-        "lr": report.lr,
-        **{name: None if math.isnan(report.losses[name]) else report.losses[name] for name in LOSS_NAMES},
-        "images_per_second": round(report.images_per_second, 2),
-        "data_wait_share": round(report.data_wait_share, 4),
-        "skipped": report.skipped,
-        "seconds": round(report.seconds, 2),
+        "epoch": event.epoch + 1,
+        "lr": event.lr,
+        **{name: None if math.isnan(value) else value for name, value in event.losses.items()},
+        "images_per_second": round(event.images_per_second, 2),
+        "data_wait_share": round(event.data_wait_share, 4),
+        "skipped": event.skipped,
+        "seconds": round(event.seconds, 2),
         **{name: metrics.get(name) for name in METRIC_NAMES},
     }
 
 
+def append_row(path: Path, row: Mapping) -> None:
+    """Appends a row to history.csv and syncs it; the first row is preceded by the names of the columns.
+
+    Raises:
+        OSError: it cannot be written; `cut_history` removes what is there of it.
+    """
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, tuple(row), lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def read_history(path: Path) -> list[dict]:
-    """Read history.csv as numbers; empty cells are None."""
+    """Reads history.csv as numbers; empty cells are None."""
     with path.open(newline="") as file:
         rows = csv.DictReader(file)
         return [{key: float(value) if value else None for key, value in row.items()} for row in rows]
 
 
 def cut_history(path: Path, epochs: int) -> None:
-    """Leave the rows of the first `epochs` epochs, their lines ended by LF; what a killed run wrote after its checkpoint goes.
+    """Keeps the rows of the first `epochs` epochs; rows that a killed run wrote after its checkpoint go.
 
     Args:
-        path: history.csv; its last line may be torn, and it may be missing.
+        path: history.csv; its last line may be torn, and it may be missing. Ends of lines become LF.
         epochs: epochs that are done at the checkpoint.
 
     Raises:
-        CommandError: fewer rows than that.
+        CommandError: there are fewer rows.
     """
     before = path.read_bytes() if path.exists() else b""
     lines = before.replace(b"\r\n", b"\n").splitlines(keepends=True)
@@ -137,32 +158,21 @@ def cut_history(path: Path, epochs: int) -> None:
             temporary.write_bytes(b"".join(kept))
 
 
-def write_curves(folder: Path, target: Path | None = None) -> Path:
-    """Draw losses and AP of a run from its history.csv.
-
-    Returns:
-        The picture, curves.png in `target` or beside the history.
-    """
-    path = (target or folder) / CURVES
-    _, data = cv2.imencode(".png", draw_history(read_history(folder / HISTORY)))
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data.tobytes())
-    return path
-
-
-def is_saved(position: TrainingProgress, save_steps: int | None) -> bool:
-    """Tell whether a checkpoint is written here, within an epoch."""
-    return save_steps is not None and position.step % save_steps == 0
+def copy_best(folder: Path) -> None:
+    """Makes the last checkpoint the best."""
+    with atomic_path(folder / BEST) as best:
+        shutil.copyfile(folder / LAST, best)
 
 
 class RunRecorder:
-    """Callback that writes the run's files after every epoch.
+    """Writes checkpoints and history.csv of a run.
 
     Args:
         folder: from `prepare_run`.
-        save: function that writes a checkpoint to a path, given the position and extra facts for its header.
+        save: writes a checkpoint to a path, given the progress and metadata for its header. Of several devices all call it.
         best_ap: of a run that is resumed.
-        save_steps: also writes the last checkpoint after so many steps of an epoch; None only after epochs.
+        save_steps: writes the last checkpoint also after so many steps of an epoch; None only after epochs.
+        writes: False on every rank but 0, which then only calls `save`.
     """
 
     def __init__(
@@ -172,64 +182,45 @@ class RunRecorder:
         *,
         best_ap: float | None = None,
         save_steps: int | None = None,
+        writes: bool = True,
     ) -> None:
         self.best_ap = best_ap
-        self._folder, self._save, self._save_steps = folder, save, save_steps
+        self._folder, self._save, self._save_steps, self._writes = folder, save, save_steps, writes
 
-    def save(self, position: TrainingProgress, *, ap: float | None = None, best: bool = False) -> None:
-        """Write the last checkpoint; the one before stays until the new one is whole."""
-        facts = {"epoch": position.epoch, "AP": ap, "best_AP": self.best_ap, "best": best}
-        self._save(self._folder / LAST, position, facts)
+    def save(self, progress: TrainingProgress, *, ap: float | None = None, best: bool = False) -> None:
+        """Writes the last checkpoint; the one before stays until the new one is whole."""
+        metadata = {"epoch": progress.epoch, "AP": ap, "best_AP": self.best_ap, "best": best}
+        self._save(self._folder / LAST, progress, metadata)
 
-    def on_step(self, report) -> None:
-        """Write the last checkpoint at the interval of steps; a kill then loses no more than these."""
-        if is_saved(report.position, self._save_steps):
-            self.save(report.position)
+    def on_step(self, event: StepEvent) -> None:
+        """Writes the last checkpoint at the interval of steps; a kill then loses no more than these."""
+        if self._save_steps is not None and event.position.step % self._save_steps == 0:
+            self.save(event.position)
 
-    def on_epoch(self, report) -> None:
-        """Append to history.csv, write the last checkpoint, and the best if this is the best AP so far.
+    def on_epoch(self, event: EpochEvent) -> None:
+        """Appends to history.csv, writes the last checkpoint, and the best if AP is the highest so far.
 
-        Without an evaluation in the whole run, the last is also the best. The order matters to a run that is
-        killed in between: `cut_history` and `copy_best` mend what is then missing.
+        Without an evaluation in the whole run, the last is also the best. The order matters to a run that is killed in
+        between: `cut_history` and `copy_best` repair what is then missing.
+
+        Raises:
+            RunError: the history cannot be written.
+            CheckpointError: the checkpoint cannot be written.
         """
-        self._append(history_row(report))
-        ap = None if report.metrics is None else report.metrics["AP"] or 0.0
+        if not self._writes:
+            self.save(event.position)
+            return
+        path = self._folder / HISTORY
+        try:
+            append_row(path, history_row(event))
+        except OSError as error:
+            last = self._folder / LAST
+            reason = error.strerror or error
+            raise RunError(f"{path}: cannot be written ({reason}); {last} is whole", self._folder) from error
+        ap = None if event.metrics is None else event.metrics["AP"] or 0.0
         best = self.best_ap is None if ap is None else self.best_ap is None or ap > self.best_ap
         if best:
             self.best_ap = ap
-        self.save(report.position, ap=(report.metrics or {}).get("AP"), best=best)
+        self.save(event.position, ap=(event.metrics or {}).get("AP"), best=best)
         if best:
             copy_best(self._folder)
-        try_picture(self._folder / CURVES, lambda: write_curves(self._folder))
-
-    def _append(self, row: dict) -> None:
-        path = self._folder / HISTORY
-        try:
-            append_row(path, row)
-        except OSError as error:
-            raise CommandError(
-                f"{path}: cannot be written ({error.strerror or error}); {self._folder / LAST} is whole\n"
-                f"make room and go on with: train --resume {self._folder}"
-            ) from error
-
-
-def append_row(path: Path, row: dict) -> None:
-    """Add a row to history.csv, with the names of the columns before the first; it is on the disk at the end.
-
-    Raises:
-        OSError: it cannot be written; `cut_history` mends what is there of it.
-    """
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, HISTORY_COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def copy_best(folder: Path) -> None:
-    """Make the last checkpoint the best."""
-    with atomic_path(folder / BEST) as best:
-        shutil.copyfile(folder / LAST, best)

@@ -1,4 +1,4 @@
-"""What a training run shows: a live line in a terminal, plain lines in a file or pipe."""
+"""The callback that shows the progress of a run: a live bar in a terminal, plain lines in a file or pipe."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from yolox.config import Recipe
+from yolox.training.callbacks import Callback, EpochEvent, RunContext, StepEvent
 
 PLAIN_SECONDS = 30.0
 """Seconds between the plain lines within an epoch."""
@@ -17,7 +17,7 @@ MOST_CLASSES = 5
 
 
 def format_seconds(seconds: float) -> str:
-    """Write a duration as hours, minutes and seconds.
+    """Returns a duration written as hours, minutes and seconds.
 
     Example:
         >>> format_seconds(3725.4), format_seconds(59)
@@ -29,7 +29,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_losses(losses: dict[str, float]) -> str:
-    """Write the losses of a step or epoch, the total first.
+    """Returns the losses of a step or epoch as text, the total first.
 
     Example:
         >>> format_losses({"total": 4.2, "iou": 2.0, "obj": 1.2, "cls": 1.0, "l1": 0.0})
@@ -39,28 +39,28 @@ def format_losses(losses: dict[str, float]) -> str:
     return f"loss {losses['total']:.2f} ({parts})"
 
 
-def format_rates(report) -> str:
-    """Write learning rate, speed and the share of time spent waiting for data."""
+def format_rates(event) -> str:
+    """Returns learning rate, speed as text, and the share of time spent waiting for data."""
     return (
-        f"lr {report.lr:.2e}, {report.images_per_second:.1f} images/s, "
-        f"{report.data_wait_share:.0%} waiting for data"
+        f"lr {event.lr:.2e}, {event.images_per_second:.1f} images/s, "
+        f"{event.data_wait_share:.0%} waiting for data"
     )
 
 
-def format_epoch(report, epochs: int) -> str:
-    """Write the line that ends an epoch: losses, rates, skipped steps, AP where it was evaluated."""
-    parts = [f"epoch {report.epoch + 1}/{epochs}", format_losses(report.losses), format_rates(report)]
-    parts.append(format_seconds(report.seconds))
-    if report.skipped:
-        parts.append(f"{report.skipped} steps skipped: loss or gradients were not finite")
-    if report.metrics is not None:
-        parts.extend(f"{name} {_share(report.metrics[name])}" for name in ("AP", "AP50"))
-        parts.append(format_classes(report.metrics.get("per_class", {})))
+def format_epoch(event, epochs: int) -> str:
+    """Returns the line for an epoch: losses, rates, skipped steps, AP where it was evaluated."""
+    parts = [f"epoch {event.epoch + 1}/{epochs}", format_losses(event.losses), format_rates(event)]
+    parts.append(format_seconds(event.seconds))
+    if event.skipped:
+        parts.append(f"{event.skipped} steps skipped: loss or gradients were not finite")
+    if event.metrics is not None:
+        parts.extend(f"{name} {_share(event.metrics[name])}" for name in ("AP", "AP50"))
+        parts.append(format_classes(event.metrics.get("per_class", {})))
     return "  ".join(part for part in parts if part)
 
 
 def format_classes(per_class: dict[str, float | None]) -> str:
-    """Write the AP of a few classes, of many the five worst; nothing for a single class.
+    """Returns the AP of few classes, or of the five worst of many, as text; nothing for a single class.
 
     Example:
         >>> format_classes({"cat": 0.5, "dog": None, "cow": 0.25})
@@ -74,95 +74,61 @@ def format_classes(per_class: dict[str, float | None]) -> str:
     return "(" + label + ", ".join(f"{name} {known[name]:.3f}" for name in names) + ")"
 
 
-def is_first_bad(report) -> bool:
-    """Tell whether a step is the first of a row that was not finite."""
-    return not report.finite and report.position.bad_in_a_row == 1
-
-
-def format_bad(report) -> str:
-    """Write the line for a step that was skipped."""
-    return f"step {report.step} skipped: {report.bad} was not finite"
-
-
 def _share(value: float | None) -> str:
     return "none" if value is None else f"{value:.4f}"
 
 
-class PlainProgress:
-    """Callback that prints a line after every epoch, and within long epochs every half minute.
+class TerminalProgress(Callback):
+    """Shows the progress of a run: a live bar in a terminal, a line after every epoch everywhere.
+
+    Within long epochs a file or a pipe gets a line every `PLAIN_SECONDS`. Of several devices only rank 0 prints.
 
     Args:
-        console: where the lines go.
-        recipe: of the run, for the number of epochs.
+        console: where the lines go; None takes standard output.
     """
 
-    def __init__(self, console: Console, recipe: Recipe) -> None:
-        self._console, self._epochs = console, recipe.epochs
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(soft_wrap=True, highlight=False)
+        self._bar, self._task, self._shown = None, None, True
         self._last = time.monotonic()
 
-    def on_step(self, report) -> None:
-        """Print the step if the last line is half a minute old, and the first of each row of bad steps."""
-        if is_first_bad(report):
-            self._print(format_bad(report))
-        if time.monotonic() - self._last < PLAIN_SECONDS:
-            return
-        left = f"{format_seconds(report.seconds_left)} left"
-        parts = (
-            f"epoch {report.epoch + 1}/{self._epochs}",
-            f"step {report.step}",
-            format_losses(report.losses),
-        )
-        self._print("  ".join((*parts, format_rates(report), left)))
+    def on_start(self, context: RunContext) -> None:
+        """Starts the bar."""
+        self.start(context.recipe.epochs, context.steps_per_epoch, shown=context.group.is_first)
 
-    def on_epoch(self, report) -> None:
-        """Print the epoch."""
-        self._print(format_epoch(report, self._epochs))
+    def start(self, epochs: int, steps_per_epoch: int, *, shown: bool = True) -> None:
+        """Starts the bar of a run with so many epochs and steps."""
+        self._epochs, self._steps, self._shown = epochs, steps_per_epoch, shown
+        if shown and self._console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn())
+            self._bar = Progress(*columns, TextColumn("{task.fields[state]}"), console=self._console)
+            self._task = self._bar.add_task("compiling", total=steps_per_epoch, state="")
+            self._bar.start()
 
-    def close(self) -> None:
-        """Do nothing: plain lines leave nothing open."""
+    def on_step(self, event: StepEvent) -> None:
+        """Moves the bar or prints a line when the last one is old, and the first of each row of skipped steps."""
+        if not event.finite and event.position.bad_in_a_row == 1:
+            self._print(f"step {event.step} skipped: {event.bad} was not finite")
+        left = f"{format_seconds(event.seconds_left)} left"
+        epoch = f"epoch {event.epoch + 1}/{self._epochs}"
+        if self._bar is not None:
+            state = f"{format_losses(event.losses)}\n{format_rates(event)}, {left}"
+            done = event.step - event.epoch * self._steps
+            self._bar.update(self._task, description=epoch, completed=done, state=state)
+        elif time.monotonic() - self._last >= PLAIN_SECONDS:
+            self._print("  ".join((epoch, f"step {event.step}", format_losses(event.losses), format_rates(event), left)))
+
+    def on_epoch(self, event: EpochEvent) -> None:
+        """Prints the epoch."""
+        self._print(format_epoch(event, self._epochs))
+
+    def on_end(self) -> None:
+        """Removes the bar."""
+        if self._bar is not None:
+            self._bar.stop()
 
     def _print(self, line: str) -> None:
-        self._console.print(line, highlight=False, soft_wrap=True)
-        self._last = time.monotonic()
-
-
-class LiveProgress:
-    """Callback that keeps one live bar in a terminal, and leaves a line behind for every epoch.
-
-    Args:
-        console: a terminal.
-        recipe: of the run.
-        steps_per_epoch: length of the bar.
-    """
-
-    def __init__(self, console: Console, recipe: Recipe, steps_per_epoch: int) -> None:
-        self._epochs, self._steps = recipe.epochs, steps_per_epoch
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn())
-        self._progress = Progress(*columns, TextColumn("{task.fields[state]}"), console=console)
-        self._task = self._progress.add_task("compiling", total=steps_per_epoch, state="")
-        self._progress.start()
-
-    def on_step(self, report) -> None:
-        """Move the bar and show losses, rates and the time left."""
-        if is_first_bad(report):
-            self._progress.console.print(format_bad(report), highlight=False)
-        left = f"{format_seconds(report.seconds_left)} left"
-        state = f"{format_losses(report.losses)}\n{format_rates(report)}, {left}"
-        name = f"epoch {report.epoch + 1}/{self._epochs}"
-        done = report.step - report.epoch * self._steps
-        self._progress.update(self._task, description=name, completed=done, state=state)
-
-    def on_epoch(self, report) -> None:
-        """Print the epoch above the bar."""
-        self._progress.console.print(format_epoch(report, self._epochs), highlight=False)
-
-    def close(self) -> None:
-        """Remove the bar."""
-        self._progress.stop()
-
-
-def make_progress(console: Console, recipe: Recipe, steps_per_epoch: int) -> PlainProgress | LiveProgress:
-    """Choose the live bar for a terminal and plain lines for everything else."""
-    if console.is_terminal:
-        return LiveProgress(console, recipe, steps_per_epoch)
-    return PlainProgress(console, recipe)
+        if self._shown:
+            console = self._console if self._bar is None else self._bar.console
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
+            self._last = time.monotonic()

@@ -1,4 +1,4 @@
-"""``train --resume``: what a run's folder remembers, and the way back into it."""
+"""options.json of a run: written when it starts, read and checked by ``train --resume``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from typing import Any
 import attrs
 
 from yolox.config import Recipe
-from yolox.config_io import recipe_from_json, recipe_to_json
-from yolox.errors import CheckpointError, CommandError, RecipeError, UsageError
-from yolox.training.checkpoint import Checkpoint, atomic_path, load_checkpoint
-from yolox.training.progress import TrainingProgress
-from yolox.training.resume import restore_state
-from yolox.training.run_folder import HISTORY, LAST, OPTIONS, RECIPE, copy_best, cut_history, write_json
-from yolox.training.step import TrainState
+from yolox.config_io import recipe_from_json
+from yolox.errors import CommandError, RecipeError, UsageError
+from yolox.training.callbacks import Callback, RunContext
+from yolox.training.checkpoint import atomic_path
+from yolox.training.run_folder import OPTIONS, RECIPE, write_json
+
 
 PATHS = tuple(f"{part}_{kind}" for part in ("train", "val") for kind in ("json", "voc", "yolo", "images"))
 SPLITS = ("train_split", "val_split")
@@ -25,16 +24,31 @@ VOC = {"voc_first_pixel": 0, "voc_difficult_as_crowd": False}  # with the values
 FREE = ("workers",)  # fields of the loader that change no number
 
 
-def remember(folder: Path, options, recipe: Recipe) -> None:
-    """Write what `train --resume` needs: the recipe, and where the data lie."""
+class RememberOptions(Callback):
+    """Writes options.json on rank 0 when a new run starts.
+
+    Args:
+        options: `TrainOptions` of the command.
+    """
+
+    def __init__(self, options) -> None:
+        self._options = options
+
+    def on_start(self, context: RunContext) -> None:
+        """Writes the file."""
+        if context.group.is_first and not context.resumed:
+            remember(context.folder, self._options)
+
+
+def remember(folder: Path, options) -> None:
+    """Writes what ``train --resume`` needs beside the recipe: where the data are, and the options that stay."""
     paths = {name: getattr(options, name) for name in PATHS}
-    facts = {name: None if path is None else os.path.abspath(path) for name, path in paths.items()}
-    facts |= {name: _whole_path(getattr(options, name)) for name in SPLITS}
-    facts |= {"device": options.device, "recipe": options.recipe, "save_steps": options.save_steps}
-    facts |= {name: getattr(options, name) for name in ("patience", "freeze", "tensorboard", *VOC)}
-    with atomic_path(folder / RECIPE) as recipe_path, atomic_path(folder / OPTIONS) as options_path:
-        recipe_path.write_text(recipe_to_json(recipe))
-        write_json(options_path, facts)
+    content = {name: None if path is None else os.path.abspath(path) for name, path in paths.items()}
+    content |= {name: _whole_path(getattr(options, name)) for name in SPLITS}
+    content |= {"device": options.device, "recipe": options.recipe, "save_steps": options.save_steps}
+    content |= {name: getattr(options, name) for name in ("patience", "freeze", "tensorboard", *VOC)}
+    with atomic_path(folder / OPTIONS) as options_path:
+        write_json(options_path, content)
 
 
 def _whole_path(split: str | None) -> str | None:
@@ -99,53 +113,3 @@ def _differences(one: Mapping, other: Mapping) -> Sequence[str]:
         elif value != other[name] and name not in FREE:
             names.append(name)
     return names
-
-
-def open_run(
-    folder: Path, state: TrainState, facts: Mapping[str, Any], *, rank: int = 0
-) -> tuple[TrainingProgress, float | None]:
-    """Fill a training state from the last checkpoint of a run, and cut the run's files back to it.
-
-    Args:
-        folder: of the run.
-        state: of a fresh detector.
-        facts: `data_facts` of the training set, and the number of devices.
-        rank: of this process; that with rank 0 cuts the files back.
-
-    Returns:
-        Where the run goes on, and the best AP so far.
-
-    Raises:
-        CommandError: no checkpoint, or other data than the run's.
-        CheckpointError: the checkpoint is damaged or does not fit the detector.
-    """
-    path = folder / LAST
-    if not path.is_file():
-        raise CommandError(f"--resume {folder}: has no {LAST}; the run stopped before its first; begin it again")
-    checkpoint = load_checkpoint(path)
-    _check_data(folder, checkpoint, facts)
-    try:
-        position = restore_state(checkpoint, state, rank=rank)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    if rank == 0:
-        cut_history(folder / HISTORY, position.epoch)
-    if rank == 0 and checkpoint.extra.get("best"):  # the run may have been killed before it copied the file
-        copy_best(folder)
-    return position, checkpoint.extra.get("best_AP")
-
-
-def _check_data(folder: Path, checkpoint: Checkpoint, facts: Mapping[str, Any]) -> None:
-    before = checkpoint.extra.get("data")
-    if not before or {"devices": 1, **before} != dict(facts):
-        raise CommandError(
-            f"--resume {folder}: was trained on {_words(before)}, now there are {_words(facts)}; "
-            "want the same annotations and number of devices"
-        )
-
-
-def _words(facts: Mapping[str, Any] | None) -> str:
-    if not facts:
-        return "unknown data"
-    data = f"{facts['images']} images with {facts['boxes']} boxes (checksum {facts['checksum']:08x})"
-    return f"{data} on {facts.get('devices', 1)} device(s)"

@@ -1,0 +1,406 @@
+"""`train`: a detector, a dataset, a recipe and a folder become a trained detector and the files of a run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import attrs
+import numpy as np
+from attrs import field, frozen
+from mindspore import nn
+from rich.console import Console
+
+from yolox.config import Recipe
+from yolox.data.cache import open_cache
+from yolox.data.check import check_dataset, shared_images
+from yolox.data.classes import with_classes
+from yolox.data.dataset import DetectionDataset
+from yolox.data.loader import log_surplus, report_once, train_batches
+from yolox.data.sampler import steps_per_epoch
+from yolox.device import use_device
+from yolox.distributed import Group, any_of
+from yolox.errors import RunError, RunStopped, TrainingDiverged, raise_problems
+from yolox.eval.evaluate import make_evaluator
+from yolox.nn import set_precision
+from yolox.training.callbacks import Callback, EarlyStopping, RunContext, StopTraining
+from yolox.training.checkpoint import load_checkpoint
+from yolox.training.freeze import freeze_parts
+from yolox.training.loop import StopRequested, TrainingStopped, fit
+from yolox.training.phases import check_epochs
+from yolox.training.progress import TrainingProgress, initial_progress
+from yolox.training.resume import dataset_fingerprint, resume_run, save_state
+from yolox.training.run_folder import (
+    BAD_BATCH,
+    BEST,
+    CACHE_FILE,
+    HISTORY,
+    LAST,
+    RunRecorder,
+    own_name,
+    prepare_run,
+    read_history,
+    write_recipe,
+)
+from yolox.training.signals import Launcher, StopSignals
+from yolox.training.step import TrainState, create_train_state, make_recipe_step
+from yolox.training.sync import copy_ema, statistics_of_other_ranks, sync_batch_norm, write_parameters
+from yolox.training.terminal import TerminalProgress
+from yolox.training.watchdog import Watchdog
+
+
+@frozen(kw_only=True, eq=False)
+class TrainingRun:
+    """A finished run."""
+
+    detector: nn.Cell = field(repr=False)
+    """Detector with the moving averages of the best checkpoint, and `spec` and `class_names` to use it with."""
+    folder: Path
+    recipe: Recipe = field(repr=False)
+    class_names: tuple[str, ...]
+    best_ap: float | None
+    """Highest AP of an evaluation; None without one."""
+    stopped: str | None = None
+    """Why the run ended before its last epoch; None where it did not."""
+
+    @property
+    def history(self) -> list[dict]:
+        """Rows of history.csv as numbers, one an epoch."""
+        return read_history(self.folder / HISTORY)
+
+
+def train(
+    detector: nn.Cell,
+    train_set: DetectionDataset,
+    *,
+    recipe: Recipe,
+    output: str | Path,
+    val_set: DetectionDataset | None = None,
+    callbacks: Sequence[Callback] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    patience: int | None = None,
+    freeze: Sequence[str] = (),
+    save_steps: int | None = None,
+    loss_fn: Callable | None = None,
+    make_step: Callable = make_recipe_step,
+    compiled: bool = True,
+    device: str | None = None,
+    group: Group = Group(),
+    hang_seconds: float = 90.0,
+    launcher: Launcher | None = None,
+    console: Console | None = None,
+) -> TrainingRun:
+    """Trains a detector and leaves checkpoints, history and recipe in a folder.
+
+    The detector is trained from the values that it has: random ones (`yolox.models`, `initialise`), or those of
+    `load_weights`, whose input convention (`detector.spec`) then takes the place of the recipe's. The first SIGINT or
+    SIGTERM lets the step end and saves the run; a run that was stopped or killed continues with ``resume=True``, to the
+    same bits.
+
+    Args:
+        detector: Cell from float32 images [B,3,H,W] to raw maps; its parameters are trained in place.
+        train_set: images and boxes to train on.
+        recipe: epochs, schedules, augmentation, batch size, input size, post-processing.
+        output: folder of the run; a new run wants an empty one.
+        val_set: images for the evaluation of the moving averages; None leaves evaluation out.
+        callbacks: receive events of steps and epochs after the files are written; they only read.
+        resume: continue the run in `output`, with the same detector, dataset, recipe and number of devices.
+        overwrite: replace the run that is in `output`.
+        patience: end the run when AP has not risen for so many epochs.
+        freeze: beginnings of names of parameters that keep their values, such as ``backbone``.
+        save_steps: write the last checkpoint also within an epoch, after so many steps.
+        loss_fn: replaces the loss; see `make_recipe_step`.
+        make_step: function of detector, state and recipe that returns the step; ``group=``, ``loss_fn=`` and ``compiled=``
+            are passed where they are not the default.
+        compiled: False runs the step eagerly, for debugging.
+        device: "CPU" or "Ascend"; None keeps the device in use.
+        group: the processes that train together, from `join_group`.
+        hang_seconds: of several processes, one that does not advance for so long ends, with its stack in its log; 0 never.
+        launcher: watches the process that started this one; a run of several processes stops when it has ended.
+        console: where progress is printed; ``Console(quiet=True)`` prints nothing.
+
+    Returns:
+        TrainingRun.
+
+    Raises:
+        ValueError: arguments that do not fit each other.
+        UsageError: the folder is not empty, or freezing leaves nothing to train.
+        DataError: images that cannot be used, up to 20 listed.
+        CommandError, CheckpointError: files that cannot be read or written, or a run that cannot be resumed.
+        RunStopped: a signal came; the run is saved.
+        RunError: the losses were not finite (the batch is saved), or the disk is full.
+
+    Source: Megvii's trainer; deviations are listed in docs/recipes.md.
+    """
+    if device is not None:
+        use_device(device)
+    folder, console = Path(output), console or Console(soft_wrap=True, highlight=False)
+    console.quiet = console.quiet or not group.is_first
+    recipe = _with_convention_of(detector, recipe)
+    val_set = _check_arguments(detector, train_set, val_set, recipe, patience=patience, save_steps=save_steps)
+    loader = recipe.loader
+    steps = steps_per_epoch(train_set, batch_size=loader.batch_size, world=group.world, last_batch=loader.last_batch)
+    _check_images(train_set, val_set, recipe, console)
+    if freeze:
+        console.print(f"frozen: {freeze_parts(detector, freeze)}")
+    set_precision(detector, recipe.optim.precision)
+
+    # The folder is made when nothing that was given can be wrong any more.
+    if not resume and group.is_first:
+        prepare_run(folder, overwrite=overwrite)
+        write_recipe(folder, recipe)
+    console.print(_describe(train_set, val_set, recipe, steps, group))
+    state = create_train_state(detector)
+    averaged = copy.deepcopy(detector) if val_set is not None or group.is_first else None
+    recorder, start = _open_recorder(folder, state, train_set, recipe, group, resume=resume, save_steps=save_steps)
+    run = partial(_finished, detector, averaged, folder, recipe, train_set, recorder, group)
+    if start.epoch >= recipe.epochs:
+        console.print(f"{folder}: all {recipe.epochs} epochs are done")
+        return run()
+
+    context = RunContext(
+        folder=folder, recipe=recipe, train_set=train_set, val_set=val_set, group=group, steps_per_epoch=steps,
+        start=start, resumed=resume,
+    )  # fmt: skip
+    stopping = () if patience is None else (EarlyStopping(patience),)
+    everyone = (TerminalProgress(console), *callbacks, *stopping)  # early stopping last: the others see the epoch, too
+    stopped = None
+    with ExitStack() as stack:
+        watchdog = stack.enter_context(Watchdog(hang_seconds, group=group, checkpoint=folder / LAST))
+        watchdog.mark("the start", slow=True)
+        try:
+            for callback in everyone:
+                stack.callback(callback.on_end)
+                callback.on_start(context)
+            if resume:
+                console.print(f"continuing in epoch {start.epoch + 1} of {recipe.epochs}, {start.step} steps of it are done")
+            elif group.is_first or group.world > 1:
+                recorder.save(start)
+            stop = stack.enter_context(StopSignals())
+            stack.callback((folder / own_name(CACHE_FILE, group.rank)).unlink, missing_ok=True)
+            _run_epochs(
+                detector, state, averaged, context, recorder, everyone, watchdog, stop, launcher or Launcher(),
+                make_step=partial(make_step, **_step_options(loss_fn, compiled, group)),
+            )  # fmt: skip
+        except StopTraining as reason:
+            stopped = str(reason)
+            console.print(stopped)
+        watchdog.mark("the end of the run", slow=True)
+    if stopped is None or (folder / BEST).exists():
+        console.print(f"wrote {folder / BEST} and {folder / LAST}")
+    return run(stopped=stopped)
+
+
+def _run_epochs(
+    detector: nn.Cell,
+    state: TrainState,
+    averaged: nn.Cell | None,
+    context: RunContext,
+    recorder: RunRecorder,
+    callbacks: Sequence[Callback],
+    watchdog: Watchdog,
+    stop: StopSignals,
+    launcher: Launcher,
+    *,
+    make_step: Callable,
+) -> None:
+    """Runs the loop; saves the run when it is stopped, and the batch when it diverges."""
+    recipe, group, folder = context.recipe, context.group, context.folder
+    average = recipe.optim.average_bn_stats
+    read = open_cache(
+        context.train_set, recipe.loader.cache, folder, name=own_name(CACHE_FILE, group.rank), sharers=group.world
+    )
+    batch_options = {"read": read, "on_surplus": report_once(log_surplus), "rank": group.rank, "world": group.world}
+
+    def batches(epoch: int, augment: bool, first: int):
+        return train_batches(context.train_set, recipe=recipe, epoch=epoch, augment=augment, first=first, **batch_options)
+
+    def asked_to_stop() -> bool:
+        # One answer for all processes: a signal may reach one of them only, and collectives need all of them.
+        answer = any_of(stop() or (group.world > 1 and launcher.has_gone()), group)
+        if answer and group.world > 1:
+            launcher.has_gone()  # prints the reason, also where another process saw it first
+        return answer
+
+    def check_stop(_done: int) -> None:
+        if group.world == 1 and stop():  # several processes have different numbers of images: they go on to the end
+            raise StopRequested
+
+    found: list = []
+    evaluator = None
+    if context.val_set is not None:
+        evaluator = make_evaluator(
+            averaged, spec=recipe.input, postprocess=recipe.postprocess, batch_size=recipe.loader.batch_size,
+            workers=recipe.loader.workers, group=group, keep=lambda detections: found.__setitem__(slice(None), detections),
+        )  # fmt: skip
+
+    def evaluate() -> tuple[dict, list]:
+        copy_ema(state, averaged)  # after the BN statistics were made the same: their averages are copied, too
+        metrics = evaluator(context.val_set, check_stop)
+        return metrics, list(found)
+
+    try:
+        fit(
+            make_step(detector, state, recipe),
+            recipe=recipe,
+            steps_per_epoch=context.steps_per_epoch,
+            train_batches=batches,
+            callbacks=callbacks,
+            sync=partial(sync_batch_norm, state, group, average=average),
+            evaluate=None if evaluator is None else evaluate,
+            save_step=recorder.on_step,
+            save_epoch=recorder.on_epoch,
+            mark=watchdog.mark,
+            parameters=state.averaged,
+            start=context.start,
+            stop=asked_to_stop,
+            world=group.world,
+        )
+    except TrainingStopped as stopped:
+        recorder.save(stopped.position)
+        any_of(False, group)  # wait for the others: msrun kills all processes when the first ends with an error
+        place = f"epoch {stopped.position.epoch + 1}, {stopped.position.step} steps done"
+        raise RunStopped(f"stopped and saved {folder / LAST} ({place})", folder, stop.signal or 0) from None
+    except TrainingDiverged as diverged:
+        bad_batch = folder / own_name(BAD_BATCH, group.rank)
+        np.savez_compressed(bad_batch, **diverged.batch)
+        any_of(False, group)
+        message = f"{diverged}\nthe batch of that step is in {bad_batch}; {folder / LAST} is from before"
+        raise RunError(message, folder) from diverged
+
+
+def _with_convention_of(detector: nn.Cell, recipe: Recipe) -> Recipe:
+    """Returns the recipe with the input convention that the loaded weights were trained on, at the recipe's size."""
+    spec = getattr(detector, "spec", None)
+    if spec is None:
+        return recipe
+    return attrs.evolve(recipe, input=attrs.evolve(spec, input_size=recipe.input.input_size))
+
+
+def _check_arguments(
+    detector: nn.Cell,
+    train_set: DetectionDataset,
+    val_set: DetectionDataset | None,
+    recipe: Recipe,
+    *,
+    patience: int | None,
+    save_steps: int | None,
+) -> DetectionDataset | None:
+    """Raises ValueError for arguments that do not fit each other; returns the validation set in the training set's classes."""
+    check_epochs(recipe)
+    if save_steps is not None and save_steps < 1:
+        raise ValueError(f"save_steps {save_steps}: want 1 or more")
+    if patience is not None and (patience < 1 or val_set is None):
+        raise ValueError(f"patience {patience}: want 1 or more, and validation images")
+    names = train_set.class_names
+    if getattr(detector, "num_classes", len(names)) != len(names):
+        raise ValueError(f"train: the detector predicts {detector.num_classes} classes, the training set has {len(names)}")
+    if val_set is None or val_set.class_names == names:
+        return val_set
+    unknown = [name for name in val_set.class_names if name not in set(names)]
+    if unknown:
+        raise ValueError(f"train: val_set has classes {unknown[:4]}, which train_set does not have: {list(names[:4])} ...")
+    return with_classes(val_set, names)
+
+
+def _check_images(
+    train_set: DetectionDataset, val_set: DetectionDataset | None, recipe: Recipe, console: Console
+) -> None:
+    """Looks at the headers of all images and at all boxes; raises DataError for files that training cannot use."""
+    options = {"input_size": recipe.input.input_size, "max_gt": recipe.loader.max_gt}
+    datasets = {"train": train_set, **({} if val_set is None else {"val": val_set})}
+    warnings = []
+    for name, dataset in datasets.items():
+        report = check_dataset(dataset, **options)
+        raise_problems(dataset.image_dir, report.errors)
+        warnings += [f"{name}: {line}" for line in report.warnings]
+    if val_set is not None and (shared := shared_images(val_set, train_set)):
+        some = ", ".join(shared[:3])
+        warnings.append(f"images for validation that are trained on too: {len(shared)} ({some})")
+    for line in warnings:
+        console.print(f"warning: {line}", markup=False)
+
+
+def _describe(
+    train_set: DetectionDataset, val_set: DetectionDataset | None, recipe: Recipe, steps: int, group: Group
+) -> str:
+    """Returns a line about what will be trained on what."""
+    val = "no evaluation" if val_set is None else f"{len(val_set)} for validation"
+    devices = f" on {group.world} devices" if group.world > 1 else ""
+    return (
+        f"{describe_sizes(recipe)}: {len(train_set)} images, {len(train_set.boxes)} boxes, "
+        f"{len(train_set.class_names)} classes; {val}; {recipe.epochs} epochs of {steps} steps{devices}"
+    )
+
+
+def describe_sizes(recipe: Recipe) -> str:
+    """Returns the size of the images of evaluation, and of training where it differs, as text.
+
+    Example:
+        >>> from yolox.recipes import megvii_recipe
+        >>> describe_sizes(megvii_recipe("s")), describe_sizes(Recipe())
+        ('640 x 640 px (training at 11 heights, 480 to 800 px)', '640 x 640 px')
+    """
+    (height, width), sizes = recipe.input.input_size, sorted(set(recipe.loader.multiscale_sizes))
+    if sizes in ([], [height]):
+        return f"{height} x {width} px"
+    heights = f"{len(sizes)} heights, {sizes[0]} to {sizes[-1]} px" if sizes[1:] else f"height {sizes[0]} px"
+    return f"{height} x {width} px (training at {heights})"
+
+
+def _open_recorder(
+    folder: Path,
+    state: TrainState,
+    train_set: DetectionDataset,
+    recipe: Recipe,
+    group: Group,
+    *,
+    resume: bool,
+    save_steps: int | None,
+) -> tuple[RunRecorder, TrainingProgress]:
+    """Returns the recorder of the run, and where the run starts; fills the state of a resumed run."""
+    fingerprint = {**dataset_fingerprint(train_set), "devices": group.world}
+    start, best_ap = initial_progress(recipe.optim), None
+    if resume:
+        start, best_ap = resume_run(folder, state, fingerprint, rank=group.rank)
+
+    def save(path: Path, progress: TrainingProgress, extra: dict) -> None:
+        others = statistics_of_other_ranks(state, progress, group)  # all processes take part, rank 0 writes
+        if group.is_first:
+            metadata = {"class_names": train_set.class_names, "extra": {**extra, "data": fingerprint}}
+            save_state(path, state, progress, recipe=recipe, others=others, **metadata)
+
+    return RunRecorder(folder, save, best_ap=best_ap, save_steps=save_steps, writes=group.is_first), start
+
+
+def _step_options(loss_fn: Callable | None, compiled: bool, group: Group) -> dict:
+    """Returns only what differs from the defaults: a step of one's own may not know the other arguments."""
+    options: dict = {} if loss_fn is None else {"loss_fn": loss_fn}
+    options |= {} if compiled else {"compiled": False}
+    return options | ({"group": group} if group.world > 1 else {})
+
+
+def _finished(
+    detector: nn.Cell,
+    averaged: nn.Cell | None,
+    folder: Path,
+    recipe: Recipe,
+    train_set: DetectionDataset,
+    recorder: RunRecorder,
+    group: Group,
+    stopped: str | None = None,
+) -> TrainingRun:
+    """Fills the second detector with the averages of the best checkpoint."""
+    best = averaged or detector
+    if group.is_first and (folder / BEST).exists():
+        tensors = load_checkpoint(folder / BEST).tensors
+        write_parameters(best, {name.removeprefix("ema."): t for name, t in tensors.items() if name.startswith("ema.")})
+    best.spec, best.class_names = recipe.input, tuple(train_set.class_names)
+    return TrainingRun(
+        detector=best, folder=folder, recipe=recipe, class_names=tuple(train_set.class_names),
+        best_ap=recorder.best_ap, stopped=stopped,
+    )  # fmt: skip
