@@ -8,11 +8,11 @@ import attrs
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.cli.test_progress import EPOCH, STEP
+from yolox.cli.events import written_events
 
 from tests.cli.runs import StopAfterEightSteps
 from tests.cli.tiny import EXPERIMENT, write_data
 from yolox.cli import run, train
-from yolox.cli.events import written_events
 from yolox.training.run_folder import read_history
 
 

@@ -6,10 +6,10 @@ from functools import partial
 
 import attrs
 import pytest
+from yolox.cli.job import check_training, describe_job, describe_sizes, open_job
 
 from tests.cli.tiny import EXPERIMENT, write_data
 from yolox.cli import run
-from yolox.cli.job import check_training, describe_job, describe_sizes, open_job
 from yolox.cli.options import parse_options
 from yolox.config import LoaderConfig, Recipe
 from yolox.distributed import Group

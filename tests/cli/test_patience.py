@@ -6,10 +6,10 @@ import json
 
 import cv2
 import pytest
+from yolox.training.callbacks import EarlyStopping, StopTraining
 
 from tests.cli.tiny import EXPERIMENT, write_data
 from yolox.cli import run
-from yolox.cli.patience import EarlyStop, Patience
 from yolox.training.run_folder import read_history
 
 

@@ -8,10 +8,10 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import ops
+from yolox.cli.endings import saved_endings
 
 import yolox.training.step as train_module
 from tests.training.test_step import SPEC, Toy, batch, scalars, snapshot, toy_loss
-from yolox.cli.endings import saved_endings
 from yolox.config import LoaderConfig, OptimConfig, Recipe
 from yolox.errors import CommandError, TrainingDiverged
 from yolox.training.loop import fit

@@ -13,8 +13,7 @@ from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weight
 from yolox.cli.options import EvalOptions
 from yolox.cli.pictures import evaluation_facts, write_beside, write_charts
 from yolox.cli.sources import evaluation_source
-from yolox.cli.together import console_of, open_group
-from yolox.cli.watch import Watch, check_hang_seconds, watched
+from yolox.cli.together import check_hang_seconds, console_of, open_group
 from yolox.config import Recipe
 from yolox.data.dataset import DetectionDataset
 from yolox.distributed import Group
@@ -22,22 +21,13 @@ from yolox.eval.coco import METRIC_NAMES
 from yolox.eval.evaluate import make_evaluator
 from yolox.eval.postprocess import Detections
 from yolox.training.run_folder import make_folder, write_json
+from yolox.training.watchdog import Watchdog
 
 MEANINGS = (
     "IoU 0.50 to 0.95", "IoU 0.50", "IoU 0.75", "small objects", "medium objects", "large objects",
     "1 detection an image", "10 detections an image", "100 detections an image",
     "small objects", "medium objects", "large objects",
 )  # fmt: skip
-
-
-def watched_stages(watch: Watch, group: Group) -> Callable[[str], None]:
-    """Returns the function `on_stage` of `make_evaluator` that reports the stages of an evaluation to a watch."""
-    reports = {
-        "images": partial(watch.at, "the first images of an evaluation", first="evaluation"),
-        "gather": partial(watch.at, "gathering an evaluation", together=True),
-        "metrics": partial(watch.at, "the numbers of an evaluation", together=not group.is_first, slow=group.is_first),
-    }
-    return lambda stage: reports[stage]()
 
 
 def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], EvalOptions]) -> None:
@@ -48,12 +38,13 @@ def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], 
     """
     check_hang_seconds(options.hang_seconds)
     group = open_group(options.parallel)
-    with watched(group, seconds=options.hang_seconds) as watch:
-        _run(experiment, options, parse, group, watch)
+    with Watchdog(options.hang_seconds, group=group) as watchdog:
+        watchdog.mark("the start", slow=True)
+        _run(experiment, options, parse, group, watchdog)
 
 
 def _run(
-    experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], EvalOptions], group: Group, watch: Watch
+    experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], EvalOptions], group: Group, watchdog: Watchdog
 ) -> None:
     source = evaluation_source(options)
     opened = open_weights(experiment, options.weights)
@@ -61,9 +52,9 @@ def _run(
     options = parse(recipe_of_weights(experiment, options.recipe, facts))
     dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=facts.class_names)
     if options.json is not None:
-        make_folder(options.json.parent, option="--json")
+        make_folder(options.json.parent, name="--json")
     if options.pictures is not None:
-        make_folder(options.pictures, option="--pictures")
+        make_folder(options.pictures, name="--pictures")
     opened.check_input(options.input)
     console, found = console_of(group), []
     evaluator = make_evaluator(
@@ -74,18 +65,18 @@ def _run(
         workers=options.workers,
         group=group,
         keep=found.extend,
-        on_stage=watched_stages(watch, group),
+        on_stage=partial(watchdog.mark, slow=True),
     )
     with console.status(f"evaluating {len(dataset)} images") as status:
 
         def show(done: int) -> None:
-            watch.at(f"an evaluation, {done} images done")
+            watchdog.mark(f"an evaluation, {done} images done")
             status.update(f"evaluated {done} of {len(dataset)} images")
 
         metrics = evaluator(dataset, show)
     if not group.is_first:
         return
-    watch.at("the numbers of the evaluation", slow=True)
+    watchdog.mark("the numbers of the evaluation", slow=True)
     console.print(_numbers(metrics), _classes(metrics["per_class"]))
     if options.json is not None or options.pictures is not None:
         _write(options, console, dataset, found, metrics)

@@ -23,7 +23,7 @@ from yolox.cli.options import (
     TrainOptions,
     parse_options,
 )
-from yolox.cli.resuming import remembered
+from yolox.cli.run_options import remembered
 from yolox.device import use_device
 
 COMMANDS = {

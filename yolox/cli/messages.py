@@ -8,18 +8,10 @@ import traceback
 
 import cv2
 
-from yolox.errors import CommandError, UsageError
+from yolox.errors import CommandError, RunStopped, UsageError
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 MOST_LINES = 24  # of a message that lists what is wrong with a dataset or a checkpoint
-
-
-class Stopped(CommandError):
-    """The run was asked to stop, and saved what it had; exit status 128 and the signal's number, as shells have it."""
-
-    def __init__(self, message: str, signal: int) -> None:
-        super().__init__(message)
-        self.status = 128 + signal
 
 
 _BOX = re.compile(r"[╭╮╰╯│─]|-{4,}")  # dashes: where stdout is not UTF-8
@@ -102,8 +94,8 @@ def exit_status(error: BaseException) -> int:
     """
     if isinstance(error, UsageError):
         return USAGE
-    if isinstance(error, Stopped):
-        return error.status
+    if isinstance(error, RunStopped):
+        return 128 + error.signal
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILURE
 
 
@@ -115,6 +107,6 @@ def report(error: BaseException, *, debug: bool) -> int:
     """
     if debug:
         traceback.print_exception(error, file=sys.stderr)
-    label = "" if isinstance(error, Stopped) else "error: "
+    label = "" if isinstance(error, RunStopped) else "error: "
     print(f"{label}{explain(error)}", file=sys.stderr)
     return exit_status(error)

@@ -11,9 +11,10 @@ from rich.console import Console
 from yolox.cli.experiment import Experiment
 from yolox.cli.file_options import PlotOptions
 from yolox.cli.pictures import CHARTS, write_charts
+from yolox.cli.run_pictures import write_curves
 from yolox.config import Recipe
 from yolox.errors import CommandError, PlotError
-from yolox.training.run_folder import EVALUATION, HISTORY, PICTURES, make_folder, write_curves
+from yolox.training.run_folder import EVALUATION, HISTORY, PICTURES, make_folder
 
 KEYS = {key for key, _ in CHARTS.values()}
 

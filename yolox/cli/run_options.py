@@ -17,7 +17,6 @@ from yolox.training.callbacks import Callback, RunContext
 from yolox.training.checkpoint import atomic_path
 from yolox.training.run_folder import OPTIONS, RECIPE, write_json
 
-
 PATHS = tuple(f"{part}_{kind}" for part in ("train", "val") for kind in ("json", "voc", "yolo", "images"))
 SPLITS = ("train_split", "val_split")
 VOC = {"voc_first_pixel": 0, "voc_difficult_as_crowd": False}  # with the values of runs from before these options

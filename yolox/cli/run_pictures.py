@@ -1,68 +1,113 @@
-"""What a training run leaves to look at beside its curves: its best evaluation as JSON and as pictures."""
+"""The callback that draws a run: first batches, curves, and the best evaluation as JSON and pictures."""
 
 from __future__ import annotations
 
-from yolox.cli.job import Job
+from pathlib import Path
+
+import cv2
+from rich.console import Console
+
+from yolox.cli.curves import draw_history
+from yolox.cli.picture_guard import try_picture
 from yolox.cli.pictures import TRAIN_LABELS, evaluation_facts, write_beside, write_charts
+from yolox.cli.sheet import label_sheet
 from yolox.data.label_statistics import label_statistics
 from yolox.errors import PlotError
-from yolox.eval.postprocess import Detections
-from yolox.training.run_folder import EVALUATION, PICTURES, make_folder, write_json
+from yolox.training.callbacks import Callback, EpochEvent, RunContext
+from yolox.training.checkpoint import atomic_path
+from yolox.training.run_folder import (
+    BATCHES,
+    CURVES,
+    EVALUATION,
+    HISTORY,
+    PICTURES,
+    make_folder,
+    read_history,
+    write_json,
+)
 
 
-class BestEvaluation:
-    """Callback that keeps the detections of the best evaluation since the run began or went on.
+class RunPictures(Callback):
+    """Draws first_batches.jpg, curves.png after every epoch, and evaluation.json and pictures of the best epoch at the end.
 
-    `epoch` counts from 1 and is None before the first; `metrics` and `found` are those of the evaluation.
-    """
-
-    def __init__(self) -> None:
-        self.epoch: int | None = None
-        self.metrics: dict = {}
-        self.found: list[Detections] = []
-        self._latest: list[Detections] = []
-
-    @property
-    def ap(self) -> float:
-        """AP; 0 where there is none."""
-        return self.metrics.get("AP") or 0.0
-
-    def take(self, found: list[Detections]) -> None:
-        """Take what an evaluation found; its epoch is reported afterwards."""
-        self._latest = found
-
-    def on_step(self, _report) -> None:
-        """Do nothing."""
-
-    def on_epoch(self, report) -> None:
-        """Keep the evaluation of this epoch if it is the best; of equal ones the first, as with the checkpoint."""
-        if report.metrics is not None and (self.epoch is None or (report.metrics["AP"] or 0.0) > self.ap):
-            self.epoch, self.metrics, self.found = report.epoch + 1, report.metrics, self._latest
-
-
-def write_run_pictures(job: Job, best: BestEvaluation, *, best_ap: float | None) -> None:
-    """Write evaluation.json and the pictures; without matplotlib, say how the charts are drawn later.
+    A picture that cannot be drawn is a warning, never the end of the run. Only rank 0 draws.
 
     Args:
-        job: the run.
-        best: what was kept of it; nothing where there was no evaluation.
-        best_ap: AP of the best checkpoint; it may be from before the run was resumed.
-
-    Raises:
-        DataError: an image cannot be read.
+        console: where it is printed what was written; None prints nothing.
     """
-    size, folder = job.recipe.input.input_size, make_folder(job.folder / PICTURES)
-    content = {TRAIN_LABELS: label_statistics(job.train_set, input_size=size)}
-    what = "the labels"
-    if best.epoch is not None:
-        facts = evaluation_facts(best.metrics, job.val_set, best.found, input_size=size)
-        content = {"epoch": best.epoch, **facts, **content}
-        write_beside(folder, job.val_set, best.found, facts["analysis"]["score_threshold"])
-        since = " (the best since the run went on)" if best_ap is not None and best.ap < best_ap else ""
-        what = f"the evaluation after epoch {best.epoch}{since}"
-    write_json(job.folder / EVALUATION, content)
-    job.console.print(f"wrote {job.folder / EVALUATION} and {folder}: {what}")
-    try:
-        write_charts(folder, content)
-    except PlotError as error:
-        job.console.print(f"{error}; then: plot {job.folder}", markup=False)
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(quiet=True)
+        self._context: RunContext | None = None
+        self._epoch: int | None = None  # of the best evaluation since the run began or was resumed, counted from 1
+        self._metrics: dict = {}
+        self._found: list = []
+        self._best_ap = self._done = 0
+
+    def on_start(self, context: RunContext) -> None:
+        """Draws the first batches of a new run."""
+        if not context.group.is_first:
+            return
+        self._context, self._done = context, context.start.epoch
+        history = context.folder / HISTORY
+        if context.resumed and history.exists():
+            self._best_ap = max([row["AP"] or 0.0 for row in read_history(history)], default=0.0)
+        if not context.resumed:
+            path = context.folder / BATCHES
+            try_picture(path, lambda: _write_picture(path, label_sheet(context.train_set, context.recipe)))
+
+    def on_epoch(self, event: EpochEvent) -> None:
+        """Draws the curves; keeps the evaluation if it is the best, of equal ones the first, as with the checkpoint."""
+        if self._context is None:
+            return
+        self._done = event.epoch + 1
+        ap = (event.metrics or {}).get("AP") or 0.0
+        if event.metrics is not None and (self._epoch is None or ap > (self._metrics["AP"] or 0.0)):
+            self._epoch, self._metrics, self._found = event.epoch + 1, event.metrics, event.detections
+            self._best_ap = max(self._best_ap, ap)
+        folder = self._context.folder
+        try_picture(folder / CURVES, lambda: write_curves(folder))
+
+    def on_finish(self) -> None:
+        """Writes evaluation.json and the pictures."""
+        if self._context is not None:
+            try_picture(self._context.folder / PICTURES, self._write_evaluation)
+
+    def _write_evaluation(self) -> None:
+        context = self._context
+        size, folder = context.recipe.input.input_size, make_folder(context.folder / PICTURES)
+        content = {TRAIN_LABELS: label_statistics(context.train_set, input_size=size)}
+        what = "the labels"
+        if self._epoch is not None:
+            evaluation = evaluation_facts(self._metrics, context.val_set, self._found, input_size=size)
+            content = {"epoch": self._epoch, **evaluation, **content}
+            write_beside(folder, context.val_set, self._found, evaluation["analysis"]["score_threshold"])
+            since = " (the best since the run went on)" if (self._metrics["AP"] or 0.0) < self._best_ap else ""
+            what = f"the evaluation after epoch {self._epoch}{since}"
+        write_json(context.folder / EVALUATION, content)
+        self._console.print(f"wrote {context.folder / EVALUATION} and {folder}: {what}")
+        try:
+            write_charts(folder, content)
+        except PlotError as error:
+            self._console.print(f"{error}; then: plot {context.folder}", markup=False)
+
+
+def _write_picture(path, image) -> None:
+    _, data = cv2.imencode(path.suffix, image)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+def write_curves(folder: Path, target: Path | None = None) -> Path:
+    """Draws the losses and the AP of a run from its history.csv.
+
+    Args:
+        folder: of the run.
+        target: folder for the picture; None takes that of the run.
+
+    Returns:
+        Path of the picture.
+    """
+    path = (target or folder) / CURVES
+    _write_picture(path, draw_history(read_history(folder / HISTORY)))
+    return path

@@ -13,8 +13,9 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
 from yolox.cli.options import TrainOptions
 from yolox.cli.run_options import RememberOptions, check_options, remembered
+from yolox.cli.run_pictures import RunPictures
 from yolox.cli.sources import data_source, training_source
-from yolox.cli.together import console_of, open_group
+from yolox.cli.together import check_hang_seconds, console_of, open_group
 from yolox.config import Recipe
 from yolox.errors import RunError, UsageError
 from yolox.export.runner import SUFFIXES
@@ -24,7 +25,6 @@ from yolox.training.freeze import check_frozen_loaded
 from yolox.training.phases import check_epochs
 from yolox.training.signals import Launcher
 from yolox.training.trainer import train
-from yolox.visualize.run_pictures import RunPictures
 from yolox.weights.load import load_weights, with_convention
 
 
@@ -32,7 +32,8 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
     """Trains as the options say, in the folder ``--output``, or continues with ``--resume``."""
     launcher = Launcher()  # first: it watches the process that started this one
     sources = _check(options)
-    group = open_group(options.parallel, options.hang_seconds)
+    check_hang_seconds(options.hang_seconds)
+    group = open_group(options.parallel)
     console = console_of(group)
     datasets = read_sets(sources)
     names = datasets["train"].class_names
@@ -54,7 +55,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
     try:
         train(
             detector, datasets["train"], val_set=datasets.get("val"), recipe=options.settings, callbacks=callbacks,
-            output=options.resume or options.output, resume=options.resume is not None, compiled=not options.eager,
+            output=options.resume or options.output, resume=options.resume is not None, 
             make_step=experiment.make_step, group=group, launcher=launcher, console=console,
             **{name: getattr(options, name) for name in names_of_options},
         )  # fmt: skip
@@ -77,5 +78,6 @@ def _check(options: TrainOptions) -> dict:
     try:
         check_epochs(options.settings)
     except ValueError as error:
-        raise UsageError(re.sub(r"\b(?:\w+_)?epochs\b(?! of)", lambda name: "--" + name[0].replace("_", "-"), str(error))) from None
+        flags = re.sub(r"\b(?:\w+_)?epochs\b(?! of)", lambda name: "--" + name[0].replace("_", "-"), str(error))
+        raise UsageError(flags) from None
     return sources

@@ -98,8 +98,11 @@ class Callback:
     def on_epoch(self, event: EpochEvent) -> None:
         """Called after every epoch, its evaluation and its checkpoint. May raise `StopTraining`."""
 
+    def on_finish(self) -> None:
+        """Called once when the run is complete: after its last epoch, or when early stopping ended it."""
+
     def on_end(self) -> None:
-        """Called once when the run is over, also when it ended with an exception."""
+        """Called once when the run is over, also when it ended with an exception. Closes what `on_start` opened."""
 
 
 class StopTraining(Exception):

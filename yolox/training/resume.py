@@ -14,8 +14,7 @@ from mindspore import Tensor, ops
 
 from yolox.config import Recipe
 from yolox.data.dataset import DetectionDataset
-from yolox.errors import CommandError
-from yolox.errors import CheckpointError
+from yolox.errors import CheckpointError, CommandError
 from yolox.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from yolox.training.progress import TrainingProgress, progress_from_dict, progress_to_dict
 from yolox.training.run_folder import HISTORY, LAST, copy_best, cut_history

@@ -8,7 +8,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from yolox.distributed import Group, gather_rows, share_statistics
-from yolox.training.flat_tensors import join_arrays, split_array
+from yolox.graph import join_arrays, split_array
 from yolox.training.progress import TrainingProgress
 from yolox.training.resume import state_statistics, write_statistics
 from yolox.training.step import TrainState

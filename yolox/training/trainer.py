@@ -14,13 +14,13 @@ from attrs import field, frozen
 from mindspore import nn
 from rich.console import Console
 
+from yolox.cli.caching import open_cache
 from yolox.config import Recipe
-from yolox.data.cache import open_cache
 from yolox.data.check import check_dataset, shared_images
 from yolox.data.classes import with_classes
 from yolox.data.dataset import DetectionDataset
 from yolox.data.loader import log_surplus, report_once, train_batches
-from yolox.data.sampler import steps_per_epoch
+from yolox.data.order import steps_per_epoch
 from yolox.device import use_device
 from yolox.distributed import Group, any_of
 from yolox.errors import RunError, RunStopped, TrainingDiverged, raise_problems
@@ -46,7 +46,7 @@ from yolox.training.run_folder import (
     write_recipe,
 )
 from yolox.training.signals import Launcher, StopSignals
-from yolox.training.step import TrainState, create_train_state, make_recipe_step
+from yolox.training.step import TrainState, create_train_state
 from yolox.training.sync import copy_ema, statistics_of_other_ranks, sync_batch_norm, write_parameters
 from yolox.training.terminal import TerminalProgress
 from yolox.training.watchdog import Watchdog
@@ -86,7 +86,7 @@ def train(
     freeze: Sequence[str] = (),
     save_steps: int | None = None,
     loss_fn: Callable | None = None,
-    make_step: Callable = make_recipe_step,
+    make_step: Callable,
     compiled: bool = True,
     device: str | None = None,
     group: Group = Group(),
@@ -176,6 +176,10 @@ def train(
             for callback in everyone:
                 stack.callback(callback.on_end)
                 callback.on_start(context)
+        except StopTraining as reason:  # a resumed run that had waited long enough before
+            console.print(f"{folder}: {reason}")
+            return run(stopped=str(reason))
+        try:
             if resume:
                 console.print(f"continuing in epoch {start.epoch + 1} of {recipe.epochs}, {start.step} steps of it are done")
             elif group.is_first or group.world > 1:
@@ -190,8 +194,9 @@ def train(
             stopped = str(reason)
             console.print(stopped)
         watchdog.mark("the end of the run", slow=True)
-    if stopped is None or (folder / BEST).exists():
         console.print(f"wrote {folder / BEST} and {folder / LAST}")
+        for callback in everyone:
+            callback.on_finish()
     return run(stopped=stopped)
 
 
@@ -226,7 +231,8 @@ def _run_epochs(
             launcher.has_gone()  # prints the reason, also where another process saw it first
         return answer
 
-    def check_stop(_done: int) -> None:
+    def on_images(done: int) -> None:
+        watchdog.mark(f"evaluation, {done} images done", slow=True)
         if group.world == 1 and stop():  # several processes have different numbers of images: they go on to the end
             raise StopRequested
 
@@ -236,11 +242,12 @@ def _run_epochs(
         evaluator = make_evaluator(
             averaged, spec=recipe.input, postprocess=recipe.postprocess, batch_size=recipe.loader.batch_size,
             workers=recipe.loader.workers, group=group, keep=lambda detections: found.__setitem__(slice(None), detections),
+            on_stage=partial(watchdog.mark, slow=True),
         )  # fmt: skip
 
     def evaluate() -> tuple[dict, list]:
         copy_ema(state, averaged)  # after the BN statistics were made the same: their averages are copied, too
-        metrics = evaluator(context.val_set, check_stop)
+        metrics = evaluator(context.val_set, on_images)
         return metrics, list(found)
 
     try:
@@ -311,7 +318,7 @@ def _check_images(
     train_set: DetectionDataset, val_set: DetectionDataset | None, recipe: Recipe, console: Console
 ) -> None:
     """Looks at the headers of all images and at all boxes; raises DataError for files that training cannot use."""
-    options = {"input_size": recipe.input.input_size, "max_gt": recipe.loader.max_gt}
+    options = {"input_size": recipe.input.input_size, "max_truths": recipe.loader.max_truths}
     datasets = {"train": train_set, **({} if val_set is None else {"val": val_set})}
     warnings = []
     for name, dataset in datasets.items():
