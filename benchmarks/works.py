@@ -43,7 +43,7 @@ def train_call(scale: str, size: int, batch: int, *, per_image: int = 8, num_cla
     tensors = (_images(batch, size), *(ms.Tensor(part) for part in truths))
     # A rate of 0 does the same work and keeps the network where it is.
     scalars = tuple(ms.Tensor(value, ms.float32) for value in (0.0, 0.9998, 0.0))
-    return lambda: wait(step(*tensors, *scalars)[0])
+    return lambda: wait(step(*tensors, *scalars)[0]["total"])
 
 
 def parts(scale: str, size: int, batch: int, repeats: int) -> dict:

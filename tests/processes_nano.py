@@ -64,8 +64,8 @@ def train(folder: Path, group: Group) -> dict[str, np.ndarray]:
     step = EXPERIMENT.make_step(detector, state, recipe, group)
     before, positives = {p.name: p.asnumpy().copy() for p in state.averaged}, []
     for batch in train_batches(dataset, recipe=recipe, epoch=0, augment=True, rank=group.rank, world=group.world):
-        answer = step(*map(ms.Tensor, batch[:4]), *(ms.Tensor(value, ms.float32) for value in (0.01, 0.9, 1.0)))
-        positives.append(float(answer[-3].asnumpy()))
+        _, num_pos, *_ = step(*map(ms.Tensor, batch[:4]), *(ms.Tensor(value, ms.float32) for value in (0.01, 0.9, 1.0)))
+        positives.append(float(num_pos.asnumpy()))
     after = {p.name: p.asnumpy() for p in state.averaged}
     named = {"before": before, "after": after}
     return {f"{when}.{name}": value for when, of in named.items() for name, value in of.items()} | {"positives": positives}

@@ -29,7 +29,8 @@ TABLE = {
     # the layers: never assignment, losses, data, evaluation or training
     "nn": "| mindspore numpy",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
-    "training": "config config_io data errors graph normalize schedule | attrs mindspore numpy safetensors",
+    "training": "config config_io data device distributed errors eval graph nn normalize schedule "
+    "| attrs mindspore numpy rich safetensors tensorboard",
     "distributed": "config graph | attrs mindspore numpy",
     # recipes and files
     "recipes": "config | attrs",
@@ -43,11 +44,11 @@ TABLE = {
     "export": "config config_io data decode errors eval nn points wire | attrs cv2 mindspore numpy onnx onnxruntime",
     "plot": "assign boxes config errors eval points | cv2 matplotlib mindspore numpy",
     "environment": "errors | cv2 numpy",  # to see whether they can be imported
-    "watching": "|",  # it runs as a process of its own, which must be there at once
+    "device": "errors | mindspore",
 }
 # within these parts MindSpore stays in the modules named, so that the rest can be used and tested without it
 MINDSPORE_ONLY_IN = {"data": {"loader"}, "eval": {"evaluate", "predict"}, "plot": {"assignment"}}
-OPTIONAL = {"onnx", "onnxruntime", "matplotlib", "supervision"}  # extras: imported where they are used, never with yolox
+OPTIONAL = {"onnx", "onnxruntime", "matplotlib", "supervision", "tensorboard"}  # extras: imported where they are used
 
 
 def modules(folder: str):

@@ -67,10 +67,18 @@ from yolox.recipes import megvii_recipe, mindyolo_recipe, with_input_size
 from yolox.training.callbacks import EpochEvent, StepEvent
 from yolox.training.resume import restore_state, save_state
 from yolox.schedule import ema_decay, ema_value, learning_rate
+from yolox.training.trainer import TrainingRun, train
+from yolox.training.callbacks import Callback, EarlyStopping, StopTraining, TensorBoard
 from yolox.training.step import TrainState, create_train_state, make_train_step
 from yolox.weights.load import load_weights
 
 __all__ = [
+    "Callback",
+    "EarlyStopping",
+    "StopTraining",
+    "TensorBoard",
+    "TrainingRun",
+    "train",
     "AssignConfig",
     "AugmentConfig",
     "CSPDarknet",

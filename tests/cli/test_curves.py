@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cli.test_plot import HISTORY_COLUMNS
 from yolox.cli.curves import COLOURS, draw_curves, draw_history, nice_ticks
-from yolox.training.run_folder import HISTORY_COLUMNS
 
 
 @given(low=st.floats(0, 100), span=st.floats(1e-3, 1e4))

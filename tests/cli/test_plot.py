@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,17 +12,22 @@ import pytest
 from yolox.cli import run
 from yolox.cli.experiment import Experiment
 from yolox.cli.pictures import CHARTS, evaluation_facts, write_beside, write_charts
+from yolox.cli.run_pictures import RunPictures
 from yolox.config import Recipe
 from yolox.data.coco import read_coco
 from yolox.data.dataset import truths
 from yolox.data.label_statistics import label_statistics
 from yolox.data.shapes import write_shapes
+from yolox.distributed import Group
+from yolox.eval.coco import METRIC_NAMES
 from yolox.eval.postprocess import Detections
-from yolox.training.callbacks import LOSS_NAMES, EpochEvent
+from yolox.training.callbacks import EpochEvent
 from yolox.training.progress import TrainingProgress
-from yolox.training.run_folder import HISTORY_COLUMNS, RunRecorder, prepare_run
+from yolox.training.run_folder import RunRecorder, prepare_run
 
 EXPERIMENT = Experiment(name="none", build_detector=None, recipes={"megvii": Recipe()}, make_step=None)
+LOSS_NAMES = ("total", "iou", "obj", "cls", "l1")
+HISTORY_COLUMNS = ("epoch", "lr", *LOSS_NAMES, "images_per_second", "data_wait_share", "skipped", "seconds", *METRIC_NAMES)
 
 
 @pytest.fixture
@@ -119,11 +125,13 @@ def test_what_cannot_be_drawn_is_said(tmp_path, capsys, prepare, status, message
 def test_training_draws_its_curves_after_every_epoch(tmp_path):
     recorder = RunRecorder(tmp_path, lambda path, position, extra: path.write_bytes(b"weights"))
     fields = {name: 1.0 for name in ("lr", "images_per_second", "data_wait_share", "seconds")}
-    losses, pictures = dict.fromkeys(LOSS_NAMES, 2.0), []
+    losses, pictures, drawing = dict.fromkeys(LOSS_NAMES, 2.0), [], RunPictures()
+    context = SimpleNamespace(folder=tmp_path, group=Group(), resumed=True, start=TrainingProgress(), recipe=None)
+    drawing.on_start(context)
     for epoch in range(2):
         position = TrainingProgress(epoch=epoch + 1)
-        recorder.on_epoch(
-            EpochEvent(epoch=epoch, losses=losses, metrics=None, skipped=0, position=position, **fields)
-        )
+        event = EpochEvent(epoch=epoch, losses=losses, metrics=None, skipped=0, position=position, **fields)
+        recorder.on_epoch(event)
+        drawing.on_epoch(event)
         pictures.append(cv2.imread(str(tmp_path / "curves.png")))
     assert (pictures[0] != pictures[1]).any()

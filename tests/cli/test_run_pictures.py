@@ -8,18 +8,21 @@ import json
 import sys
 from types import SimpleNamespace
 
+import attrs
 import cv2
+import numpy as np
 import pytest
 from rich.console import Console
 
 from tests.cli.tiny import EXPERIMENT, RECIPE, write_data
 from yolox.cli import run, run_pictures
 from yolox.cli.pictures import CHARTS
-from yolox.cli.run_pictures import BestEvaluation, write_run_pictures
+from yolox.cli.run_pictures import RunPictures
 from yolox.data.coco import read_coco
+from yolox.distributed import Group
 from yolox.eval import evaluate
 from yolox.eval.postprocess import Detections
-from yolox.training.callbacks import LOSS_NAMES, EpochEvent
+from yolox.training.callbacks import EpochEvent
 from yolox.training.progress import TrainingProgress
 from yolox.training.run_folder import read_history
 
@@ -31,25 +34,42 @@ def words(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("data"), images=4)
 
 
-def report(epoch, ap):
+def event(epoch, ap):
+    """The event of an epoch; `ap` is "none" where it was not evaluated."""
     fields = {name: 1.0 for name in ("lr", "images_per_second", "data_wait_share", "seconds")}
     metrics = None if ap == "none" else {"AP": ap}
-    fields |= {"losses": dict.fromkeys(LOSS_NAMES, 1.0), "position": TrainingProgress(epoch=epoch + 1)}
-    return EpochEvent(epoch=epoch, metrics=metrics, skipped=0, **fields)
+    fields |= {"losses": {"total": 1.0}, "position": TrainingProgress(epoch=epoch + 1)}
+    found = None if ap == "none" else [f"of epoch {epoch + 1}"]
+    return EpochEvent(epoch=epoch, metrics=metrics, detections=found, skipped=0, **fields)
+
+
+def started(folder, monkeypatch, dataset=None, console=None, *, resumed=False):
+    monkeypatch.setattr(run_pictures, "label_sheet", lambda *_: np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setattr(run_pictures, "write_curves", lambda *_: None)
+    callback, start = RunPictures(console), TrainingProgress()
+    callback.on_start(
+        SimpleNamespace(
+            folder=folder, recipe=RECIPE, train_set=dataset, val_set=dataset, group=Group(), resumed=resumed, start=start
+        )
+    )
+    return callback
 
 
 @pytest.mark.parametrize(
     ("aps", "best"),
     [([0.1, 0.3, 0.2], 2), ([None, 0.0], 1), (["none", None, 0.1, 0.1], 3), (["none", "none"], None), ([0.3, "none"], 1)],
 )
-def test_the_best_evaluation_is_kept_with_what_it_found(aps, best):
-    kept = BestEvaluation()
+def test_the_best_evaluation_is_kept_with_what_it_found(tmp_path, monkeypatch, aps, best):
+    kept, written = started(tmp_path, monkeypatch), []
+    monkeypatch.setattr(run_pictures, "label_statistics", lambda *_, **__: {})
+    monkeypatch.setattr(run_pictures, "evaluation_facts", lambda metrics, *_, **__: {"analysis": {"score_threshold": 0.5}})
+    monkeypatch.setattr(run_pictures, "write_beside", lambda folder, dataset, found, threshold: written.append(found))
+    monkeypatch.setattr(run_pictures, "write_charts", lambda *_: None)
     for epoch, ap in enumerate(aps):
-        if ap != "none":
-            kept.take([f"of epoch {epoch + 1}"])
-        kept.on_epoch(report(epoch, ap))
-    assert kept.epoch == best
-    assert kept.found == ([] if best is None else [f"of epoch {best}"])
+        kept.on_epoch(event(epoch, ap))
+    kept.on_finish()
+    assert json.loads((tmp_path / "evaluation.json").read_text()).get("epoch") == best
+    assert written == ([] if best is None else [[f"of epoch {best}"]])
 
 
 def test_training_leaves_all_pictures_and_plot_draws_them_again(words, tmp_path, capsys, monkeypatch):
@@ -76,15 +96,14 @@ def test_training_leaves_all_pictures_and_plot_draws_them_again(words, tmp_path,
     assert all((cv2.imread(str(path)) == before[path]).all() for path in charts)
 
 
-def test_a_resumed_run_whose_best_is_from_before_says_so(words, tmp_path):
+def test_a_resumed_run_whose_best_is_from_before_says_so(words, tmp_path, monkeypatch):
     dataset, lines = read_coco(words[1], words[3]), io.StringIO()
     console = Console(file=lines, soft_wrap=True)
-    job = SimpleNamespace(folder=tmp_path, recipe=RECIPE, train_set=dataset, val_set=dataset, console=console)
-    best = BestEvaluation()
-    best.take([Detections()] * len(dataset))
-    best.on_epoch(report(4, 0.1))
     for before in (0.3, 0.1):
-        write_run_pictures(job, best, best_ap=before)
+        (tmp_path / "history.csv").write_text(f"epoch,AP\n1,{before}\n")
+        pictures = started(tmp_path, monkeypatch, dataset, console, resumed=True)
+        pictures.on_epoch(attrs.evolve(event(4, 0.1), detections=[Detections()] * len(dataset)))
+        pictures.on_finish()
     assert [line.partition(": ")[2] for line in lines.getvalue().splitlines()] == [
         "the evaluation after epoch 5 (the best since the run went on)", "the evaluation after epoch 5",
     ]  # fmt: skip

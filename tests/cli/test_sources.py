@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from yolox.cli.run_options import remember, remembered
 
 from tests.data.folders import coco_dict, noise_dataset, write_as_yolo, write_image, write_json
 from yolox.cli.inputs import read_evaluation_set, read_training_set
 from yolox.cli.options import parse_options
+from yolox.cli.run_options import remember, remembered
 from yolox.cli.sources import data_source, evaluation_source, training_source
 from yolox.config import Recipe
 from yolox.errors import CommandError, UsageError

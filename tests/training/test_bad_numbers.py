@@ -8,7 +8,6 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import ops
-from yolox.cli.endings import saved_endings
 
 import yolox.training.step as train_module
 from tests.training.test_step import SPEC, Toy, batch, scalars, snapshot, toy_loss
@@ -18,6 +17,7 @@ from yolox.training.loop import fit
 from yolox.training.run_folder import RunRecorder
 from yolox.training.signals import StopSignals
 from yolox.training.step import create_train_state, make_train_step
+from yolox.training.trainer import saved_when_interrupted
 
 OPTIM = OptimConfig(warmup_epochs=0, flat_epochs=0, lr=0.01, lr_per_image=None, max_bad_steps=3)
 RECIPE = Recipe(epochs=2, plain_epochs=0, loader=LoaderConfig(batch_size=2), optim=OPTIM)
@@ -25,7 +25,7 @@ STEPS = 6
 
 
 class Reports:
-    """A listener that keeps what it was told."""
+    """A callback that keeps what it was told."""
 
     def __init__(self):
         self.steps, self.epochs = [], []
@@ -69,7 +69,7 @@ def train(bad_images=(), optim=OPTIM, before_step=lambda index, state: None):
     recipe = attrs.evolve(RECIPE, optim=optim)
     try:
         fit(
-            watched, recipe=recipe, steps_per_epoch=STEPS, train_batches=batches, listener=reports,
+            watched, recipe=recipe, steps_per_epoch=STEPS, train_batches=batches, callbacks=(reports,),
             parameters=state.averaged,
         )  # fmt: skip
     finally:
@@ -94,7 +94,7 @@ def test_a_nan_in_an_image_is_skipped_counted_and_named():
 def test_too_many_stop_the_run_and_leave_the_batch(tmp_path):
     recorder = RunRecorder(tmp_path, lambda *parts: None)
     with pytest.raises(CommandError, match="step 5: 3 steps in a row were not finite, first in images of the batch"):
-        with saved_endings(tmp_path, recorder, StopSignals()):
+        with saved_when_interrupted(tmp_path, recorder, StopSignals()):
             train(bad_images=range(2, 9))
     kept = np.load(tmp_path / "bad_batch.npz")
     wanted = floating_batch(4)
@@ -146,5 +146,5 @@ def test_an_overflow_of_the_scaled_loss_changes_nothing():
     *_, finite, sums = step(*map(ms.Tensor, floating_batch(0)), *scalars(0.1, 0.5, 0.0, 3e38))
     assert not bool(finite.asnumpy()) and not np.isfinite(sums.asnumpy()).all()
     assert same(snapshot(state), before)
-    *_, finite, _ = step(*map(ms.Tensor, floating_batch(0)), *scalars(0.1, 0.5, 0.0, 1024.0))
+    _, _, finite, _ = step(*map(ms.Tensor, floating_batch(0)), *scalars(0.1, 0.5, 0.0, 1024.0))
     assert bool(finite.asnumpy()) and not same(snapshot(state), before)

@@ -55,7 +55,7 @@ def train(nano, batches, before_step=lambda index: None):
         states.append(snapshot(state))
         return step(*tensors)
 
-    settings = {"recipe": RECIPE, "steps_per_epoch": STEPS, "listener": reports, "parameters": state.averaged}
+    settings = {"recipe": RECIPE, "steps_per_epoch": STEPS, "callbacks": (reports,), "parameters": state.averaged}
     try:
         fit(watched, train_batches=lambda *_: iter(batches), **settings)
     except TrainingDiverged as error:

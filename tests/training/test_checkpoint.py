@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from yolox import checkpoint as checkpoint_module
 from yolox.errors import CheckpointError
 from yolox.recipes import mindyolo_recipe
+from yolox.training import checkpoint as checkpoint_module
 from yolox.training.checkpoint import atomic_path, load_checkpoint, save_checkpoint
 
 RECIPE = mindyolo_recipe("nano")

@@ -14,7 +14,6 @@ from yolox.data.loader import train_batches
 from yolox.data.shapes import ShapesConfig, write_shapes
 from yolox.detection_loss import detection_loss
 from yolox.nn import ConvBNAct, initialise, set_precision
-from yolox.training.callbacks import LOSS_NAMES
 from yolox.training.loop import fit
 from yolox.training.run_folder import history_row
 from yolox.training.step import create_train_state, make_train_step
@@ -49,7 +48,7 @@ def large_loss(*tensors):
 
 
 class Steps:
-    """A listener that keeps the reports, and whether the step changed any bit of the state."""
+    """A callback that keeps the reports, and whether the step changed any bit of the state."""
 
     def __init__(self, state):
         self.state, self.reports, self.changed, self.epochs = state, [], [], []
@@ -78,7 +77,7 @@ def steps(tmp_path_factory):
         return train_batches(dataset, recipe=recipe, epoch=epoch, augment=augment, first=first)
 
     step = make_train_step(detector, large_loss, state, optim=recipe.optim, spec=recipe.input)
-    fit(step, recipe=recipe, steps_per_epoch=STEPS, train_batches=batches, listener=listener, parameters=state.averaged)
+    fit(step, recipe=recipe, steps_per_epoch=STEPS, train_batches=batches, callbacks=(listener,), parameters=state.averaged)
     return listener
 
 
@@ -123,7 +122,7 @@ def nano_steps():
     def batches(epoch, augment, first):
         return (batch for _ in range(first, NANO_STEPS))
 
-    fit(step, recipe=recipe, steps_per_epoch=NANO_STEPS, train_batches=batches, listener=listener)
+    fit(step, recipe=recipe, steps_per_epoch=NANO_STEPS, train_batches=batches, callbacks=(listener,))
     return listener
 
 
@@ -154,5 +153,5 @@ def test_the_row_of_an_epoch_is_the_mean_over_its_applied_steps(nano_steps):
         applied = [r.losses for r in nano_steps.reports[first : first + NANO_STEPS] if r.finite]
         row = history_row(epoch)
         assert row["skipped"] == NANO_STEPS - len(applied)
-        for name in LOSS_NAMES:
+        for name in ("total", "iou", "obj", "cls", "l1"):
             assert row[name] == pytest.approx(np.mean([losses[name] for losses in applied]), rel=1e-9)

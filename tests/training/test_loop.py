@@ -24,7 +24,7 @@ RECIPE = Recipe(
 
 
 class Recorder:
-    """A step and a listener in one: keeps the scalars that came in and the reports that came out."""
+    """A step and a callback in one: keeps the scalars that came in and the reports that came out."""
 
     def __init__(self, bad=(), first=0):
         self.first = first
@@ -37,7 +37,8 @@ class Recorder:
         self.calls.append(tuple(float(value.asnumpy()) for value in (lr, decay, l1_weight)))
         value = ms.Tensor(np.nan if index in self.bad else float(index), ms.float32)
         sums = ms.Tensor([1.0, np.nan if index in self.bad else 0.0], ms.float32)
-        return (*[value] * 5, ms.Tensor(2.0, ms.float32), ms.Tensor(index not in self.bad), sums)
+        losses = dict.fromkeys(("total", "iou", "obj", "cls", "l1"), value)
+        return losses, ms.Tensor(2.0, ms.float32), ms.Tensor(index not in self.bad), sums
 
     def on_step(self, report):
         self.steps.append(report)
@@ -59,7 +60,7 @@ def run(recorder, recipe=RECIPE, **options):
         recipe=recipe,
         steps_per_epoch=STEPS,
         train_batches=batches,
-        listener=recorder,
+        callbacks=(recorder,),
         parameters=(ms.Parameter(np.ones(1), name="first"), ms.Parameter(np.ones(1), name="second")),
         **options,
     )
@@ -89,7 +90,7 @@ def test_the_rate_follows_the_images_of_all_devices(world):
 
 def test_evaluations_come_at_the_interval_in_plain_epochs_and_at_the_end():
     recorder = Recorder()
-    run(recorder, evaluate=lambda: {"AP": 0.5})
+    run(recorder, evaluate=lambda: ({"AP": 0.5}, None))
     assert [r.metrics is not None for r in recorder.epochs] == [False, False, True, False, True, True]
     sparse = attrs.evolve(RECIPE, epochs=10, plain_epochs=5, eval_interval=4, plain_eval_interval=2)
     assert [e for e in range(10) if is_evaluated(sparse, e)] == [3, 5, 7, 9]
@@ -146,7 +147,7 @@ def test_a_run_that_stops_after_any_step_goes_on_as_if_it_had_not(steps):
     half = attrs.evolve(RECIPE, optim=attrs.evolve(RECIPE.optim, precision="float16", loss_scale_interval=4))
     bad = {1, 5, 6, 7, 11}
     whole, before = Recorder(bad), Recorder(bad)
-    evaluate = {"evaluate": lambda: {"AP": 0.5}}
+    evaluate = {"evaluate": lambda: ({"AP": 0.5}, None)}
     run(whole, half, **evaluate)
     with pytest.raises(TrainingStopped) as stopped:
         run(before, half, stop=StopAfter(steps), **evaluate)
@@ -166,7 +167,7 @@ def test_a_stop_in_an_evaluation_repeats_the_evaluation_alone():
         run(before, evaluate=stopping)
     position = stopped.value.position
     assert (position.epoch, position.step, len(before.epochs)) == (2, STEPS, 2)
-    assert run(after, start=position, evaluate=lambda: {"AP": 0.5}) == [(3, True), (4, False), (5, False)]
+    assert run(after, start=position, evaluate=lambda: ({"AP": 0.5}, None)) == [(3, True), (4, False), (5, False)]
     assert after.epochs[0].epoch == 2 and after.epochs[0].metrics == {"AP": 0.5}
     assert after.epochs[0].losses["total"] == pytest.approx(np.mean(range(2 * STEPS, 3 * STEPS)))
 
@@ -194,3 +195,30 @@ def test_a_run_can_begin_later():
 def test_phases_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         check_epochs(attrs.evolve(RECIPE, **changes))
+
+
+def test_a_loss_of_another_name_reaches_the_events():
+    recorder, step = Recorder(), Recorder.step
+
+    def with_another(*arguments):
+        losses, *others = step(recorder, *arguments)
+        return {**losses, "angle": ms.Tensor(2.5, ms.float32)}, *others
+
+    recorder.step = with_another
+    run(recorder)
+    assert recorder.steps[0].losses["angle"] == 2.5 and recorder.epochs[0].losses["angle"] == 2.5
+
+
+def test_statistics_are_shared_before_the_evaluation_and_files_are_written_before_callbacks():
+    order, recorder = [], Recorder()
+    recorder.on_epoch = lambda event: order.append("callback")
+    knobs = {"sync": lambda: order.append("sync"), "save_epoch": lambda event: order.append("save")}
+    run(recorder, evaluate=lambda: (order.append("evaluate") or {"AP": 0.5}, None), **knobs)
+    assert order[:3] == ["sync", "save", "callback"] and order[-4:] == ["sync", "evaluate", "save", "callback"]
+
+
+def test_the_watchdog_is_told_which_steps_compile():
+    marks = []
+    run(Recorder(), mark=lambda what, slow=False: marks.append((what, slow)))
+    steps = [slow for what, slow in marks if what.startswith("training step")]
+    assert steps == [True] + [False] * (6 * STEPS - 1)

@@ -28,7 +28,7 @@ class FakeStep:
         self.scalars.append(tuple(float(s.asnumpy()) for s in (lr, ema_decay, l1_weight)))
         parts = [ms.Tensor(v, ms.float32) for v in (self.losses[number], 1, 2, 3, 0)]
         finite = ms.Tensor(number != self.bad_at)
-        return *parts, ms.Tensor(self.num_pos, ms.int32), finite, ms.Tensor(np.zeros(3, np.float32))
+        return {"total": parts[0]}, ms.Tensor(self.num_pos, ms.int32), finite, ms.Tensor(np.zeros(3, np.float32))
 
 
 def test_a_loss_that_collapses_is_sound_and_ends_the_loop():

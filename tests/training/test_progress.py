@@ -28,12 +28,12 @@ NUMBER = st.floats(-1e6, 1e6, width=32)
 def test_json_gives_every_bit_back(steps, images):
     position = initial_progress(HALF)
     for finite, losses in steps:
-        position = advance_step(position, losses, finite=finite, images=images, optim=HALF)
+        position = advance_step(position, dict(zip("abcde", losses, strict=True)), finite=finite, images=images, optim=HALF)
     again = progress_from_dict(json.loads(json.dumps(progress_to_dict(position))))
-    assert again == position and type(again.loss_sums) is tuple
+    assert again == position and type(again.loss_sums) is dict
     good = [losses for finite, losses in steps if finite]
     assert position.applied == len(good) and position.skipped == len(steps) - len(good)
-    for mean, column in zip(position.loss_means, zip(*good, strict=True), strict=False):
+    for mean, column in zip(position.loss_means.values(), zip(*good, strict=True), strict=False):
         assert mean == pytest.approx(math.fsum(column) / len(good), rel=1e-9, abs=1e-6)
 
 
@@ -54,3 +54,8 @@ def changed(**changes):
 def test_damaged_positions_are_refused(data):
     with pytest.raises((ValueError, TypeError)):
         progress_from_dict(data)
+
+
+def test_losses_of_old_checkpoints_get_their_names():
+    old = changed(loss_sums=[5.0, 1.0, 2.0, 1.5, 0.5], applied=1, step=1)
+    assert progress_from_dict(old).loss_means == {"total": 5.0, "iou": 1.0, "obj": 2.0, "cls": 1.5, "l1": 0.5}

@@ -13,7 +13,7 @@ from yolox.distributed import Group
 from yolox.errors import CheckpointError
 from yolox.training.checkpoint import load_checkpoint
 from yolox.training.progress import LossScale, TrainingProgress
-from yolox.training.resume import data_facts, restore_state, save_state, state_statistics, state_tensors
+from yolox.training.resume import dataset_fingerprint, restore_state, save_state, state_statistics, state_tensors
 from yolox.training.step import create_train_state
 
 POSITION = TrainingProgress(epoch=3, step=2, applied=1, loss_sums=(0.1, 0.2), loss_scale=LossScale(4.0, 7))
@@ -99,12 +99,12 @@ def test_other_data_have_other_facts():
         "class_names": ("cat",), "category_ids": (1,),
     }  # fmt: skip
     dataset = DetectionDataset(**fields)
-    facts = data_facts(dataset)
+    facts = dataset_fingerprint(dataset)
     assert (facts["images"], facts["boxes"]) == (1, 1)
-    assert data_facts(attrs.evolve(dataset, image_dir="/moved")) == facts
+    assert dataset_fingerprint(attrs.evolve(dataset, image_dir="/moved")) == facts
     changes = {"boxes": dataset.boxes + 1, "file_names": ("2.jpg",), "class_names": ("dog",), "classes": np.array([1])}
     for name, value in changes.items():
-        assert data_facts(attrs.evolve(dataset, **{name: value})) != facts, name
+        assert dataset_fingerprint(attrs.evolve(dataset, **{name: value})) != facts, name
 
 
 def frozen_state(seed):

@@ -6,10 +6,9 @@ import threading
 
 import pytest
 
-from yolox.cli import together
-from yolox.cli.watch import unwatched
 from yolox.distributed import Group
-from yolox.training.signals import SIGNALS, Launcher, StopSignals
+from yolox.training import signals
+from yolox.training.signals import SIGNALS, Launcher, StopSignals, stop_on_any
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -60,8 +59,8 @@ def test_several_processes_stop_without_their_launcher_and_one_goes_on(monkeypat
     """One process may be left alone on purpose, as with nohup."""
     launcher = Launcher()
     monkeypatch.setattr(os, "getppid", lambda: 1)
-    monkeypatch.setattr(together, "any_of", lambda flag, group: flag)
-    assert together.agreed(lambda: asked, Group(world=world), unwatched(), launcher)() is want
+    monkeypatch.setattr(signals, "any_of", lambda flag, group: flag)
+    assert stop_on_any(lambda: asked, Group(world=world), launcher)() is want
 
 
 def test_a_process_that_another_one_stops_says_that_msrun_has_ended(monkeypatch, capsys):
@@ -72,6 +71,6 @@ def test_a_process_that_another_one_stops_says_that_msrun_has_ended(monkeypatch,
         monkeypatch.setattr(os, "getppid", lambda: 1)
         return True
 
-    monkeypatch.setattr(together, "any_of", other_has_seen_it)
-    assert together.agreed(lambda: False, Group(world=2), unwatched(), Launcher())()
+    monkeypatch.setattr(signals, "any_of", other_has_seen_it)
+    assert stop_on_any(lambda: False, Group(world=2), Launcher())()
     assert capsys.readouterr().err.count("msrun has ended; stopping after this step") == 1

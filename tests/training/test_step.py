@@ -120,7 +120,8 @@ def test_a_step_that_is_not_finite_changes_no_bit(toy, bad):
 
 def test_outputs_are_the_losses_and_a_sum_for_each_parameter(toy):
     _, state, step = toy
-    total, quadratic, _, _, l1, num_pos, finite, sums = step(*batch(), *scalars(0.0, 0.5, 0.5))
+    losses, num_pos, finite, sums = step(*batch(), *scalars(0.0, 0.5, 0.5))
+    total, quadratic, _, _, l1 = losses.values()
     assert float(total.asnumpy()) == pytest.approx(float((quadratic + 0.5 * l1).asnumpy()), rel=1e-6)
     assert float(num_pos.asnumpy()) == 2 and bool(finite.asnumpy()) and sums.shape == (len(state.params),)
 
@@ -196,7 +197,7 @@ def noted_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
 
 
 class Reports:
-    """A listener that keeps rate and L1 loss of every step."""
+    """A callback that keeps rate and L1 loss of every step."""
 
     def __init__(self):
         self.rates, self.l1, self.epochs = [], [], []
@@ -222,7 +223,7 @@ def test_a_run_compiles_its_step_once():
     traces.clear()
     step(*batch(), *scalars(0.0, 1.0, 0.0, 1.0))
     once = len(traces)
-    fit(step, recipe=recipe, steps_per_epoch=2, train_batches=batches, listener=reports)
+    fit(step, recipe=recipe, steps_per_epoch=2, train_batches=batches, callbacks=(reports,))
     assert once > 0 and len(traces) == once
     assert [bool(l1) for l1 in reports.l1] == [is_no_aug(recipe, i // 2) for i in range(8)] == [False] * 4 + [True] * 4
     assert len(set(reports.rates)) > 4

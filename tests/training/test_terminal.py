@@ -8,11 +8,10 @@ import attrs
 import pytest
 from rich.console import Console
 
-from yolox.cli import progress
-from yolox.config import Recipe
+from yolox.training import terminal
 from yolox.training.callbacks import EpochEvent, StepEvent
 from yolox.training.progress import TrainingProgress
-from yolox.training.terminal import LiveProgress, PlainProgress, format_epoch, make_progress
+from yolox.training.terminal import TerminalProgress, format_epoch
 
 LOSSES = {"total": 4.2, "iou": 2.0, "obj": 1.2, "cls": 1.0, "l1": 0.0}
 SPEED = {"lr": 1e-3, "images_per_second": 51.26, "data_wait_share": 0.03, "position": TrainingProgress()}
@@ -26,13 +25,18 @@ def console(**kwargs) -> Console:
     return Console(file=io.StringIO(), width=120, **kwargs)
 
 
+def progress_of(target: Console) -> TerminalProgress:
+    shown = TerminalProgress(target)
+    shown.start(40, 10)
+    return shown
+
+
 def test_plain_progress_prints_each_epoch_on_one_line():
     target = console()
-    shown = make_progress(target, Recipe(epochs=40), 10)
-    assert isinstance(shown, PlainProgress)
+    shown = progress_of(target)
     shown.on_step(STEP)
     shown.on_epoch(EPOCH)
-    shown.close()
+    shown.on_end()
     assert target.file.getvalue() == (
         "epoch 3/40  loss 4.20 (iou 2.00, obj 1.20, cls 1.00, l1 0.00)  "
         "lr 1.00e-03, 51.3 images/s, 3% waiting for data  1:15\n"
@@ -40,9 +44,9 @@ def test_plain_progress_prints_each_epoch_on_one_line():
 
 
 def test_plain_progress_prints_steps_of_long_epochs(monkeypatch):
-    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr(terminal, "PLAIN_SECONDS", 0.0)
     target = console()
-    PlainProgress(target, Recipe(epochs=40)).on_step(STEP)
+    progress_of(target).on_step(STEP)
     line = target.file.getvalue()
     assert (
         line.startswith("epoch 3/40  step 25  loss 4.20") and "1:02:05 left" in line and "3% waiting" in line
@@ -51,11 +55,10 @@ def test_plain_progress_prints_steps_of_long_epochs(monkeypatch):
 
 def test_live_progress_shows_everything_in_a_terminal():
     target = console(force_terminal=True)
-    shown = make_progress(target, Recipe(epochs=40), 10)
-    assert isinstance(shown, LiveProgress)
+    shown = progress_of(target)
     shown.on_step(STEP)
     shown.on_epoch(EPOCH)
-    shown.close()
+    shown.on_end()
     text = target.file.getvalue()
     for part in (
         "epoch 3/40",
@@ -87,11 +90,11 @@ def test_an_epoch_names_the_ap_of_a_few_classes_and_the_worst_of_many():
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_first_bad_step_of_a_row_is_named(terminal):
     target = console(force_terminal=terminal)
-    shown = make_progress(target, Recipe(epochs=40), 10)
+    shown = progress_of(target)
     for in_a_row in (1, 2, 3):
         place = TrainingProgress(step=5, bad_in_a_row=in_a_row)
         bad = attrs.evolve(STEP, finite=False, bad="the gradient of stem", step=24 + in_a_row, position=place)
         shown.on_step(bad)
-    shown.close()
+    shown.on_end()
     text = target.file.getvalue()
     assert "step 25 skipped: the gradient of stem was not finite" in text and "step 26 skipped" not in text

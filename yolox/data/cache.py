@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+from pathlib import Path
+
 import attrs
 import numpy as np
 
 from yolox.data.dataset import DetectionDataset, load_image
 from yolox.data.image import shrink_image
 from yolox.errors import DataError
+
+MAX_SHARE = 0.8  # of what is free; the rest is for everything else
 
 
 @attrs.frozen(eq=False)
@@ -78,3 +85,46 @@ def cache_images(dataset: DetectionDataset, *, max_bytes: int, path: str | None 
     for index in range(len(dataset)):
         pixels[offsets[index] : offsets[index + 1]] = load_image(dataset, index).reshape(-1)
     return ImageCache(pixels, offsets, dataset.sizes)
+
+
+def open_cache(
+    dataset: DetectionDataset, kind: str, folder: Path, *, name: str = "images.cache", sharers: int = 1
+) -> ImageCache | None:
+    """Decodes the images of a dataset once, where a cache is wanted.
+
+    Args:
+        dataset: the training images.
+        kind: ``none``, ``ram`` or ``disk``.
+        folder: of the run, for the file.
+        name: of the file; each process of a run has its own.
+        sharers: processes that each make a cache from what is free.
+
+    Returns:
+        The cache; None for ``none``. Its size and what is free go to stderr before the first image is read.
+
+    Raises:
+        DataError: it would take more than `MAX_SHARE` of what is free; an image cannot be read.
+    """
+    if kind == "none":
+        return None
+    free = _available_memory() if kind == "ram" else shutil.disk_usage(folder).free
+    free //= sharers
+    place = "memory" if kind == "ram" else str(folder / name)
+    need, each = cache_bytes(dataset), " for each process" if sharers > 1 else ""
+    text = f"cache: {len(dataset)} images take {need / 1e9:.2f} GB in {place}; {free / 1e9:.1f} GB are free{each}"
+    print(text, file=sys.stderr, flush=True)
+    path = None if kind == "ram" else str(folder / name)
+    try:
+        return cache_images(dataset, max_bytes=int(MAX_SHARE * free), path=path)
+    except BaseException:  # an interrupt too: a half-made cache is of no use
+        (folder / name).unlink(missing_ok=True)
+        raise
+
+
+def _available_memory() -> int:
+    """Returns the bytes of memory that can be used without swapping."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # another system than Linux
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -32,7 +32,7 @@ class TrainingStopped(Exception):
         self.position = position
 
 
-def _nothing(*_arguments) -> None:
+def _nothing(*_arguments, **_options) -> None:
     """Does nothing."""
 
 

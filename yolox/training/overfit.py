@@ -61,8 +61,8 @@ def overfit(
     for number in range(max_steps):
         lr = rate * min((number + 1) / WARMUP_STEPS, 1.0)
         scalars = (ms.Tensor(value, ms.float32) for value in (lr, 0.0, 0.0))  # rate, EMA decay, L1 weight
-        total, *_, num_pos, finite, _ = step(*tensors, *scalars)
-        losses.append(float(total.asnumpy()))
+        parts, num_pos, finite, _ = step(*tensors, *scalars)
+        losses.append(float(parts["total"].asnumpy()))
         if on_step is not None:
             on_step(number + 1, losses[-1])
         verdict = _verdict(losses, int(num_pos.asnumpy()), bool(finite.asnumpy()), target)

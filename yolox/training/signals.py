@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and the end of msrun as questions that training asks between two steps."""
+"""SIGINT, SIGTERM and the end of msrun, as functions that training asks between two steps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
+
+from yolox.distributed import Group, any_of
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -14,15 +17,15 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Launcher:
     """The process that started this one, as msrun does: without it, nobody could stop a run of several processes.
 
-    Make it early: what has ended before is not known. (An msrun without ``--join=True`` ends at once, long before the
-    first line of the script, and is not missed.)
+    Create it early: what ended before is not noticed. (An msrun without ``--join=True`` ends at once, long before the
+    first line of the script, and is not waited for.)
     """
 
     def __init__(self) -> None:
         self._pid, self._missed = os.getppid(), False
 
     def has_gone(self) -> bool:
-        """Tell whether it has ended: the system gives this process another parent then; say so once."""
+        """Returns whether it has ended: the system gives this process another parent then. Prints it once."""
         gone = os.getppid() != self._pid
         if gone and not self._missed:
             print("\nmsrun has ended; stopping after this step", file=sys.stderr, flush=True)
@@ -31,7 +34,7 @@ class Launcher:
 
 
 class StopSignals:
-    """Context manager that catches SIGINT and SIGTERM; calling it tells whether one came.
+    """Context manager that catches SIGINT and SIGTERM; calling it returns whether one came.
 
     The first signal lets the step end and the run be saved. The second stops at once, as without this class.
     In a thread other than the main one, where Python allows no handlers, it catches nothing.
@@ -72,3 +75,23 @@ class StopSignals:
         for each in SIGNALS:
             signal.signal(each, signal.default_int_handler)
         print("\nstopping after this step; a second signal stops at once", file=sys.stderr, flush=True)
+
+
+def stop_on_any(stop: Callable[[], bool], group: Group, launcher: Launcher) -> Callable[[], bool]:
+    """Returns a function that all processes call after each step, and that returns the same answer in all of them.
+
+    A signal may reach one process only, and collectives need all of them.
+
+    Args:
+        stop: whether this process was asked to stop.
+        group: the processes. Of several, each stops when the process that started them has ended.
+        launcher: the process that started this one.
+    """
+
+    def asked() -> bool:
+        answer = any_of(stop() or (group.world > 1 and launcher.has_gone()), group)
+        if answer and group.world > 1:
+            launcher.has_gone()  # prints the reason, also where another process saw it first
+        return answer
+
+    return asked

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from attrs import field, frozen
 from mindspore import nn
 from rich.console import Console
 
-from yolox.cli.caching import open_cache
 from yolox.config import Recipe
+from yolox.data.cache import open_cache
 from yolox.data.check import check_dataset, shared_images
 from yolox.data.classes import with_classes
 from yolox.data.dataset import DetectionDataset
@@ -45,7 +45,7 @@ from yolox.training.run_folder import (
     read_history,
     write_recipe,
 )
-from yolox.training.signals import Launcher, StopSignals
+from yolox.training.signals import Launcher, StopSignals, stop_on_any
 from yolox.training.step import TrainState, create_train_state
 from yolox.training.sync import copy_ema, statistics_of_other_ranks, sync_batch_norm, write_parameters
 from yolox.training.terminal import TerminalProgress
@@ -224,13 +224,6 @@ def _run_epochs(
     def batches(epoch: int, augment: bool, first: int):
         return train_batches(context.train_set, recipe=recipe, epoch=epoch, augment=augment, first=first, **batch_options)
 
-    def asked_to_stop() -> bool:
-        # One answer for all processes: a signal may reach one of them only, and collectives need all of them.
-        answer = any_of(stop() or (group.world > 1 and launcher.has_gone()), group)
-        if answer and group.world > 1:
-            launcher.has_gone()  # prints the reason, also where another process saw it first
-        return answer
-
     def on_images(done: int) -> None:
         watchdog.mark(f"evaluation, {done} images done", slow=True)
         if group.world == 1 and stop():  # several processes have different numbers of images: they go on to the end
@@ -250,7 +243,7 @@ def _run_epochs(
         metrics = evaluator(context.val_set, on_images)
         return metrics, list(found)
 
-    try:
+    with saved_when_interrupted(folder, recorder, stop, group):
         fit(
             make_step(detector, state, recipe),
             recipe=recipe,
@@ -264,9 +257,24 @@ def _run_epochs(
             mark=watchdog.mark,
             parameters=state.averaged,
             start=context.start,
-            stop=asked_to_stop,
+            stop=stop_on_any(stop, group, launcher),
             world=group.world,
         )
+
+
+@contextmanager
+def saved_when_interrupted(
+    folder: Path, recorder: RunRecorder, stop: StopSignals, group: Group = Group()
+) -> Iterator[None]:
+    """Returns a context manager that saves the run when the body is stopped, and the batch when it diverges.
+
+    Raises:
+        RunStopped: in place of `TrainingStopped`, after the checkpoint was written.
+        RunError: in place of `TrainingDiverged`, after the batch was written.
+        CheckpointError: the checkpoint could not be written; the last good one stays.
+    """
+    try:
+        yield
     except TrainingStopped as stopped:
         recorder.save(stopped.position)
         any_of(False, group)  # wait for the others: msrun kills all processes when the first ends with an error

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-import attrs
 import pytest
-from yolox.cli.job import check_training, describe_job, describe_sizes, open_job
 
 from tests.cli.tiny import EXPERIMENT, write_data
 from yolox.cli import run
-from yolox.cli.options import parse_options
 from yolox.config import LoaderConfig, Recipe
-from yolox.distributed import Group
-from yolox.training.signals import Launcher
+from yolox.training.trainer import describe_sizes
 
 
 @pytest.mark.parametrize("name", ["net.onnx", "net.MINDIR"])
@@ -38,10 +32,8 @@ def test_training_sizes_are_named_where_they_are_not_the_input_size(sizes, words
     assert describe_sizes(Recipe(loader=LoaderConfig(multiscale_sizes=sizes))) == "640 x 640 px" + words
 
 
-def test_a_run_announces_its_training_sizes(tmp_path):
-    recipe = attrs.evolve(EXPERIMENT.recipes["megvii"], loader=LoaderConfig(multiscale_sizes=(32, 64), batch_size=2))
-    argv = ["train", *write_data(tmp_path / "data", 2), "--output", str(tmp_path / "run"), "--input-size", "96"]
-    parse = partial(parse_options, argv)
-    options = parse(recipe)
-    job = open_job(EXPERIMENT, options, parse, check_training(options), Group(), Launcher())
-    assert describe_job(job).startswith("tiny, 96 x 96 px (training at 2 heights, 96 to 128 px): 2 images, ")
+def test_a_run_announces_its_training_sizes(tmp_path, capsys):
+    data = write_data(tmp_path / "data", 2)
+    argv = ["train", *data, "--output", str(tmp_path / "run"), "--input-size", "96", "--multiscale-sizes", "32", "64"]
+    assert run(EXPERIMENT, [*argv, "--epochs", "2", "--plain-epochs", "0", "--flat-epochs", "0"]) == 0
+    assert "tiny, 96 x 96 px (training at 2 heights, 32 to 64 px): 2 images, " in capsys.readouterr().out

@@ -8,7 +8,8 @@ import pytest
 
 from tests.cli.runs import StopAfterEightSteps, assert_same_run
 from tests.cli.tiny import EXPERIMENT, write_data
-from yolox.cli import run, train
+from yolox.cli import run
+from yolox.training import trainer
 from yolox.training.checkpoint import load_checkpoint
 from yolox.training.run_folder import read_history
 
@@ -51,7 +52,7 @@ def test_frozen_tensors_have_the_bits_of_the_weights_and_the_others_do_not(weigh
 def test_a_stopped_run_goes_on_with_what_it_froze(words, weights, frozen, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "run"
     with monkeypatch.context() as patched:
-        patched.setattr(train, "StopSignals", StopAfterEightSteps)
+        patched.setattr(trainer, "StopSignals", StopAfterEightSteps)
         assert frozen_run(words, weights, folder) == 143
     assert json.loads((folder / "options.json").read_text())["freeze"] == list(FROZEN)
     assert run(EXPERIMENT, ["train", "--resume", str(folder), "--freeze", "preds"]) == 2

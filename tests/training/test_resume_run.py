@@ -13,9 +13,9 @@ import pytest
 from benchmarks.leftovers import shared_memory
 from tests.cli.runs import assert_gone, assert_same_run, changes, start, stop, wait_for
 from tests.cli.tiny import EXPERIMENT, write_data
-from yolox import checkpoint as checkpoint_module
 from yolox.cli import run
 from yolox.errors import CheckpointError
+from yolox.training import checkpoint as checkpoint_module
 from yolox.training.checkpoint import load_checkpoint
 from yolox.training.phases import is_evaluated
 from yolox.training.run_folder import read_history

@@ -1,4 +1,4 @@
-"""--patience ends a run whose AP no longer rises, also one that was resumed."""
+"""Early stopping ends a run whose AP no longer rises, also one that was resumed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 
 import cv2
 import pytest
-from yolox.training.callbacks import EarlyStopping, StopTraining
 
 from tests.cli.tiny import EXPERIMENT, write_data
 from yolox.cli import run
+from yolox.training.callbacks import EarlyStopping, StopTraining
 from yolox.training.run_folder import read_history
 
 
@@ -18,11 +18,11 @@ from yolox.training.run_folder import read_history
     [([0.1, 0.2, 0.3, 0.4], None), ([0.3, 0.2, 0.1, 0.4], 3), ([0.3, 0.2, 0.4, 0.1], None), ([0.0, 0.0, 0.0], 3)],
 )
 def test_it_counts_epochs_since_the_best(aps, last):
-    patience, stopped = Patience(2), None
+    patience, stopped = EarlyStopping(2), None
     for epoch, ap in enumerate(aps, start=1):
         try:
             patience.add(epoch, ap)
-        except EarlyStop:
+        except StopTraining:
             stopped = epoch
             break
     assert stopped == last
@@ -30,24 +30,24 @@ def test_it_counts_epochs_since_the_best(aps, last):
 
 def test_a_resumed_run_remembers_its_history():
     history = [{"epoch": 1.0, "AP": 0.5}, {"epoch": 2.0, "AP": None}, {"epoch": 3.0, "AP": 0.4}]
-    with pytest.raises(EarlyStop, match="has not risen for 4 epochs: best 0.5000 in epoch 1, stopped by --patience 3"):
-        Patience(3, history).add(5, 0.5)
+    with pytest.raises(StopTraining, match="has not risen for 4 epochs: best 0.5000 in epoch 1, stopped by patience=3"):
+        EarlyStopping(3, history).add(5, 0.5)
 
 
 @pytest.mark.parametrize("aps", [(0.3, 0.2, 0.1), (None, None, None), (None, 0.0, None), (0.0, 0.0, 0.0)])
 def test_a_history_is_counted_as_the_run_counted_it(aps):
     rows = [{"epoch": float(epoch), "AP": ap} for epoch, ap in enumerate(aps, start=1)]
-    assert not Patience(2, rows[:2]).waited_enough() and Patience(2, rows).waited_enough()
-    live = Patience(2)
-    with pytest.raises(EarlyStop) as stopped:
+    assert not EarlyStopping(2, rows[:2]).is_exhausted() and EarlyStopping(2, rows).is_exhausted()
+    live = EarlyStopping(2)
+    with pytest.raises(StopTraining) as stopped:
         for row in rows:
             live.add(int(row["epoch"]), row["AP"] or 0.0)
-    assert Patience(2, rows).reason() == str(stopped.value)
+    assert EarlyStopping(2, rows).reason() == str(stopped.value)
 
 
 def test_only_evaluated_epochs_count():
-    assert not Patience(2).waited_enough()
-    assert not Patience(2, [{"epoch": 4.0, "AP": 0.0}]).waited_enough()  # the first evaluation, at an interval of 4
+    assert not EarlyStopping(2).is_exhausted()
+    assert not EarlyStopping(2, [{"epoch": 4.0, "AP": 0.0}]).is_exhausted()  # the first evaluation, at an interval of 4
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_training_stops_with_its_files_and_says_why(words, tmp_path, capsys):
     before = (tmp_path / "run/history.csv").read_bytes(), (tmp_path / "run/last.safetensors").read_bytes()
     assert run(EXPERIMENT, ["train", "--resume", str(tmp_path / "run")]) == 0
     out = capsys.readouterr().out
-    assert "stopped by --patience 2; a larger --patience goes on" in out and "going on" not in out
+    assert "stopped by patience=2; a larger patience continues" in out and "continuing in" not in out
     assert before == ((tmp_path / "run/history.csv").read_bytes(), (tmp_path / "run/last.safetensors").read_bytes())
 
 
