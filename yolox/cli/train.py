@@ -51,12 +51,11 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
     detector.spec = options.settings.input  # an option that was given wins over the convention of the weights
     callbacks = [RememberOptions(options), RunPictures(console), *([TensorBoard()] if options.tensorboard else [])]
     names_of_options = ("patience", "freeze", "save_steps", "overwrite", "hang_seconds")
-    console.print(f"{experiment.name}, ", end="")
     try:
         train(
             detector, datasets["train"], val_set=datasets.get("val"), recipe=options.settings, callbacks=callbacks,
             output=options.resume or options.output, resume=options.resume is not None, 
-            make_step=experiment.make_step, group=group, launcher=launcher, console=console,
+            make_step=experiment.make_step, group=group, launcher=launcher, console=console, name=experiment.name,
             **{name: getattr(options, name) for name in names_of_options},
         )  # fmt: skip
     except RunError as error:

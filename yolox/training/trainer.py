@@ -93,6 +93,7 @@ def train(
     hang_seconds: float = 90.0,
     launcher: Launcher | None = None,
     console: Console | None = None,
+    name: str = "training",
 ) -> TrainingRun:
     """Trains a detector and leaves checkpoints, history and recipe in a folder.
 
@@ -122,6 +123,7 @@ def train(
         hang_seconds: of several processes, one that does not advance for so long ends, with its stack in its log; 0 never.
         launcher: watches the process that started this one; a run of several processes stops when it has ended.
         console: where progress is printed; ``Console(quiet=True)`` prints nothing.
+        name: of the detector, for the first line that is printed.
 
     Returns:
         TrainingRun.
@@ -153,7 +155,7 @@ def train(
     if not resume and group.is_first:
         prepare_run(folder, overwrite=overwrite)
         write_recipe(folder, recipe)
-    console.print(_describe(train_set, val_set, recipe, steps, group))
+    console.print(f"{name}, {_describe(train_set, val_set, recipe, steps, group)}")
     state = create_train_state(detector)
     averaged = copy.deepcopy(detector) if val_set is not None or group.is_first else None
     recorder, start = _open_recorder(folder, state, train_set, recipe, group, resume=resume, save_steps=save_steps)
