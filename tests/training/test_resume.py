@@ -6,7 +6,7 @@ import pytest
 from mindspore import Parameter, Tensor
 
 from tests.cli.tiny import TinyDetector
-from yolox.cli import together
+from yolox.training import sync
 from yolox.config import Recipe
 from yolox.data.dataset import DetectionDataset
 from yolox.distributed import Group
@@ -16,7 +16,7 @@ from yolox.training.progress import LossScale, TrainingProgress
 from yolox.training.resume import dataset_fingerprint, restore_state, save_state, state_statistics, state_tensors
 from yolox.training.step import create_train_state
 
-POSITION = TrainingProgress(epoch=3, step=2, applied=1, loss_sums=(0.1, 0.2), loss_scale=LossScale(4.0, 7))
+POSITION = TrainingProgress(epoch=3, step=2, applied=1, loss_sums={"total": 0.1, "iou": 0.2}, loss_scale=LossScale(4.0, 7))
 PARTS = ("params", "buffers", "momenta")
 
 
@@ -135,10 +135,10 @@ def test_each_device_gets_its_own_statistics_back(tmp_path):
 
 def test_sharing_changes_the_statistics_and_no_bit_of_frozen_parameters(monkeypatch):
     """A mean over three devices may round what is the same on all of them."""
-    monkeypatch.setattr(together, "share_statistics", lambda arrays, group, *, average: [array + 1 for array in arrays])
+    monkeypatch.setattr(sync, "share_statistics", lambda arrays, group, *, average: [array + 1 for array in arrays])
     state = frozen_state(1)
     before = state_tensors(state)
-    together.SharedStatistics(state, Group(rank=0, world=3), average=True).share()
+    sync.sync_batch_norm(state, Group(rank=0, world=3), average=True)
     for name, value in state_tensors(state).items():
         np.testing.assert_array_equal(value, before[name] + 1 if "moving_" in name else before[name], err_msg=name)
     for buffer, backup in zip(state.buffers, state.safe_buffers.arrays(), strict=True):
@@ -149,7 +149,7 @@ def test_sharing_changes_the_statistics_and_no_bit_of_frozen_parameters(monkeypa
 def test_sharing_hands_on_whether_to_average(monkeypatch, average):
     seen = []
     monkeypatch.setattr(
-        together, "share_statistics", lambda arrays, group, *, average: seen.append((group.world, average)) or arrays
+        sync, "share_statistics", lambda arrays, group, *, average: seen.append((group.world, average)) or arrays
     )
-    together.SharedStatistics(frozen_state(1), Group(rank=0, world=2), average=average).on_epoch(None)
+    sync.sync_batch_norm(frozen_state(1), Group(rank=0, world=2), average=average)
     assert seen == [(2, average)]

@@ -152,3 +152,13 @@ def test_a_history_that_cannot_be_written_says_what_is_left_and_how_to_go_on(tmp
         record(tmp_path, 0.2)
     assert error.value.folder == tmp_path
     assert (tmp_path / "last.safetensors").read_text() == "1"
+
+
+def test_rows_keep_the_order_of_the_first_and_other_columns_are_refused(tmp_path):
+    path = tmp_path / "history.csv"
+    run_folder.append_row(path, {"epoch": 1, "total": 2.0, "cls": 0.5})
+    run_folder.append_row(path, {"cls": 0.25, "epoch": 2, "total": 1.0})
+    assert read_history(path)[1] == {"epoch": 2.0, "total": 1.0, "cls": 0.25}
+    with pytest.raises(CommandError, match="has the columns epoch, total, cls; want epoch, total, angle"):
+        run_folder.append_row(path, {"epoch": 3, "total": 1.0, "angle": 0.25})
+    assert len(read_history(path)) == 2

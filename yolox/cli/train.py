@@ -46,18 +46,22 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
         if renamed := compare_names(loaded.class_names, names):
             console.print(f"weights: {renamed}", markup=False)
         options = parse(attrs.evolve(options.settings, input=with_convention(options.settings.input, loaded.input)))
-    if options.resume is None:
-        check_frozen_loaded(options.freeze, all_names if options.weights is None else loaded.skipped)
+    random = all_names if options.weights is None else loaded.skipped
     detector.spec = options.settings.input  # an option that was given wins over the convention of the weights
     callbacks = [RememberOptions(options), RunPictures(console), *([TensorBoard()] if options.tensorboard else [])]
     names_of_options = ("patience", "freeze", "save_steps", "overwrite", "hang_seconds")
     try:
+        if options.resume is None:
+            check_frozen_loaded(options.freeze, random)
         train(
             detector, datasets["train"], val_set=datasets.get("val"), recipe=options.settings, callbacks=callbacks,
-            output=options.resume or options.output, resume=options.resume is not None, 
+            output=options.resume or options.output, resume=options.resume is not None,
             make_step=experiment.make_step, group=group, launcher=launcher, console=console, name=experiment.name,
             **{name: getattr(options, name) for name in names_of_options},
         )  # fmt: skip
+    except UsageError as error:  # begins with the name of an argument
+        text = re.sub(r"^(output|freeze)\b", r"--\1", str(error)).replace("or overwrite to", "or --overwrite to")
+        raise UsageError(text.replace("want weights that", "want --weights that")) from None
     except RunError as error:
         error.args = (f"{error}\ngo on with: train --resume {error.folder}",)
         raise

@@ -118,10 +118,18 @@ def append_row(path: Path, row: Mapping) -> None:
 
     Raises:
         OSError: it cannot be written; `cut_history` removes what is there of it.
+        CommandError: the file has other columns, such as those of another loss.
     """
-    new = not path.exists()
+    columns = tuple(row)
+    if new := not path.exists():
+        header = columns
+    else:  # the file's order counts: the losses of a checkpoint come back in the order of JSON's keys
+        with path.open(newline="") as file:
+            header = tuple(next(csv.reader(file), ()))
+    if set(header) != set(columns):
+        raise CommandError(f"{path}: has the columns {', '.join(header)}; want {', '.join(columns)}")
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, tuple(row), lineterminator="\n")
+        writer = csv.DictWriter(file, header, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerow(row)
