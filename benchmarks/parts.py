@@ -67,7 +67,7 @@ def loss_step(detector, images: Tensor, truths: tuple, recipe: Recipe) -> Callab
 
     @ms.jit
     def step(planes, boxes, classes, valid, weight):
-        (total, _), found = gradient_fn(planes, boxes, classes, valid, weight)
+        (total, *_), found = gradient_fn(planes, boxes, classes, valid, weight)
         return total, gradient_sums(found)
 
     return lambda: wait(step(images, *truths, l1_weight)[0])
@@ -81,7 +81,7 @@ def update_step(detector, images: Tensor, truths: tuple, recipe: Recipe) -> Call
 
     @ms.jit
     def step(planes, boxes, classes, valid, weight, lr):
-        (total, _), found = gradient_fn(planes, boxes, classes, valid, weight)
+        (total, *_), found = gradient_fn(planes, boxes, classes, valid, weight)
         sums = gradient_sums(found)
         masked_sgd(state.params, state.momenta, stats, found, lr, ops.isfinite(sums.sum() + total), **knobs)
         return total, sums
@@ -101,7 +101,7 @@ def whole_step(detector, images: Tensor, truths: tuple, recipe: Recipe) -> Calla
     options = {"optim": recipe.optim, "spec": recipe.input}
     step = make_train_step(detector, detection_loss, create_train_state(detector), **options)
     scalars = tuple(Tensor(value, ms.float32) for value in (0.0, 0.9998, 0.0))
-    return lambda: wait(step(images, *truths, *scalars)[0])
+    return lambda: wait(step(images, *truths, *scalars)[0]["total"])
 
 
 def measure_parts(work: str, build: Callable, images: Tensor, recipe: Recipe, *, repeats: int) -> dict:

@@ -13,11 +13,9 @@ import attrs
 from mindspore import nn
 
 from yolox.cli import Experiment, main
-from yolox.detection_loss import detection_loss
-from yolox.distributed import Group, recipe_reducers
 from yolox.nn import PAFPN, ConvBNAct, DecoupledHead, Detector
 from yolox.recipes import megvii_recipe
-from yolox.training.step import make_train_step
+from yolox.training.step import make_recipe_step
 
 
 class PlainBackbone(nn.Cell):
@@ -41,23 +39,10 @@ def build_detector(num_classes=80):
     return Detector(PlainBackbone(), PAFPN(depth=0.33, width=0.25), DecoupledHead(num_classes, width=0.25))
 
 
-def make_step(detector, state, recipe, group=Group()):
-    """Compose the training step with the library's loss; a loss of one's own has the same arguments."""
-
-    reduce_gradients, reduce_num_pos = recipe_reducers(recipe, group)
-
-    def loss(maps, gt_boxes, gt_classes, valid, l1_weight):
-        configs = {"assign": recipe.assign, "loss": recipe.loss, "reduce_num_pos": reduce_num_pos}
-        return detection_loss(maps, gt_boxes, gt_classes, valid, l1_weight, **configs)
-
-    options = {"optim": recipe.optim, "spec": recipe.input, "reduce_gradients": reduce_gradients}
-    return make_train_step(detector, loss, state, **options)
-
-
 RECIPE = attrs.evolve(megvii_recipe("nano"), epochs=100)
 
 EXPERIMENT = Experiment(
-    name="plain", build_detector=build_detector, recipes={"megvii": RECIPE}, make_step=make_step
+    name="plain", build_detector=build_detector, recipes={"megvii": RECIPE}, make_step=make_recipe_step
 )
 
 if __name__ == "__main__":

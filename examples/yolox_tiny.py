@@ -12,11 +12,9 @@ images a second on 8 Ascend 910, which makes about 20 hours. Commands (--help af
 """
 
 from yolox.cli import Experiment, Published, main
-from yolox.detection_loss import detection_loss
-from yolox.distributed import Group, recipe_reducers
 from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
 from yolox.recipes import megvii_recipe, mindyolo_recipe
-from yolox.training.step import make_train_step
+from yolox.training.step import make_recipe_step
 
 RECIPES = {"megvii": megvii_recipe("tiny"), "mindyolo": mindyolo_recipe("tiny")}
 
@@ -29,24 +27,11 @@ def build_detector(num_classes=80):
     return Detector(backbone, neck, head)
 
 
-def make_step(detector, state, recipe, group=Group()):
-    """Compose the training step: the detector's maps go to SimOTA and the losses, gradients to the update."""
-
-    reduce_gradients, reduce_num_pos = recipe_reducers(recipe, group)
-
-    def loss(maps, gt_boxes, gt_classes, valid, l1_weight):
-        configs = {"assign": recipe.assign, "loss": recipe.loss, "reduce_num_pos": reduce_num_pos}
-        return detection_loss(maps, gt_boxes, gt_classes, valid, l1_weight, **configs)
-
-    options = {"optim": recipe.optim, "spec": recipe.input, "reduce_gradients": reduce_gradients}
-    return make_train_step(detector, loss, state, **options)
-
-
 EXPERIMENT = Experiment(
     name="yolox-tiny",
     build_detector=build_detector,
     recipes=RECIPES,
-    make_step=make_step,
+    make_step=make_recipe_step,
     published=Published(ap_megvii=32.8, ap_mindyolo=33.3, parameters_m=5.06, flops_g=6.45),
 )
 

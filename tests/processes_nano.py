@@ -61,7 +61,7 @@ def train(folder: Path, group: Group) -> dict[str, np.ndarray]:
     initialise(detector, seed=0)
     fix_statistics(detector)
     state = create_train_state(detector)
-    step = EXPERIMENT.make_step(detector, state, recipe, group)
+    step = EXPERIMENT.make_step(detector, state, recipe, group=group)
     before, positives = {p.name: p.asnumpy().copy() for p in state.averaged}, []
     for batch in train_batches(dataset, recipe=recipe, epoch=0, augment=True, rank=group.rank, world=group.world):
         _, num_pos, *_ = step(*map(ms.Tensor, batch[:4]), *(ms.Tensor(value, ms.float32) for value in (0.01, 0.9, 1.0)))

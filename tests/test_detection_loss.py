@@ -3,15 +3,25 @@
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor
+from mindspore import Tensor, ops
 
 from tests.assign.cases import at_a_kink, golden_cases, load_golden, random_case, to_maps
 from tests.oracles import simota as oracle
 from tests.oracles.decode import slow_flatten
+from yolox.assign.gathered import simota_assign_gathered
 from yolox.assign.simota import simota_assign
 from yolox.config import AssignConfig, LossConfig
 from yolox.decode import decode_boxes
-from yolox.detection_loss import USUAL_POSITIVES, Losses, decoded_loss, detection_loss
+from yolox.detection_loss import USUAL_POSITIVES, decoded_loss, detection_loss
+from yolox.losses import binary_cross_entropy_with_logits
+
+NAMES = ["iou", "obj", "cls", "l1"]
+
+
+def numbers(total, losses, num_pos):
+    """The result of a loss as floats: total, the losses by `NAMES`, the number of positives."""
+    assert list(losses) == NAMES
+    return [float(value) for value in (total, *losses.values(), num_pos)]
 
 
 def value_and_grad(**options):
@@ -33,8 +43,8 @@ def jitted(**options):
 
 
 def _assert_golden(case, suffix, result, truths, name):
-    (total, parts), gradients = result
-    got, want = np.array([float(part) for part in (total, *parts)]), case["losses" + suffix]
+    values, gradients = result
+    got, want = np.array(numbers(*values)), case["losses" + suffix]
     np.testing.assert_allclose(got[:5], want[:5], rtol=1e-4, err_msg=name)
     per_truth = max(got[5], 1) / max(int(truths[2].asnumpy().sum()), 1)
     np.testing.assert_allclose(per_truth, want[5], rtol=1e-4, err_msg=name)
@@ -73,8 +83,7 @@ def test_losses_of_plain_loops(kind):
     raw, boxes, points, strides, gt_boxes, gt_classes, valid = case
     owner, iou = oracle.assign(boxes, raw[..., 4], raw[..., 5:], points, strides, gt_boxes, gt_classes, valid)
     want = oracle.detection_loss(raw, boxes, points, strides, gt_boxes, gt_classes, owner, iou)
-    losses = Losses(*(lambda total, parts: (total, *parts))(*detection_loss(maps, *truths, Tensor(1.0))))
-    got = [part.item() for part in losses]
+    got = numbers(*detection_loss(maps, *truths, Tensor(1.0)))
     np.testing.assert_allclose(got[:5], want, rtol=1e-4)
     assert got[5] == (owner >= 0).sum() > 0
 
@@ -94,12 +103,12 @@ def test_many_positives_and_few_give_the_same_sums():
     def many(*_, config):
         return Tensor(everyone), Tensor(np.full(everyone.shape, 0.5, np.float32))
 
-    _, parts = decoded_loss(Tensor(decoded), *places, *truths, assign_fn=many)
-    assert parts[4].item() == USUAL_POSITIVES + 20
+    got = numbers(*decoded_loss(Tensor(decoded), *places, *truths, assign_fn=many))
+    assert got[5] == USUAL_POSITIVES + 20
     want = oracle.detection_loss(
         raw, decoded[..., :4], points, strides, truths[0].asnumpy(), truths[1].asnumpy(), everyone, everyone * 0 + 0.5
     )
-    np.testing.assert_allclose([part.item() for part in parts[:3]], want[1:4], rtol=1e-4)
+    np.testing.assert_allclose(got[1:4], want[1:4], rtol=1e-4)
 
 
 def test_decoded_predictions_have_the_losses_of_their_maps():
@@ -107,31 +116,31 @@ def test_decoded_predictions_have_the_losses_of_their_maps():
     raw, _, points, strides, *_ = case
     places = (Tensor(points), Tensor(strides))
     decoded = np.concatenate([decode_boxes(Tensor(raw), *places).asnumpy(), raw[..., 4:]], -1)
-    want = detection_loss(maps, *truths, Tensor(0.0))
+    want = numbers(*detection_loss(maps, *truths, Tensor(0.0)))
     for assign_fn in (None, simota_assign):
         options = {} if assign_fn is None else {"assign_fn": assign_fn}
-        got = decoded_loss(Tensor(decoded), *places, *truths, **options)
-        np.testing.assert_allclose(
-            [v.item() for v in (got[0], *got[1])], [v.item() for v in (want[0], *want[1])], rtol=1e-5
-        )
+        got = numbers(*decoded_loss(Tensor(decoded), *places, *truths, **options))
+        np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
 def test_weights_and_number_of_positives_are_arguments():
     _, maps, truths = _random("good", seed=1)
-    plain = detection_loss(maps, *truths, Tensor(1.0))
+    plain = numbers(*detection_loss(maps, *truths, Tensor(1.0)))
     heavy = LossConfig(loss_iou_weight=10.0, loss_obj_weight=3.0, loss_cls_weight=0.5)
-    total, parts = detection_loss(maps, *truths, Tensor(2.0), loss=heavy, reduce_num_pos=lambda count: count * 2)
-    want = [part.item() * factor / 2 for part, factor in zip(plain[1], (2, 3, 0.5, 2), strict=False)]
-    np.testing.assert_allclose([part.item() for part in parts[:4]], want, rtol=1e-5)
-    np.testing.assert_allclose(total.item(), sum(want), rtol=1e-5)
+    total, *parts, _ = numbers(
+        *detection_loss(maps, *truths, Tensor(2.0), loss=heavy, reduce_num_pos=lambda count: count * 2)
+    )
+    want = [part * factor / 2 for part, factor in zip(plain[1:5], (2, 3, 0.5, 2), strict=True)]
+    np.testing.assert_allclose(parts, want, rtol=1e-5)
+    np.testing.assert_allclose(total, sum(want), rtol=1e-5)
 
 
 def test_no_truths_leave_objectness_only():
     _, maps, truths = _random("mixed")
     nothing = Tensor(np.zeros((2, 5), bool))
-    (total, parts), gradients = value_and_grad()(*maps, *truths[:2], nothing, Tensor(1.0))
-    values = [part.item() for part in parts]
-    assert values[0] == values[2] == values[3] == values[4] == 0 and values[1] == total.item() > 0
+    values, gradients = value_and_grad()(*maps, *truths[:2], nothing, Tensor(1.0))
+    total, iou, obj, cls, l1, num_pos = numbers(*values)
+    assert iou == cls == l1 == num_pos == 0 and obj == total > 0
     for gradient in gradients:
         touched = np.abs(gradient.asnumpy()).max((0, 2, 3)) > 0
         assert touched[4] and touched.sum() == 1
@@ -140,19 +149,19 @@ def test_no_truths_leave_objectness_only():
 def test_overflow_elsewhere_does_not_reach_owned_points():
     _, maps, truths = _random("good", seed=1)
     step = value_and_grad()
-    (_, parts), gradients = step(*maps, *truths, Tensor(0.0))
+    _, gradients = step(*maps, *truths, Tensor(0.0))
     owned = np.abs(gradients[0].asnumpy()[:, :4]).sum(1) > 0
     wild = maps[0].asnumpy().copy()
     wild[:, 2:4] = np.where(owned[:, None], wild[:, 2:4], 500.0)  # exp(500) overflows
-    (total, _), gradients = step(Tensor(wild), *maps[1:], *truths, Tensor(1.0))
+    (total, *_), gradients = step(Tensor(wild), *maps[1:], *truths, Tensor(1.0))
     assert np.isfinite(total.item()) and all(np.isfinite(g.asnumpy()).all() for g in gradients)
 
 
 def test_half_precision_maps_give_float32_losses():
     _, maps, truths = _random("good", seed=1)
     half = tuple(level.astype(ms.float16) for level in maps)
-    total, parts = detection_loss(half, *truths, Tensor(1.0))
-    assert {part.dtype for part in (total, *parts)} == {ms.float32}
+    total, losses, num_pos = detection_loss(half, *truths, Tensor(1.0))
+    assert {part.dtype for part in (total, *losses.values(), num_pos)} == {ms.float32}
     want = detection_loss(tuple(level.astype(ms.float32) for level in half), *truths, Tensor(1.0))[0]
     assert total.item() == want.item()
 
@@ -160,7 +169,7 @@ def test_half_precision_maps_give_float32_losses():
 def test_the_other_rule_is_a_value():
     _, maps, truths = _random("tiny", seed=4)
     counts = [
-        detection_loss(maps, *truths, Tensor(0.0), assign=assign)[1][4].item()
+        detection_loss(maps, *truths, Tensor(0.0), assign=assign)[2].item()
         for assign in (AssignConfig(), AssignConfig(prior="box_and_center", outside_penalty=1000.0))
     ]
     assert counts[0] > counts[1]
@@ -172,3 +181,51 @@ def test_says_what_does_not_fit():
         detection_loss(maps[:2], *truths, Tensor(0.0))
     with pytest.raises(ValueError, match=r"a map of stride 16 has shape \(2, 8, 8, 12\), want 4 x 6 cells"):
         detection_loss((maps[0], maps[0], maps[2]), *truths, Tensor(0.0))
+
+
+def wide_box_loss(boxes, gt_boxes):  # xyxy [N,4],[N,4] -> [N]
+    """A loss on corners that differs from the default everywhere."""
+    return ((boxes - gt_boxes) ** 2).sum(-1) * 0.001
+
+
+def focal_loss(logits, targets):  # [N,C],[N,C] -> [N,C]
+    return binary_cross_entropy_with_logits(logits, targets) * (targets - ops.sigmoid(logits)) ** 2
+
+
+@pytest.mark.parametrize("hooks", [{"box_loss": wide_box_loss}, {"cls_loss": focal_loss}])
+def test_hooks_replace_one_loss_and_its_gradient_in_both_modes(hooks):
+    _, maps, truths = _random("good", seed=1)
+    (values, gradients), (_, plain) = (value_and_grad(**h)(*maps, *truths, Tensor(0.0)) for h in (hooks, {}))
+    compiled, compiled_gradients = jitted(**hooks)(*maps, *truths, Tensor(0.0))
+    np.testing.assert_allclose(numbers(*compiled), numbers(*values), rtol=1e-5)
+    replaced = slice(0, 4) if "box_loss" in hooks else slice(5, None)
+    kept = slice(4, None) if "box_loss" in hooks else slice(0, 5)
+    for got, other, want in zip(gradients, compiled_gradients, plain, strict=True):
+        got, other, want = got.asnumpy(), other.asnumpy(), want.asnumpy()
+        np.testing.assert_allclose(other, got, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(got[:, kept], want[:, kept], rtol=1e-5, atol=1e-7)
+        assert np.isfinite(got).all()
+    assert np.abs(gradients[0].asnumpy()[:, replaced] - plain[0].asnumpy()[:, replaced]).max() > 1e-4
+
+
+@pytest.mark.parametrize("hooks", [{"box_loss": wide_box_loss}, {"cls_loss": focal_loss}])
+def test_gradients_of_hooks_are_those_of_differences(hooks):
+    _, maps, truths = _random("good", seed=1)
+    _, gradients = value_and_grad(**hooks)(*maps, *truths, Tensor(0.0))
+    channel = 0 if "box_loss" in hooks else 6
+    gradient = gradients[0].asnumpy()[:, channel]
+    place = (*np.unravel_index(np.abs(gradient).argmax(), gradient.shape),)
+    index, sums, matched = (place[0], channel, *place[1:]), [], []
+
+    def first_assignment(*parts, config):  # differences at a fixed assignment
+        if not matched:
+            matched.append(simota_assign_gathered(*parts, config=config))
+        return matched[0]
+
+    detection_loss(maps, *truths, Tensor(0.0), assign_fn=first_assignment)
+    for sign in (1, -1):
+        moved = maps[0].asnumpy().copy()
+        moved[index] += sign * 1e-2
+        _, losses, _ = detection_loss((Tensor(moved), *maps[1:]), *truths, Tensor(0.0), assign_fn=first_assignment, **hooks)
+        sums.append(losses["iou"].item() + losses["cls"].item())
+    assert gradients[0].asnumpy()[index] == pytest.approx((sums[0] - sums[1]) / 2e-2, rel=0.02)

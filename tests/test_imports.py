@@ -29,7 +29,7 @@ TABLE = {
     # the layers: never assignment, losses, data, evaluation or training
     "nn": "| mindspore numpy",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
-    "training": "config config_io data device distributed errors eval graph nn normalize schedule "
+    "training": "config config_io data detection_loss device distributed errors eval graph nn normalize schedule "
     "| attrs mindspore numpy rich safetensors tensorboard",
     "distributed": "config graph | attrs mindspore numpy",
     # recipes and files

@@ -36,7 +36,7 @@ from yolox.data.loader import eval_batches, train_batches
 from yolox.data.resize import letterbox
 from yolox.data.sample import Sample
 from yolox.decode import decode_boxes, decode_predictions, encode_boxes, flatten_levels, split_predictions
-from yolox.detection_loss import Losses, decoded_loss, detection_loss
+from yolox.detection_loss import decoded_loss, detection_loss
 from yolox.eval import (
     Detections,
     batched_nms,
@@ -69,7 +69,7 @@ from yolox.training.resume import restore_state, save_state
 from yolox.schedule import ema_decay, ema_value, learning_rate
 from yolox.training.trainer import TrainingRun, train
 from yolox.training.callbacks import Callback, EarlyStopping, StopTraining, TensorBoard
-from yolox.training.step import TrainState, create_train_state, make_train_step
+from yolox.training.step import TrainState, create_train_state, make_recipe_step, make_train_step
 from yolox.weights.load import load_weights
 
 __all__ = [
@@ -93,7 +93,6 @@ __all__ = [
     "InputSpec",
     "LoaderConfig",
     "LossConfig",
-    "Losses",
     "OptimConfig",
     "PAFPN",
     "TrainingProgress",
@@ -146,6 +145,7 @@ __all__ = [
     "make_eval_step",
     "make_evaluator",
     "make_points",
+    "make_recipe_step",
     "make_train_step",
     "megvii_recipe",
     "mindyolo_recipe",

@@ -1,7 +1,6 @@
 """The training loss: assignment, targets and the sum of box, objectness, class and L1 losses."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import mindspore as ms
 from mindspore import Tensor, ops
@@ -21,15 +20,23 @@ USUAL_POSITIVES = 128
 """Positive points of an image that the faster branch has room for, on average over the batch."""
 
 
-class Losses(NamedTuple):
-    """Names for what `detection_loss` returns, for use outside the graph: ``Losses(total, *parts)``."""
+def iou_box_loss(boxes: Tensor, gt_boxes: Tensor) -> Tensor:  # xyxy [N,4],[N,4] -> [N]
+    """Computes ``1 - IoU**2`` of boxes and their ground truth: the default `box_loss` of `detection_loss`.
 
-    total: Tensor
-    iou: Tensor
-    obj: Tensor
-    cls: Tensor
-    l1: Tensor
-    num_pos: Tensor
+    Args:
+        boxes: ``[N, 4]`` float32 xyxy in pixels, predictions.
+        gt_boxes: ``[N, 4]`` float32 xyxy in pixels.
+
+    Returns:
+        ``[N]`` float32 in [0, 1].
+
+    Source: as `yolox.losses.iou_loss`.
+
+    Example:
+        >>> iou_box_loss(Tensor([[0.0, 0.0, 4.0, 4.0]]), Tensor([[0.0, 0.0, 4.0, 2.0]])).asnumpy().tolist()
+        [0.75]
+    """
+    return iou_loss(elementwise_iou(boxes, gt_boxes))
 
 
 def detection_loss(
@@ -43,11 +50,13 @@ def detection_loss(
     assign: AssignConfig = AssignConfig(),
     loss: LossConfig = LossConfig(),
     assign_fn: Callable = simota_assign_gathered,
+    box_loss: Callable = iou_box_loss,
+    cls_loss: Callable = binary_cross_entropy_with_logits,
     reduce_num_pos: Callable | None = None,
-) -> tuple[Tensor, tuple[Tensor, ...]]:  # ([B,5+C,H,W], ...),[B,G,4],[B,G],[B,G],[] -> [],([],[],[],[],[])
-    """Measure how far raw head maps are from the truths.
+) -> tuple[Tensor, dict[str, Tensor], Tensor]:  # ([B,5+C,H,W], ...),[B,G,4],[B,G],[B,G],[] -> [],{[]},[]
+    """Computes the loss of raw head maps: assignment, targets, and the weighted sum of four losses.
 
-    This is the whole loss of a training step; differentiate it on the parameters that made `maps`.
+    This is the whole loss of a training step; differentiate it with respect to the parameters that made `maps`.
 
     Args:
         maps: one ``[B, 5 + C, H, W]`` tensor a level, finest first, any float dtype; computed on in float32.
@@ -56,30 +65,34 @@ def detection_loss(
         valid: ``[B, G]`` bool, False for padding.
         l1_weight: float32 scalar; 0 leaves the L1 loss out without another compilation, 1 is the usual on.
         strides: pixels between points, a number for each map.
-        assign: the rule of assignment.
-        loss: the weights.
-        assign_fn: what decides the owners: `simota_assign_gathered`, `simota_assign` (the same owners from whole
-            tables, without a loop), or your own function of the same signature.
-        reduce_num_pos: function of the number of positives to what the sums are divided by, such as a mean over
+        assign: numbers of the assignment.
+        loss: weights of the losses.
+        assign_fn: assigns ground truths to points: `simota_assign_gathered`, `simota_assign` (the same result from
+            dense ``[B, G, P]`` tables, without a loop), or your own function of the same signature.
+        box_loss: function of predicted and ground-truth boxes, both ``[N, 4]`` float32 xyxy in pixels, to ``[N]``
+            losses, unreduced. N is a fixed capacity: rows beyond the positives hold filler whose loss is masked out,
+            so that the function must be finite for any two boxes.
+        cls_loss: function of logits ``[N, C]`` and targets ``[N, C]`` (one-hot times IoU) to ``[N, C]`` losses.
+        reduce_num_pos: function of the number of positives to the divisor of the sums, such as a mean over
             devices (see `yolox.distributed.positives_reducer`); None takes max(num_pos, 1).
 
     Returns:
-        total: float32 scalar.
-        parts: ``(iou, obj, cls, l1, num_pos)`` float32 scalars, the first four weighted: they add up to the total.
-        Images without truths contribute objectness only. Everything is divided by max(num_pos, 1) of the batch,
-            or what `reduce_num_pos` makes of it.
+        total: float32 scalar, the sum of `losses`.
+        losses: dict of float32 scalars ``{"iou", "obj", "cls", "l1"}``, weighted and divided by the divisor. "iou" is
+            that of `box_loss`. Images without ground truth contribute objectness only.
+        num_pos: float32 scalar, number of positive points of the batch.
 
     Raises:
-        ValueError: if maps, strides and truths do not fit together.
+        ValueError: if maps, strides and ground truths do not fit together.
 
     Source: Ge et al., YOLOX (arXiv:2107.08430), section 2.1, weights of Megvii's code.
 
     Example:
         >>> maps = tuple(ops.zeros((1, 6, size, size), ms.float32) for size in (4, 2, 1))
-        >>> total, parts = detection_loss(maps, Tensor([[[4.0, 4.0, 20.0, 20.0]]]), Tensor([[0]]), Tensor([[True]]),
-        ...                               Tensor(0.0))
-        >>> Losses(total, *parts).num_pos.item()
-        1.0
+        >>> total, losses, num_pos = detection_loss(
+        ...     maps, Tensor([[[4.0, 4.0, 20.0, 20.0]]]), Tensor([[0]]), Tensor([[True]]), Tensor(0.0))
+        >>> list(losses), num_pos.item()
+        (['iou', 'obj', 'cls', 'l1'], 1.0)
     """
     _check_levels(maps, strides)
     size = (maps[0].shape[2] * strides[0], maps[0].shape[3] * strides[0])
@@ -93,8 +106,9 @@ def detection_loss(
     )
     obj = binary_cross_entropy_with_logits(raw[..., 4], obj_targets(owner)).sum()
     matched = (owner, matched_iou, gt_boxes, gt_classes, points, point_strides)
-    iou, cls, l1 = _positive_sums(raw, matched, decode_boxes, most=assign.top_k * valid.shape[1])
-    return _normalize((iou, obj, cls, l1 * l1_weight), owner, loss, reduce_num_pos)
+    functions = (decode_boxes, box_loss, cls_loss)
+    iou, cls, l1 = _positive_sums(raw, matched, functions, capacity=assign.top_k * valid.shape[1])
+    return _weighted((iou, obj, cls, l1 * l1_weight), owner, loss, reduce_num_pos)
 
 
 def decoded_loss(
@@ -108,11 +122,11 @@ def decoded_loss(
     assign: AssignConfig = AssignConfig(),
     loss: LossConfig = LossConfig(),
     assign_fn: Callable = simota_assign_gathered,
+    box_loss: Callable = iou_box_loss,
+    cls_loss: Callable = binary_cross_entropy_with_logits,
     reduce_num_pos: Callable | None = None,
-) -> tuple[Tensor, tuple[Tensor, ...]]:  # [B,P,5+C],[P,2],[P],[B,G,4],[B,G],[B,G] -> [],([],[],[],[],[])
-    """Measure how far decoded predictions are from the truths.
-
-    The loss for detectors that decode boxes in another way than `decode_boxes`. It has no L1 part.
+) -> tuple[Tensor, dict[str, Tensor], Tensor]:  # [B,P,5+C],[P,2],[P],[B,G,4],[B,G],[B,G] -> [],{[]},[]
+    """Computes the loss of decoded predictions, for detectors that decode boxes in another way than `decode_boxes`.
 
     Args:
         decoded: ``[B, P, 5 + C]`` float32: cxcywh in pixels, objectness and classes before the sigmoid.
@@ -121,25 +135,27 @@ def decoded_loss(
         gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels.
         gt_classes: ``[B, G]`` int32 in [0, C).
         valid: ``[B, G]`` bool, False for padding.
-        assign: the rule of assignment.
-        loss: the weights.
-        assign_fn: what decides the owners, as in `detection_loss`.
+        assign: numbers of the assignment.
+        loss: weights of the losses.
+        assign_fn: as in `detection_loss`.
+        box_loss: as in `detection_loss`.
+        cls_loss: as in `detection_loss`.
         reduce_num_pos: as in `detection_loss`.
 
     Returns:
-        total and ``(iou, obj, cls, l1, num_pos)`` as `detection_loss` gives them; l1 is 0.
+        total, losses and num_pos as `detection_loss` returns them; "l1" is 0, as there is no raw box output.
 
     Raises:
-        ValueError: if predictions, points and truths do not fit together.
+        ValueError: if predictions, points and ground truths do not fit together.
 
     Source: as `detection_loss`.
 
     Example:
         >>> decoded = Tensor([[[4.0, 4.0, 8.0, 8.0, 0.0, 0.0]]])
-        >>> total, parts = decoded_loss(decoded, Tensor([[4.0, 4.0]]), Tensor([8.0]),
-        ...                             Tensor([[[0.0, 0.0, 8.0, 8.0]]]), Tensor([[0]]), Tensor([[True]]))
-        >>> [round(part.item(), 4) for part in parts]
-        [0.0, 0.6931, 0.6931, 0.0, 1.0]
+        >>> total, losses, num_pos = decoded_loss(decoded, Tensor([[4.0, 4.0]]), Tensor([8.0]),
+        ...                                       Tensor([[[0.0, 0.0, 8.0, 8.0]]]), Tensor([[0]]), Tensor([[True]]))
+        >>> {name: round(value.item(), 4) for name, value in losses.items()}
+        {'iou': 0.0, 'obj': 0.6931, 'cls': 0.6931, 'l1': 0.0}
     """
     decoded = materialize(decoded)  # a view would be misread inside the branches of _positive_sums
     boxes, obj_logits, cls_logits = split_predictions(ops.stop_gradient(decoded))
@@ -148,70 +164,74 @@ def decoded_loss(
     )
     obj = binary_cross_entropy_with_logits(decoded[..., 4], obj_targets(owner)).sum()
     matched = (owner, matched_iou, gt_boxes, gt_classes, points, point_strides)
-    iou, cls, _ = _positive_sums(decoded, matched, _as_decoded, most=assign.top_k * valid.shape[1])
-    return _normalize((iou, obj, cls, ops.zeros_like(obj)), owner, loss, reduce_num_pos)
+    functions = (_decoded_boxes, box_loss, cls_loss)
+    iou, cls, _ = _positive_sums(decoded, matched, functions, capacity=assign.top_k * valid.shape[1])
+    return _weighted((iou, obj, cls, ops.zeros_like(obj)), owner, loss, reduce_num_pos)
 
 
 @constexpr
 def _constant_points(size, strides):  # -> [P,2],[P]
-    """Make the points while the graph is compiled, where the size of the maps is known; eagerly at each call."""
+    """Makes the points while the graph is compiled, where the size of the maps is known; eagerly at each call."""
     points, point_strides = make_points(size, strides)
     return Tensor(points), Tensor(point_strides)
 
 
-def _as_decoded(predictions, points, point_strides):  # [N,5+C],[N,2],[N] -> [N,4]
+def _decoded_boxes(predictions, points, point_strides):  # [N,5+C],[N,2],[N] -> [N,4]
     return predictions[:, :4]
 
 
-def _positive_sums(predictions, matched, decode, *, most):  # [B,P,5+C] -> [],[],[]
-    """Sum the losses of boxes and classes over positive points, in few rows where these are enough.
+def _positive_sums(predictions, matched, functions, *, capacity):  # [B,P,5+C] -> [],[],[]
+    """Sums the losses of boxes and classes over positive points, in few rows where these are enough.
 
-    `most` truths' points an image can be positive, yet a hundred are usual: the branch for these takes a quarter of
-    the time. Both give the same sums and gradients.
+    Up to `capacity` points of an image can be positive, yet a hundred are usual: the branch for these takes a quarter
+    of the time. Both branches compute the same sums and gradients.
     """
     owner, matched_iou, gt_boxes, gt_classes, points, point_strides = matched
     matched = (owner, matched_iou, materialize(gt_boxes), materialize(gt_classes), points, point_strides)
     batch, count = owner.shape
-    few, most = USUAL_POSITIVES * batch, min(most, count) * batch
+    few, most = USUAL_POSITIVES * batch, min(capacity, count) * batch
     if most <= few:
-        return _sums(predictions, matched, decode, most)
+        return _sums(predictions, matched, functions, most)
     if obj_targets(owner).sum() <= few:
-        iou, cls, l1 = _sums(predictions, matched, decode, few)
+        iou, cls, l1 = _sums(predictions, matched, functions, few)
     else:
-        iou, cls, l1 = _sums(predictions, matched, decode, most)
+        iou, cls, l1 = _sums(predictions, matched, functions, most)
     return iou, cls, l1
 
 
-def _sums(predictions, matched, decode, capacity):  # [B,P,5+C] -> [],[],[]
+def _sums(predictions, matched, functions, capacity):  # [B,P,5+C] -> [],[],[]
     owner, matched_iou, gt_boxes, gt_classes, points, point_strides = matched
+    decode, box_loss, cls_loss = functions
     index, present = positive_rows(owner, capacity=capacity)
-    chosen = ops.gather(predictions.reshape(-1, predictions.shape[-1]), index, 0)
-    # Zeros and unit boxes where a row only fills the shape: 0 times an overflow would be NaN.
-    chosen = ops.where(ops.expand_dims(present, -1), chosen, 0.0)
-    truths, classes = truths_of(owner, index, gt_boxes, gt_classes)
-    truths = ops.where(ops.expand_dims(present, -1), truths, Tensor([0.0, 0.0, 1.0, 1.0], ms.float32))
+    rows = ops.gather(predictions.reshape(-1, predictions.shape[-1]), index, 0)
+    # Zeros and unit boxes in rows without a positive point: 0 times an overflow would be NaN.
+    rows = ops.where(ops.expand_dims(present, -1), rows, 0.0)
+    row_boxes, row_classes = truths_of(owner, index, gt_boxes, gt_classes)
+    row_boxes = ops.where(ops.expand_dims(present, -1), row_boxes, Tensor([0.0, 0.0, 1.0, 1.0], ms.float32))
     column = index % owner.shape[1]
-    places = (ops.gather(points, column, 0), ops.gather(point_strides, column, 0))
-    boxes = cxcywh_to_xyxy(decode(chosen, *places))
-    soft = cls_targets(classes, ops.gather(matched_iou.reshape(-1), index, 0), num_classes=chosen.shape[-1] - 5)
-    iou = iou_loss(elementwise_iou(boxes, truths))
-    cls = binary_cross_entropy_with_logits(chosen[:, 5:], soft).sum(-1)
-    l1 = l1_loss(chosen[:, :4], encode_boxes(xyxy_to_cxcywh(truths), *places)).sum(-1)
+    row_points, row_strides = ops.gather(points, column, 0), ops.gather(point_strides, column, 0)
+    boxes = cxcywh_to_xyxy(decode(rows, row_points, row_strides))
+    row_iou = ops.gather(matched_iou.reshape(-1), index, 0)
+    targets = cls_targets(row_classes, row_iou, num_classes=rows.shape[-1] - 5)
+    raw_targets = encode_boxes(xyxy_to_cxcywh(row_boxes), row_points, row_strides)
     weight = present.astype(ms.float32)
-    return (iou * weight).sum(), (cls * weight).sum(), (l1 * weight).sum()
+    iou = (box_loss(boxes, row_boxes) * weight).sum()
+    cls = (cls_loss(rows[:, 5:], targets).sum(-1) * weight).sum()
+    l1 = (l1_loss(rows[:, :4], raw_targets).sum(-1) * weight).sum()
+    return iou, cls, l1
 
 
-def _normalize(sums, owner, loss, reduce_num_pos):
-    """Weigh the sums and divide them by the number of positives."""
+def _weighted(sums, owner, loss, reduce_num_pos):
+    """Divides the sums by the number of positives and weights them."""
     num_pos = obj_targets(owner).sum()
     divisor = ops.clamp(num_pos, min=1.0) if reduce_num_pos is None else reduce_num_pos(num_pos)
     iou, obj, cls, l1 = (part / divisor for part in sums)
     iou, obj, cls = iou * loss.loss_iou_weight, obj * loss.loss_obj_weight, cls * loss.loss_cls_weight
-    return iou + obj + cls + l1, (iou, obj, cls, l1, num_pos)
+    return iou + obj + cls + l1, {"iou": iou, "obj": obj, "cls": cls, "l1": l1}, num_pos
 
 
 def _check_levels(maps, strides) -> None:
-    """Raise ValueError unless every map is [B,5+C,H,W] with sizes in the ratio of the strides."""
+    """Raises ValueError unless every map is [B,5+C,H,W] with sizes in the ratio of the strides."""
     if len(maps) != len(strides):
         raise ValueError(f"detection_loss: got {len(maps)} maps and {len(strides)} strides, want as many")
     height, width = maps[0].shape[2] * strides[0], maps[0].shape[3] * strides[0]

@@ -9,8 +9,7 @@ from mindspore import nn, ops
 from yolox.cli import Experiment, main
 from yolox.config import InputSpec, LoaderConfig, OptimConfig, Recipe
 from yolox.data.shapes import ShapesConfig, write_shapes
-from yolox.distributed import Group, recipe_reducers
-from yolox.training.step import make_train_step
+from yolox.training.step import make_recipe_step
 
 
 class TinyDetector(nn.Cell):
@@ -42,13 +41,12 @@ def toy_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
     error = [((m.astype(f32) - target) ** 2).mean() for m in maps]
     l1 = sum([ops.abs(m.astype(f32)).mean() for m in maps])
     total = sum(error) + l1_weight * l1
-    return total, (error[0], error[1], error[2], l1, valid.astype(f32).sum())
+    losses = {"iou": error[0], "obj": error[1], "cls": error[2], "l1": l1}
+    return total, losses, valid.astype(f32).sum()
 
 
-def make_step(detector, state, recipe, group=Group()):
-    reduce_gradients, _ = recipe_reducers(recipe, group)
-    options = {"optim": recipe.optim, "spec": recipe.input, "reduce_gradients": reduce_gradients}
-    return make_train_step(detector, toy_loss, state, **options)
+def make_step(detector, state, recipe, **options):
+    return make_recipe_step(detector, state, recipe, **{"loss_fn": toy_loss, **options})
 
 
 RECIPE = Recipe(

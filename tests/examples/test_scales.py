@@ -9,8 +9,8 @@ import pytest
 
 from tests.examples.one_step import EXAMPLES, load_script, train_and_evaluate
 from tests.nn.scales import PARAMETERS
-from yolox.distributed import Group
 from yolox.nn import count_parameters
+from yolox.training.step import make_recipe_step
 
 
 @pytest.mark.slow
@@ -30,18 +30,8 @@ def test_scale_trains_a_step_and_evaluates(scale):
 
 
 @pytest.mark.parametrize("scale", PARAMETERS)
-@pytest.mark.parametrize("name", ["megvii", "mindyolo"])
-def test_the_step_is_made_of_the_recipe_and_its_reducers(monkeypatch, scale, name):
-    script, made, called = load_script(f"yolox_{scale}"), {}, {}
-    monkeypatch.setattr(script, "recipe_reducers", lambda recipe, group: (recipe.optim.gradient_reduction, group))
-    monkeypatch.setattr(script, "make_train_step", lambda _, loss, __, **knobs: made.update(knobs, loss_fn=loss))
-    monkeypatch.setattr(script, "detection_loss", lambda *parts, **knobs: called.update(knobs, parts=parts))
-    recipe, group = script.EXPERIMENT.recipes[name], Group(1, 2)
-    script.make_step(None, None, recipe, group)
-    made.pop("loss_fn")(*"abcde")
-    assert made == {"optim": recipe.optim, "spec": recipe.input, "reduce_gradients": recipe.optim.gradient_reduction}
-    configs = {"assign": recipe.assign, "loss": recipe.loss, "reduce_num_pos": group}
-    assert called == {"parts": tuple("abcde"), **configs}
+def test_the_step_is_that_of_the_recipe(scale):
+    assert load_script(f"yolox_{scale}").EXPERIMENT.make_step is make_recipe_step
 
 
 @pytest.mark.parametrize("scale", PARAMETERS)

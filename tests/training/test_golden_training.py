@@ -117,11 +117,10 @@ def train(run: GoldenRun, steps: int) -> np.ndarray:  # [steps, 6]
     losses = []
     for index in range(steps):
         inputs, truths = step_inputs(run.case, index)
-        losses, num_pos, finite, _ = run.step(*inputs)
-        parts = list(losses.values())
+        named, num_pos, finite, _ = run.step(*inputs)
         assert bool(finite.asnumpy())
         count = max(float(num_pos.asnumpy()), 1.0) / max((truths[..., 3] > 0).sum(), 1)
-        losses.append([float(value.asnumpy()) for value in parts] + [count])
+        losses.append([float(value.asnumpy()) for value in named.values()] + [count])
     return np.array(losses)
 
 

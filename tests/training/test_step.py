@@ -32,7 +32,8 @@ def toy_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
     quadratic = ((maps * gt_boxes.sum() - 1.0) ** 2).mean()
     l1 = ops.abs(maps).mean()
     zero = maps.sum() * 0.0
-    return quadratic + l1_weight * l1, (quadratic, zero, zero, l1, valid.astype(ms.float32).sum())
+    losses = {"iou": quadratic, "obj": zero, "cls": zero, "l1": l1}
+    return quadratic + l1_weight * l1, losses, valid.astype(ms.float32).sum()
 
 
 def batch(seed=0, truth=1.0):
@@ -114,13 +115,14 @@ def test_a_step_that_is_not_finite_changes_no_bit(toy, bad):
     assert not np.isfinite(sums.asnumpy()).all()
     for name, value in snapshot(state).items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
-    *_, finite, _ = step(*batch(2), *scalars(0.1, 0.5, 0.0))
+    _, _, finite, _ = step(*batch(2), *scalars(0.1, 0.5, 0.0))
     assert bool(finite.asnumpy())
 
 
 def test_outputs_are_the_losses_and_a_sum_for_each_parameter(toy):
     _, state, step = toy
     losses, num_pos, finite, sums = step(*batch(), *scalars(0.0, 0.5, 0.5))
+    assert list(losses) == ["total", "iou", "obj", "cls", "l1"]
     total, quadratic, _, _, l1 = losses.values()
     assert float(total.asnumpy()) == pytest.approx(float((quadratic + 0.5 * l1).asnumpy()), rel=1e-6)
     assert float(num_pos.asnumpy()) == 2 and bool(finite.asnumpy()) and sums.shape == (len(state.params),)
@@ -192,8 +194,9 @@ def note_trace(shape):  # runs while a graph is compiled, never when it runs
 
 def noted_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
     """The toy loss, its L1 part weighed as it is in the total."""
-    total, (quadratic, obj, cls, l1, num_pos) = toy_loss(maps, gt_boxes, gt_classes, valid, l1_weight)
-    return total * note_trace(maps.shape), (quadratic, obj, cls, l1 * l1_weight, num_pos)
+    total, losses, num_pos = toy_loss(maps, gt_boxes, gt_classes, valid, l1_weight)
+    losses["l1"] = losses["l1"] * l1_weight
+    return total * note_trace(maps.shape), losses, num_pos
 
 
 class Reports:

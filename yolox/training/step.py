@@ -1,4 +1,4 @@
-"""The training state and the one jitted step that changes it."""
+"""The training state and the one step that changes it."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,9 @@ import mindspore as ms
 from attrs import frozen
 from mindspore import Parameter, Tensor, nn, ops
 
-from yolox.config import InputSpec, OptimConfig
+from yolox.config import InputSpec, OptimConfig, Recipe
+from yolox.detection_loss import detection_loss
+from yolox.distributed import Group, recipe_reducers
 from yolox.graph import tree_map
 from yolox.normalize import normalize_images
 from yolox.schedule import ema_value
@@ -97,8 +99,9 @@ def make_train_step(
     optim: OptimConfig,
     spec: InputSpec,
     reduce_gradients: Callable | None = None,
+    compiled: bool = True,
 ) -> Callable:
-    """Build the jitted training step: normalise, forward, loss, gradients, reduce, check, update, average.
+    """Returns the training step: normalise, forward, loss, gradients, reduce, check, update, average.
 
     The step is compiled once for each shape of its batch. Learning rate, EMA decay and L1 weight are tensors, so
     that schedules and the switch to the last epochs never compile again. If the loss or any gradient is not finite,
@@ -106,19 +109,22 @@ def make_train_step(
 
     Args:
         detector: Cell from float32 images [B,3,H,W] to raw maps.
-        loss_fn: pure function of (maps, gt_boxes, gt_classes, valid, l1_weight) that returns
-            (total, (iou, obj, cls, l1, num_pos)), all float32 scalars.
+        loss_fn: pure function of (maps, gt_boxes, gt_classes, valid, l1_weight) that returns (total, losses, num_pos)
+            as `detection_loss` does: a float32 scalar, a dict of float32 scalars by name, a float32 scalar. The names
+            are free but for "total".
         state: made by `create_train_state` for this detector.
         optim: momentum, weight decay and precision.
         spec: pixels that the detector takes.
         reduce_gradients: function from a tuple of tensors to the tuple averaged or summed over devices; it gets the
             gradients and, last, the total loss. See `yolox.distributed.gradient_reducer`.
+        compiled: False runs the same operations one by one (PyNative), for a debugger or print in detector and loss.
 
     Returns:
         step(images uint8 [B,H,W,3] BGR, gt_boxes float32 [B,G,4] xyxy px, gt_classes int32 [B,G], valid bool [B,G],
-        lr, ema_decay, l1_weight, loss_scale float32 scalars) -> (total, iou, obj, cls, l1, num_pos, finite, sums),
-        scalars but for `sums`: one number for each trainable parameter, not finite where its gradient is not.
-        `loss_scale` counts in float16 only and is 1 where it is left out.
+        lr, ema_decay, l1_weight, loss_scale float32 scalars) -> (losses, num_pos, finite, gradient_sums).
+        `losses` is a dict of scalars by name, "total" first. `gradient_sums` has one number for each trainable
+        parameter, not finite where its gradient is not. `loss_scale` counts in float16 only and is 1 where it is
+        left out.
 
     Source:
         Paper section 2.1 for the strategy; order of the operations as in Megvii's trainer, with the check added.
@@ -129,14 +135,13 @@ def make_train_step(
 
     def forward(images, gt_boxes, gt_classes, valid, l1_weight, loss_scale):
         maps = detector(normalize_images(images, spec=spec))
-        total, parts = loss_fn(maps, gt_boxes, gt_classes, valid, l1_weight)
-        return total * loss_scale if scaled else total, total, parts
+        total, losses, num_pos = loss_fn(maps, gt_boxes, gt_classes, valid, l1_weight)
+        return total * loss_scale if scaled else total, total, losses, num_pos
 
     gradient_fn = ms.value_and_grad(forward, None, weights=ms.ParameterTuple(params), has_aux=True)
 
-    @ms.jit
     def step(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale):
-        (_, total, parts), gradients = gradient_fn(images, gt_boxes, gt_classes, valid, l1_weight, loss_scale)
+        (_, total, losses, num_pos), gradients = gradient_fn(images, gt_boxes, gt_classes, valid, l1_weight, loss_scale)
         checked = total
         if reduce_gradients is not None:  # the total too: devices must agree on whether a step is applied
             reduced = reduce_gradients(gradients + (total,))
@@ -152,17 +157,57 @@ def make_train_step(
         if buffers:
             values = ops.concat((values, _keep_buffers(finite, buffers, backup)))
         _update_average(finite, ema_decay, average, values)
-        return (total, *parts, finite, sums)
+        return total, losses, num_pos, finite, sums
 
-    unscaled = Tensor(1.0, ms.float32)
+    update, unscaled = ms.jit(step) if compiled else step, Tensor(1.0, ms.float32)
 
     def run(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale=unscaled):
         detector.set_train(True)
-        *parts, finite, sums = step(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale)
+        total, losses, num_pos, finite, sums = update(
+            images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale
+        )
         # Not in the graph: for every statistic a kernel more, a fifth of the time that nano takes to compile.
         if not bool(finite.asnumpy()):
             restore_buffers(state)
-        *losses, num_pos = parts
-        return dict(zip(("total", "iou", "obj", "cls", "l1"), losses, strict=True)), num_pos, finite, sums
+        return {"total": total, **losses}, num_pos, finite, sums
 
     return run
+
+
+def make_recipe_step(
+    detector: nn.Cell,
+    state: TrainState,
+    recipe: Recipe,
+    *,
+    group: Group = Group(),
+    loss_fn: Callable | None = None,
+    compiled: bool = True,
+    **loss_options,
+) -> Callable:
+    """Returns the training step that a recipe describes: `make_train_step` with `detection_loss` and the reducers.
+
+    Args:
+        detector: Cell from float32 images [B,3,H,W] to raw maps [B,5+C,H,W].
+        state: made by `create_train_state` for this detector.
+        recipe: its `assign`, `loss`, `optim` and `input` are used.
+        group: the processes that train together.
+        loss_fn: replaces `detection_loss`, as in `make_train_step`; the recipe's `assign` and `loss` then have no effect.
+        compiled: False runs the step eagerly, as in `make_train_step`.
+        **loss_options: other arguments of `detection_loss`: `assign_fn`, `box_loss`, `cls_loss`, `strides`.
+
+    Returns:
+        The step of `make_train_step`.
+
+    Raises:
+        ValueError: both `loss_fn` and `loss_options` are given.
+    """
+    if loss_fn is not None and loss_options:
+        raise ValueError(f"make_recipe_step: got loss_fn and {sorted(loss_options)}, want one of the two")
+    reduce_gradients, reduce_num_pos = recipe_reducers(recipe, group)
+    configs = {"assign": recipe.assign, "loss": recipe.loss, "reduce_num_pos": reduce_num_pos, **loss_options}
+
+    def recipe_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
+        return detection_loss(maps, gt_boxes, gt_classes, valid, l1_weight, **configs)
+
+    options = {"optim": recipe.optim, "spec": recipe.input, "reduce_gradients": reduce_gradients, "compiled": compiled}
+    return make_train_step(detector, loss_fn or recipe_loss, state, **options)
