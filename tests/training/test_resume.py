@@ -6,11 +6,11 @@ import pytest
 from mindspore import Parameter, Tensor
 
 from tests.cli.tiny import TinyDetector
-from yolox.training import sync
 from yolox.config import Recipe
 from yolox.data.dataset import DetectionDataset
 from yolox.distributed import Group
 from yolox.errors import CheckpointError
+from yolox.training import sync
 from yolox.training.checkpoint import load_checkpoint
 from yolox.training.progress import LossScale, TrainingProgress
 from yolox.training.resume import dataset_fingerprint, restore_state, save_state, state_statistics, state_tensors
