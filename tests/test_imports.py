@@ -28,6 +28,7 @@ TABLE = {
     "detection_loss": "assign boxes checks config decode graph losses points | mindspore",
     # the layers: never assignment, losses, data, evaluation or training
     "nn": "| mindspore numpy",
+    "models": "nn | attrs",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
     "training": "config config_io data detection_loss device distributed errors eval graph nn normalize schedule "
     "| attrs mindspore numpy rich safetensors tensorboard",

@@ -8,20 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from yolox.config import Recipe
-
-
-@frozen(kw_only=True)
-class Published:
-    """Numbers that the authors published for one scale on COCO; those trainings were not repeated here."""
-
-    ap_megvii: float
-    """COCO val2017 AP in percent, table of Megvii's README."""
-    ap_mindyolo: float
-    """COCO val2017 AP in percent on Ascend 910, table of MindYOLO's README."""
-    parameters_m: float
-    """Parameters in millions, as Megvii's table rounds them."""
-    flops_g: float
-    """FLOPs in billions for one image of the scale's size, as Megvii's table gives them."""
+from yolox.models import Published
 
 
 def _has_megvii(_instance, attribute, value) -> None:

@@ -40,6 +40,8 @@ class Detector(nn.Cell):
         self.head = head
         self.num_classes = head.num_classes
         self.strides = STRIDES
+        self.spec = None  # the pixels that its weights take (an InputSpec) and the names of its classes, where they are
+        self.class_names = None  # known: `load_weights` and `train` set them, `evaluate` and `predict` read them
 
     def construct(self, images):  # [B,3,H,W] -> ([B,5+C,H/8,W/8], [B,5+C,H/16,W/16], [B,5+C,H/32,W/32])
         _check_images(images.shape, images.is_floating_point())
