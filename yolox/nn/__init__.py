@@ -11,15 +11,15 @@ from yolox.nn.blocks import (
     SPPBottleneck,
     make_conv,
 )
-from yolox.nn.darknet import CSPDarknet, Darknet53
+from yolox.nn.backbones import CSPDarknet, Darknet53
 from yolox.nn.detector import STRIDES, Detector
 from yolox.nn.flops import count_flops, count_parameters
 from yolox.nn.fold import fold_batch_norm, fold_detector
-from yolox.nn.fpn import FPN, PAFPN
-from yolox.nn.head import DecoupledHead
+from yolox.nn.necks import FPN, PAFPN
+from yolox.nn.heads import DecoupledHead
 from yolox.nn.init import initialise
 from yolox.nn.precision import set_precision
-from yolox.nn.resample import space_to_depth, upsample2x
+from yolox.nn.functional import space_to_depth, upsample2x
 
 __all__ = [
     "FPN",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from mindspore import nn, ops
 
 from yolox.nn.activation import make_activation
-from yolox.nn.resample import space_to_depth
+from yolox.nn.functional import space_to_depth
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.97  # share of the old running value; PyTorch writes the same as 0.03

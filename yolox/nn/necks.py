@@ -5,7 +5,7 @@ from __future__ import annotations
 from mindspore import nn, ops
 
 from yolox.nn.blocks import ConvBNAct, CSPLayer, make_conv
-from yolox.nn.resample import upsample2x
+from yolox.nn.functional import upsample2x
 
 
 class PAFPN(nn.Cell):
