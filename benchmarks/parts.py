@@ -18,7 +18,7 @@ from benchmarks.measure import peak_mb
 from benchmarks.truths import make_truths
 from yolox.config import Recipe
 from yolox.detection_loss import detection_loss
-from yolox.normalize import normalize_images
+from yolox.nn.functional import normalize_images
 from yolox.training.optim import gradient_sums, masked_sgd, unused_stats
 from yolox.training.step import create_train_state, make_train_step
 

@@ -19,31 +19,28 @@ TABLE = {
     "checks": "|",
     # the mathematics
     "boxes": "checks | mindspore",
-    "points": "| numpy",
     "losses": "| mindspore",
-    "decode": "checks | mindspore",
+    "decode": "checks | mindspore numpy",
     "schedule": "| mindspore",
-    "normalize": "config | mindspore",
     "assign": "boxes checks config graph | mindspore",  # nothing of a detector: SimOTA serves any
-    "detection_loss": "assign boxes checks config decode graph losses points | mindspore",
+    "detection_loss": "assign boxes checks config decode graph losses | mindspore",
     # the layers: never assignment, losses, data, evaluation or training
-    "nn": "| mindspore numpy",
+    "nn": "config | mindspore numpy",
     "models": "nn | attrs",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
-    "training": "config config_io data detection_loss device distributed errors eval graph nn normalize schedule "
+    "training": "config config_io data detection_loss device distributed errors eval graph nn schedule "
     "| attrs mindspore numpy rich safetensors tensorboard",
     "distributed": "config graph | attrs mindspore numpy",
     # recipes and files
     "recipes": "config | attrs",
-    "finetune": "config | attrs",
     "config_io": "config errors | attrs",
     "wire": "errors |",
     "weights": "config errors training wire | attrs mindspore numpy pooch requests urllib3",
     # the host
     "data": "config errors | attrs cv2 mindspore numpy yaml",
-    "eval": "config data decode distributed normalize points | attrs cv2 mindspore numpy pycocotools supervision",
-    "export": "config config_io data decode errors eval nn points wire | attrs cv2 mindspore numpy onnx onnxruntime",
-    "plot": "assign boxes config errors eval points | cv2 matplotlib mindspore numpy",
+    "eval": "config data decode distributed nn | attrs cv2 mindspore numpy pycocotools supervision",
+    "export": "config config_io data decode errors eval nn wire | attrs cv2 mindspore numpy onnx onnxruntime",
+    "plot": "assign boxes config errors eval decode | cv2 matplotlib mindspore numpy",
     "environment": "errors | cv2 numpy",  # to see whether they can be imported
     "device": "errors | mindspore",
 }

@@ -18,8 +18,8 @@ from yolox.assign.gathered import simota_assign_gathered
 from yolox.assign.geometry import own_region
 from yolox.assign.simota import simota_assign
 from yolox.config import AssignConfig, LossConfig, OptimConfig, Recipe
+from yolox.decode import make_points
 from yolox.distributed import Group, recipe_reducers
-from yolox.points import make_points
 from yolox.training.phases import rate_at
 
 LIBRARY = Path(__file__).resolve().parents[1] / "yolox"

@@ -52,16 +52,16 @@ from yolox.eval import (
 from yolox.eval.evaluate import evaluate, make_evaluator
 from yolox.eval.predict import predict
 from yolox.export import ExportedDetector, export_detector, open_exported
-from yolox.finetune import finetune_recipe
+from yolox.recipes import finetune_recipe
 from yolox.errors import TrainingDiverged
 from yolox.training.loop import TrainingStopped, fit
 from yolox.training.freeze import freeze
 from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
 from yolox.nn import FPN, PAFPN, CSPDarknet, Darknet53, DecoupledHead, Detector, initialise
-from yolox.normalize import normalize_images
+from yolox.nn.functional import normalize_images
 from yolox.training.overfit import overfit
 from yolox.plot.assignment import visualize_assign
-from yolox.points import make_points
+from yolox.decode import make_points
 from yolox.training.progress import TrainingProgress
 from yolox.recipes import megvii_recipe, mindyolo_recipe, with_input_size
 from yolox.training.callbacks import EpochEvent, StepEvent

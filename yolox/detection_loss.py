@@ -11,10 +11,9 @@ from yolox.assign.targets import cls_targets, obj_targets, positive_rows, truths
 from yolox.boxes import cxcywh_to_xyxy, elementwise_iou, xyxy_to_cxcywh
 from yolox.checks import check_rank
 from yolox.config import AssignConfig, LossConfig
-from yolox.decode import decode_boxes, encode_boxes, flatten_levels, split_predictions
+from yolox.decode import decode_boxes, encode_boxes, flatten_levels, make_points, split_predictions
 from yolox.graph import materialize
 from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
-from yolox.points import make_points
 
 USUAL_POSITIVES = 128
 """Positive points of an image that the faster branch has room for, on average over the batch."""

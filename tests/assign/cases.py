@@ -6,7 +6,7 @@ import numpy as np
 from mindspore import Tensor
 
 from tests.oracles.decode import slow_decode, slow_flatten
-from yolox.points import make_points
+from yolox.decode import make_points
 
 STRIDES = (8, 16, 32)
 

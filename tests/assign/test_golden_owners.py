@@ -8,8 +8,7 @@ from mindspore import Tensor
 from tests.assign.cases import STRIDES, golden_cases, load_golden
 from yolox.assign.gathered import simota_assign_gathered
 from yolox.assign.simota import simota_assign
-from yolox.decode import decode_boxes, flatten_levels, split_predictions
-from yolox.points import make_points
+from yolox.decode import decode_boxes, flatten_levels, make_points, split_predictions
 
 # The golden folder states none for the matched IoU. Half an ulp of a coordinate of 256 px, 1.5e-5, on both edges of a box
 # of 2 px moves an IoU by 1.5e-5; drawn cases of another seed reach 1.02e-5. Losses are asked for 1e-4, and so is this.

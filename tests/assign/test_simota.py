@@ -10,7 +10,7 @@ from tests.oracles import simota as oracle
 from yolox.assign.gathered import simota_assign_gathered
 from yolox.assign.simota import simota_assign
 from yolox.config import AssignConfig
-from yolox.points import make_points
+from yolox.decode import make_points
 
 FORMS = {"dense": simota_assign, "gathered": simota_assign_gathered}
 MINDYOLO = AssignConfig(prior="box_and_center", outside_penalty=1000.0)

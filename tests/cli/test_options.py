@@ -16,8 +16,7 @@ from yolox.cli.options import (
 )
 from yolox.config import Recipe
 from yolox.errors import UsageError
-from yolox.finetune import finetune_recipe
-from yolox.recipes import megvii_recipe, mindyolo_recipe
+from yolox.recipes import finetune_recipe, megvii_recipe, mindyolo_recipe
 
 RECIPES = {"megvii": megvii_recipe("nano"), "mindyolo": mindyolo_recipe("nano")}
 TRAIN = ["train", "--train-json", "a.json", "--train-images", "a", "--output", "run"]

@@ -10,7 +10,7 @@ from attrs import evolve
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.coco import read_coco
 from yolox.data.dataset import ground_truth
-from yolox.decode import decode_predictions
+from yolox.decode import decode_predictions, make_points
 from yolox.eval.coco import detections_to_coco, evaluate_coco
 from yolox.eval.predict import (
     detector_class_names,
@@ -23,8 +23,7 @@ from yolox.eval.predict import (
 from yolox.export.metadata import ExportMetadata
 from yolox.export.runner import ExportedDetector
 from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector, initialise
-from yolox.normalize import normalize_images
-from yolox.points import make_points
+from yolox.nn.functional import normalize_images
 from yolox.weights.load import load_weights
 
 SPEC = InputSpec(input_size=(64, 96))

@@ -12,13 +12,12 @@ from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.coco import read_coco
 from yolox.data.coco_names import COCO_NAMES
 from yolox.data.dataset import ground_truth
-from yolox.decode import decode_predictions
+from yolox.decode import decode_predictions, make_points
 from yolox.eval.coco import detections_to_coco, evaluate_coco
 from yolox.eval.predict import predict_dataset
 from yolox.export import export_detector, open_exported
 from yolox.export.runner import to_planes
 from yolox.export.write import largest_difference
-from yolox.points import make_points
 from yolox.weights.load import load_weights
 
 SPEC = InputSpec(input_size=(160, 192))

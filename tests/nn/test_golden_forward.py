@@ -21,8 +21,7 @@ import pytest
 
 from tests.nn.scales import SCALES, build_detector, fill_golden, golden_value
 from tests.oracles.network import forward as exact_forward
-from yolox.decode import decode_boxes
-from yolox.points import make_points
+from yolox.decode import decode_boxes, make_points
 
 KEYS = ("image", "running_stats", "batch_stats", "batch_stats_decoded")
 RAW_TOLERANCE = {"nano": 2e-4, "tiny": 2e-4, "s": 2e-4}  # absolute; 1e-3 for the larger ones

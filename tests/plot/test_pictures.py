@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from yolox.config import AssignConfig
+from yolox.decode import make_points
 from yolox.eval.draw import class_color, enlarge_small
 from yolox.eval.postprocess import Detections
 from yolox.plot import beside_truths, visualize_assign
 from yolox.plot.assignment import PANEL, _draw_points, assign_costs, object_lines
-from yolox.points import make_points
 
 
 def detections(boxes, classes):

@@ -18,7 +18,7 @@ from yolox.data.loader import train_batches
 from yolox.data.shapes import ShapesConfig, write_shapes
 from yolox.errors import TrainingDiverged
 from yolox.nn import initialise
-from yolox.normalize import normalize_images
+from yolox.nn.functional import normalize_images
 from yolox.training.loop import fit
 from yolox.training.step import create_train_state
 

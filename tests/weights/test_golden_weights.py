@@ -7,8 +7,7 @@ import numpy as np
 from mindspore import Tensor
 
 from tests.nn.scales import build_detector
-from yolox.decode import decode_boxes, flatten_levels, split_predictions
-from yolox.points import make_points
+from yolox.decode import decode_boxes, flatten_levels, make_points, split_predictions
 from yolox.weights.load import load_weights
 
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from yolox.config import Recipe
-from yolox.finetune import finetune_recipe
-from yolox.recipes import with_input_size
+from yolox.recipes import finetune_recipe, with_input_size
 
 
 def given_option(argv: Sequence[str], name: str) -> str | None:

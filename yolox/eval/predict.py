@@ -15,10 +15,9 @@ from yolox.data.dataset import DetectionDataset
 from yolox.data.image import read_image
 from yolox.data.loader import eval_batches
 from yolox.data.resize import boxes_from_letterbox, letterbox
-from yolox.decode import decode_predictions
+from yolox.decode import decode_predictions, make_points
 from yolox.eval.postprocess import Detections, postprocess, with_names
-from yolox.normalize import normalize_images
-from yolox.points import make_points
+from yolox.nn.functional import normalize_images
 
 VIEWER = PostprocessConfig(score_threshold=0.25, iou_threshold=0.45)
 """Thresholds of Megvii's README for pictures that people look at."""

@@ -15,7 +15,7 @@ from mindspore import Tensor, nn, ops
 
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.resize import letterbox
-from yolox.decode import MAX_LOG_SIZE, decode_predictions, flatten_levels
+from yolox.decode import MAX_LOG_SIZE, decode_predictions, flatten_levels, make_points
 from yolox.errors import ExportError
 from yolox.eval.postprocess import postprocess as select
 from yolox.export.metadata import ExportMetadata, metadata_to_text
@@ -24,7 +24,6 @@ from yolox.export.nms_graph import append_nms
 from yolox.export.onnx_file import write_onnx
 from yolox.export.runner import open_exported, to_planes
 from yolox.nn.fold import fold_detector
-from yolox.points import make_points
 
 TOLERANCE = 1e-3
 

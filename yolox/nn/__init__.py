@@ -1,6 +1,6 @@
 """Layers that own parameters: blocks, backbones, necks, heads and the detector."""
 
-from yolox.nn.activation import make_activation
+from yolox.nn.backbones import CSPDarknet, Darknet53
 from yolox.nn.blocks import (
     Bottleneck,
     ConvBNAct,
@@ -9,17 +9,16 @@ from yolox.nn.blocks import (
     Focus,
     ResLayer,
     SPPBottleneck,
+    make_activation,
     make_conv,
+    set_precision,
 )
-from yolox.nn.backbones import CSPDarknet, Darknet53
-from yolox.nn.detector import STRIDES, Detector
+from yolox.nn.detector import STRIDES, Detector, initialise
 from yolox.nn.flops import count_flops, count_parameters
 from yolox.nn.fold import fold_batch_norm, fold_detector
-from yolox.nn.necks import FPN, PAFPN
-from yolox.nn.heads import DecoupledHead
-from yolox.nn.init import initialise
-from yolox.nn.precision import set_precision
 from yolox.nn.functional import space_to_depth, upsample2x
+from yolox.nn.heads import DecoupledHead
+from yolox.nn.necks import FPN, PAFPN
 
 __all__ = [
     "FPN",

@@ -5,10 +5,40 @@ Attribute names follow the published checkpoints, so that weights load by name.
 
 from __future__ import annotations
 
+import mindspore as ms
 from mindspore import nn, ops
 
-from yolox.nn.activation import make_activation
 from yolox.nn.functional import space_to_depth
+
+# Within the noise of a whole training step: x * sigmoid(x) for nn.SiLU, ops.batch_norm for nn.BatchNorm2d.
+_ACTIVATIONS = {
+    "silu": nn.SiLU,
+    "relu": nn.ReLU,
+    "lrelu": lambda: nn.LeakyReLU(alpha=0.1),
+}
+
+
+def make_activation(name: str) -> nn.Cell:
+    """Make the activation layer called `name`.
+
+    Args:
+        name: "silu", "relu" or "lrelu" (slope 0.1).
+
+    Returns:
+        A cell without parameters.
+
+    Raises:
+        ValueError: `name` is none of the three.
+
+    Example:
+        >>> import mindspore as ms
+        >>> make_activation("lrelu")(ms.Tensor([-1.0, 2.0]))
+        Tensor(shape=[2], dtype=Float32, value= [-1.00000001e-01,  2.00000000e+00])
+    """
+    if name not in _ACTIVATIONS:
+        raise ValueError(f"make_activation: got {name!r}, want one of {', '.join(_ACTIVATIONS)}")
+    return _ACTIVATIONS[name]()
+
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.97  # share of the old running value; PyTorch writes the same as 0.03
@@ -245,3 +275,36 @@ class Focus(nn.Cell):
 
     def construct(self, x):  # [B,in,H,W] -> [B,out,H/2,W/2]
         return self.conv(space_to_depth(x))
+
+
+_TYPES = {"float32": ms.float32, "float16": ms.float16}
+
+
+def set_precision(detector: nn.Cell, precision: str) -> None:
+    """Choose the arithmetic of the convolutions that have batch normalisation behind them.
+
+    Call it before the detector is compiled. Normalisation, activations, the last predictions and all
+    parameters stay float32, so that maps, losses and gradients are float32 either way.
+
+    Args:
+        detector: cell that holds `ConvBNAct` layers; changed in place.
+        precision: "float32" or "float16". bfloat16 convolutions do not exist on CPU.
+
+    Raises:
+        ValueError: `precision` is neither.
+
+    Source: mixed precision training (arXiv:1710.03740); training also needs its loss scale.
+
+    Example:
+        >>> from mindspore import ops
+        >>> layer = ConvBNAct(3, 8, 3, 2)
+        >>> set_precision(layer, "float16")
+        >>> layer(ops.zeros((1, 3, 8, 8))).dtype
+        mindspore.float32
+    """
+    if precision not in _TYPES:
+        raise ValueError(f"set_precision: got {precision!r}, want one of {', '.join(_TYPES)}")
+    for _, cell in detector.cells_and_names():
+        if isinstance(cell, ConvBNAct):
+            cell.conv.to_float(_TYPES[precision])
+            cell.bn.to_float(ms.float32)

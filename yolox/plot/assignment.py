@@ -13,9 +13,9 @@ from yolox.assign.geometry import own_region
 from yolox.assign.simota import simota_assign
 from yolox.boxes import cxcywh_to_xyxy, pairwise_iou
 from yolox.config import AssignConfig
+from yolox.decode import make_points
 from yolox.eval.draw import class_color, draw_labels
 from yolox.eval.names import drawn_names
-from yolox.points import make_points
 
 SIDE = 900  # longest side of the image, px
 PANEL, ROW, BAR = 480, 18, 26  # width of the list beside it, height of a line of it and of the title, px

@@ -10,7 +10,7 @@ from yolox.config import InputSpec, OptimConfig, Recipe
 from yolox.detection_loss import detection_loss
 from yolox.distributed import Group, recipe_reducers
 from yolox.graph import tree_map
-from yolox.normalize import normalize_images
+from yolox.nn.functional import normalize_images
 from yolox.schedule import ema_value
 from yolox.training.flat_tensors import FlatTensors, flat_tensors, flatten
 from yolox.training.optim import gradient_sums, masked_sgd, unused_stats
