@@ -1,6 +1,7 @@
 """YOLOX on MindSpore: the flat list of public names, and nothing else."""
 
 from yolox import environment  # noqa: F401 I001 (first: it chooses the fast CPU path before MindSpore's first operation)
+from yolox import models
 from yolox.assign.cost import class_cost, class_terms, simota_cost
 from yolox.assign.gathered import simota_assign_gathered
 from yolox.assign.geometry import center_prior, in_box, own_region
@@ -149,6 +150,7 @@ __all__ = [
     "make_train_step",
     "megvii_recipe",
     "mindyolo_recipe",
+    "models",
     "nms",
     "normalize_images",
     "obj_targets",

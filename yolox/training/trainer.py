@@ -46,7 +46,7 @@ from yolox.training.run_folder import (
     write_recipe,
 )
 from yolox.training.signals import Launcher, StopSignals, stop_on_any
-from yolox.training.step import TrainState, create_train_state
+from yolox.training.step import TrainState, create_train_state, make_recipe_step
 from yolox.training.sync import copy_ema, statistics_of_other_ranks, sync_batch_norm, write_parameters
 from yolox.training.terminal import TerminalProgress
 from yolox.training.watchdog import Watchdog
@@ -86,7 +86,7 @@ def train(
     freeze: Sequence[str] = (),
     save_steps: int | None = None,
     loss_fn: Callable | None = None,
-    make_step: Callable,
+    make_step: Callable = make_recipe_step,
     compiled: bool = True,
     device: str | None = None,
     group: Group = Group(),
@@ -213,7 +213,7 @@ def _run_epochs(
     stop: StopSignals,
     launcher: Launcher,
     *,
-    make_step: Callable,
+    make_step: Callable = make_recipe_step,
 ) -> None:
     """Runs the loop; saves the run when it is stopped, and the batch when it diverges."""
     recipe, group, folder = context.recipe, context.group, context.folder

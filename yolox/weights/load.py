@@ -64,19 +64,42 @@ def load_weights(detector: nn.Cell, path: str | os.PathLike) -> LoadedWeights:
 
     Args:
         detector: a `Detector`; its parameters are written only after every name and shape was checked.
-        path: Megvii's `.pth`; an `.npz` under Megvii's names, with BN or folded; MindYOLO's `.ckpt`; a
+        path: a published name such as ``megvii:nano`` or ``mindyolo:s``, which is downloaded the first time; or a file:
+            Megvii's `.pth`; an `.npz` under Megvii's names, with BN or folded; MindYOLO's `.ckpt`; a
             checkpoint of this library (`.safetensors`). The content decides, not the name.
 
     Returns:
-        What was loaded. Feed the detector pixels as in `input` (see `with_convention`).
+        What was loaded. `detector.spec` and `detector.class_names` are set where the file tells them.
 
     Raises:
         WeightsError: the file is missing, damaged, of no supported form, holds numbers that are not finite,
             or does not fit: up to 20 names are listed with the shapes that came and were wanted, or the scale is named.
     """
+    path = local_path(path)
     weights, about = read_weights(path)
     loaded, skipped = fill_parameters(detector, weights, path=path)
+    if about.input is not None:  # so that `train`, `evaluate` and `predict` feed the pixels that the weights take
+        detector.spec = about.input
+    if about.class_names is not None and not skipped:
+        detector.class_names = about.class_names
     return attrs.evolve(about, loaded=loaded, skipped=skipped)
+
+
+def local_path(path: str | os.PathLike, **options) -> str | os.PathLike:
+    """Returns the file of a published name such as ``megvii:nano``, which is downloaded the first time, or the path as it is.
+
+    Args:
+        path: a path, or a name; a file of that name comes first.
+        **options: of `yolox.weights.hub.fetch_weights`.
+
+    Raises:
+        WeightsError: there is no such name, or the download failed.
+    """
+    from yolox.weights.hub import fetch_weights, is_published_name  # it imports this module
+
+    if Path(path).exists() or not is_published_name(str(path)):
+        return path
+    return fetch_weights(str(path), **options)
 
 
 def read_weights(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], LoadedWeights]:
