@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.leftovers import group_of, shared_memory  # noqa: E402
-from yolox.data.shapes import ShapesConfig, write_shapes  # noqa: E402
+from yolox.data.synthetic import SyntheticConfig, write_synthetic  # noqa: E402
 
 FROM_STEP, MOST_GROWTH = 200, 0.05
 EPOCH, BATCH = 50, 2
@@ -104,8 +104,8 @@ def command_of(folder: Path, steps: int, workers: int) -> list[str]:
     """Draw the images, and give the command: mosaic and mixup until the last quarter, a rate that stays finite."""
     words = []
     for seed, (name, images) in enumerate({"train": BATCH * EPOCH, "val": 20}.items()):
-        config = ShapesConfig(image_size=(96, 128), sides=(20, 60))
-        write_shapes(folder / name, images=images, seed=seed, config=config)
+        config = SyntheticConfig(image_size=(96, 128), sides=(20, 60))
+        write_synthetic(folder / name, images=images, seed=seed, config=config)
         words += [f"--{name}-json", folder / name / "instances.json", f"--{name}-images", folder / name / "images"]
     epochs = steps // EPOCH
     options = {

@@ -20,7 +20,7 @@ from yolox_nano import EXPERIMENT
 
 from yolox.cli import run
 from yolox.cli.run_pictures import write_curves
-from yolox.data.shapes import write_shapes
+from yolox.data.synthetic import write_synthetic
 
 
 @frozen(kw_only=True)
@@ -78,8 +78,8 @@ def commands(demo: Demo) -> list[list[str]]:
 def main(demo: Demo) -> int:
     """Run the demo; the exit status is that of the first verb that fails, or 1 where the result falls short of the target."""
     start = time.monotonic()
-    write_shapes(demo.output / "data/train", images=demo.images, seed=0)
-    write_shapes(demo.output / "data/unseen", images=max(demo.images // 4, 4), seed=1)
+    write_synthetic(demo.output / "data/train", images=demo.images, seed=0)
+    write_synthetic(demo.output / "data/unseen", images=max(demo.images // 4, 4), seed=1)
     for argv in commands(demo):
         print("\n$ python examples/yolox_nano.py", *argv, flush=True)
         status = run(EXPERIMENT, argv)

@@ -13,7 +13,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 import yolox
-from yolox.data.shapes import ShapesConfig, draw_shapes
+from yolox.data.synthetic import SyntheticConfig, draw_shapes
 
 SIZE, STRIDE, CLASSES, BATCH, TRUTHS = 64, 8, 3, 8, 4
 POINTS, STRIDES = (Tensor(part) for part in yolox.make_points((SIZE, SIZE), (STRIDE,)))
@@ -83,7 +83,7 @@ def make_step(detector, rate=3e-3):
 
 def draw_batch(rng):
     """Draw images with shapes, and pad their truths to TRUTHS rows."""
-    config = ShapesConfig(image_size=(SIZE, SIZE), sides=(14, 36), shapes=(1, TRUTHS))
+    config = SyntheticConfig(image_size=(SIZE, SIZE), sides=(14, 36), shapes=(1, TRUTHS))
     samples = [draw_shapes(rng=rng, config=config) for _ in range(BATCH)]
     boxes, classes = np.zeros((BATCH, TRUTHS, 4), np.float32), np.zeros((BATCH, TRUTHS), np.int32)
     valid = np.zeros((BATCH, TRUTHS), bool)

@@ -19,7 +19,7 @@ from examples.yolox_nano import EXPERIMENT  # noqa: E402
 from yolox.config import InputSpec, LoaderConfig, LossConfig, OptimConfig, Recipe  # noqa: E402
 from yolox.data.coco import read_coco  # noqa: E402
 from yolox.data.loader import train_batches  # noqa: E402
-from yolox.data.shapes import ShapesConfig, write_shapes  # noqa: E402
+from yolox.data.synthetic import SyntheticConfig, write_synthetic  # noqa: E402
 from yolox.distributed import Group, join_group  # noqa: E402
 from yolox.nn import initialise  # noqa: E402
 from yolox.nn.blocks import BN_MOMENTUM  # noqa: E402
@@ -55,7 +55,7 @@ def fix_statistics(detector: nn.Cell) -> None:
 def train(folder: Path, group: Group) -> dict[str, np.ndarray]:
     """Take five steps with BN in inference mode; the parameters before and after them, and what the steps said."""
     folder.mkdir()
-    write_shapes(folder, images=IMAGES, seed=0, config=ShapesConfig(image_size=(96, 128), sides=(12, 60)))
+    write_synthetic(folder, images=IMAGES, seed=0, config=SyntheticConfig(image_size=(96, 128), sides=(12, 60)))
     dataset, recipe = read_coco(str(folder / "instances.json"), str(folder / "images")), recipe_of(group)
     detector = EXPERIMENT.build_detector(len(dataset.class_names))
     initialise(detector, seed=0)

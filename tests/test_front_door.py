@@ -3,7 +3,7 @@
 import attrs
 
 import yolox
-from yolox.data.shapes import ShapesConfig, write_shapes
+from yolox.data.synthetic import SyntheticConfig, write_synthetic
 
 
 def small(recipe):
@@ -15,8 +15,8 @@ def small(recipe):
 
 
 def test_five_lines_train_evaluate_and_predict(tmp_path, monkeypatch):
-    config = ShapesConfig(image_size=(64, 64), sides=(16, 40))
-    train_json, val_json = (write_shapes(tmp_path / str(s), images=4, seed=s, config=config) for s in (0, 1))
+    config = SyntheticConfig(image_size=(64, 64), sides=(16, 40))
+    train_json, val_json = (write_synthetic(tmp_path / str(s), images=4, seed=s, config=config) for s in (0, 1))
     train_set, val_set = yolox.read_coco(train_json, tmp_path / "0/images"), yolox.read_coco(val_json, tmp_path / "1/images")
     images = [str(path) for path in sorted((tmp_path / "1/images").iterdir())]
     monkeypatch.chdir(tmp_path)  # a file of the name comes before a download

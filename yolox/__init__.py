@@ -32,9 +32,9 @@ from yolox.data.dataset import DetectionDataset, ground_truth
 from yolox.data.check import check_dataset
 from yolox.data.voc_data import read_voc_data
 from yolox.data.yolo_data import read_yolo_data
-from yolox.data.order import steps_per_epoch
+from yolox.data.sampler import steps_per_epoch
 from yolox.data.loader import eval_batches, train_batches
-from yolox.data.resize import letterbox
+from yolox.data.letterbox import letterbox
 from yolox.data.sample import Sample
 from yolox.decode import decode_boxes, decode_predictions, encode_boxes, flatten_levels, split_predictions
 from yolox.detection_loss import decoded_loss, detection_loss

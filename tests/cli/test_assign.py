@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.tiny import EXPERIMENT, RECIPE, TinyDetector, write_data
 from yolox.cli import assign, run
-from yolox.data.shapes import SHAPE_NAMES
+from yolox.data.synthetic import SHAPE_NAMES
 from yolox.training.checkpoint import save_checkpoint
 
 

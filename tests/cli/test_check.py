@@ -9,27 +9,27 @@ import cv2
 import numpy as np
 import pytest
 from rich.console import Console
+from yolox.cli.caching import CACHE_FILE
 
 from tests.cli.test_verbs import nano, without_fit  # noqa: F401 (fixtures)
 from tests.cli.tiny import EXPERIMENT
 from tests.cli.words import SMALL
 from tests.data.folders import write_as_yolo
 from yolox.cli import check, run
-from yolox.cli.caching import CACHE_FILE
 from yolox.cli.check import quick_check
 from yolox.cli.sheet import label_sheet
 from yolox.config import InputSpec, LoaderConfig, Recipe
 from yolox.data.coco import read_coco
-from yolox.data.shapes import ShapesConfig, write_shapes
+from yolox.data.synthetic import SyntheticConfig, write_synthetic
 from yolox.errors import DataError
 
-CONFIG = ShapesConfig(image_size=(48, 64), sides=(12, 30))
+CONFIG = SyntheticConfig(image_size=(48, 64), sides=(12, 30))
 
 
 @pytest.fixture
 def data(tmp_path):
     for seed, name in enumerate(("train", "val")):
-        write_shapes(tmp_path / name, images=4, seed=seed, config=CONFIG)
+        write_synthetic(tmp_path / name, images=4, seed=seed, config=CONFIG)
     return tmp_path
 
 
@@ -72,7 +72,7 @@ def test_images_that_cannot_be_read_stop_the_check_and_training_with_all_named(n
 
 
 def test_the_quick_check_lists_twenty_and_prints_warnings(tmp_path):
-    path = write_shapes(tmp_path, images=25, seed=0, config=CONFIG)
+    path = write_synthetic(tmp_path, images=25, seed=0, config=CONFIG)
     dataset = read_coco(str(path), str(tmp_path / "images"))
     source = type("Source", (), {"name": "a.json"})
     console, recipe = Console(record=True, width=200), Recipe(loader=LoaderConfig(max_truths=1))

@@ -14,7 +14,7 @@ from tests.export.detectors import NAMES, SPEC, small_detector
 from yolox.cli import run
 from yolox.cli.experiment import Experiment
 from yolox.config import Recipe
-from yolox.data.shapes import write_shapes
+from yolox.data.synthetic import write_synthetic
 from yolox.training.checkpoint import save_checkpoint
 
 
@@ -47,7 +47,7 @@ def predicted(experiment, weights, images, folder) -> list[dict]:
 
 
 def test_predict_gives_the_same_from_the_file(experiment, weights, tmp_path, capsys):
-    write_shapes(tmp_path / "data", images=3, seed=0)
+    write_synthetic(tmp_path / "data", images=3, seed=0)
     images, target = tmp_path / "data/images", tmp_path / "new/small.onnx"
     assert run(experiment, words("export", "--weights", weights, "--output", target, "--batch", "2")) == 0
     out = capsys.readouterr().out

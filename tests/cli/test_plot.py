@@ -16,8 +16,8 @@ from yolox.cli.run_pictures import RunPictures
 from yolox.config import Recipe
 from yolox.data.coco import read_coco
 from yolox.data.dataset import truths
-from yolox.data.label_statistics import label_statistics
-from yolox.data.shapes import write_shapes
+from yolox.data.statistics import label_statistics
+from yolox.data.synthetic import write_synthetic
 from yolox.distributed import Group
 from yolox.eval.coco import METRIC_NAMES
 from yolox.eval.postprocess import Detections
@@ -33,7 +33,7 @@ HISTORY_COLUMNS = ("epoch", "lr", *LOSS_NAMES, "images_per_second", "data_wait_s
 @pytest.fixture
 def evaluation(tmp_path):
     """A dataset, perfect detections of it, and what their JSON keeps."""
-    dataset = read_coco(write_shapes(tmp_path / "data", images=3, seed=0), tmp_path / "data/images")
+    dataset = read_coco(write_synthetic(tmp_path / "data", images=3, seed=0), tmp_path / "data/images")
     found = []
     for index in range(len(dataset)):
         boxes, classes = truths(dataset, index)

@@ -8,7 +8,7 @@ import pytest
 from tests.cli.words import draw_both_sets, eval_words, experiment_of, fails, rewritten, train_words
 from yolox.cli import run
 from yolox.config import InputSpec
-from yolox.data.shapes import SHAPE_NAMES
+from yolox.data.synthetic import SHAPE_NAMES
 from yolox.recipes import megvii_recipe
 from yolox.training.checkpoint import save_checkpoint
 

@@ -14,7 +14,7 @@ import pytest
 from tests.cli.words import draw_both_sets, eval_words, experiment_of, rewritten, train_words
 from yolox.cli import run, train
 from yolox.config_io import recipe_from_json
-from yolox.data.shapes import SHAPE_NAMES
+from yolox.data.synthetic import SHAPE_NAMES
 from yolox.eval.coco import METRIC_NAMES
 from yolox.training.checkpoint import load_checkpoint, save_checkpoint
 from yolox.training.run_folder import PICTURES, RUN_FILES, read_history

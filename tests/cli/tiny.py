@@ -8,7 +8,7 @@ from mindspore import nn, ops
 
 from yolox.cli import Experiment, main
 from yolox.config import InputSpec, LoaderConfig, OptimConfig, Recipe
-from yolox.data.shapes import ShapesConfig, write_shapes
+from yolox.data.synthetic import SyntheticConfig, write_synthetic
 from yolox.training.step import make_recipe_step
 
 
@@ -66,8 +66,8 @@ def write_data(folder, images=10):
     """Draw a training and a validation set, and give the options that name them."""
     words = []
     for seed, name in enumerate(("train", "val")):
-        config = ShapesConfig(image_size=(48, 64), sides=(12, 30))
-        write_shapes(folder / name, images=images, seed=seed, config=config)
+        config = SyntheticConfig(image_size=(48, 64), sides=(12, 30))
+        write_synthetic(folder / name, images=images, seed=seed, config=config)
         words += [f"--{name}-json", folder / name / "instances.json", f"--{name}-images", folder / name / "images"]
     return [str(word) for word in words]
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from yolox.cli import run
-from yolox.data.shapes import ShapesConfig, write_shapes
+from yolox.data.synthetic import SyntheticConfig, write_synthetic
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SMALL = (
@@ -29,8 +29,8 @@ def experiment_of(script: str):
 def draw_both_sets(folder):
     """Draw a training and a validation set of four images each."""
     for seed, name in enumerate(("train", "val")):
-        write_shapes(
-            folder / name, images=4, seed=seed, config=ShapesConfig(image_size=(48, 64), sides=(12, 30))
+        write_synthetic(
+            folder / name, images=4, seed=seed, config=SyntheticConfig(image_size=(48, 64), sides=(12, 30))
         )
     return folder
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from tests.nn.scales import megvii_name
 from tests.weights.torch_files import write_state
-from yolox.data.shapes import ShapesConfig, draw_shapes, write_shapes
+from yolox.data.synthetic import SyntheticConfig, draw_shapes, write_synthetic
 
 IMAGES = 6
-CONFIG = ShapesConfig(image_size=(48, 64), sides=(12, 30))
+CONFIG = SyntheticConfig(image_size=(48, 64), sides=(12, 30))
 NAMES = ("person", "bicycle", "car")  # COCO's, so that files without names fit
 TRAINING = {"A.json": "A", "train.json": "images"}
 VALIDATION = {"B.json": "B", "val.json": "images", "instances.json": "val2017"}
@@ -24,7 +24,7 @@ VALIDATION = {"B.json": "B", "val.json": "images", "instances.json": "val2017"}
 def draw_everything(folder: Path) -> None:
     """Write the annotations and images, the photos and the video."""
     for seed, names in enumerate((TRAINING, VALIDATION)):
-        path = Path(write_shapes(folder / "drawn", images=IMAGES, seed=seed, config=CONFIG))
+        path = Path(write_synthetic(folder / "drawn", images=IMAGES, seed=seed, config=CONFIG))
         for json_name, image_folder in names.items():
             prefix = "" if image_folder != "images" else f"{seed}_"
             _copy(path, folder / json_name, folder / image_folder, prefix)

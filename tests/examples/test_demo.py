@@ -12,7 +12,7 @@ import tyro
 
 from yolox.cli.defaults import base_recipe
 from yolox.cli.options import parse_options
-from yolox.data.shapes import write_shapes
+from yolox.data.synthetic import write_synthetic
 from yolox.training.phases import check_epochs
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -27,7 +27,7 @@ def demo(monkeypatch):
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 10, 100])
 def test_commands_can_be_read_and_their_phases_fit(demo, tmp_path, epochs):
-    write_shapes(tmp_path / "data/unseen", images=2, seed=1)
+    write_synthetic(tmp_path / "data/unseen", images=2, seed=1)
     settings = demo.Demo(output=tmp_path, epochs=epochs)
     train, evaluate, predict = (
         parse_options(argv, base_recipe(argv, demo.EXPERIMENT.recipes)) for argv in demo.commands(settings)

@@ -10,7 +10,7 @@ from mindspore import ops
 
 from examples import custom_detector, simota_elsewhere
 from yolox.cli import run
-from yolox.data.shapes import write_shapes
+from yolox.data.synthetic import write_synthetic
 
 
 def test_the_custom_detector_gives_three_maps_and_counts(capsys):
@@ -23,7 +23,7 @@ def test_the_custom_detector_gives_three_maps_and_counts(capsys):
 
 @pytest.mark.slow
 def test_the_custom_detector_trains_and_predicts(tmp_path):
-    write_shapes(tmp_path / "data", images=4, seed=0)
+    write_synthetic(tmp_path / "data", images=4, seed=0)
     data = ["--train-json", f"{tmp_path}/data/instances.json", "--train-images", f"{tmp_path}/data/images"]
     small = "--input-size 64 --batch-size 2 --epochs 1 --warmup-epochs 0 --flat-epochs 0 --plain-epochs 0"
     words = ["train", *data, "--output", f"{tmp_path}/run", *small.split(), "--multiscale-sizes", "--workers", "0"]

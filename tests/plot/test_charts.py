@@ -9,8 +9,8 @@ import pytest
 
 from yolox.data.coco import read_coco
 from yolox.data.coco_names import COCO_NAMES
-from yolox.data.label_statistics import label_statistics
-from yolox.data.shapes import write_shapes
+from yolox.data.statistics import label_statistics
+from yolox.data.synthetic import write_synthetic
 from yolox.errors import PlotError
 from yolox.eval.analysis import Truths, analyse
 from yolox.eval.postprocess import Detections
@@ -99,7 +99,7 @@ def test_an_evaluation_without_anything_is_drawn(tmp_path):
 
 
 def test_labels_are_counted(tmp_path):
-    dataset = read_coco(write_shapes(tmp_path, images=5, seed=0), tmp_path / "images")
+    dataset = read_coco(write_synthetic(tmp_path, images=5, seed=0), tmp_path / "images")
     figure = label_chart(label_statistics(dataset, input_size=(64, 64)), title="some")
     assert figure.get_suptitle() == f"some: 5 images, {len(dataset.boxes)} objects, 3 classes"
     bars, sizes, crowded, _ = (axes for part in figure.subfigs for axes in _axes_of(part))

@@ -15,7 +15,7 @@ from tests.training.test_step import snapshot
 from yolox.config import InputSpec, LoaderConfig, OptimConfig, Recipe
 from yolox.data.coco import read_coco
 from yolox.data.loader import train_batches
-from yolox.data.shapes import ShapesConfig, write_shapes
+from yolox.data.synthetic import SyntheticConfig, write_synthetic
 from yolox.errors import TrainingDiverged
 from yolox.nn import initialise
 from yolox.nn.functional import normalize_images
@@ -37,7 +37,7 @@ RECIPE = Recipe(
 def nano(tmp_path_factory):
     """The step, its state and its batches; the tests follow each other, as a compilation takes a minute."""
     folder = tmp_path_factory.mktemp("images")
-    write_shapes(folder, images=2 * STEPS, seed=0, config=ShapesConfig(image_size=(96, 128), sides=(20, 60)))
+    write_synthetic(folder, images=2 * STEPS, seed=0, config=SyntheticConfig(image_size=(96, 128), sides=(20, 60)))
     dataset = read_coco(str(folder / "instances.json"), str(folder / "images"))
     detector = EXPERIMENT.build_detector(len(dataset.class_names))
     initialise(detector, seed=0)

@@ -11,7 +11,7 @@ from tests.training.test_resume import values
 from yolox.config import InputSpec
 from yolox.data.coco import read_coco
 from yolox.data.loader import train_batches
-from yolox.data.shapes import ShapesConfig, write_shapes
+from yolox.data.synthetic import SyntheticConfig, write_synthetic
 from yolox.detection_loss import detection_loss
 from yolox.nn import ConvBNAct, initialise, set_precision
 from yolox.training.loop import fit
@@ -65,7 +65,7 @@ class Steps:
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory):
     folder = tmp_path_factory.mktemp("half")
-    write_shapes(folder, images=2 * STEPS, seed=0, config=ShapesConfig(image_size=(48, 64), sides=(12, 30)))
+    write_synthetic(folder, images=2 * STEPS, seed=0, config=SyntheticConfig(image_size=(48, 64), sides=(12, 30)))
     dataset = read_coco(str(folder / "instances.json"), str(folder / "images"))
     recipe, detector = attrs.evolve(RECIPE, epochs=EPOCHS, optim=OPTIM), HalfDetector(3)
     initialise(detector, seed=0)

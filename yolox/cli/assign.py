@@ -14,7 +14,7 @@ from yolox.cli.pictures import spread, write_picture
 from yolox.cli.sources import training_source
 from yolox.config import Recipe
 from yolox.data.dataset import load_sample
-from yolox.data.resize import letterbox_sample
+from yolox.data.letterbox import letterbox_sample
 from yolox.errors import UsageError
 from yolox.eval.predict import as_array
 from yolox.plot import visualize_assign

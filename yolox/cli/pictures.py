@@ -11,7 +11,7 @@ import numpy as np
 
 from yolox.config import Size
 from yolox.data.dataset import DetectionDataset, load_sample
-from yolox.data.label_statistics import label_statistics
+from yolox.data.statistics import label_statistics
 from yolox.eval.analysis import analyse, truths_of_dataset
 from yolox.eval.postprocess import Detections
 from yolox.plot import beside_truths, confusion_chart, f1_chart, label_chart, precision_recall_chart

@@ -11,7 +11,7 @@ from yolox.cli.curves import draw_history
 from yolox.cli.picture_guard import try_picture
 from yolox.cli.pictures import TRAIN_LABELS, evaluation_facts, write_beside, write_charts
 from yolox.cli.sheet import label_sheet
-from yolox.data.label_statistics import label_statistics
+from yolox.data.statistics import label_statistics
 from yolox.errors import PlotError
 from yolox.training.callbacks import Callback, EpochEvent, RunContext
 from yolox.training.checkpoint import atomic_path

@@ -10,10 +10,10 @@ import numpy as np
 from yolox.config import InputSpec, Recipe, Size
 from yolox.data.collate import collate, count_surplus, padding_size
 from yolox.data.dataset import DetectionDataset, load_image
-from yolox.data.order import endless_order, epoch_order, steps_per_epoch, train_size
+from yolox.data.letterbox import letterbox
 from yolox.data.pipeline import Read, plain_sample, train_sample
-from yolox.data.resize import letterbox
 from yolox.data.sample import Sample
+from yolox.data.sampler import endless_order, epoch_order, steps_per_epoch, train_size
 
 SAMPLE = 2  # first number of the seeds of samples; `order` has others
 PARTNER_WINDOW = 1000

@@ -17,8 +17,8 @@ from yolox.config import InputSpec, Recipe
 from yolox.data.batches import EvalSource, TrainSource
 from yolox.data.collate import Batch
 from yolox.data.dataset import DetectionDataset
+from yolox.data.letterbox import LetterboxTransform
 from yolox.data.pipeline import Read
-from yolox.data.resize import LetterboxTransform
 from yolox.errors import DataError
 
 log = logging.getLogger("yolox.data")

@@ -14,6 +14,7 @@ import numpy as np
 from yolox.config import AugmentConfig, Size
 from yolox.data.affine import random_affine_matrix, surviving_boxes
 from yolox.data.image import shrink_image
+from yolox.data.letterbox import fitted_size
 from yolox.data.plane import (
     box_corners,
     compose,
@@ -24,7 +25,6 @@ from yolox.data.plane import (
     reduction_for,
     scaling,
 )
-from yolox.data.resize import fitted_size
 from yolox.data.sample import Sample, clip_boxes
 
 

@@ -13,8 +13,8 @@ from mindspore import Tensor, nn
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.dataset import DetectionDataset
 from yolox.data.image import read_image
+from yolox.data.letterbox import boxes_from_letterbox, letterbox
 from yolox.data.loader import eval_batches
-from yolox.data.resize import boxes_from_letterbox, letterbox
 from yolox.decode import decode_predictions, make_points
 from yolox.eval.postprocess import Detections, postprocess, with_names
 from yolox.nn.functional import normalize_images

@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from mindspore import Tensor, nn, ops
 
 from yolox.config import InputSpec, PostprocessConfig
-from yolox.data.resize import letterbox
+from yolox.data.letterbox import letterbox
 from yolox.decode import MAX_LOG_SIZE, decode_predictions, flatten_levels, make_points
 from yolox.errors import ExportError
 from yolox.eval.postprocess import postprocess as select

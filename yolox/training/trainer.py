@@ -20,7 +20,7 @@ from yolox.data.check import check_dataset, shared_images
 from yolox.data.classes import with_classes
 from yolox.data.dataset import DetectionDataset
 from yolox.data.loader import log_surplus, report_once, train_batches
-from yolox.data.order import steps_per_epoch
+from yolox.data.sampler import steps_per_epoch
 from yolox.device import use_device
 from yolox.distributed import Group, any_of
 from yolox.errors import RunError, RunStopped, TrainingDiverged, raise_problems

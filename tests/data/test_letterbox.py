@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.data.folders import blocks_sample, found_box
 from tests.oracles.warps import slow_letterbox
 from yolox.config import InputSpec
-from yolox.data.resize import (
+from yolox.data.letterbox import (
     LetterboxTransform,
     boxes_from_letterbox,
     boxes_to_letterbox,

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from yolox.data.coco import read_coco
-from yolox.data.label_statistics import PLACES, label_statistics
-from yolox.data.shapes import write_shapes
+from yolox.data.statistics import PLACES, label_statistics
+from yolox.data.synthetic import write_synthetic
 
 
 @pytest.fixture
 def dataset(tmp_path):
-    return read_coco(write_shapes(tmp_path, images=6, seed=0), tmp_path / "images")
+    return read_coco(write_synthetic(tmp_path, images=6, seed=0), tmp_path / "images")
 
 
 def test_counts_are_those_of_a_loop(dataset):

@@ -10,9 +10,9 @@ import pytest
 
 from yolox.data.coco import read_coco
 from yolox.data.dataset import load_sample
-from yolox.data.shapes import SHAPE_NAMES, ShapesConfig, draw_shapes, mask_box, shape_mask, write_shapes
+from yolox.data.synthetic import SHAPE_NAMES, SyntheticConfig, draw_shapes, mask_box, shape_mask, write_synthetic
 
-CLEAN = ShapesConfig(noise=0.0, shapes=(1, 1), contrast=80.0)
+CLEAN = SyntheticConfig(noise=0.0, shapes=(1, 1), contrast=80.0)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -41,7 +41,7 @@ def test_same_seed_same_image_and_other_seed_another():
 
 
 def test_boxes_lie_inside_the_image_and_counts_and_sizes_in_their_ranges():
-    config = ShapesConfig(image_size=(96, 160), shapes=(2, 4), sides=(20.0, 30.0))
+    config = SyntheticConfig(image_size=(96, 160), shapes=(2, 4), sides=(20.0, 30.0))
     for seed in range(10):
         sample = draw_shapes(rng=np.random.default_rng(seed), config=config)
         assert sample.image.shape == (96, 160, 3) and len(sample.boxes) <= 4
@@ -51,7 +51,7 @@ def test_boxes_lie_inside_the_image_and_counts_and_sizes_in_their_ranges():
 
 
 def test_a_written_dataset_reads_back_as_drawn(tmp_path):
-    path = write_shapes(tmp_path / "val", images=5, seed=1)
+    path = write_synthetic(tmp_path / "val", images=5, seed=1)
     dataset = read_coco(path, path.parent / "images")
     assert dataset.class_names == SHAPE_NAMES and len(dataset) == 5
     rng = np.random.default_rng(1)
@@ -64,7 +64,7 @@ def test_a_written_dataset_reads_back_as_drawn(tmp_path):
 
 def test_the_same_seed_writes_the_same_bytes(tmp_path):
     for name in "ab":
-        write_shapes(tmp_path / name, images=2, seed=0)
+        write_synthetic(tmp_path / name, images=2, seed=0)
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.*"))
     assert len(files) == 3
     for file in files:
@@ -72,7 +72,7 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path):
 
 
 def test_images_are_written_without_loss(tmp_path):
-    path = write_shapes(tmp_path, images=1, seed=0)
+    path = write_synthetic(tmp_path, images=1, seed=0)
     name = json.loads(path.read_text())["images"][0]["file_name"]
     image = cv2.imread(str(tmp_path / "images" / name))
     np.testing.assert_array_equal(image, draw_shapes(rng=np.random.default_rng(0)).image)

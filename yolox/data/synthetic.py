@@ -15,7 +15,7 @@ SHAPE_NAMES = ("circle", "square", "triangle")
 
 
 @frozen(kw_only=True)
-class ShapesConfig:
+class SyntheticConfig:
     """What a drawn image looks like."""
 
     image_size: tuple[int, int] = (128, 128)
@@ -85,7 +85,7 @@ def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:  # [H,W] bool
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _random_mask(rng: np.random.Generator, shape: str, config: ShapesConfig) -> np.ndarray:
+def _random_mask(rng: np.random.Generator, shape: str, config: SyntheticConfig) -> np.ndarray:
     height, width = config.image_size
     radius = np.exp(rng.uniform(*np.log(config.sides))) / 2  # as many small shapes as large ones
     centre = rng.uniform((radius, radius), (width - radius, height - radius))
@@ -95,7 +95,7 @@ def _random_mask(rng: np.random.Generator, shape: str, config: ShapesConfig) -> 
 
 
 def _shape_colour(
-    rng: np.random.Generator, index: int, background: np.ndarray, config: ShapesConfig
+    rng: np.random.Generator, index: int, background: np.ndarray, config: SyntheticConfig
 ) -> np.ndarray:
     typical = 360.0 * index / len(SHAPE_NAMES)
     for _ in range(50):
@@ -116,7 +116,7 @@ def _still_visible(masks: list[np.ndarray], added: np.ndarray, most_hidden: floa
     return True
 
 
-def _place(rng, classes, config: ShapesConfig) -> tuple[list[np.ndarray], list[int]]:
+def _place(rng, classes, config: SyntheticConfig) -> tuple[list[np.ndarray], list[int]]:
     masks, placed = [], []
     for index in classes:
         for _ in range(20):  # a crowded image gets fewer shapes
@@ -128,14 +128,14 @@ def _place(rng, classes, config: ShapesConfig) -> tuple[list[np.ndarray], list[i
     return masks, placed
 
 
-def draw_shapes(*, rng: np.random.Generator, config: ShapesConfig | None = None) -> Sample:
+def draw_shapes(*, rng: np.random.Generator, config: SyntheticConfig | None = None) -> Sample:
     """Draw one image of shapes with its boxes.
 
     Later shapes lie over earlier ones; the box of a shape is around all of it, hidden parts too.
 
     Args:
         rng: every choice comes from it; same state, same image.
-        config: sizes, noise, overlap; defaults as in ShapesConfig.
+        config: sizes, noise, overlap; defaults as in SyntheticConfig.
 
     Returns:
         Sample with classes as indices into SHAPE_NAMES.
@@ -145,7 +145,7 @@ def draw_shapes(*, rng: np.random.Generator, config: ShapesConfig | None = None)
         >>> sample.image.shape, len(sample.boxes) == len(sample.classes)
         ((128, 128, 3), True)
     """
-    config = config or ShapesConfig()
+    config = config or SyntheticConfig()
     background = np.clip(rng.uniform(30, 225) + rng.normal(0.0, config.tint, 3), 0, 255)
     pixels = np.broadcast_to(background, (*config.image_size, 3)).copy()
     wanted = rng.integers(config.shapes[0], config.shapes[1], endpoint=True)
@@ -167,7 +167,7 @@ def _annotations(samples: list[Sample]) -> list[dict]:
     return found
 
 
-def write_shapes(folder: str | Path, *, images: int, seed: int, config: ShapesConfig | None = None) -> Path:
+def write_synthetic(folder: str | Path, *, images: int, seed: int, config: SyntheticConfig | None = None) -> Path:
     """Draw a dataset in COCO's format: ``images/*.png`` and ``instances.json``.
 
     Args:
