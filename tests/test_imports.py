@@ -30,7 +30,8 @@ TABLE = {
     # a training run, which takes a Cell and a loss and knows neither layers nor data
     "training": "config config_io data detection_loss device distributed errors eval graph nn schedule "
     "| attrs mindspore numpy rich safetensors tensorboard",
-    "distributed": "config graph | attrs mindspore numpy",
+    "msrun": "|",
+    "distributed": "config graph msrun | attrs mindspore numpy",
     # recipes and files
     "recipes": "config | attrs",
     "config_io": "config errors | attrs",

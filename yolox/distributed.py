@@ -16,6 +16,7 @@ from mindspore import Tensor, ops
 
 from yolox.config import Recipe
 from yolox.graph import join_arrays, split_array, tree_map
+from yolox.msrun import check_port, end_with_workers, set_timeouts
 
 
 @frozen
@@ -40,19 +41,28 @@ class Group:
         return self.rank == 0
 
 
-def join_group() -> Group:
-    """Join the processes that msrun started.
+def join_group(*, seconds: float = 90.0, advice: str = "") -> Group:
+    """Joins the processes that msrun started.
 
-    Call it once, after the device is set and before the first operation.
+    Call it once, after the device is set and before the first operation. The scheduler, which msrun starts from the same
+    script, stays in here until the job ends.
+
+    Args:
+        seconds: limit for usual work, from which MindSpore's timeouts are set (`yolox.msrun.set_timeouts`); 0 for none.
+        advice: how the job can continue when a process fails; printed on the host of the scheduler.
 
     Returns:
         This process's place among them.
 
     Raises:
-        RuntimeError: if msrun did not start this process, or the others do not come.
+        RuntimeError: msrun did not start this process, the master port is in use, or the others do not come.
     """
     if "MS_ROLE" not in os.environ:
         raise RuntimeError("this process was not started by msrun: want msrun --worker_num=N ... SCRIPT train --parallel ...")
+    set_timeouts(seconds)  # MindSpore reads them in init()
+    check_port()
+    if os.environ["MS_ROLE"] == "MS_SCHED":
+        end_with_workers(advice)
     ms.communication.init()
     return Group(ms.communication.get_rank(), ms.communication.get_group_size())
 
