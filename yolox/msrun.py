@@ -1,4 +1,4 @@
-"""What MindSpore's launcher msrun leaves open: time limits from one number, a port in use, and a scheduler that outlives its workers.
+"""What msrun leaves open: time limits from one number, a port in use, and a scheduler that outlives its workers.
 
 msrun starts the script once as scheduler (``MS_ROLE=MS_SCHED``) and once as each worker. Both call
 `yolox.distributed.join_group`; the scheduler stays in ``mindspore.communication.init()`` until the job ends and holds
@@ -65,18 +65,21 @@ def end_with_workers(advice: str) -> None:
     msrun kills all workers when one fails, and then waits for the scheduler. Linux only; elsewhere it does nothing.
 
     Args:
-        advice: printed to the scheduler's log and to the standard error of msrun: how the run can continue.
+        advice: how the run can continue; printed to all logs on this host and to the standard error of msrun.
     """
     scheduler, msrun = os.getpid(), os.getppid()
     if not _workers(msrun, scheduler) or os.fork():
         return
-    left = time.monotonic()
+    left, logs = time.monotonic(), {"/proc/self/fd/2", f"/proc/{msrun}/fd/2"}
     while os.getppid() == scheduler and _runs(msrun):
-        if _workers(msrun, scheduler):
+        if workers := _workers(msrun, scheduler):
             left = time.monotonic()
+            for pid in workers:
+                with suppress(OSError):
+                    logs.add(os.readlink(f"/proc/{pid}/fd/2"))
         elif time.monotonic() - left > GRACE:
             text = f"\na process of this run has ended before its time; the logs of the workers tell why\n{advice}\n"
-            for path in ("/proc/self/fd/2", f"/proc/{msrun}/fd/2"):  # msrun shows the logs of workers, not this one
+            for path in logs:  # nobody else writes to those of the workers any more
                 with suppress(OSError), open(path, "a") as file:
                     file.write(text)
             os.kill(scheduler, signal.SIGKILL)
