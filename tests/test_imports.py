@@ -28,7 +28,7 @@ TABLE = {
     "nn": "config | mindspore numpy",
     "models": "nn | attrs",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
-    "training": "config config_io data detection_loss device distributed errors eval graph nn schedule "
+    "training": "config config_io data detection_loss device distributed errors eval graph msrun nn schedule "
     "| attrs mindspore numpy rich safetensors tensorboard",
     "msrun": "|",
     "distributed": "config graph msrun | attrs mindspore numpy",

@@ -13,7 +13,7 @@ from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weight
 from yolox.cli.options import EvalOptions
 from yolox.cli.pictures import evaluation_facts, write_beside, write_charts
 from yolox.cli.sources import evaluation_source
-from yolox.cli.together import check_hang_seconds, console_of, open_group
+from yolox.cli.together import console_of, open_group
 from yolox.config import Recipe
 from yolox.data.dataset import DetectionDataset
 from yolox.distributed import Group
@@ -36,8 +36,7 @@ def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], 
     Raises:
         WeightsError, DataError, CommandError: files that cannot be used, or do not fit each other.
     """
-    check_hang_seconds(options.hang_seconds)
-    group = open_group(options.parallel)
+    group = open_group(options.parallel, seconds=options.hang_seconds)
     with Watchdog(options.hang_seconds, group=group) as watchdog:
         watchdog.mark("the start", slow=True)
         _run(experiment, options, parse, group, watchdog)

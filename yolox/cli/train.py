@@ -15,7 +15,7 @@ from yolox.cli.options import TrainOptions
 from yolox.cli.run_options import RememberOptions, check_options, remembered
 from yolox.cli.run_pictures import RunPictures
 from yolox.cli.sources import data_source, training_source
-from yolox.cli.together import check_hang_seconds, console_of, open_group
+from yolox.cli.together import console_of, open_group
 from yolox.config import Recipe
 from yolox.errors import RunError, UsageError
 from yolox.export.runner import SUFFIXES
@@ -23,6 +23,7 @@ from yolox.nn import initialise
 from yolox.training.callbacks import TensorBoard
 from yolox.training.freeze import check_frozen_loaded
 from yolox.training.phases import check_epochs
+from yolox.training.run_folder import LAST
 from yolox.training.signals import Launcher
 from yolox.training.trainer import train
 from yolox.weights.load import load_weights, with_convention
@@ -32,8 +33,9 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
     """Trains as the options say, in the folder ``--output``, or continues with ``--resume``."""
     launcher = Launcher()  # first: it watches the process that started this one
     sources = _check(options)
-    check_hang_seconds(options.hang_seconds)
-    group = open_group(options.parallel)
+    folder = options.resume or options.output
+    advice = f"if {folder / LAST} is there, it is whole; go on with: train --resume {folder}"
+    group = open_group(options.parallel, seconds=options.hang_seconds, advice=advice)
     console = console_of(group)
     datasets = read_sets(sources)
     names = datasets["train"].class_names
@@ -55,7 +57,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
             check_frozen_loaded(options.freeze, random)
         train(
             detector, datasets["train"], val_set=datasets.get("val"), recipe=options.settings, callbacks=callbacks,
-            output=options.resume or options.output, resume=options.resume is not None,
+            output=folder, resume=options.resume is not None,
             make_step=experiment.make_step, group=group, launcher=launcher, console=console, name=experiment.name,
             **{name: getattr(options, name) for name in names_of_options},
         )  # fmt: skip

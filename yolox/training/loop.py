@@ -95,11 +95,13 @@ def fit(
                 step_event = epoch.run(step, batch, parameters)
                 mark(f"saving after step {epoch.done}", slow=True)
                 save_step(step_event)  # before the callbacks: what they show is on the disk
+                mark(f"callbacks after step {epoch.done}")
                 for callback in callbacks:
                     callback.on_step(step_event)
-                mark(f"loading a batch after step {epoch.done}")
+                mark(f"waiting for the other ranks after step {epoch.done}", slow=True)  # rank 0 may be saving
                 if stop():
                     raise TrainingStopped(step_event.position)
+                mark(f"loading a batch after step {epoch.done}")
         epoch.end_training()  # evaluation and saving do not count as training time
         # BN statistics differ between devices within an epoch. They become the same before the evaluation reads them and
         # before the checkpoint is written, so that a resumed run and an evaluation of the file see the same numbers.

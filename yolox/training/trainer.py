@@ -227,7 +227,7 @@ def _run_epochs(
         return train_batches(context.train_set, recipe=recipe, epoch=epoch, augment=augment, first=first, **batch_options)
 
     def on_images(done: int) -> None:
-        watchdog.mark(f"evaluation, {done} images done", slow=True)
+        watchdog.mark(f"evaluation, {done} images done")
         if group.world == 1 and stop():  # several processes have different numbers of images: they go on to the end
             raise StopRequested
 
