@@ -10,7 +10,7 @@ from yolox.distributed import Group, join_group
 from yolox.errors import CommandError, UsageError
 
 
-def open_group(parallel: bool, *, seconds: float, advice: str = "") -> Group:
+def open_group(parallel: bool, *, seconds: float = 90.0, advice: str = "") -> Group:
     """Joins the processes of msrun where ``--parallel`` asks for it.
 
     Args:
