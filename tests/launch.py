@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -33,11 +31,29 @@ def msrun(world: int, logs: Path, script: str, *words) -> subprocess.CompletedPr
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def worker_of(process: subprocess.Popen, rank: int) -> psutil.Process:
-    """Find the process with this rank among those that msrun started."""
-    for child in psutil.Process(process.pid).children():
-        environment = child.environ()
-        if environment.get("MS_ROLE") == "MS_WORKER" and environment.get("RANK_ID") == str(rank):
+def children_of(pid: int) -> list[int]:
+    """Finds the processes that a process started, and those that they started."""
+    try:
+        own = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return [*own, *(each for child in own for each in children_of(child))]
+
+
+def name_of(pid: int) -> str:
+    """Reads the name of a process; an empty text when it has ended, whether or not its parent has noticed."""
+    try:
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+    except OSError:
+        return ""
+    return "" if rest.split()[0] in "ZX" else name
+
+
+def worker_of(process: subprocess.Popen, rank: int) -> int:
+    """Finds the number of the process with this rank among those that msrun started."""
+    for child in children_of(process.pid):
+        environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        if {b"MS_ROLE=MS_WORKER", f"RANK_ID={rank}".encode()} <= set(environment):
             return child
     raise AssertionError(f"no process has rank {rank}")
 

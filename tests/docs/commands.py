@@ -18,7 +18,7 @@ NOT_RUN = {  # whole commands; they are parsed by tests/docs/test_snippets.py
     r"pip (un)?install .*": "changes the environment and downloads",
     r"\. \.venv/bin/activate": "changes the shell",
     r"tensorboard .*": "serves until it is stopped",
-    r"msrun .*": "eight Ascends, or two hosts; tests/cli/test_watch.py starts msrun with two and four CPU processes",
+    r"msrun .*": "eight Ascends, or two hosts; tests/training/test_failing_ranks.py starts msrun with two and four CPU processes",
     r"python .*--device Ascend.*": "needs an Ascend",
     r"python .*--weights (megvii|mindyolo):.*": "downloads; tests/weights/test_named.py has a server of its own",
     r"python benchmarks/(run|cost|long_run|bccd)\.py.*": "measures for minutes, writes over docs/cost.png, or needs real data",

@@ -1,4 +1,4 @@
-"""Several processes train; one is killed, or hangs: all say which, the run ends, and goes on to the same bits."""
+"""Runs of several processes of which one is killed or hangs: the run ends with advice and resumes to the same bits."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import subprocess
 import time
 from contextlib import suppress
 
-import psutil
 import pytest
 
 from tests.cli.runs import assert_same_run
 from tests.cli.tiny import write_data
-from tests.launch import logs_of, msrun, start_msrun, worker_of
+from tests.launch import children_of, logs_of, msrun, name_of, start_msrun, worker_of
 from yolox.errors import CheckpointError
 from yolox.training.checkpoint import load_checkpoint
 from yolox.training.phases import is_evaluated
@@ -37,16 +36,16 @@ def position(folder) -> tuple[int, int]:
 def wait_until_gone(processes) -> None:
     """Wait for the end of processes that are not this one's children: perhaps nobody collects them."""
     end = time.monotonic() + MINUTES
-    while alive := [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]:
+    while alive := [pid for pid in processes if name_of(pid)]:
         assert time.monotonic() < end, alive
         time.sleep(0.1)
 
 
 def kill_all(processes) -> None:
-    """Kill what a failed test leaves behind."""
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+    """Kills what a failed test leaves behind."""
+    for pid in processes:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def wait_for(condition, process) -> None:
@@ -73,11 +72,10 @@ def test_without_msrun_the_processes_finish_the_step_save_and_end(tmp_path, numb
     process = start_msrun(2, tmp_path / "logs", TINY, "train", *words, *options, **QUIET, start_new_session=True)
     try:
         wait_for(lambda: position(run) >= (1, 1), process)
-        tree = psutil.Process(process.pid).children(recursive=True)
-        tree = [child for child in tree if "tail" not in child.name()]  # msrun's own, which show the logs and know no end
+        tree = [pid for pid in children_of(process.pid) if name_of(pid) != "tail"]  # msrun's own, which show the logs and know no end
         (os.kill if number == signal.SIGKILL else os.killpg)(process.pid, number)
         assert process.wait(MINUTES) == -number
-        assert len(tree) > 4  # two processes, their watchers and data workers
+        assert len(tree) > 4  # two processes and their data workers
         wait_until_gone(tree)
     finally:
         with suppress(ProcessLookupError):
@@ -85,25 +83,25 @@ def test_without_msrun_the_processes_finish_the_step_save_and_end(tmp_path, numb
         kill_all(tree)
     epoch, step = position(run)
     for text in logs_of(tmp_path / "logs").values():
-        assert "msrun has ended; stopping after this step" in text and "has gone" not in text
+        assert "msrun has ended; stopping after this step" in text
         assert f"stopped and saved {run / 'last.safetensors'} (epoch {epoch + 1}, {step} steps done)" in text
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("world", "victim"), VICTIMS)
-def test_a_killed_rank_is_named_on_all_and_the_resumed_run_has_the_same_bits(tmp_path, world, victim):
+def test_a_killed_rank_ends_the_run_and_the_resumed_run_has_the_same_bits(tmp_path, world, victim):
     """Within an epoch the BN statistics of the processes differ: the checkpoint has those of all."""
     words, run = write_data(tmp_path / "data", images=8 * world), tmp_path / "run"
     process = start_msrun(world, tmp_path / "logs", TINY, "train", *words, *OPTIONS, "--output", run, **QUIET)
     try:
         wait_for(lambda: position(run) >= (1, 1), process)
-        worker_of(process, victim).kill()
+        os.kill(worker_of(process, victim), signal.SIGKILL)
         assert seconds_to_end(process) < MINUTES
     finally:
         process.kill()
     for text in logs_of(tmp_path / "logs").values():
-        assert f"error: rank {victim} of {world} has gone (in " in text
-        assert f"last.safetensors, is whole; go on with: train --resume {run}" in text
+        assert "a process of this run has ended before its time" in text
+        assert f"last.safetensors is there, it is whole; go on with: train --resume {run}" in text
     names = load_checkpoint(run / "last.safetensors").tensors
     assert f"rank{world - 1}.params.bn.0.moving_mean" in names or position(run)[1] == 0
     done = msrun(world, tmp_path / "again", TINY, "train", "--resume", run, "--parallel")
@@ -115,7 +113,7 @@ def test_a_killed_rank_is_named_on_all_and_the_resumed_run_has_the_same_bits(tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world", WORLDS)
-def test_a_hang_in_an_evaluation_ends_the_run_and_is_named(tmp_path, world):
+def test_a_rank_stopped_in_an_evaluation_ends_the_run(tmp_path, world):
     words, run = write_data(tmp_path / "data", images=60), tmp_path / "run"
     options = [*OPTIONS, "--output", run, "--hang-seconds", "6", "--epochs", "200", "--eval-interval", "1"]
     process = start_msrun(world, tmp_path / "logs", TINY, "train", *words, *options, **QUIET)
@@ -129,11 +127,10 @@ def test_a_hang_in_an_evaluation_ends_the_run_and_is_named(tmp_path, world):
 
     try:
         wait_for(evaluates, process)
-        os.kill(worker_of(process, 1).pid, signal.SIGSTOP)
+        os.kill(worker_of(process, 1), signal.SIGSTOP)
         assert seconds_to_end(process) < MINUTES
     finally:
         process.kill()
     for text in logs_of(tmp_path / "logs").values():
-        assert f"error: rank 1 of {world} got no further for " in text and "its process is stopped)" in text
-        assert "evaluation" in text.partition("error: ")[2], text
+        assert f"go on with: train --resume {run}" in text
     assert load_checkpoint(run / "last.safetensors").extra["position"]["step"]
