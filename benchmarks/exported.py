@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from examples.yolox_nano import build_detector  # noqa: E402
 from yolox.config import InputSpec  # noqa: E402
-from yolox.data.coco_names import COCO_NAMES  # noqa: E402
+from yolox.data.classes import COCO_NAMES  # noqa: E402
 from yolox.export import export_detector  # noqa: E402
 from yolox.weights.load import load_weights  # noqa: E402
 

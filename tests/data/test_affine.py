@@ -11,13 +11,13 @@ from tests.oracles.warps import slow_affine_matrix, slow_warp
 from yolox.config import AugmentConfig
 from yolox.data.affine import (
     are_candidates,
+    map_points,
     min_side_above,
     random_affine_matrix,
     rotation_shear,
     surviving_boxes,
     warp_sample,
 )
-from yolox.data.plane import map_points
 
 STILL = AugmentConfig(degrees=0.0, translate=0.0, shear=0.0, affine_scale=(1.0, 1.0))
 CENTRED = attrs.evolve(STILL, affine_center=True)

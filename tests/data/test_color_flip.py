@@ -10,8 +10,8 @@ from tests.data.folders import blocks_sample, found_box
 from tests.oracles.warps import slow_hsv
 from yolox.config import AugmentConfig
 from yolox.data import color
+from yolox.data.affine import flip_boxes, flip_horizontal, random_flip
 from yolox.data.color import random_hsv, scale_hsv, shift_hsv
-from yolox.data.flip import flip_boxes, flip_horizontal, random_flip
 
 MEGVII = AugmentConfig()
 MINDYOLO = AugmentConfig(hsv_mode="multiplicative", hsv_gains=(0.015, 0.7, 0.4))

@@ -13,8 +13,8 @@ from tests.data.folders import coco_dict, write_image
 from yolox.data.check import check_dataset
 from yolox.data.coco import read_coco
 from yolox.data.dataset import ground_truth, truths
-from yolox.data.voc_data import read_voc_data
-from yolox.data.yolo_data import read_yolo_data
+from yolox.data.voc import read_voc_data
+from yolox.data.yolo import read_yolo_data
 from yolox.errors import DataError
 
 quiet = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

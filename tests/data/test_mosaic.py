@@ -10,8 +10,8 @@ import pytest
 from tests.data.folders import blocks_sample, found_box
 from tests.oracles.warps import slow_map_box, slow_mosaic_canvas, slow_warp
 from yolox.config import AugmentConfig
+from yolox.data.affine import scaling
 from yolox.data.mosaic import MosaicPlan, Tile, draw_plan, mosaic4, render_mosaic, tile_boxes, tile_reduction
-from yolox.data.plane import scaling
 from yolox.data.sample import Sample, empty_sample
 
 SIZE = (32, 48)

@@ -8,9 +8,9 @@ import pytest
 
 from tests.data.folders import blocks_sample, coco_dict, found_box, noise_dataset, write_image, write_json
 from yolox.config import AugmentConfig, InputSpec
+from yolox.data.batches import collate, count_surplus, keep_largest
 from yolox.data.cache import cache_bytes, cache_images
 from yolox.data.coco import read_coco
-from yolox.data.collate import collate, count_surplus, keep_largest
 from yolox.data.dataset import load_image
 from yolox.data.pipeline import plain_sample, train_sample
 from yolox.data.sample import Sample, empty_sample

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.oracles.warps import slow_map_box, slow_warp
-from yolox.data.plane import (
+from yolox.data.affine import (
     box_corners,
     compose,
     draw_warped,

@@ -16,8 +16,7 @@ from yolox.data.coco import read_coco
 from yolox.data.dataset import ground_truth, load_sample
 from yolox.data.loader import train_batches
 from yolox.data.voc import read_voc
-from yolox.data.yolo import read_yolo
-from yolox.data.yolo_data import read_class_names
+from yolox.data.yolo import read_class_names, read_yolo
 from yolox.errors import DataError
 
 XML = (

@@ -10,8 +10,8 @@ import pytest
 from tests.data.folders import noise_dataset, write_as_yolo
 from yolox.data.classes import with_classes
 from yolox.data.dataset import ground_truth
-from yolox.data.voc_data import read_voc_data
-from yolox.data.yolo_data import read_yolo_data
+from yolox.data.voc import read_voc_data
+from yolox.data.yolo import read_yolo_data
 from yolox.eval.coco import detections_to_coco, evaluate_coco
 from yolox.eval.postprocess import Detections
 

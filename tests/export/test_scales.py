@@ -9,8 +9,8 @@ from mindspore import Tensor
 from tests.export.in_openvino import in_openvino
 from tests.nn.scales import build_detector, fill_by_rule
 from yolox.config import InputSpec, PostprocessConfig
+from yolox.data.classes import COCO_NAMES
 from yolox.data.coco import read_coco
-from yolox.data.coco_names import COCO_NAMES
 from yolox.data.dataset import ground_truth
 from yolox.decode import decode_predictions, make_points
 from yolox.eval.coco import detections_to_coco, evaluate_coco

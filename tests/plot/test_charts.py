@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from yolox.data.classes import COCO_NAMES
 from yolox.data.coco import read_coco
-from yolox.data.coco_names import COCO_NAMES
 from yolox.data.statistics import label_statistics
 from yolox.data.synthetic import write_synthetic
 from yolox.errors import PlotError

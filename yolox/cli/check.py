@@ -18,8 +18,16 @@ from yolox.cli.sheet import label_sheet
 from yolox.cli.sources import DataSource, data_source, training_source
 from yolox.config import Recipe
 from yolox.data.batches import TrainSource
-from yolox.data.check import EXAMPLES, DatasetReport, Probe, check_dataset, probe_header, probe_pixels, shared_images
-from yolox.data.copies import copied_images
+from yolox.data.check import (
+    EXAMPLES,
+    DatasetReport,
+    Probe,
+    check_dataset,
+    copied_images,
+    probe_header,
+    probe_pixels,
+    shared_images,
+)
 from yolox.data.dataset import DetectionDataset
 from yolox.errors import CommandError, raise_problems
 from yolox.nn import initialise, set_precision

@@ -10,7 +10,7 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.file_options import ExportOptions
 from yolox.cli.inputs import open_detector, recipe_of_weights
 from yolox.config import Recipe
-from yolox.data.coco_names import names_of_classes
+from yolox.data.classes import names_of_classes
 from yolox.data.image import read_image
 from yolox.errors import ExportError, UsageError
 from yolox.export.write import check_form, export_detector

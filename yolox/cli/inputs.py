@@ -13,8 +13,7 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
 from yolox.cli.sources import DataSource
 from yolox.config import InputSpec, Recipe
-from yolox.data.classes import with_classes
-from yolox.data.coco_names import COCO_NAMES
+from yolox.data.classes import COCO_NAMES, with_classes
 from yolox.data.dataset import DetectionDataset, trainable
 from yolox.errors import CommandError, UsageError, WeightsError
 from yolox.eval.predict import detector_step

@@ -15,7 +15,7 @@ from yolox.cli.inputs import open_weights, recipe_of_weights
 from yolox.cli.options import PredictOptions
 from yolox.cli.sinks import SINKS, check_labels
 from yolox.config import Recipe
-from yolox.data.coco_names import names_of_classes
+from yolox.data.classes import names_of_classes
 from yolox.errors import CommandError, DataError, UsageError
 from yolox.eval.draw import draw_detections, enlarge_small
 from yolox.eval.postprocess import Detections, with_names

@@ -11,8 +11,8 @@ from attrs import frozen
 
 from yolox.data.coco import read_coco
 from yolox.data.dataset import DetectionDataset
-from yolox.data.voc_data import read_voc_data
-from yolox.data.yolo_data import read_yolo_data
+from yolox.data.voc import read_voc_data
+from yolox.data.yolo import read_yolo_data
 from yolox.errors import UsageError
 
 FORMATS = ("json", "voc", "yolo")

@@ -14,8 +14,7 @@ import mindspore.dataset as ds
 import numpy as np
 
 from yolox.config import InputSpec, Recipe
-from yolox.data.batches import EvalSource, TrainSource
-from yolox.data.collate import Batch
+from yolox.data.batches import Batch, EvalSource, TrainSource
 from yolox.data.dataset import DetectionDataset
 from yolox.data.letterbox import LetterboxTransform
 from yolox.data.pipeline import Read

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 
 from yolox.config import AugmentConfig, Size
+from yolox.data.affine import map_boxes, reduction_for, scaling
 from yolox.data.image import shrink_image
 from yolox.data.letterbox import fitted_size
-from yolox.data.plane import map_boxes, reduction_for, scaling
 from yolox.data.sample import Sample, clip_boxes
 
 

@@ -12,19 +12,20 @@ import attrs
 import numpy as np
 
 from yolox.config import AugmentConfig, Size
-from yolox.data.affine import random_affine_matrix, surviving_boxes
-from yolox.data.image import shrink_image
-from yolox.data.letterbox import fitted_size
-from yolox.data.plane import (
+from yolox.data.affine import (
     box_corners,
     compose,
     draw_warped,
     map_boxes,
     map_points,
     quad_bounds,
+    random_affine_matrix,
     reduction_for,
     scaling,
+    surviving_boxes,
 )
+from yolox.data.image import shrink_image
+from yolox.data.letterbox import fitted_size
 from yolox.data.sample import Sample, clip_boxes
 
 

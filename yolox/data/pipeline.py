@@ -13,10 +13,9 @@ import attrs
 import numpy as np
 
 from yolox.config import AugmentConfig, InputSpec, Size
-from yolox.data.affine import min_side_above
+from yolox.data.affine import min_side_above, random_flip
 from yolox.data.color import random_hsv
 from yolox.data.dataset import DetectionDataset, load_image, truths
-from yolox.data.flip import random_flip
 from yolox.data.letterbox import LetterboxTransform, boxes_to_letterbox, fit_ratio, pad_to, resize_to_fit
 from yolox.data.mixup import blend, draw_partner_plan, render_partner
 from yolox.data.mosaic import draw_plan, render_mosaic

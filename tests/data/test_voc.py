@@ -14,7 +14,7 @@ from yolox.data.classes import with_classes
 from yolox.data.coco import read_coco
 from yolox.data.dataset import ground_truth
 from yolox.data.loader import train_batches
-from yolox.data.voc_data import read_voc_data
+from yolox.data.voc import read_voc_data
 from yolox.errors import DataError
 
 XML = (
