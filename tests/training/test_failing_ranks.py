@@ -72,7 +72,7 @@ def test_without_msrun_the_processes_finish_the_step_save_and_end(tmp_path, numb
     process = start_msrun(2, tmp_path / "logs", TINY, "train", *words, *options, **QUIET, start_new_session=True)
     try:
         wait_for(lambda: position(run) >= (1, 1), process)
-        tree = [pid for pid in children_of(process.pid) if name_of(pid) != "tail"]  # msrun's own, which show the logs and know no end
+        tree = [pid for pid in children_of(process.pid) if name_of(pid) != "tail"]  # tail shows logs
         (os.kill if number == signal.SIGKILL else os.killpg)(process.pid, number)
         assert process.wait(MINUTES) == -number
         assert len(tree) > 4  # two processes and their data workers
