@@ -19,8 +19,8 @@ from attrs import frozen
 from yolox_nano import EXPERIMENT
 
 from yolox.cli import run
-from yolox.cli.run_pictures import write_curves
 from yolox.data.synthetic import write_synthetic
+from yolox.visualize.run_pictures import write_curves
 
 
 @frozen(kw_only=True)

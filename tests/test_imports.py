@@ -39,15 +39,15 @@ TABLE = {
     "weights": "config errors training wire | attrs mindspore numpy pooch requests urllib3",
     # the host
     "data": "config errors | attrs cv2 mindspore numpy yaml",
-    "eval": "config data decode distributed nn | attrs cv2 mindspore numpy pycocotools supervision",
+    "eval": "config data decode distributed errors nn | attrs cv2 mindspore numpy pycocotools supervision",
     "export": "config config_io data decode errors eval nn wire | attrs cv2 mindspore numpy onnx onnxruntime",
-    "plot": "assign boxes config errors eval decode | cv2 matplotlib mindspore numpy",
+    "visualize": "assign boxes config data decode errors eval training | attrs cv2 einops matplotlib mindspore numpy rich",
     "environment": "errors | cv2 numpy",  # to see whether they can be imported
     "device": "errors | mindspore",
 }
 # within these parts MindSpore stays in the modules named, so that the rest can be used and tested without it
-MINDSPORE_ONLY_IN = {"data": {"loader"}, "eval": {"evaluate", "predict"}, "plot": {"assignment"}}
-OPTIONAL = {"onnx", "onnxruntime", "matplotlib", "supervision", "tensorboard"}  # extras: imported where they are used
+MINDSPORE_ONLY_IN = {"data": {"loader"}, "eval": {"evaluate", "predict"}, "visualize": {"assignment"}}
+OPTIONAL = {"onnx", "onnxruntime", "supervision", "tensorboard"}  # extras: imported where they are used
 
 
 def modules(folder: str):

@@ -42,7 +42,6 @@ from yolox.eval import (
     Detections,
     batched_nms,
     detections_to_coco,
-    draw_detections,
     evaluate_coco,
     make_eval_step,
     nms,
@@ -61,7 +60,8 @@ from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
 from yolox.nn import FPN, PAFPN, CSPDarknet, Darknet53, DecoupledHead, Detector, initialise
 from yolox.nn.functional import normalize_images
 from yolox.training.overfit import overfit
-from yolox.plot.assignment import visualize_assign
+from yolox.visualize.assignment import visualize_assign
+from yolox.visualize.draw import draw_detections
 from yolox.decode import make_points
 from yolox.training.progress import TrainingProgress
 from yolox.recipes import megvii_recipe, mindyolo_recipe, with_input_size

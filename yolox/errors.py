@@ -34,10 +34,6 @@ class ExportError(ValueError):
     """A detector that cannot be exported, or an exported file that cannot be read or does not agree."""
 
 
-class PlotError(ValueError):
-    """A chart that cannot be drawn, or a missing plotting package."""
-
-
 class UnusableEnvironment(ImportError):
     """Installed packages that do not work together; the message names the versions that do."""
 

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 from rich.console import Console
-from yolox.cli.caching import CACHE_FILE
 
 from tests.cli.test_verbs import nano, without_fit  # noqa: F401 (fixtures)
 from tests.cli.tiny import EXPERIMENT
@@ -17,11 +16,12 @@ from tests.cli.words import SMALL
 from tests.data.folders import write_as_yolo
 from yolox.cli import check, run
 from yolox.cli.check import quick_check
-from yolox.cli.sheet import label_sheet
 from yolox.config import InputSpec, LoaderConfig, Recipe
 from yolox.data.coco import read_coco
 from yolox.data.synthetic import SyntheticConfig, write_synthetic
 from yolox.errors import DataError
+from yolox.training.run_folder import CACHE_FILE
+from yolox.visualize.grids import sample_grid
 
 CONFIG = SyntheticConfig(image_size=(48, 64), sides=(12, 30))
 
@@ -96,7 +96,7 @@ def test_boxes_of_the_picture_lie_where_the_batch_has_them(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(rows))
     dataset = read_coco(str(tmp_path / "a.json"), str(tmp_path / "images"))
     recipe = Recipe(input=InputSpec(input_size=(64, 64)))
-    plain = label_sheet(dataset, recipe)[324 + 2 : 648 - 2, 2:322]
+    plain = sample_grid(dataset, recipe)[324 + 2 : 648 - 2, 2:322]
     coloured = np.ptp(plain.astype(int), axis=2) > 60
     ys, xs = np.nonzero(coloured[80:, :])  # below the label
     left = 8 if plain[160, 20 * 5].min() > 200 else 24  # the flip of the plain sample, seen in the pixels

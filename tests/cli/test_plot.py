@@ -11,8 +11,6 @@ import pytest
 
 from yolox.cli import run
 from yolox.cli.experiment import Experiment
-from yolox.cli.pictures import CHARTS, evaluation_facts, write_beside, write_charts
-from yolox.cli.run_pictures import RunPictures
 from yolox.config import Recipe
 from yolox.data.coco import read_coco
 from yolox.data.dataset import truths
@@ -24,6 +22,8 @@ from yolox.eval.postprocess import Detections
 from yolox.training.callbacks import EpochEvent
 from yolox.training.progress import TrainingProgress
 from yolox.training.run_folder import RunRecorder, prepare_run
+from yolox.visualize.evaluation import CHARTS, evaluation_report, write_charts, write_comparisons
+from yolox.visualize.run_pictures import RunPictures
 
 EXPERIMENT = Experiment(name="none", build_detector=None, recipes={"megvii": Recipe()}, make_step=None)
 LOSS_NAMES = ("total", "iou", "obj", "cls", "l1")
@@ -38,7 +38,7 @@ def evaluation(tmp_path):
     for index in range(len(dataset)):
         boxes, classes = truths(dataset, index)
         found.append(Detections(boxes, np.full(len(boxes), 0.9, np.float32), classes))
-    return dataset, found, evaluation_facts({"AP": 1.0}, dataset, found, input_size=(64, 64))
+    return dataset, found, evaluation_report({"AP": 1.0}, dataset, found, input_size=(64, 64))
 
 
 def history(folder):
@@ -86,7 +86,7 @@ def test_overwrite_removes_the_pictures_of_a_run_and_no_others(evaluation, tmp_p
     folder = tmp_path / "run/pictures"
     folder.mkdir(parents=True)
     write_charts(folder, facts)
-    write_beside(folder, dataset, found, 0.25)
+    write_comparisons(folder, dataset, found, 0.25)
     for name in ("mine.jpg", "beside/mine.jpg"):
         (folder / name).touch()
     (tmp_path / "run/evaluation.json").touch()
@@ -101,7 +101,7 @@ def test_perfect_detections_are_all_on_the_diagonal(evaluation, tmp_path):
     table = np.array(analysis["confusion"])
     assert table.trace() == table.sum() == len(dataset.boxes)
     assert all(curve == [1.0] * 101 for curve in analysis["precision"] if curve is not None)
-    write_beside(tmp_path, dataset, found, analysis["score_threshold"])
+    write_comparisons(tmp_path, dataset, found, analysis["score_threshold"])
     assert len(list((tmp_path / "beside").glob("*.jpg"))) == 3
 
 

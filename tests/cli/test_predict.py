@@ -14,10 +14,10 @@ import pytest
 from yolox.cli import predict as verb
 from yolox.cli import run
 from yolox.cli.experiment import Experiment
-from yolox.cli.frames import find_files, frames_per_second, read_frames, unique_names
 from yolox.cli.inputs import OpenedWeights
 from yolox.config import InputSpec, Recipe
 from yolox.errors import CommandError, DataError
+from yolox.eval.media import find_files, frames_per_second, read_frames, unique_names
 from yolox.weights.load import LoadedWeights
 
 SIZE = 64

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from yolox.eval.analysis import Truths, analyse, match
+from yolox.eval.analysis import GroundTruth, analyse, match_detections
 from yolox.eval.coco import evaluate_coco
 from yolox.eval.postprocess import Detections
 
 
 def truth(boxes, classes, crowd=None):
     crowd = np.zeros(len(boxes), bool) if crowd is None else np.array(crowd)
-    return Truths(boxes=np.array(boxes, float).reshape(-1, 4), classes=np.array(classes, int), crowd=crowd)
+    return GroundTruth(boxes=np.array(boxes, float).reshape(-1, 4), classes=np.array(classes, int), crowd=crowd)
 
 
 def found(boxes, scores, classes):
@@ -53,8 +53,8 @@ def test_detections_in_a_crowd_are_neither_right_nor_wrong():
 
 def test_a_truth_is_found_once():
     boxes = np.array([A, A, B], float)
-    assert match(boxes, np.array([A, B], float), 0.5) == [0, -1, 1]
-    assert match(boxes, np.zeros((0, 4)), 0.5) == [-1, -1, -1]
+    assert match_detections(boxes, np.array([A, B], float), 0.5) == [0, -1, 1]
+    assert match_detections(boxes, np.zeros((0, 4)), 0.5) == [-1, -1, -1]
 
 
 def test_nothing_at_all():
@@ -62,7 +62,7 @@ def test_nothing_at_all():
     assert answer["confusion"] == [[0, 0], [0, 0]] and answer["truths"] == [0]
     answer = analyse([truth([A], [0])], [Detections()], class_names=["cat"])
     assert answer["precision"] == [[0.0] * 101] and max(answer["f1"][0]) == 0
-    with pytest.raises(ValueError, match="truths of 1 images and detections of 2"):
+    with pytest.raises(ValueError, match="ground truth of 1 images and detections of 2"):
         analyse([truth([], [])], [Detections()] * 2, class_names=["cat"])
 
 

@@ -1,4 +1,4 @@
-"""The verb ``assign``: which points SimOTA gives to which object, drawn for images of a dataset."""
+"""The command ``assign``: the points that SimOTA matches to each object, drawn for images of a dataset."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from rich.console import Console
 from yolox.cli.experiment import Experiment
 from yolox.cli.file_options import AssignOptions
 from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weights
-from yolox.cli.pictures import spread, write_picture
 from yolox.cli.sources import training_source
 from yolox.config import Recipe
 from yolox.data.dataset import load_sample
 from yolox.data.letterbox import letterbox_sample
 from yolox.errors import UsageError
 from yolox.eval.predict import as_array
-from yolox.plot import visualize_assign
 from yolox.training.run_folder import make_folder
+from yolox.visualize.assignment import visualize_assign
+from yolox.visualize.evaluation import spread, write_picture
 
 
 def run(experiment: Experiment, options: AssignOptions, parse: Callable[[Recipe], AssignOptions]) -> None:
-    """Draw the assignment of images, as the weights predict in them.
+    """Draws the assignment of images for the predictions of the weights.
 
     Raises:
         UsageError: fewer than one image, or no dataset.

@@ -14,7 +14,6 @@ from rich.table import Table
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import read_evaluation_set, read_training_set
 from yolox.cli.options import CheckOptions
-from yolox.cli.sheet import label_sheet
 from yolox.cli.sources import DataSource, data_source, training_source
 from yolox.config import Recipe
 from yolox.data.batches import TrainSource
@@ -35,6 +34,7 @@ from yolox.training.overfit import overfit
 from yolox.training.run_folder import make_folder, write_json
 from yolox.training.step import create_train_state
 from yolox.training.terminal import PLAIN_SECONDS
+from yolox.visualize.grids import sample_grid
 
 MOST_CLASSES = 30
 COMPILING = "one batch: compiling the step"
@@ -59,7 +59,7 @@ def run(experiment: Experiment, options: CheckOptions, parse: Callable[[Recipe],
     console.print(_counts(reports), _classes(reports))
     print_warnings(console, reports, [*copies, *_overlap(datasets)])
     raise_errors(sources, reports)
-    _write_sheet(console, folder / "labels.png", datasets["train"], recipe)
+    _write_grid(console, folder / "labels.png", datasets["train"], recipe)
     if options.overfit:
         _overfit(console, experiment, options, datasets["train"])
 
@@ -138,8 +138,8 @@ def _classes(reports: dict[str, DatasetReport]) -> Table:
     return table
 
 
-def _write_sheet(console: Console, path: Path, dataset: DetectionDataset, recipe: Recipe) -> None:
-    if not cv2.imwrite(str(path), label_sheet(dataset, recipe)):
+def _write_grid(console: Console, path: Path, dataset: DetectionDataset, recipe: Recipe) -> None:
+    if not cv2.imwrite(str(path), sample_grid(dataset, recipe)):
         raise CommandError(f"{path}: cannot be written")
     console.print(f"wrote {path}: look whether the boxes lie on the objects")
 

@@ -1,4 +1,4 @@
-"""The verb ``eval``: the twelve COCO numbers and the AP of each class."""
+"""The command ``eval``: the twelve COCO metrics and the AP of each class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from rich.table import Table
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weights
 from yolox.cli.options import EvalOptions
-from yolox.cli.pictures import evaluation_facts, write_beside, write_charts
 from yolox.cli.sources import evaluation_source
 from yolox.cli.together import console_of, open_group
 from yolox.config import Recipe
@@ -22,6 +21,7 @@ from yolox.eval.evaluate import make_evaluator
 from yolox.eval.postprocess import Detections
 from yolox.training.run_folder import make_folder, write_json
 from yolox.training.watchdog import Watchdog
+from yolox.visualize.evaluation import evaluation_report, write_charts, write_comparisons
 
 MEANINGS = (
     "IoU 0.50 to 0.95", "IoU 0.50", "IoU 0.75", "small objects", "medium objects", "large objects",
@@ -31,7 +31,7 @@ MEANINGS = (
 
 
 def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], EvalOptions]) -> None:
-    """Evaluate the weights, print the numbers, and write them with ``--json``.
+    """Evaluates the weights, prints the metrics, and writes them with ``--json``.
 
     Raises:
         WeightsError, DataError, CommandError: files that cannot be used, or do not fit each other.
@@ -84,13 +84,13 @@ def _run(
 def _write(
     options: EvalOptions, console: Console, dataset: DetectionDataset, found: list[Detections], metrics: dict
 ) -> None:
-    facts = evaluation_facts(metrics, dataset, found, input_size=options.input.input_size)
+    report = evaluation_report(metrics, dataset, found, input_size=options.input.input_size)
     if options.json is not None:
-        write_json(options.json, facts)
+        write_json(options.json, report)
         console.print(f"wrote {options.json}", markup=False)
     if options.pictures is not None:
-        write_beside(options.pictures, dataset, found, facts["analysis"]["score_threshold"])
-        write_charts(options.pictures, facts)
+        write_comparisons(options.pictures, dataset, found, report["analysis"]["score_threshold"])
+        write_charts(options.pictures, report)
         console.print(f"wrote {options.pictures}", markup=False)
 
 

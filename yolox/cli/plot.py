@@ -1,4 +1,4 @@
-"""The verb ``plot``: draw a run again from its files."""
+"""The command ``plot``: draws a run again from its files."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from rich.console import Console
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.file_options import PlotOptions
-from yolox.cli.pictures import CHARTS, write_charts
-from yolox.cli.run_pictures import write_curves
 from yolox.config import Recipe
-from yolox.errors import CommandError, PlotError
+from yolox.errors import CommandError
 from yolox.training.run_folder import EVALUATION, HISTORY, PICTURES, make_folder
+from yolox.visualize.evaluation import CHARTS, write_charts
+from yolox.visualize.run_pictures import write_curves
 
 KEYS = {key for key, _ in CHARTS.values()}
 
 
 def run(experiment: Experiment, options: PlotOptions, parse: Callable[[Recipe], PlotOptions]) -> None:
-    """Draw curves.png from history.csv, and in `pictures` the charts of every evaluation's JSON in the folder.
+    """Draws curves.png from history.csv, and in `pictures` the charts of every evaluation's JSON in the folder.
 
     Those of the run's own evaluation.json, or of a single other file, lie in `pictures` itself, as training leaves them,
     the others in `pictures/NAME`.
 
     Raises:
-        CommandError, PlotError: no such folder or file, nothing in it that can be drawn, a damaged file, or matplotlib is not
-            installed.
+        CommandError: no such folder or file, nothing in it that can be drawn, or a damaged file.
     """
     source = options.run
     if not source.exists():
@@ -62,8 +61,6 @@ def _evaluations(paths: list[Path]) -> list[tuple[Path, dict]]:
 def _charts(path: Path, evaluation: dict, folder: Path) -> list[Path]:
     try:
         return write_charts(folder, evaluation)
-    except PlotError:
-        raise
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise CommandError(f"{path}: damaged ({type(error).__name__}: {error})") from None
 

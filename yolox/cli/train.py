@@ -13,7 +13,6 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.fetching import local_weights
 from yolox.cli.options import TrainOptions
 from yolox.cli.run_options import RememberOptions, check_options, remembered
-from yolox.cli.run_pictures import RunPictures
 from yolox.cli.sources import data_source, training_source
 from yolox.cli.together import console_of, open_group
 from yolox.config import Recipe
@@ -26,6 +25,7 @@ from yolox.training.phases import check_epochs
 from yolox.training.run_folder import LAST
 from yolox.training.signals import Launcher
 from yolox.training.trainer import train
+from yolox.visualize.run_pictures import RunPictures
 from yolox.weights.load import load_weights, with_convention
 
 

@@ -1,4 +1,4 @@
-"""What a detector confuses and at which score it works best: precision, recall, F1 and a confusion matrix."""
+"""Analysis of an evaluation: precision by recall, F1 by score, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCORES = np.linspace(0, 1, 101)
 
 
 @frozen(eq=False, kw_only=True)
-class Truths:
+class GroundTruth:
     """The objects of one image."""
 
     boxes: np.ndarray
@@ -23,63 +23,63 @@ class Truths:
     classes: np.ndarray
     """[N] int."""
     crowd: np.ndarray
-    """[N] bool; detections inside a crowd region are neither right nor wrong."""
+    """[N] bool; detections inside a crowd region are not counted."""
 
 
-def truths_of_dataset(dataset: DetectionDataset) -> list[Truths]:
-    """Give the objects of every image of a dataset, as annotated, crowds included.
+def image_ground_truth(dataset: DetectionDataset) -> list[GroundTruth]:
+    """Returns the annotated objects of every image of a dataset, crowds included.
 
     Args:
         dataset: N images.
 
     Returns:
-        N Truths, boxes xyxy px.
+        N GroundTruth, boxes xyxy px.
     """
     ends = zip(dataset.offsets[:-1], dataset.offsets[1:], strict=True)
     columns = dataset.boxes, dataset.classes, dataset.crowd
     return [
-        Truths(**{name: column[a:b] for name, column in zip(("boxes", "classes", "crowd"), columns, strict=True)})
+        GroundTruth(**{name: column[a:b] for name, column in zip(("boxes", "classes", "crowd"), columns, strict=True)})
         for a, b in ends
     ]
 
 
 def analyse(
-    truths: Sequence[Truths],
+    ground_truth: Sequence[GroundTruth],
     detections: Sequence[Detections],
     *,
     class_names: Sequence[str],
     iou_threshold: float = 0.5,
     score_threshold: float = 0.25,
 ) -> dict:
-    """Compute what the pictures of an evaluation show, as values for `json.dumps`.
+    """Computes precision by recall, F1 by score and the confusion matrix, as values for `json.dumps`.
 
     Args:
-        truths: of each image.
+        ground_truth: objects of each image.
         detections: of each image, in the same pixels, down to low scores.
         class_names: names of the C classes.
-        iou_threshold: overlap from which a detection finds a truth.
+        iou_threshold: overlap from which a detection finds an object.
         score_threshold: detections that the confusion matrix counts.
 
     Returns:
         dict with `class_names`, `iou_threshold`, `score_threshold`; `truths`, a number for each class; `recall`
-        (101 values) with `precision`, a list of 101 for each class, null for a class without truths; `score`
+        (101 values) with `precision`, a list of 101 for each class, null for a class without objects; `score`
         (101 values) with `f1` likewise; `confusion`, [C+1][C+1] counts: rows are true classes, columns predicted
         ones, the last row is "nothing there" and the last column "not found".
 
     Raises:
-        ValueError: if there are not as many truths as detections.
+        ValueError: if there are not as many images of ground truth as of detections.
 
     Source: precision is interpolated as in the COCO evaluation. The confusion matrix pairs detections and
-        truths of any class, best score first, each with the free truth that it overlaps most.
+        objects of any class, best score first, each with the free object that it overlaps most.
     """
-    if len(truths) != len(detections):
-        raise ValueError(f"analyse: truths of {len(truths)} images and detections of {len(detections)}")
+    if len(ground_truth) != len(detections):
+        raise ValueError(f"analyse: ground truth of {len(ground_truth)} images and detections of {len(detections)}")
     count = len(class_names)
     confusion = sum(
-        (confusion_of(t, d, count, iou_threshold, score_threshold) for t, d in zip(truths, detections, strict=True)),
+        (confusion_counts(g, d, count, iou_threshold, score_threshold) for g, d in zip(ground_truth, detections, strict=True)),
         np.zeros((count + 1, count + 1), np.int64),
     )
-    curves = [_class_curves(truths, detections, index, iou_threshold) for index in range(count)]
+    curves = [_class_curves(ground_truth, detections, index, iou_threshold) for index in range(count)]
     return {
         "class_names": list(class_names),
         "iou_threshold": iou_threshold,
@@ -93,74 +93,74 @@ def analyse(
     }
 
 
-def confusion_of(truths: Truths, found: Detections, count: int, iou_threshold: float, score_threshold: float):
-    """Count one image: [C+1,C+1] int, rows true, columns predicted, the last of each "none".
+def confusion_counts(ground_truth: GroundTruth, found: Detections, count: int, iou_threshold: float, score_threshold: float):
+    """Counts the pairs of true and predicted class in one image.
 
     Args:
-        truths: of the image.
+        ground_truth: objects of the image.
         found: detections in the image.
         count: C, the number of classes.
         iou_threshold: least overlap of a find.
         score_threshold: scores must be above it.
 
     Returns:
-        [C+1,C+1] int64 counts; detections inside crowds are not counted.
+        [C+1,C+1] int64: rows true, columns predicted, the last of each "none"; detections inside crowds are not counted.
 
     Example:
         >>> one = np.array([[0, 0, 10, 10.0]])
-        >>> truth = Truths(boxes=one, classes=np.array([0]), crowd=np.array([False]))
-        >>> confusion_of(truth, Detections(one, np.array([0.9]), np.array([1])), 2, 0.5, 0.25).tolist()
+        >>> truth = GroundTruth(boxes=one, classes=np.array([0]), crowd=np.array([False]))
+        >>> confusion_counts(truth, Detections(one, np.array([0.9]), np.array([1])), 2, 0.5, 0.25).tolist()
         [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
     """
     order = [i for i in np.argsort(-found.scores, kind="stable") if found.scores[i] > score_threshold]
-    mine, crowds = truths.boxes[~truths.crowd], truths.boxes[truths.crowd]
-    classes = truths.classes[~truths.crowd]
-    owners = match(found.boxes[order], mine, iou_threshold)
+    mine, crowds = ground_truth.boxes[~ground_truth.crowd], ground_truth.boxes[ground_truth.crowd]
+    classes = ground_truth.classes[~ground_truth.crowd]
+    matched = match_detections(found.boxes[order], mine, iou_threshold)
     table = np.zeros((count + 1, count + 1), np.int64)
-    for position, owner in zip(order, owners, strict=True):
-        if owner >= 0:
-            table[classes[owner], found.classes[position]] += 1
+    for position, index in zip(order, matched, strict=True):
+        if index >= 0:
+            table[classes[index], found.classes[position]] += 1
         elif not _inside(found.boxes[position], crowds):
             table[count, found.classes[position]] += 1
-    for index in set(range(len(mine))) - set(owners):
+    for index in set(range(len(mine))) - set(matched):
         table[classes[index], count] += 1
     return table
 
 
-def match(boxes, truths, iou_threshold: float) -> list[int]:  # [N,4],[M,4] -> N
-    """Give each box, in order, the free truth that it overlaps most, at least by the threshold; -1 for none.
+def match_detections(boxes, objects, iou_threshold: float) -> list[int]:  # [N,4],[M,4] -> N
+    """Matches each box, in order, to the free object that it overlaps most, at least by the threshold.
 
     Args:
         boxes: [N,4] xyxy, the surest first.
-        truths: [M,4] xyxy.
+        objects: [M,4] xyxy.
         iou_threshold: least overlap.
 
     Returns:
-        N indices of truths or -1; no truth twice.
+        N indices of objects, -1 for none; no object twice.
     """
-    overlaps = _pairwise_iou(boxes, truths)
-    owners = [-1] * len(boxes)
+    overlaps = _pairwise_iou(boxes, objects)
+    matched = [-1] * len(boxes)
     for row in np.flatnonzero((overlaps >= iou_threshold).any(1)):
         best = int(overlaps[row].argmax())
         if overlaps[row, best] >= iou_threshold:
-            owners[row] = best
+            matched[row] = best
             overlaps[:, best] = -1.0
-    return owners
+    return matched
 
 
-def _class_curves(truths, detections, index: int, iou_threshold: float):
-    """Number of truths of a class, its precision by recall, and its F1 by score."""
+def _class_curves(ground_truth, detections, index: int, iou_threshold: float):
+    """Returns the number of objects of a class, its precision by recall, and its F1 by score."""
     total, scores, hits = 0, [], []
-    for truth, found in zip(truths, detections, strict=True):
-        mine = truth.boxes[(truth.classes == index) & ~truth.crowd]
-        crowds = truth.boxes[(truth.classes == index) & truth.crowd]
+    for objects, found in zip(ground_truth, detections, strict=True):
+        mine = objects.boxes[(objects.classes == index) & ~objects.crowd]
+        crowds = objects.boxes[(objects.classes == index) & objects.crowd]
         rows = np.flatnonzero(found.classes == index)
         rows = rows[np.argsort(-found.scores[rows], kind="stable")]
         total += len(mine)
-        for row, owner in zip(rows, match(found.boxes[rows], mine, iou_threshold), strict=True):
-            if owner >= 0 or not _inside(found.boxes[row], crowds):
+        for row, matched in zip(rows, match_detections(found.boxes[rows], mine, iou_threshold), strict=True):
+            if matched >= 0 or not _inside(found.boxes[row], crowds):
                 scores.append(float(found.scores[row]))
-                hits.append(owner >= 0)
+                hits.append(matched >= 0)
     if total == 0:
         return 0, None, None
     order = np.argsort(-np.array(scores), kind="stable")
@@ -176,7 +176,7 @@ def _class_curves(truths, detections, index: int, iou_threshold: float):
 
 
 def _inside(box, crowds) -> bool:
-    """Whether half of a box lies in a crowd region."""
+    """Returns whether half of a box lies in a crowd region."""
     if not len(crowds):
         return False
     low, high = np.maximum(box[:2], crowds[:, :2]), np.minimum(box[2:], crowds[:, 2:])

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from tests.training.test_run_folder import EPOCH, metrics
-from yolox.cli import run_pictures
-from yolox.cli.picture_guard import try_picture
-from yolox.cli.run_pictures import RunPictures
 from yolox.distributed import Group
 from yolox.training.progress import TrainingProgress
 from yolox.training.run_folder import append_row, history_row
+from yolox.visualize import run_pictures
+from yolox.visualize.run_pictures import RunPictures, try_picture
 
 
 def context(folder, recipe=None):
@@ -24,7 +23,7 @@ def context(folder, recipe=None):
 
 @pytest.mark.parametrize("full", [False, True])
 def test_first_batches_that_cannot_be_written_are_a_warning(tmp_path, monkeypatch, caplog, full):
-    monkeypatch.setattr(run_pictures, "label_sheet", lambda *_arguments: np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setattr(run_pictures, "sample_grid", lambda *_arguments: np.zeros((8, 8, 3), np.uint8))
     folder = tmp_path / "gone" if full else tmp_path
     RunPictures().on_start(context(folder))
     assert (folder / "first_batches.jpg").exists() != full
@@ -39,8 +38,8 @@ def test_curves_that_cannot_be_drawn_do_not_end_the_run(tmp_path, monkeypatch, c
     def fail(*_arguments):
         raise error
 
-    monkeypatch.setattr(run_pictures, "label_sheet", lambda *_arguments: np.zeros((8, 8, 3), np.uint8))
-    monkeypatch.setattr(run_pictures, "draw_history", fail)
+    monkeypatch.setattr(run_pictures, "sample_grid", lambda *_arguments: np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setattr(run_pictures, "history_chart", fail)
     callback = RunPictures()
     callback.on_start(context(tmp_path))
     for ap in (0.1, 0.2):

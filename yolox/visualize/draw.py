@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from attrs import evolve
 
-from yolox.eval.names import LONGEST_NAME, drawn_names
 from yolox.eval.postprocess import Detections
+from yolox.visualize.names import LONGEST_NAME, drawn_names
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SMALLEST_FONT, _LARGEST_FONT = 0.35, 2.5  # below, letters of this font run together
@@ -28,7 +28,7 @@ def draw_detections(image, detections: Detections, class_names, *, show_scores=T
         image: [H,W,3] uint8, BGR; left as it is.
         detections: boxes xyxy in pixels of this image; may reach outside it.
         class_names: name of each class index; of a long name the middle is left out, accents are dropped, and a name
-            in other letters shows as "class 7" (`yolox.eval.names.drawn_names`).
+            in other letters shows as "class 7" (`yolox.visualize.names.drawn_names`).
         show_scores: False writes names only.
 
     Returns:

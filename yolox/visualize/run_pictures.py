@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 from rich.console import Console
 
-from yolox.cli.curves import draw_history
-from yolox.cli.picture_guard import try_picture
-from yolox.cli.pictures import TRAIN_LABELS, evaluation_facts, write_beside, write_charts
-from yolox.cli.sheet import label_sheet
 from yolox.data.statistics import label_statistics
-from yolox.errors import PlotError
 from yolox.training.callbacks import Callback, EpochEvent, RunContext
 from yolox.training.checkpoint import atomic_path
 from yolox.training.run_folder import (
@@ -25,6 +22,11 @@ from yolox.training.run_folder import (
     read_history,
     write_json,
 )
+from yolox.visualize.charts import history_chart
+from yolox.visualize.evaluation import TRAIN_LABELS, evaluation_report, write_charts, write_comparisons
+from yolox.visualize.grids import sample_grid
+
+log = logging.getLogger("yolox.visualize")
 
 
 class RunPictures(Callback):
@@ -54,7 +56,7 @@ class RunPictures(Callback):
             self._best_ap = max([row["AP"] or 0.0 for row in read_history(history)], default=0.0)
         if not context.resumed:
             path = context.folder / BATCHES
-            try_picture(path, lambda: _write_picture(path, label_sheet(context.train_set, context.recipe)))
+            try_picture(path, lambda: _write_first_batches(path, context))
 
     def on_epoch(self, event: EpochEvent) -> None:
         """Draws the curves; keeps the evaluation if it is the best, of equal ones the first, as with the checkpoint."""
@@ -79,21 +81,18 @@ class RunPictures(Callback):
         content = {TRAIN_LABELS: label_statistics(context.train_set, input_size=size)}
         what = "the labels"
         if self._epoch is not None:
-            evaluation = evaluation_facts(self._metrics, context.val_set, self._found, input_size=size)
+            evaluation = evaluation_report(self._metrics, context.val_set, self._found, input_size=size)
             content = {"epoch": self._epoch, **evaluation, **content}
-            write_beside(folder, context.val_set, self._found, evaluation["analysis"]["score_threshold"])
+            write_comparisons(folder, context.val_set, self._found, evaluation["analysis"]["score_threshold"])
             since = " (the best since the run went on)" if (self._metrics["AP"] or 0.0) < self._best_ap else ""
             what = f"the evaluation after epoch {self._epoch}{since}"
         write_json(context.folder / EVALUATION, content)
         self._console.print(f"wrote {context.folder / EVALUATION} and {folder}: {what}")
-        try:
-            write_charts(folder, content)
-        except PlotError as error:
-            self._console.print(f"{error}; then: plot {context.folder}", markup=False)
+        write_charts(folder, content)
 
 
-def _write_picture(path, image) -> None:
-    _, data = cv2.imencode(path.suffix, image)
+def _write_first_batches(path: Path, context: RunContext) -> None:
+    _, data = cv2.imencode(path.suffix, sample_grid(context.train_set, context.recipe))
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.tobytes())
 
@@ -109,5 +108,21 @@ def write_curves(folder: Path, target: Path | None = None) -> Path:
         Path of the picture.
     """
     path = (target or folder) / CURVES
-    _write_picture(path, draw_history(read_history(folder / HISTORY)))
+    chart = history_chart(read_history(folder / HISTORY))
+    with atomic_path(path) as temporary:
+        chart.savefig(temporary, format="png")
     return path
+
+
+def try_picture(path: Path, write: Callable[[], object]) -> None:
+    """Calls a function that draws and writes pictures; if that fails, logs a warning and goes on.
+
+    Args:
+        path: the picture or the folder of pictures, for the warning.
+        write: draws and writes it.
+    """
+    try:
+        write()
+    except Exception as error:  # whatever a full disk or the drawing raises: hours of training matter more
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        log.warning("%s: not drawn (%s); the run is complete without it", path, reason.splitlines()[0])

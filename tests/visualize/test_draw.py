@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from yolox.eval.draw import class_color, draw_detections
-from yolox.eval.names import drawn_names
 from yolox.eval.postprocess import Detections
+from yolox.visualize.draw import class_color, draw_detections
+from yolox.visualize.names import drawn_names
 
 NAMES = ["cat", "a rather long name of a class"]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,11 +13,9 @@ from yolox.data.classes import COCO_NAMES
 from yolox.data.coco import read_coco
 from yolox.data.statistics import label_statistics
 from yolox.data.synthetic import write_synthetic
-from yolox.errors import PlotError
-from yolox.eval.analysis import Truths, analyse
+from yolox.eval.analysis import GroundTruth, analyse
 from yolox.eval.postprocess import Detections
-from yolox.plot import confusion_chart, f1_chart, label_chart, precision_recall_chart
-from yolox.plot.figures import chart_names
+from yolox.visualize.charts import chart_names, confusion_chart, f1_chart, history_chart, label_chart, precision_recall_chart
 
 
 def analysis_of(names, *, images=20):
@@ -24,7 +24,7 @@ def analysis_of(names, *, images=20):
     for _ in range(images):
         corners = rng.uniform(0, 300, (6, 2))
         boxes, classes = np.hstack([corners, corners + rng.uniform(20, 90, (6, 2))]), rng.integers(0, count, 6)
-        truths.append(Truths(boxes=boxes, classes=classes, crowd=np.zeros(6, bool)))
+        truths.append(GroundTruth(boxes=boxes, classes=classes, crowd=np.zeros(6, bool)))
         guess = np.where(rng.random(6) < 0.8, classes, (classes + 1) % count)
         detections.append(Detections(boxes + rng.normal(0, 5, boxes.shape), rng.random(6), guess))
     return analyse(truths, detections, class_names=names)
@@ -130,7 +130,41 @@ def test_charts_keep_letters_that_their_font_has():
     assert names == ["caf\u00e9", "\u043b\u0438\u0441\u0430", "class 2"]
 
 
-def test_without_matplotlib_the_message_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(PlotError, match=r"pip install -c constraints.txt -e '\.\[plot\]' in the repository"):
-        precision_recall_chart(FEW)
+ROW = {name: 0.0 for name in ("epoch", "lr", "total", "iou", "images_per_second", "AP", "AP50")}
+
+
+def rows_of(**columns):
+    return [{**ROW, "epoch": epoch + 1.0, **dict(zip(columns, values, strict=True))}
+            for epoch, values in enumerate(zip(*columns.values(), strict=True))]  # fmt: skip
+
+
+def test_a_line_for_every_loss_and_metric_of_a_history():
+    rows = rows_of(total=[3.0, 2.0, 1.0], iou=[1.0, None, 0.5], AP=[None, 0.2, 0.3])
+    rows = [{"epoch": row["epoch"], "lr": 0.1, "giou": 0.5, **row} for row in rows]  # another loss
+    losses, metrics = history_chart(rows).axes
+    lines = {line.get_label(): line.get_ydata() for axes in (losses, metrics) for line in axes.get_lines()}
+    assert list(lines) == ["giou", "total", "iou", "AP", "AP50"] and lines["total"].tolist() == [3.0, 2.0, 1.0]
+    assert lines["iou"].tolist() == [1.0, 0.5] and losses.get_lines()[2].get_xdata().tolist() == [1.0, 3.0]  # no gap
+    assert losses.get_ylim()[1] > 3 and [axes.get_title() for axes in (losses, metrics)] == [
+        "training loss", "validation",
+    ]  # fmt: skip
+
+
+def test_metrics_that_are_the_same_are_both_seen():
+    ap, ap50 = history_chart(rows_of(AP=[0.1, 0.2], AP50=[0.1, 0.2])).axes[1].get_lines()
+    assert ap.get_linewidth() < ap50.get_linewidth() and ap.get_zorder() > ap50.get_zorder()
+
+
+def test_the_axis_of_metrics_at_zero_reaches_a_least_value():
+    assert history_chart(rows_of(AP=[0.0, 0.0])).axes[1].get_ylim()[1] == pytest.approx(0.105)
+
+
+@pytest.mark.parametrize("values", [[None, None], [float("nan"), 1.0], [0.0, 0.0], [1.0]])
+def test_missing_and_constant_values_and_one_epoch_are_drawn(values, tmp_path):
+    history_chart(rows_of(AP=values)).savefig(tmp_path / "a.png")
+    assert cv2.imread(str(tmp_path / "a.png")).shape == (320, 960, 3)
+
+
+def test_drawing_leaves_the_backend_of_the_user_alone():
+    code = "import sys, yolox.visualize as v; v.f1_chart; assert 'matplotlib.pyplot' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

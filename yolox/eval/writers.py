@@ -1,4 +1,7 @@
-"""Forms in which ``predict --save`` writes detections: JSON, YOLO text, COCO JSON and CSV."""
+"""Writers of detections: JSON, YOLO text, CSV and COCO JSON.
+
+Each has `add(frame, found)` for one image and `close()`, and writes to `path` in the folder that it was made for.
+"""
 
 from __future__ import annotations
 
@@ -7,36 +10,20 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from yolox.cli.frames import Frame
-from yolox.errors import UsageError
 from yolox.eval.coco import detections_to_coco
+from yolox.eval.media import Frame
 from yolox.eval.postprocess import Detections
-from yolox.training.run_folder import write_json
 
 COLUMNS = ("image", "frame", "x1", "y1", "x2", "y2", "score", "class", "name")
 LABELS = "labels"
 
 
-def describe(frame: Frame, found: Detections) -> dict:
-    """Put the detections of a frame into the form of predictions.json.
+class JsonWriter:
+    """Writes predictions.json: a list with one object for each image, as these come.
 
-    Returns:
-        dict of image (the path as given), boxes (xyxy in pixels of the image), scores, classes (from 0) and
-        names, by falling score; and frame, its number, if it is one of a video.
+    An object has image (the path as given), boxes (xyxy in pixels of the image), scores, classes (from 0) and names, by
+    falling score; a frame of a video has its number as frame.
     """
-    number = {} if frame.number is None else {"frame": frame.number}
-    return {
-        "image": str(frame.file),
-        **number,
-        "boxes": found.boxes.tolist(),
-        "scores": found.scores.tolist(),
-        "classes": found.classes.tolist(),
-        "names": list(found.names),
-    }
-
-
-class JsonFile:
-    """predictions.json: a list with one object for each image, written as they come."""
 
     def __init__(self, folder: Path, class_names: Sequence[str]) -> None:
         self.path = folder / "predictions.json"
@@ -44,57 +31,53 @@ class JsonFile:
         self._separator = "["
 
     def add(self, frame: Frame, found: Detections) -> None:
-        """Append one image."""
-        self._file.write(f"{self._separator}\n{json.dumps(describe(frame, found))}")
+        """Appends one image."""
+        content = {"image": str(frame.file)} | ({} if frame.number is None else {"frame": frame.number})
+        content |= {name: getattr(found, name).tolist() for name in ("boxes", "scores", "classes")}
+        self._file.write(f"{self._separator}\n{json.dumps({**content, 'names': list(found.names)})}")
         self._separator = ","
 
     def close(self) -> None:
-        """End the list."""
+        """Ends the list."""
         self._file.write("\n]\n" if self._separator == "," else "[]\n")
         self._file.close()
 
 
-def check_labels(folder: Path) -> None:
-    """Refuse to mix predictions with label files that are there: they may be a dataset's, or corrected by hand.
+def existing_labels(folder: Path) -> Path | None:
+    """Returns a label file that `YoloTextWriter` could overwrite: it may be a dataset's, or corrected by hand.
 
     Args:
-        folder: of ``--output``.
+        folder: where labels are to be written.
 
-    Raises:
-        UsageError: the folder labels in it has text files.
+    Returns:
+        The path of one; None where there is none.
     """
-    found = next((folder / LABELS).glob("*.txt"), None)
-    if found is not None:
-        raise UsageError(
-            f"--save txt: {folder / LABELS} has label files already, such as {found.name}, which could be overwritten; "
-            "give another --output, or remove them"
-        )
+    return next((folder / LABELS).glob("*.txt"), None)
 
 
-class TextFiles:
-    """labels/NAME.txt in YOLO's form: class, centre and size as shares of the image, score."""
+class YoloTextWriter:
+    """Writes labels/NAME.txt in the format of YOLO: class, centre and size as shares of the image, score."""
 
     def __init__(self, folder: Path, class_names: Sequence[str]) -> None:
         self.path = folder / LABELS
         self.path.mkdir(exist_ok=True)
 
     def add(self, frame: Frame, found: Detections) -> None:
-        """Write the file of one image; without detections it is empty."""
+        """Writes the file of one image; without detections it is empty."""
         height, width = frame.image.shape[:2]
+        rows = zip(found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True)
         lines = []
-        for (x1, y1, x2, y2), score, index in zip(
-            found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True
-        ):
+        for (x1, y1, x2, y2), score, index in rows:
             shares = (x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height
             lines.append(" ".join([str(index), *(f"{value:.6f}" for value in (*shares, score))]) + "\n")
         (self.path / f"{frame.name}.txt").write_text("".join(lines))
 
     def close(self) -> None:
-        """Do nothing: every file is finished."""
+        """Does nothing: every file is finished."""
 
 
-class CsvFile:
-    """predictions.csv: one row for each detection."""
+class CsvWriter:
+    """Writes predictions.csv: one row for each detection."""
 
     def __init__(self, folder: Path, class_names: Sequence[str]) -> None:
         self.path = folder / "predictions.csv"
@@ -103,21 +86,18 @@ class CsvFile:
         self._rows.writerow(COLUMNS)
 
     def add(self, frame: Frame, found: Detections) -> None:
-        """Append the detections of one image."""
+        """Appends the detections of one image."""
         number = "" if frame.number is None else frame.number
-        columns = zip(found.boxes, found.scores, found.classes, found.names, strict=True)
-        for box, score, index, name in columns:
-            self._rows.writerow(
-                [frame.file, number, *(f"{v:.2f}" for v in box), f"{score:.4f}", int(index), name]
-            )
+        for box, score, index, name in zip(found.boxes, found.scores, found.classes, found.names, strict=True):
+            self._rows.writerow([frame.file, number, *(f"{v:.2f}" for v in box), f"{score:.4f}", int(index), name])
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finishes the file."""
         self._file.close()
 
 
-class CocoFile:
-    """predictions_coco.json: images, categories and annotations with a score; kept in memory until the end."""
+class CocoWriter:
+    """Writes predictions_coco.json: images, categories and annotations with a score; kept in memory until the end."""
 
     def __init__(self, folder: Path, class_names: Sequence[str]) -> None:
         self.path = folder / "predictions_coco.json"
@@ -125,7 +105,7 @@ class CocoFile:
         self._content = {"images": [], "categories": categories, "annotations": []}
 
     def add(self, frame: Frame, found: Detections) -> None:
-        """Append one image and its detections; ids count from 1."""
+        """Appends one image and its detections; ids count from 1."""
         images, annotations = self._content["images"], self._content["annotations"]
         height, width = frame.image.shape[:2]
         name = str(frame.file) if frame.number is None else f"{frame.file}#{frame.number}"
@@ -136,8 +116,8 @@ class CocoFile:
             annotations.append({"id": len(annotations) + 1, **record, "area": area, "iscrowd": 0})
 
     def close(self) -> None:
-        """Write the file."""
-        write_json(self.path, self._content)
+        """Writes the file."""
+        self.path.write_text(json.dumps(self._content, indent=2) + "\n")
 
 
-SINKS = {"json": JsonFile, "txt": TextFiles, "csv": CsvFile, "coco": CocoFile}
+WRITERS = {"json": JsonWriter, "txt": YoloTextWriter, "csv": CsvWriter, "coco": CocoWriter}

@@ -7,10 +7,10 @@ import pytest
 
 from yolox.config import AssignConfig
 from yolox.decode import make_points
-from yolox.eval.draw import class_color, enlarge_small
 from yolox.eval.postprocess import Detections
-from yolox.plot import beside_truths, visualize_assign
-from yolox.plot.assignment import PANEL, _draw_points, assign_costs, object_lines
+from yolox.visualize import draw_beside_ground_truth, visualize_assign
+from yolox.visualize.assignment import PANEL, _draw_points, assign_costs, object_lines
+from yolox.visualize.draw import class_color, enlarge_small
 
 
 def detections(boxes, classes):
@@ -24,7 +24,7 @@ def has(picture, color) -> bool:
 
 def test_truths_lie_left_and_detections_right():
     image = np.full((100, 200, 3), 128, np.uint8)
-    picture = beside_truths(
+    picture = draw_beside_ground_truth(
         image, detections([[10, 40, 60, 90]], [0]), detections([[100, 40, 150, 90]], [1]), ["cat", "dog"], title="a.jpg"
     )
     assert picture.shape == (26 + 320, 2 * 640 + 4, 3)

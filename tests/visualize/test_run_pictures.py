@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import json
-import sys
 from types import SimpleNamespace
 
 import attrs
@@ -15,9 +14,7 @@ import pytest
 from rich.console import Console
 
 from tests.cli.tiny import EXPERIMENT, RECIPE, write_data
-from yolox.cli import run, run_pictures
-from yolox.cli.pictures import CHARTS
-from yolox.cli.run_pictures import RunPictures
+from yolox.cli import run
 from yolox.data.coco import read_coco
 from yolox.distributed import Group
 from yolox.eval import evaluate
@@ -25,6 +22,9 @@ from yolox.eval.postprocess import Detections
 from yolox.training.callbacks import EpochEvent
 from yolox.training.progress import TrainingProgress
 from yolox.training.run_folder import read_history
+from yolox.visualize import run_pictures
+from yolox.visualize.evaluation import CHARTS
+from yolox.visualize.run_pictures import RunPictures
 
 SHORT = ["--epochs", "3", "--plain-epochs", "1", "--eval-interval", "1"]
 
@@ -44,7 +44,7 @@ def event(epoch, ap):
 
 
 def started(folder, monkeypatch, dataset=None, console=None, *, resumed=False):
-    monkeypatch.setattr(run_pictures, "label_sheet", lambda *_: np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setattr(run_pictures, "sample_grid", lambda *_: np.zeros((8, 8, 3), np.uint8))
     monkeypatch.setattr(run_pictures, "write_curves", lambda *_: None)
     callback, start = RunPictures(console), TrainingProgress()
     callback.on_start(
@@ -62,8 +62,8 @@ def started(folder, monkeypatch, dataset=None, console=None, *, resumed=False):
 def test_the_best_evaluation_is_kept_with_what_it_found(tmp_path, monkeypatch, aps, best):
     kept, written = started(tmp_path, monkeypatch), []
     monkeypatch.setattr(run_pictures, "label_statistics", lambda *_, **__: {})
-    monkeypatch.setattr(run_pictures, "evaluation_facts", lambda metrics, *_, **__: {"analysis": {"score_threshold": 0.5}})
-    monkeypatch.setattr(run_pictures, "write_beside", lambda folder, dataset, found, threshold: written.append(found))
+    monkeypatch.setattr(run_pictures, "evaluation_report", lambda metrics, *_, **__: {"analysis": {"score_threshold": 0.5}})
+    monkeypatch.setattr(run_pictures, "write_comparisons", lambda folder, dataset, found, threshold: written.append(found))
     monkeypatch.setattr(run_pictures, "write_charts", lambda *_: None)
     for epoch, ap in enumerate(aps):
         kept.on_epoch(event(epoch, ap))
@@ -107,17 +107,6 @@ def test_a_resumed_run_whose_best_is_from_before_says_so(words, tmp_path, monkey
     assert [line.partition(": ")[2] for line in lines.getvalue().splitlines()] == [
         "the evaluation after epoch 5 (the best since the run went on)", "the evaluation after epoch 5",
     ]  # fmt: skip
-
-
-def test_without_matplotlib_a_run_says_how_to_get_the_charts(words, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    folder = tmp_path / "run"
-    assert run(EXPERIMENT, ["train", *words, *SHORT, "--output", str(folder)]) == 0
-    out = capsys.readouterr().out
-    assert f"pip install -c constraints.txt -e '.[plot]' in the repository; then: plot {folder}" in out
-    assert "analysis" in json.loads((folder / "evaluation.json").read_text())
-    assert [path.name for path in (folder / "pictures").iterdir()] == ["beside"]
-    assert (folder / "curves.png").is_file()
 
 
 def test_a_disk_that_is_full_after_the_last_epoch_is_a_warning(words, tmp_path, monkeypatch, caplog):

@@ -1,0 +1,26 @@
+"""Pictures of detections, assignments and training samples (OpenCV), and charts of runs and datasets (matplotlib)."""
+
+from yolox.visualize.assignment import visualize_assign
+from yolox.visualize.charts import confusion_chart, f1_chart, history_chart, label_chart, precision_recall_chart
+from yolox.visualize.draw import class_color, draw_detections
+from yolox.visualize.evaluation import evaluation_report, write_charts, write_comparisons
+from yolox.visualize.grids import draw_beside_ground_truth, sample_grid, tile_images
+from yolox.visualize.run_pictures import RunPictures
+
+__all__ = [
+    "class_color",
+    "confusion_chart",
+    "draw_beside_ground_truth",
+    "draw_detections",
+    "RunPictures",
+    "evaluation_report",
+    "f1_chart",
+    "history_chart",
+    "label_chart",
+    "precision_recall_chart",
+    "sample_grid",
+    "tile_images",
+    "visualize_assign",
+    "write_charts",
+    "write_comparisons",
+]

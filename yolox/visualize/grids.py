@@ -1,0 +1,116 @@
+"""Images side by side: predictions beside ground truth, and the first samples of a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import cv2
+import numpy as np
+from einops import rearrange
+
+from yolox.config import Recipe
+from yolox.data.batches import TrainSource
+from yolox.data.dataset import DetectionDataset
+from yolox.eval.postprocess import Detections
+from yolox.visualize.draw import draw_detections
+from yolox.visualize.names import ascii_text
+
+SIDE = 640  # longest side of one picture beside another, px
+BAR = 26  # height of the title, px
+COLUMNS, AUGMENTED, PLAIN = 4, 8, 4  # of the sample grid
+CELL = 320  # longest side of one image of the sample grid, px
+
+
+def draw_beside_ground_truth(
+    image: np.ndarray, ground_truth: Detections, found: Detections, class_names: Sequence[str], *, title: str = ""
+) -> np.ndarray:  # [H,W,3] -> [h,w,3]
+    """Draws an image twice: with its ground truth on the left, with detections on the right.
+
+    Args:
+        image: [H,W,3] uint8 BGR.
+        ground_truth: boxes and classes of the objects; scores are not shown.
+        found: the detections.
+        class_names: names of the classes.
+        title: written above, such as the file's name.
+
+    Returns:
+        [h,w,3] uint8 BGR; small images are enlarged and large ones shrunk, so that labels can be read.
+
+    Raises:
+        ValueError: when the image is not [H,W,3] uint8.
+
+    Example:
+        >>> draw_beside_ground_truth(np.zeros((480, 640, 3), np.uint8), Detections(), Detections(), ["cat"]).shape
+        (506, 1284, 3)
+    """
+    ratio = SIDE / max(image.shape[:2])
+    size = max(round(image.shape[1] * ratio), 1), max(round(image.shape[0] * ratio), 1)
+    how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
+    canvas = cv2.resize(image, size, interpolation=how)
+    pictures = []
+    for which, scored in ((ground_truth, False), (found, True)):
+        moved = Detections(which.boxes * np.array([size[0] / image.shape[1], size[1] / image.shape[0]] * 2),
+                           which.scores, which.classes)  # fmt: skip
+        pictures.append(draw_detections(canvas, moved, class_names, show_scores=scored))
+    gap = np.full((size[1], 4, 3), 255, np.uint8)
+    row = np.hstack([pictures[0], gap, pictures[1]])
+    bar = np.full((BAR, row.shape[1], 3), 255, np.uint8)
+    left = ascii_text(f"{title}: {len(ground_truth)} objects".removeprefix(": "))
+    for text, x in ((left, 6), (f"{len(found)} detections", size[0] + 10)):
+        cv2.putText(bar, text, (x, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
+    return np.vstack([bar, row])
+
+
+def sample_grid(dataset: DetectionDataset, recipe: Recipe) -> np.ndarray:  # -> [H,W,3]
+    """Draws the first images of a run: augmented ones, and below them those of the no-augmentation epochs.
+
+    Pixels and boxes are those of the batches, after padding. Colours are as in the files, whatever channel order the
+    network takes.
+
+    Args:
+        dataset: the training images.
+        recipe: augmentations, input, seed.
+
+    Returns:
+        [H,W,3] uint8 BGR.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    rows = []
+    for augment, count in ((True, AUGMENTED), (False, PLAIN)):
+        count = min(count, len(dataset))
+        loader = attrs.evolve(recipe.loader, batch_size=count, multiscale_sizes=(), truth_paddings=())
+        source = TrainSource(dataset=dataset, recipe=attrs.evolve(recipe, loader=loader), epoch=0, augment=augment)
+        images, *labels, _ = source[0]
+        cells = [_cell(*parts, dataset.class_names) for parts in zip(images, *labels, strict=True)]
+        rows.append(tile_images(cells, columns=COLUMNS))
+    return np.vstack(rows)
+
+
+def tile_images(images: Sequence[np.ndarray], *, columns: int) -> np.ndarray:  # N x [H,W,3] -> [R*H,columns*W,3]
+    """Arranges images of one size in a grid, row by row; missing cells of the last row are white.
+
+    Args:
+        images: uint8 [H,W,3], at least one.
+        columns: images of a row.
+
+    Returns:
+        uint8, as many rows as needed.
+
+    Example:
+        >>> tile_images([np.zeros((2, 3, 3), np.uint8)] * 3, columns=2).shape
+        (4, 6, 3)
+    """
+    blank = [np.full_like(images[0], 255)] * (-len(images) % columns)
+    return rearrange([*images, *blank], "(row column) h w c -> (row h) (column w) c", column=columns)
+
+
+def _cell(image, boxes, classes, valid, class_names) -> np.ndarray:
+    ratio = CELL / max(image.shape[:2])
+    size = (round(image.shape[1] * ratio), round(image.shape[0] * ratio))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR)
+    found = Detections(boxes[valid] * ratio, np.ones(int(valid.sum())), classes[valid])
+    drawn = draw_detections(small, found, class_names, show_scores=False)
+    return cv2.copyMakeBorder(drawn, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
