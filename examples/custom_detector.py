@@ -15,7 +15,6 @@ from mindspore import nn
 from yolox.cli import Experiment, main
 from yolox.nn import PAFPN, ConvBNAct, DecoupledHead, Detector
 from yolox.recipes import megvii_recipe
-from yolox.training.step import make_recipe_step
 
 
 class PlainBackbone(nn.Cell):
@@ -41,9 +40,7 @@ def build_detector(num_classes=80):
 
 RECIPE = attrs.evolve(megvii_recipe("nano"), epochs=100)
 
-EXPERIMENT = Experiment(
-    name="plain", build_detector=build_detector, recipes={"megvii": RECIPE}, make_step=make_recipe_step
-)
+EXPERIMENT = Experiment(name="plain", build_detector=build_detector, recipes={"megvii": RECIPE})
 
 if __name__ == "__main__":
     main(EXPERIMENT)

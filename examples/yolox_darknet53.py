@@ -2,7 +2,7 @@
 
 Published on COCO val2017 after 300 epochs at 640 px: AP 47.7 (Megvii's README), 47.7 (MindYOLO's README).
 63,724,767 parameters, 185.3 GFLOPs. Training to these numbers was not repeated here; MindYOLO publishes 157
-images a second on 8 Ascend 910, which makes about 63 hours. Commands (--help after a verb lists its options):
+images a second on 8 Ascend 910, which makes about 63 hours. Commands (--help after a command lists its options):
 
     python examples/yolox_darknet53.py info
     python examples/yolox_darknet53.py train --train-json A.json --train-images A --weights W.pth \\
@@ -11,10 +11,10 @@ images a second on 8 Ascend 910, which makes about 63 hours. Commands (--help af
     python examples/yolox_darknet53.py predict --weights RUN/best.safetensors --source A --output PICTURES
 """
 
-from yolox.cli import Experiment, Published, main
+from yolox.cli import Experiment, main
+from yolox.models import PUBLISHED
 from yolox.nn import FPN, Darknet53, DecoupledHead, Detector
 from yolox.recipes import megvii_recipe, mindyolo_recipe
-from yolox.training.step import make_recipe_step
 
 RECIPES = {"megvii": megvii_recipe("darknet53"), "mindyolo": mindyolo_recipe("darknet53")}
 
@@ -31,8 +31,7 @@ EXPERIMENT = Experiment(
     name="yolox-darknet53",
     build_detector=build_detector,
     recipes=RECIPES,
-    make_step=make_recipe_step,
-    published=Published(ap_megvii=47.7, ap_mindyolo=47.7, parameters_m=63.7, flops_g=185.3),
+    published=PUBLISHED["darknet53"],
 )
 
 if __name__ == "__main__":

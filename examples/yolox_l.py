@@ -2,7 +2,7 @@
 
 Published on COCO val2017 after 300 epochs at 640 px: AP 49.7 (Megvii's README), 49.2 (MindYOLO's README).
 54,208,895 parameters, 155.6 GFLOPs. Training to these numbers was not repeated here; MindYOLO publishes 202
-images a second on 8 Ascend 910, which makes about 49 hours. Commands (--help after a verb lists its options):
+images a second on 8 Ascend 910, which makes about 49 hours. Commands (--help after a command lists its options):
 
     python examples/yolox_l.py info
     python examples/yolox_l.py train --train-json A.json --train-images A --weights W.pth \\
@@ -11,10 +11,10 @@ images a second on 8 Ascend 910, which makes about 49 hours. Commands (--help af
     python examples/yolox_l.py predict --weights RUN/best.safetensors --source A --output PICTURES
 """
 
-from yolox.cli import Experiment, Published, main
+from yolox.cli import Experiment, main
+from yolox.models import PUBLISHED
 from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
 from yolox.recipes import megvii_recipe, mindyolo_recipe
-from yolox.training.step import make_recipe_step
 
 RECIPES = {"megvii": megvii_recipe("l"), "mindyolo": mindyolo_recipe("l")}
 
@@ -31,8 +31,7 @@ EXPERIMENT = Experiment(
     name="yolox-l",
     build_detector=build_detector,
     recipes=RECIPES,
-    make_step=make_recipe_step,
-    published=Published(ap_megvii=49.7, ap_mindyolo=49.2, parameters_m=54.2, flops_g=155.6),
+    published=PUBLISHED["l"],
 )
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Published on COCO val2017 after 300 epochs at 640 px: AP 46.9 (Megvii's README), 46.7 (MindYOLO's README).
 25,326,495 parameters, 73.8 GFLOPs. Training to these numbers was not repeated here; MindYOLO publishes 239
-images a second on 8 Ascend 910, which makes about 41 hours. Commands (--help after a verb lists its options):
+images a second on 8 Ascend 910, which makes about 41 hours. Commands (--help after a command lists its options):
 
     python examples/yolox_m.py info
     python examples/yolox_m.py train --train-json A.json --train-images A --weights W.pth \\
@@ -11,10 +11,10 @@ images a second on 8 Ascend 910, which makes about 41 hours. Commands (--help af
     python examples/yolox_m.py predict --weights RUN/best.safetensors --source A --output PICTURES
 """
 
-from yolox.cli import Experiment, Published, main
+from yolox.cli import Experiment, main
+from yolox.models import PUBLISHED
 from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
 from yolox.recipes import megvii_recipe, mindyolo_recipe
-from yolox.training.step import make_recipe_step
 
 RECIPES = {"megvii": megvii_recipe("m"), "mindyolo": mindyolo_recipe("m")}
 
@@ -31,8 +31,7 @@ EXPERIMENT = Experiment(
     name="yolox-m",
     build_detector=build_detector,
     recipes=RECIPES,
-    make_step=make_recipe_step,
-    published=Published(ap_megvii=46.9, ap_mindyolo=46.7, parameters_m=25.3, flops_g=73.8),
+    published=PUBLISHED["m"],
 )
 
 if __name__ == "__main__":

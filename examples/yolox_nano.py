@@ -2,7 +2,7 @@
 
 Published on COCO val2017 after 300 epochs at 416 px: AP 25.8 (Megvii's README), 24.1 (MindYOLO's README).
 912,159 parameters, 1.08 GFLOPs. Training to these numbers was not repeated here; MindYOLO publishes 461
-images a second on 8 Ascend 910, which makes about 21 hours. Commands (--help after a verb lists its options):
+images a second on 8 Ascend 910, which makes about 21 hours. Commands (--help after a command lists its options):
 
     python examples/yolox_nano.py info
     python examples/yolox_nano.py train --train-json A.json --train-images A --weights W.pth \\
@@ -11,10 +11,10 @@ images a second on 8 Ascend 910, which makes about 21 hours. Commands (--help af
     python examples/yolox_nano.py predict --weights RUN/best.safetensors --source A --output PICTURES
 """
 
-from yolox.cli import Experiment, Published, main
+from yolox.cli import Experiment, main
+from yolox.models import PUBLISHED
 from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
 from yolox.recipes import megvii_recipe, mindyolo_recipe
-from yolox.training.step import make_recipe_step
 
 RECIPES = {"megvii": megvii_recipe("nano"), "mindyolo": mindyolo_recipe("nano")}
 
@@ -31,8 +31,7 @@ EXPERIMENT = Experiment(
     name="yolox-nano",
     build_detector=build_detector,
     recipes=RECIPES,
-    make_step=make_recipe_step,
-    published=Published(ap_megvii=25.8, ap_mindyolo=24.1, parameters_m=0.91, flops_g=1.08),
+    published=PUBLISHED["nano"],
 )
 
 if __name__ == "__main__":

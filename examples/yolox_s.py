@@ -2,7 +2,7 @@
 
 Published on COCO val2017 after 300 epochs at 640 px: AP 40.5 (Megvii's README), 40.7 (MindYOLO's README).
 8,968,255 parameters, 26.8 GFLOPs. Training to these numbers was not repeated here; MindYOLO publishes 262
-images a second on 8 Ascend 910, which makes about 38 hours. Commands (--help after a verb lists its options):
+images a second on 8 Ascend 910, which makes about 38 hours. Commands (--help after a command lists its options):
 
     python examples/yolox_s.py info
     python examples/yolox_s.py train --train-json A.json --train-images A --weights W.pth \\
@@ -11,10 +11,10 @@ images a second on 8 Ascend 910, which makes about 38 hours. Commands (--help af
     python examples/yolox_s.py predict --weights RUN/best.safetensors --source A --output PICTURES
 """
 
-from yolox.cli import Experiment, Published, main
+from yolox.cli import Experiment, main
+from yolox.models import PUBLISHED
 from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
 from yolox.recipes import megvii_recipe, mindyolo_recipe
-from yolox.training.step import make_recipe_step
 
 RECIPES = {"megvii": megvii_recipe("s"), "mindyolo": mindyolo_recipe("s")}
 
@@ -31,8 +31,7 @@ EXPERIMENT = Experiment(
     name="yolox-s",
     build_detector=build_detector,
     recipes=RECIPES,
-    make_step=make_recipe_step,
-    published=Published(ap_megvii=40.5, ap_mindyolo=40.7, parameters_m=9.0, flops_g=26.8),
+    published=PUBLISHED["s"],
 )
 
 if __name__ == "__main__":

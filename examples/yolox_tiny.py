@@ -2,7 +2,7 @@
 
 Published on COCO val2017 after 300 epochs at 416 px: AP 32.8 (Megvii's README), 33.3 (MindYOLO's README).
 5,055,855 parameters, 6.45 GFLOPs. Training to these numbers was not repeated here; MindYOLO publishes 505
-images a second on 8 Ascend 910, which makes about 20 hours. Commands (--help after a verb lists its options):
+images a second on 8 Ascend 910, which makes about 20 hours. Commands (--help after a command lists its options):
 
     python examples/yolox_tiny.py info
     python examples/yolox_tiny.py train --train-json A.json --train-images A --weights W.pth \\
@@ -11,10 +11,10 @@ images a second on 8 Ascend 910, which makes about 20 hours. Commands (--help af
     python examples/yolox_tiny.py predict --weights RUN/best.safetensors --source A --output PICTURES
 """
 
-from yolox.cli import Experiment, Published, main
+from yolox.cli import Experiment, main
+from yolox.models import PUBLISHED
 from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
 from yolox.recipes import megvii_recipe, mindyolo_recipe
-from yolox.training.step import make_recipe_step
 
 RECIPES = {"megvii": megvii_recipe("tiny"), "mindyolo": mindyolo_recipe("tiny")}
 
@@ -31,8 +31,7 @@ EXPERIMENT = Experiment(
     name="yolox-tiny",
     build_detector=build_detector,
     recipes=RECIPES,
-    make_step=make_recipe_step,
-    published=Published(ap_megvii=32.8, ap_mindyolo=33.3, parameters_m=5.06, flops_g=6.45),
+    published=PUBLISHED["tiny"],
 )
 
 if __name__ == "__main__":

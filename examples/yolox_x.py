@@ -2,7 +2,7 @@
 
 Published on COCO val2017 after 300 epochs at 640 px: AP 51.1 (Megvii's README), 51.6 (MindYOLO's README).
 99,071,455 parameters, 281.9 GFLOPs. Training to these numbers was not repeated here; MindYOLO publishes 154
-images a second on 8 Ascend 910, which makes about 64 hours. Commands (--help after a verb lists its options):
+images a second on 8 Ascend 910, which makes about 64 hours. Commands (--help after a command lists its options):
 
     python examples/yolox_x.py info
     python examples/yolox_x.py train --train-json A.json --train-images A --weights W.pth \\
@@ -11,10 +11,10 @@ images a second on 8 Ascend 910, which makes about 64 hours. Commands (--help af
     python examples/yolox_x.py predict --weights RUN/best.safetensors --source A --output PICTURES
 """
 
-from yolox.cli import Experiment, Published, main
+from yolox.cli import Experiment, main
+from yolox.models import PUBLISHED
 from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
 from yolox.recipes import megvii_recipe, mindyolo_recipe
-from yolox.training.step import make_recipe_step
 
 RECIPES = {"megvii": megvii_recipe("x"), "mindyolo": mindyolo_recipe("x")}
 
@@ -31,8 +31,7 @@ EXPERIMENT = Experiment(
     name="yolox-x",
     build_detector=build_detector,
     recipes=RECIPES,
-    make_step=make_recipe_step,
-    published=Published(ap_megvii=51.1, ap_mindyolo=51.6, parameters_m=99.1, flops_g=281.9),
+    published=PUBLISHED["x"],
 )
 
 if __name__ == "__main__":

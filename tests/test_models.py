@@ -2,9 +2,11 @@
 
 import pytest
 
+import yolox
 from tests.examples.one_step import load_script
 from tests.nn.scales import PARAMETERS
 from yolox import models
+from yolox.cli.experiment import scale_experiment
 from yolox.nn import count_parameters
 
 
@@ -35,3 +37,14 @@ def test_nano_has_the_published_size_and_weights_of_its_seed():
 def test_an_unknown_scale_is_refused():
     with pytest.raises(ValueError, match="got scale 'huge', want one of nano, tiny, s, m, l, x, darknet53"):
         models.build("huge")
+
+
+@pytest.mark.parametrize("scale", models.SCALES)
+def test_command_and_script_have_the_same_recipes_and_numbers(scale):
+    script, command = load_script(f"yolox_{scale}").EXPERIMENT, scale_experiment(scale)
+    for name in ("name", "recipes", "published", "make_step"):
+        assert getattr(script, name) == getattr(command, name)
+
+
+def test_the_version_is_that_of_the_distribution():
+    assert yolox.__version__[0].isdigit()

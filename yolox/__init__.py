@@ -1,5 +1,7 @@
 """YOLOX on MindSpore: the flat list of public names, and nothing else."""
 
+from importlib.metadata import version as _version
+
 from yolox import environment  # noqa: F401 I001 (first: it chooses the fast CPU path before MindSpore's first operation)
 from yolox import models
 from yolox.assign.cost import class_cost, class_terms, simota_cost
@@ -73,7 +75,10 @@ from yolox.training.callbacks import Callback, EarlyStopping, StopTraining, Tens
 from yolox.training.step import TrainState, create_train_state, make_recipe_step, make_train_step
 from yolox.weights.load import load_weights
 
+__version__ = _version("yolox-mindspore")
+
 __all__ = [
+    "__version__",
     "Callback",
     "EarlyStopping",
     "StopTraining",

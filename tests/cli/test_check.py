@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.cli.test_verbs import nano, without_fit  # noqa: F401 (fixtures)
+from tests.cli.test_commands import nano, without_fit  # noqa: F401 (fixtures)
 from tests.cli.tiny import EXPERIMENT
 from tests.cli.words import SMALL
 from tests.data.folders import write_as_yolo

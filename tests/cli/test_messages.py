@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import pytest
 
-from yolox.cli.messages import Stopped, condense_usage, explain, report
-from yolox.errors import CommandError, UsageError
+from yolox.cli.messages import explain, report
+from yolox.errors import CommandError, RunStopped, UsageError
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,7 @@ from yolox.errors import CommandError, UsageError
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
         (RuntimeError("kernel\nat line 1\nat line 2"), 1,
          "error: RuntimeError: kernel\n--debug shows where it comes from\n"),
-        (Stopped("stopped and saved\ngo on", 15), 143, "stopped and saved\ngo on\n"),
+        (RunStopped("stopped and saved\ngo on", Path("run"), 15), 143, "stopped and saved\ngo on\n"),
         (KeyError(), 1, "error: KeyError: KeyError\n--debug shows where it comes from\n"),
     ],
 )  # fmt: skip
@@ -49,15 +51,3 @@ def test_debug_adds_the_traceback(capsys):
 
 def test_a_long_list_is_cut():
     assert len(explain(ValueError("\n".join("x" * 100))).splitlines()) == 24
-
-
-def test_condense_usage_of_nothing_is_empty():
-    assert condense_usage("") == ""
-
-
-@pytest.mark.parametrize("rule, side", [("─", "│"), ("-", " ")])
-def test_condense_usage_reads_boxes_of_utf8_and_of_ascii(rule, side):
-    inner = [" Error parsing --batch-size: invalid literal for", " int() with base 10: 'five'", " " + 30 * rule,
-             " Argument helptext:", "     --batch-size INT"]  # fmt: skip
-    lines = [f" {rule} Value error {20 * rule}", *(f"{side}{line:60}{side}" for line in inner), 62 * rule]
-    assert condense_usage("\n".join(lines)) == "--batch-size: got 'five', want a whole number"

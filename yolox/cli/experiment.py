@@ -1,14 +1,17 @@
-"""What one scale hands to the shared command line: layers, recipes, step and published numbers."""
+"""What a detector passes to the command line: layers, recipes, step and published numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from attrs import field, frozen
 
 from yolox.config import Recipe
-from yolox.models import Published
+from yolox.models import PUBLISHED, Published, build
+from yolox.recipes import megvii_recipe, mindyolo_recipe
+from yolox.training.step import make_recipe_step
 
 
 def _has_megvii(_instance, attribute, value) -> None:
@@ -18,10 +21,9 @@ def _has_megvii(_instance, attribute, value) -> None:
 
 @frozen(kw_only=True)
 class Experiment:
-    """One scale of YOLOX as a value: everything that the verbs info, train, eval and predict need.
+    """A detector with its recipes: what every command needs.
 
-    A project's own detector becomes a command line in the same way: write the two functions, pass them here,
-    and call `yolox.cli.main(experiment)`.
+    A project's own detector becomes a command line by ``yolox.cli.main(Experiment(...))``.
     """
 
     name: str
@@ -30,8 +32,22 @@ class Experiment:
     """Function from the number of classes to a detector Cell; it has `num_classes` and `strides`."""
     recipes: Mapping[str, Recipe] = field(validator=_has_megvii)
     """Named recipes; ``--recipe`` picks one, ``megvii`` is the default."""
-    make_step: Callable[..., Callable]
-    """Function of detector, training state, recipe and (several devices only) `yolox.distributed.Group` that returns the
-    jitted training step."""
+    make_step: Callable[..., Callable] = make_recipe_step
+    """Function of detector, training state and recipe, with `group`, `loss_fn` and `compiled` by keyword, that returns the
+    training step; ``functools.partial(make_recipe_step, loss_fn=...)`` takes another loss."""
     published: Published | None = None
     """Numbers of the papers' authors; None for a detector of one's own."""
+
+
+def scale_experiment(scale: str) -> Experiment:
+    """Returns the experiment of a published scale, as its script in examples/ assembles it.
+
+    Args:
+        scale: one of `yolox.models.SCALES`.
+    """
+    return Experiment(
+        name=f"yolox-{scale}",
+        build_detector=partial(build, scale),
+        recipes={"megvii": megvii_recipe(scale), "mindyolo": mindyolo_recipe(scale)},
+        published=PUBLISHED[scale],
+    )

@@ -14,45 +14,9 @@ USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 MOST_LINES = 24  # of a message that lists what is wrong with a dataset or a checkpoint
 
 
-_BOX = re.compile(r"[╭╮╰╯│─]|-{4,}")  # dashes: where stdout is not UTF-8
 _NO_MEMORY = re.compile(
     r"memory failed|out of memory|insufficient memory|bad_alloc|memory (?:is|isn't|not) (?:not )?enough", re.IGNORECASE
 )
-_FIELD_PREFIX = re.compile(r"^Error parsing [\w.-]+: (?=\w+: got )")  # a config's own message follows
-_UNREAD = r"^Error parsing (--[\w.-]+): "
-_PLAIN_WORDS = (  # for what Python and the parser say of a value that cannot be read
-    (re.compile(_UNREAD + r"invalid literal for int\(\) with base 10: (.*)$"), r"\1: got \2, want a whole number"),
-    (re.compile(_UNREAD + r"could not convert string to float: (.*)$"), r"\1: got \2, want a number"),
-    (re.compile(_UNREAD + r"no type matching (.*?) could be instantiated from \[(.*?)\]\..*$"), r"\1: got \3, want \2"),
-)
-
-
-def condense_usage(boxed: str) -> str:
-    """Shorten the parser's boxed message to one line of what is wrong.
-
-    Args:
-        boxed: text with box-drawing characters, perhaps wrapped to the width of the terminal.
-
-    Returns:
-        One line, empty where nothing is readable.
-
-    Example:
-        >>> condense_usage("╭─ Value error ─╮\\n│ Error parsing --lr: bad │\\n│ Argument helptext: │\\n│ x │")
-        'Error parsing --lr: bad'
-        >>> condense_usage("\\nError parsing --batch-size: invalid literal for int() with base 10: 'five'")
-        "--batch-size: got 'five', want a whole number"
-    """
-    words: list[str] = []
-    for line in boxed.splitlines()[1:]:
-        text = _BOX.sub(" ", line).removeprefix("  ").rstrip()
-        if text.startswith(("Argument helptext", "For full helptext", "Perhaps you meant")):
-            break
-        if not text.startswith(" " * 8):  # deeper lines repeat the help of an option
-            words.extend(text.split())
-    line = _FIELD_PREFIX.sub("", " ".join(words))
-    for pattern, plain in _PLAIN_WORDS:
-        line = pattern.sub(plain, line)
-    return line
 
 
 def _operating_system(error: OSError) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union
 
 import attrs
 import tyro
@@ -15,11 +13,10 @@ from attrs import frozen
 from yolox.cli.common import CommonOptions
 from yolox.cli.defaults import follow_input_size
 from yolox.cli.file_options import AssignOptions, ExportOptions, PlotOptions
-from yolox.cli.messages import condense_usage
+from yolox.cli.parsing import parse
 from yolox.cli.sources import TrainingSet, ValidationSet
 from yolox.cli.spelling import SaveForm, check_spelling
 from yolox.config import InputSpec, PostprocessConfig, Recipe
-from yolox.errors import UsageError
 from yolox.eval.predict import VIEWER
 
 PREDICT_THRESHOLDS = {name: getattr(VIEWER, name) for name in ("score_threshold", "iou_threshold")}
@@ -141,26 +138,6 @@ VERBS = {
     "assign": AssignOptions,
     "plot": PlotOptions,
 }
-_registry = tyro.constructors.ConstructorRegistry()
-
-
-def _read_size(words: list[str]) -> tuple[int, int]:
-    if len(words) not in (1, 2):
-        raise ValueError(f"got {len(words)} numbers, want one (a square) or two (height and width)")
-    return int(words[0]), int(words[-1])
-
-
-@_registry.primitive_rule
-def _size_rule(info):
-    if get_origin(info.type) is not tuple or get_args(info.type) != (int, int):
-        return None
-    return tyro.constructors.PrimitiveConstructorSpec(
-        nargs="*",
-        metavar="HEIGHT [WIDTH]",
-        instance_from_str=_read_size,
-        is_instance=lambda value: isinstance(value, tuple) and len(value) == 2,
-        str_from_instance=lambda value: [str(v) for v in value],
-    )
 
 
 def _defaults(verb: str, recipe: Recipe, remembered: Mapping[str, Any]):
@@ -175,35 +152,30 @@ def _defaults(verb: str, recipe: Recipe, remembered: Mapping[str, Any]):
     return kind(**{**missing, **values})
 
 
-def _run_parser(argv: Sequence[str], recipe: Recipe, prog: str, remembered: Mapping[str, Any]) -> Options:
-    settings = {"registry": _registry, "config": (tyro.conf.OmitArgPrefixes,)}
-    if argv and argv[0] in VERBS:  # one verb's options alone: faster, and its messages are shorter
-        default = _defaults(argv[0], recipe, remembered)
-        return tyro.cli(
-            VERBS[argv[0]], default=default, prog=f"{prog} {argv[0]}", args=list(argv[1:]), **settings
-        )
-    verbs = [Annotated[kind, tyro.conf.subcommand(verb)] for verb, kind in VERBS.items()]
-    return tyro.cli(Union[tuple(verbs)], prog=prog, args=list(argv), **settings)  # noqa: UP007
-
-
 def _with_followers(options: Options, argv: Sequence[str], recipe: Recipe) -> Options:
     settings = getattr(options, "settings", None)
     return options if settings is None else attrs.evolve(options, settings=follow_input_size(settings, argv, recipe))
 
 
 def parse_options(
-    argv: Sequence[str], recipe: Recipe, *, prog: str = "yolox", remembered: Mapping[str, Any] | None = None
+    argv: Sequence[str],
+    recipe: Recipe,
+    *,
+    prog: str = "yolox",
+    model: str | None = None,
+    remembered: Mapping[str, Any] | None = None,
 ) -> Options:
-    """Read the arguments of one verb; what they leave out comes from `recipe`.
+    """Reads the arguments of one command; what they leave out comes from `recipe`.
 
     Args:
-        argv: words after the script's name, the verb first.
+        argv: arguments after the script's name, the command first.
         recipe: defaults; `yolox.cli.defaults.base_recipe` or the recipe of a checkpoint.
         prog: name of the script in messages.
+        model: value of ``--model`` in the usage line, for the console script.
         remembered: defaults for other options, of a run that is resumed.
 
     Returns:
-        The frozen options of the verb.
+        The frozen options of the command.
 
     Raises:
         UsageError: for what cannot be read, in one line, and a line that names the help.
@@ -214,13 +186,10 @@ def parse_options(
         (416, 416)
     """
     check_spelling(argv)
-    boxed = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(boxed):
-            return _with_followers(_run_parser(argv, recipe, prog, remembered or {}), argv, recipe)
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-    verb = f" {argv[0]}" if argv and argv[0] in VERBS else ""
-    line = condense_usage(boxed.getvalue()) or "the arguments cannot be read"
-    raise UsageError(f"{line}\nsee {prog}{verb} --help")
+    chosen = "" if model is None else f" --model {model}"
+    if not argv or argv[0] not in VERBS:
+        commands = [Annotated[kind, tyro.conf.subcommand(name)] for name, kind in VERBS.items()]
+        return parse(Union[tuple(commands)], argv, prog=prog + chosen)  # noqa: UP007
+    default = _defaults(argv[0], recipe, remembered or {})  # one command's options alone: faster, messages are shorter
+    options = parse(VERBS[argv[0]], argv[1:], prog=f"{prog} {argv[0]}{chosen}", default=default)
+    return _with_followers(options, argv, recipe)

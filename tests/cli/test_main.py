@@ -1,0 +1,51 @@
+"""The console script chooses the scale by --model, has every command, and its mistakes are one line and a line of help."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from yolox.cli.main import run_model
+
+
+def test_model_chooses_the_scale_wherever_it_stands(capsys):
+    for argv in (["info", "--model", "tiny", "--json"], ["--model=tiny", "info", "--json"]):
+        assert run_model(argv) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["name"], found["parameters"], found["input_size"]) == ("yolox-tiny", 5_055_855, [416, 416])
+
+
+@pytest.mark.parametrize(
+    ("argv", "want"),
+    [
+        (["info"], "--model: missing, want one of nano, tiny, s, m, l, x, darknet53"),
+        (["info", "--model", "xs"], "--model: got 'xs', want one of nano, tiny"),
+        (["info", "--model", "s", "--colour", "red"], "--colour red"),
+    ],
+)
+def test_mistakes_end_with_status_2(capsys, argv, want):
+    assert run_model(argv) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert want in first and second.startswith("see yolox") and second.endswith("--help")
+
+
+def test_help_needs_no_model(capsys):
+    assert run_model(["train", "--help"]) == 0
+    assert "usage: yolox train --model SCALE" in capsys.readouterr().out
+    assert run_model(["--help"]) == 0
+    assert all(name in capsys.readouterr().out for name in ("info", "train", "assign", "plot", "--model"))
+
+
+def test_exported_files_and_plot_need_no_model(tmp_path, capsys):
+    missing = str(tmp_path / "a.onnx")
+    assert run_model(["predict", "--weights", missing, "--source", "x.jpg", "--output", str(tmp_path)]) == 1
+    assert run_model(["plot", str(tmp_path / "run")]) == 1
+    assert "--model" not in capsys.readouterr().err
+
+
+def test_the_module_is_the_same_command():
+    done = subprocess.run([sys.executable, "-m", "yolox", "info"], capture_output=True, text=True)
+    assert done.returncode == 2 and "--model: missing" in done.stderr
