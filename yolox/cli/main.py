@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 from attrs import frozen
 
@@ -94,7 +94,7 @@ def yolox_command(argv: Sequence[str] | None = None) -> NoReturn:
 
 @frozen(kw_only=True)
 class _Model:
-    model: Literal[SCALES] | None = None
+    model: str | None = None
 
 
 @frozen(kw_only=True)
@@ -112,9 +112,10 @@ def run_model(argv: Sequence[str]) -> int:
         weights = parse_some(_Weights, rest, prog="yolox")[0].weights
         exported = weights is not None and weights.suffix.lower() in SUFFIXES
         independent = not rest or rest[0] not in VERBS or rest[0] == "plot" or {"-h", "--help"} & set(rest)
-        if model.model is None and not (exported or independent):
-            names = ", ".join(SCALES)
-            raise UsageError(f"--model: missing, want one of {names}\nsee yolox {rest[0]} --model nano --help")
+        if model.model not in SCALES and not (model.model is None and (exported or independent)):
+            got = "missing" if model.model is None else f"got {model.model!r}"
+            command = f"{rest[0]} " if rest and rest[0] in VERBS else ""
+            raise UsageError(f"--model: {got}, want one of {', '.join(SCALES)}\nsee yolox {command}--help")
     except UsageError as error:
         return report(error, debug="--debug" in argv)
     return run(scale_experiment(model.model or SCALES[0]), rest, prog="yolox", model=model.model or "SCALE")

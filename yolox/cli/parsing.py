@@ -62,7 +62,7 @@ def problem_line(event: events.ParseErrorEvent) -> str:
         case events.InstantiationFailure():
             return f"{_flag(event.argument)}: {_plain(event.message, event.argument)}"
         case events.InvalidChoice():
-            return f"{_flag(event.argument)}: got {event.value!r}, want one of {', '.join(event.choices)}"
+            return f"{_flag(event.argument)}: got {event.value!r}, want one of {', '.join(sorted({*event.choices} - {'None'}))}"
         case events.BadValue():
             return f"{_flag(event.argument)}: want {event.argument.lowered.metavar}"
         case events.MissingArgs(unrecognized_tokens=[]):
