@@ -1,6 +1,6 @@
 """YOLOX on MindSpore: the flat list of public names, and nothing else."""
 
-from importlib.metadata import version as _version
+from importlib.metadata import version as _version  # noqa: I001 (the order below is wanted: environment first)
 
 from yolox import environment  # noqa: F401 I001 (first: it chooses the fast CPU path before MindSpore's first operation)
 from yolox import models
