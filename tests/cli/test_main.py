@@ -36,7 +36,8 @@ def test_help_needs_no_model(capsys):
     assert run_model(["train", "--help"]) == 0
     assert "usage: yolox train --model SCALE" in capsys.readouterr().out
     assert run_model(["--help"]) == 0
-    assert all(name in capsys.readouterr().out for name in ("info", "train", "assign", "plot", "--model"))
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("info", "train", "assign", "plot", "--model"))
 
 
 def test_exported_files_and_plot_need_no_model(tmp_path, capsys):
