@@ -50,10 +50,10 @@ def decode(raw):  # [B,P,5+C] -> [B,P,4] cxcywh px
 def loss_of(raw, gt_boxes, gt_classes, valid):  # [B,P,5+C],[B,G,4],[B,G],[B,G] -> []
     """Assign truths to points, then compare: boxes by IoU, objectness and classes by cross-entropy."""
     boxes = decode(raw)
-    owner, overlap = yolox.simota_assign(boxes, raw[..., 4], raw[..., 5:], POINTS, STRIDES, gt_boxes, gt_classes, valid)
-    positive = yolox.obj_targets(owner)
-    rows, present = yolox.positive_rows(owner, capacity=BATCH * 10 * TRUTHS)
-    mine, kinds = yolox.truths_of(owner, rows, gt_boxes, gt_classes)
+    matched_gt, overlap = yolox.simota_assign(boxes, raw[..., 4], raw[..., 5:], POINTS, STRIDES, gt_boxes, gt_classes, valid)
+    positive = yolox.obj_targets(matched_gt)
+    rows, present = yolox.positive_rows(matched_gt, capacity=BATCH * 10 * TRUTHS)
+    mine, kinds = yolox.gather_matched(matched_gt, rows, gt_boxes, gt_classes)
     share = present.astype(ms.float32)
     iou = yolox.elementwise_iou(yolox.cxcywh_to_xyxy(boxes.reshape(-1, 4)[rows]), mine)
     labels = yolox.cls_targets(kinds, overlap.reshape(-1)[rows], num_classes=CLASSES)

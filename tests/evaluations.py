@@ -25,7 +25,7 @@ SIZE, CLASSES = 224, 3
 SIDES = (18, 24, 50, 80, 110, 130)  # COCO's small, medium and large
 
 
-def truths_of(image: int) -> np.ndarray:  # [6,5]
+def gather_matched(image: int) -> np.ndarray:  # [6,5]
     """Give xywh and class of the objects of an image."""
     rng = np.random.default_rng(image)
     sides = np.array(SIDES)[:, None] * rng.uniform(0.9, 1.1, (len(SIDES), 2))
@@ -35,7 +35,7 @@ def truths_of(image: int) -> np.ndarray:  # [6,5]
 
 def predictions_of(image: int) -> np.ndarray:  # [12,5+C]
     """Give what a network might have decoded: truths that are moved, as many mistakes, and scores of which many are equal."""
-    rng, truths = np.random.default_rng(1000 + image), truths_of(image)
+    rng, truths = np.random.default_rng(1000 + image), gather_matched(image)
     moved = truths[:, :4] + rng.normal(0, 0.06, (len(truths), 4)) * truths[:, [2, 3, 2, 3]]
     wrong = np.column_stack([rng.uniform(0, SIZE, (len(truths), 2)), rng.uniform(15, 120, (len(truths), 2))])
     boxes = np.concatenate([moved, wrong])
@@ -47,7 +47,7 @@ def predictions_of(image: int) -> np.ndarray:  # [12,5+C]
 def write_set(folder: Path, count: int) -> DetectionDataset:
     """Write images of which each pixel is ten times the image's number, and their annotations."""
     folder.mkdir(parents=True)
-    truths = [truths_of(image) for image in range(count)]
+    truths = [gather_matched(image) for image in range(count)]
     for image in range(count):
         cv2.imwrite(str(folder / f"{image}.png"), np.full((SIZE, SIZE, 3), 10 * image, np.uint8))
     annotations = [

@@ -81,11 +81,11 @@ def _random(kind, *, rows=5, seed=0):
 def test_losses_of_plain_loops(kind):
     case, maps, truths = _random(kind, seed=3)
     raw, boxes, points, strides, gt_boxes, gt_classes, valid = case
-    owner, iou = oracle.assign(boxes, raw[..., 4], raw[..., 5:], points, strides, gt_boxes, gt_classes, valid)
-    want = oracle.detection_loss(raw, boxes, points, strides, gt_boxes, gt_classes, owner, iou)
+    matched_gt, iou = oracle.assign(boxes, raw[..., 4], raw[..., 5:], points, strides, gt_boxes, gt_classes, valid)
+    want = oracle.detection_loss(raw, boxes, points, strides, gt_boxes, gt_classes, matched_gt, iou)
     got = numbers(*detection_loss(maps, *truths, Tensor(1.0)))
     np.testing.assert_allclose(got[:5], want, rtol=1e-4)
-    assert got[5] == (owner >= 0).sum() > 0
+    assert got[5] == (matched_gt >= 0).sum() > 0
 
 
 def test_many_positives_and_few_give_the_same_sums():

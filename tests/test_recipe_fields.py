@@ -15,7 +15,7 @@ from tests.training.test_loop import RECIPE, STEPS, Recorder, run
 from yolox import distributed
 from yolox.assign.cost import simota_cost
 from yolox.assign.gathered import simota_assign_gathered
-from yolox.assign.geometry import own_region
+from yolox.assign.geometry import geometry_prior
 from yolox.assign.simota import simota_assign
 from yolox.config import AssignConfig, LossConfig, OptimConfig, Recipe
 from yolox.decode import make_points
@@ -37,7 +37,7 @@ def test_center_radius_is_half_a_side_in_strides(radius, count):
     points, strides = (Tensor(a) for a in make_points((64, 64), (8,)))
     box = Tensor([[[28.0, 28.0, 28.0, 28.0]]])  # without size, on a point: the square alone counts
     config = AssignConfig(prior="center", center_radius=radius)
-    own, _ = own_region(points, strides, box, Tensor([[True]]), config=config)
+    own, _ = geometry_prior(points, strides, box, Tensor([[True]]), config=config)
     assert int(own.asnumpy().sum()) == count
 
 

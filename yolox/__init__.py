@@ -6,10 +6,10 @@ from yolox import environment  # noqa: F401 I001 (first: it chooses the fast CPU
 from yolox import models
 from yolox.assign.cost import class_cost, class_terms, simota_cost
 from yolox.assign.gathered import simota_assign_gathered
-from yolox.assign.geometry import center_prior, in_box, own_region
+from yolox.assign.geometry import center_prior, in_box, geometry_prior
 from yolox.assign.matching import dynamic_k, dynamic_k_matching
 from yolox.assign.simota import simota_assign
-from yolox.assign.targets import cls_targets, obj_targets, positive_rows, truths_of
+from yolox.assign.targets import cls_targets, obj_targets, positive_rows, gather_matched
 from yolox.boxes import (
     area,
     cxcywh_to_xyxy,
@@ -161,7 +161,7 @@ __all__ = [
     "obj_targets",
     "open_exported",
     "overfit",
-    "own_region",
+    "geometry_prior",
     "pairwise_iou",
     "positive_rows",
     "postprocess",
@@ -180,7 +180,7 @@ __all__ = [
     "split_predictions",
     "steps_per_epoch",
     "train_batches",
-    "truths_of",
+    "gather_matched",
     "visualize_assign",
     "with_input_size",
     "xywh_to_xyxy",

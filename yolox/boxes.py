@@ -10,9 +10,9 @@ from yolox.checks import check_last_dim, check_rank
 
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:  # [...,4] -> [...,4]
-    """Turn centre and size into corners.
+    """Converts centre and size to corners.
 
-    Use it on decoded predictions before measuring overlaps or drawing.
+    Use it on decoded predictions before IoU or drawing.
 
     Args:
         boxes: ``[..., 4]`` float, centre x, centre y, width, height in pixels.
@@ -34,9 +34,9 @@ def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:  # [...,4] -> [...,4]
 
 
 def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:  # [...,4] -> [...,4]
-    """Turn corners into centre and size.
+    """Converts corners to centre and size.
 
-    Use it on truths before encoding them as regression targets.
+    Use it on ground truths before encoding them as regression targets.
 
     Args:
         boxes: ``[..., 4]`` float, left, top, right, bottom in pixels.
@@ -58,7 +58,7 @@ def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:  # [...,4] -> [...,4]
 
 
 def xywh_to_xyxy(boxes: Tensor) -> Tensor:  # [...,4] -> [...,4]
-    """Turn COCO's corner and size into corners.
+    """Converts COCO's corner and size to corners.
 
     Use it on boxes that come straight from an annotation file.
 
@@ -82,7 +82,7 @@ def xywh_to_xyxy(boxes: Tensor) -> Tensor:  # [...,4] -> [...,4]
 
 
 def area(boxes: Tensor) -> Tensor:  # xyxy [...,4] -> [...]
-    """Measure boxes given by corners.
+    """Computes the areas of boxes.
 
     Use it for overlaps, or to sort objects by size.
 
@@ -106,10 +106,10 @@ def area(boxes: Tensor) -> Tensor:  # xyxy [...,4] -> [...]
 
 
 def elementwise_iou(a: Tensor, b: Tensor, *, eps: float = 1e-8) -> Tensor:  # [...,4],[...,4] -> [...]
-    """Measure the overlap of boxes that belong together.
+    """Computes the IoU of pairs of boxes.
 
-    Use it for the IoU loss, one prediction beside one truth. Leading dimensions broadcast, so that candidates
-    ``[B,G,K,4]`` can be compared with their truths ``[B,G,1,4]``.
+    Use it for the IoU loss, one prediction and one ground truth. Leading dimensions broadcast, so that candidates
+    ``[B,G,K,4]`` can be compared with their ground truths ``[B,G,1,4]``.
 
     Args:
         a: ``[..., 4]`` float xyxy in pixels.
@@ -137,9 +137,9 @@ def elementwise_iou(a: Tensor, b: Tensor, *, eps: float = 1e-8) -> Tensor:  # [.
 
 
 def pairwise_iou(a: Tensor, b: Tensor, *, eps: float = 1e-8) -> Tensor:  # [B,N,4],[B,M,4] -> [B,N,M]
-    """Measure the overlap of every box with every other, image by image.
+    """Computes the pairwise IoU of two sets of boxes, image by image.
 
-    Use it to match truths with predictions.
+    Use it to match ground truths with predictions.
 
     Args:
         a: ``[B, N, 4]`` float xyxy in pixels.
@@ -147,7 +147,7 @@ def pairwise_iou(a: Tensor, b: Tensor, *, eps: float = 1e-8) -> Tensor:  # [B,N,
         eps: least union, as in `elementwise_iou`: pairs of empty (padding) boxes have IoU 0.
 
     Returns:
-        ``[B, N, M]`` intersection over union in [0, 1]; ``pairwise_iou(a, b)[i, n, m]`` is the overlap of
+        ``[B, N, M]`` intersection over union in [0, 1]; ``pairwise_iou(a, b)[i, n, m]`` is the IoU of
         ``a[i, n]`` and ``b[i, m]``.
 
     Raises:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 
 def check_last_dim(function: str, name: str, shape: tuple[int, ...], want: int, meaning: str = "") -> None:
-    """Raise ValueError unless the last dimension of `shape` is `want`.
+    """Raises ValueError unless the last dimension of `shape` is `want`.
 
     Args:
         function: name of the function that checks, for the message.
         name: of the array.
         shape: of the array, any length.
         want: its last dimension.
-        meaning: words for the message that say where the number comes from.
+        meaning: text for the message, where the number comes from.
 
     Raises:
         ValueError: another last dimension, or none.
@@ -21,7 +21,7 @@ def check_last_dim(function: str, name: str, shape: tuple[int, ...], want: int, 
 
 
 def check_rank(function: str, name: str, shape: tuple[int, ...], want: str) -> None:
-    """Raise ValueError unless `shape` has as many dimensions as the comma-separated names in `want`, e.g. ``B,G,4``.
+    """Raises ValueError unless `shape` has as many dimensions as the comma-separated names in `want`, e.g. ``B,G,4``.
 
     Args:
         function: name of the function that checks, for the message.

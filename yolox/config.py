@@ -1,4 +1,4 @@
-"""Frozen configuration values: one attrs class per concern, and the two published recipes.
+"""Frozen configuration values: one attrs class a concern. The published recipes are in `yolox.recipes`.
 
 A config is a value: compare it, print it, and change it with ``attrs.evolve``. This module imports no MindSpore,
 so that tools can read recipes quickly; config objects may enter graph code.
@@ -101,11 +101,11 @@ class AssignConfig:
     center_radius: float = attrs.field(default=1.5, validator=_positive)
     """Half side of the centre region in strides; a point on its edge is outside."""
     top_k: int = attrs.field(default=10, validator=_positive)
-    """How many best IoUs are summed to the number of positives of a truth."""
+    """Number of highest IoUs that are summed to the number of positives of a ground truth."""
     cost_iou_weight: float = 3.0
     """Weight of -log(IoU) in the cost."""
     outside_penalty: float = 1e6
-    """Added to the cost of candidates outside the truth's own region."""
+    """Added to the cost of candidates outside the geometry prior of a ground truth."""
 
 
 @frozen(kw_only=True)

@@ -16,7 +16,7 @@ from yolox.errors import RecipeError
 
 
 def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
-    """Turn a recipe into dicts, lists, numbers, strings and None, as JSON has them.
+    """Converts a recipe to dicts, lists, numbers, strings and None, as JSON has them.
 
     Args:
         recipe: any recipe.
@@ -32,7 +32,7 @@ def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
 
 
 def recipe_from_dict(data: dict[str, Any]) -> Recipe:
-    """Build a recipe from a dict, as read from a checkpoint or a file.
+    """Returns a recipe from a dict, as read from a checkpoint or a file.
 
     Args:
         data: nested as `recipe_to_dict` gives it. Fields that are not there take their defaults, so that
@@ -56,7 +56,7 @@ def recipe_from_dict(data: dict[str, Any]) -> Recipe:
 
 
 def recipe_to_json(recipe: Recipe) -> str:
-    """Write a recipe as indented JSON text that ends with a newline.
+    """Returns a recipe as indented JSON text that ends with a newline.
 
     Args:
         recipe: any.
@@ -68,7 +68,7 @@ def recipe_to_json(recipe: Recipe) -> str:
 
 
 def recipe_from_json(text: str) -> Recipe:
-    """Read the JSON text of a recipe.
+    """Reads the JSON text of a recipe.
 
     Args:
         text: of `recipe_to_json`, or written by hand; fields that are left out take their defaults.

@@ -11,7 +11,7 @@ from yolox.checks import check_last_dim, check_rank
 
 def make_points(size: tuple[int, int], strides: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     # (H,W) -> [P,2], [P]
-    """List the prediction points of all levels of an image.
+    """Returns the prediction points of all levels of an image.
 
     Call it once for each image size, on the host, and make Tensors of the results: decoding, assignment and
     losses take them as arguments.
@@ -62,7 +62,7 @@ MAX_LOG_SIZE = 10.0
 
 
 def flatten_levels(maps: tuple[Tensor, ...]) -> Tensor:  # ([B,K,H,W], ...) -> [B,P,K]
-    """Join the maps of all levels to one row for each point.
+    """Concatenates the maps of all levels to one row a point.
 
     Call it on the output of the head; the order of rows is that of `make_points`.
 
@@ -90,7 +90,7 @@ def flatten_levels(maps: tuple[Tensor, ...]) -> Tensor:  # ([B,K,H,W], ...) -> [
 
 
 def split_predictions(raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # [B,P,5+C] -> [B,P,4], [B,P], [B,P,C]
-    """Name the three parts of raw predictions.
+    """Splits raw predictions into boxes, objectness and classes.
 
     Args:
         raw: ``[B, P, 5 + C]`` float, from `flatten_levels`, with at least one class.
@@ -114,7 +114,7 @@ def split_predictions(raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # [B,P,5+C
 
 def decode_boxes(raw: Tensor, points: Tensor, point_strides: Tensor) -> Tensor:
     # [B,P,4+],[P,2],[P] -> [B,P,4]
-    """Turn raw predictions into boxes.
+    """Decodes raw predictions to boxes.
 
     Call it before assignment, the IoU loss, or NMS.
 
@@ -148,7 +148,7 @@ def decode_boxes(raw: Tensor, points: Tensor, point_strides: Tensor) -> Tensor:
 
 def encode_boxes(boxes: Tensor, points: Tensor, point_strides: Tensor, *, eps: float = 1e-8) -> Tensor:
     # [B,P,4],[P,2],[P] -> [B,P,4]
-    """Turn boxes into the raw values that decode to them.
+    """Encodes boxes as the raw values that decode to them.
 
     Use it for the targets of the L1 loss: row p is what point p would have to predict.
 
@@ -182,7 +182,7 @@ def encode_boxes(boxes: Tensor, points: Tensor, point_strides: Tensor, *, eps: f
 
 def decode_predictions(maps: tuple[Tensor, ...], points: Tensor, point_strides: Tensor) -> Tensor:
     # ([B,5+C,H,W], ...),[P,2],[P] -> [B,P,5+C]
-    """Turn head maps into boxes and probabilities.
+    """Decodes head maps to boxes and probabilities.
 
     This is the whole way from the network's output to what evaluation, NMS and exported models take.
 

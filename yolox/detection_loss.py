@@ -7,7 +7,7 @@ from mindspore import Tensor, ops
 from mindspore.ops import constexpr
 
 from yolox.assign.gathered import simota_assign_gathered
-from yolox.assign.targets import cls_targets, obj_targets, positive_rows, truths_of
+from yolox.assign.targets import cls_targets, gather_matched, obj_targets, positive_rows
 from yolox.boxes import cxcywh_to_xyxy, elementwise_iou, xyxy_to_cxcywh
 from yolox.checks import check_rank
 from yolox.config import AssignConfig, LossConfig
@@ -100,14 +100,14 @@ def detection_loss(
     fixed = ops.stop_gradient(raw)
     _, obj_logits, cls_logits = split_predictions(fixed)
     boxes = decode_boxes(fixed, points, point_strides)
-    owner, matched_iou = assign_fn(
+    matched_gt, matched_iou = assign_fn(
         boxes, obj_logits, cls_logits, points, point_strides, gt_boxes, gt_classes, valid, config=assign
     )
-    obj = binary_cross_entropy_with_logits(raw[..., 4], obj_targets(owner)).sum()
-    matched = (owner, matched_iou, gt_boxes, gt_classes, points, point_strides)
+    obj = binary_cross_entropy_with_logits(raw[..., 4], obj_targets(matched_gt)).sum()
+    matched = (matched_gt, matched_iou, gt_boxes, gt_classes, points, point_strides)
     functions = (decode_boxes, box_loss, cls_loss)
     iou, cls, l1 = _positive_sums(raw, matched, functions, capacity=assign.top_k * valid.shape[1])
-    return _weighted((iou, obj, cls, l1 * l1_weight), owner, loss, reduce_num_pos)
+    return _weighted((iou, obj, cls, l1 * l1_weight), matched_gt, loss, reduce_num_pos)
 
 
 def decoded_loss(
@@ -158,14 +158,14 @@ def decoded_loss(
     """
     decoded = materialize(decoded)  # a view would be misread inside the branches of _positive_sums
     boxes, obj_logits, cls_logits = split_predictions(ops.stop_gradient(decoded))
-    owner, matched_iou = assign_fn(
+    matched_gt, matched_iou = assign_fn(
         boxes, obj_logits, cls_logits, points, point_strides, gt_boxes, gt_classes, valid, config=assign
     )
-    obj = binary_cross_entropy_with_logits(decoded[..., 4], obj_targets(owner)).sum()
-    matched = (owner, matched_iou, gt_boxes, gt_classes, points, point_strides)
+    obj = binary_cross_entropy_with_logits(decoded[..., 4], obj_targets(matched_gt)).sum()
+    matched = (matched_gt, matched_iou, gt_boxes, gt_classes, points, point_strides)
     functions = (_decoded_boxes, box_loss, cls_loss)
     iou, cls, _ = _positive_sums(decoded, matched, functions, capacity=assign.top_k * valid.shape[1])
-    return _weighted((iou, obj, cls, ops.zeros_like(obj)), owner, loss, reduce_num_pos)
+    return _weighted((iou, obj, cls, ops.zeros_like(obj)), matched_gt, loss, reduce_num_pos)
 
 
 @constexpr
@@ -185,13 +185,13 @@ def _positive_sums(predictions, matched, functions, *, capacity):  # [B,P,5+C] -
     Up to `capacity` points of an image can be positive, yet a hundred are usual: the branch for these takes a quarter
     of the time. Both branches compute the same sums and gradients.
     """
-    owner, matched_iou, gt_boxes, gt_classes, points, point_strides = matched
-    matched = (owner, matched_iou, materialize(gt_boxes), materialize(gt_classes), points, point_strides)
-    batch, count = owner.shape
+    matched_gt, matched_iou, gt_boxes, gt_classes, points, point_strides = matched
+    matched = (matched_gt, matched_iou, materialize(gt_boxes), materialize(gt_classes), points, point_strides)
+    batch, count = matched_gt.shape
     few, most = USUAL_POSITIVES * batch, min(capacity, count) * batch
     if most <= few:
         return _sums(predictions, matched, functions, most)
-    if obj_targets(owner).sum() <= few:
+    if obj_targets(matched_gt).sum() <= few:
         iou, cls, l1 = _sums(predictions, matched, functions, few)
     else:
         iou, cls, l1 = _sums(predictions, matched, functions, most)
@@ -199,15 +199,15 @@ def _positive_sums(predictions, matched, functions, *, capacity):  # [B,P,5+C] -
 
 
 def _sums(predictions, matched, functions, capacity):  # [B,P,5+C] -> [],[],[]
-    owner, matched_iou, gt_boxes, gt_classes, points, point_strides = matched
+    matched_gt, matched_iou, gt_boxes, gt_classes, points, point_strides = matched
     decode, box_loss, cls_loss = functions
-    index, present = positive_rows(owner, capacity=capacity)
+    index, present = positive_rows(matched_gt, capacity=capacity)
     rows = ops.gather(predictions.reshape(-1, predictions.shape[-1]), index, 0)
     # Zeros and unit boxes in rows without a positive point: 0 times an overflow would be NaN.
     rows = ops.where(ops.expand_dims(present, -1), rows, 0.0)
-    row_boxes, row_classes = truths_of(owner, index, gt_boxes, gt_classes)
+    row_boxes, row_classes = gather_matched(matched_gt, index, gt_boxes, gt_classes)
     row_boxes = ops.where(ops.expand_dims(present, -1), row_boxes, Tensor([0.0, 0.0, 1.0, 1.0], ms.float32))
-    column = index % owner.shape[1]
+    column = index % matched_gt.shape[1]
     row_points, row_strides = ops.gather(points, column, 0), ops.gather(point_strides, column, 0)
     boxes = cxcywh_to_xyxy(decode(rows, row_points, row_strides))
     row_iou = ops.gather(matched_iou.reshape(-1), index, 0)
@@ -220,9 +220,9 @@ def _sums(predictions, matched, functions, capacity):  # [B,P,5+C] -> [],[],[]
     return iou, cls, l1
 
 
-def _weighted(sums, owner, loss, reduce_num_pos):
+def _weighted(sums, matched_gt, loss, reduce_num_pos):
     """Divides the sums by the number of positives and weights them."""
-    num_pos = obj_targets(owner).sum()
+    num_pos = obj_targets(matched_gt).sum()
     divisor = ops.clamp(num_pos, min=1.0) if reduce_num_pos is None else reduce_num_pos(num_pos)
     iou, obj, cls, l1 = (part / divisor for part in sums)
     iou, obj, cls = iou * loss.loss_iou_weight, obj * loss.loss_obj_weight, cls * loss.loss_cls_weight

@@ -1,13 +1,13 @@
 """Losses of single predictions, unreduced: the caller masks, sums and divides.
 
-All take and give float32; cast half-precision outputs before.
+All take and return float32; cast half-precision outputs before.
 """
 
 from mindspore import Tensor, ops
 
 
 def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor) -> Tensor:  # [...],[...] -> [...]
-    """Score logits against soft labels.
+    """Computes the binary cross-entropy of logits and soft labels.
 
     Use it for objectness (targets 0 or 1) and classes (targets one-hot times IoU).
 
@@ -37,9 +37,9 @@ def binary_cross_entropy_with_logits(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def iou_loss(iou: Tensor) -> Tensor:  # [...] -> [...]
-    """Turn overlaps into a loss that is 0 for a perfect box.
+    """Computes ``1 - iou**2``, which is 0 for a perfect box.
 
-    Use it on the `elementwise_iou` of predictions and their truths.
+    Use it on the `elementwise_iou` of predictions and their ground truths.
 
     Args:
         iou: ``[...]`` float in [0, 1].
@@ -58,9 +58,9 @@ def iou_loss(iou: Tensor) -> Tensor:  # [...] -> [...]
 
 
 def l1_loss(predictions: Tensor, targets: Tensor) -> Tensor:  # [...],[...] -> [...]
-    """Measure the distance of raw values.
+    """Computes the absolute difference.
 
-    Use it on raw box outputs and `encode_boxes` of the truths in the last epochs.
+    Use it on raw box outputs and `encode_boxes` of the ground truths in the last epochs.
 
     Args:
         predictions: ``[...]`` float.

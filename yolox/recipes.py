@@ -33,7 +33,7 @@ _SMALL = ("nano", "tiny")  # trained at 416 pixels, with milder augmentation
 
 
 def megvii_recipe(scale: str) -> Recipe:
-    """Give the recipe of the reference implementation.
+    """Returns the recipe of the reference implementation.
 
     Start here: it finds more small objects than the other, and its learning rate follows the batch size.
 
@@ -81,7 +81,7 @@ def megvii_recipe(scale: str) -> Recipe:
 
 
 def mindyolo_recipe(scale: str) -> Recipe:
-    """Give the recipe of MindYOLO.
+    """Returns the recipe of MindYOLO.
 
     Use it to continue from MindYOLO's checkpoints or to compare with its table. Its learning rate does not
     follow the batch size and its gradients are summed over devices: on 8 devices it takes steps 8 times as
@@ -130,7 +130,7 @@ def mindyolo_recipe(scale: str) -> Recipe:
 
 
 def with_input_size(recipe: Recipe, size: Size) -> Recipe:
-    """Change the size of the images, and the sizes of multi-scale training with it.
+    """Returns a recipe with another image size, and the sizes of multi-scale training with it.
 
     ``attrs.evolve`` of `recipe.input` alone leaves the training sizes around the old size.
 

@@ -1,6 +1,6 @@
 """Learning rate and moving average as functions of the step.
 
-Rates are Python numbers, made on the host before each step; give them to the jitted step as Tensor scalars,
+Rates are Python numbers, made on the host before each step; pass them to the jitted step as Tensor scalars,
 because a Python number would compile it again for every value.
 """
 
@@ -20,7 +20,7 @@ def learning_rate(
     warmup_start: float = 0.0,
     min_lr_ratio: float = 0.05,
 ) -> float:
-    """Find the learning rate after a number of updates.
+    """Computes the learning rate after a number of updates.
 
     Call it before each update with the number of updates done so far.
 
@@ -59,7 +59,7 @@ def learning_rate(
 
 
 def ema_decay(step: int, *, decay: float, ramp: float) -> float:
-    """Find how much of the moving average an update keeps.
+    """Computes the share of the moving average that an update keeps.
 
     Call it for each update of the average; early averages forget fast, because their start is arbitrary.
 
@@ -88,7 +88,7 @@ def ema_decay(step: int, *, decay: float, ramp: float) -> float:
 
 
 def ema_value(ema: Tensor, value: Tensor, decay: Tensor | float) -> Tensor:  # [...],[...],[] -> [...]
-    """Move an average towards a value.
+    """Computes the next value of a moving average.
 
     Use it on every parameter and BN statistic after an update.
 

@@ -34,16 +34,16 @@ def at_a_kink(case, *, roundings=4):  # -> [B,P] bool
 
     There the overlap has a kink: its gradient is one of two values, or their mean, as the last bit decides.
     """
-    maps, owner = [case[f"map{level}"].astype(np.float64) for level in range(3)], case["owner"]
+    maps, matched_gt = [case[f"map{level}"].astype(np.float64) for level in range(3)], case["matched_gt"]
     boxes = slow_decode(slow_flatten(*maps), [8 * side for side in maps[0].shape[2:]], STRIDES)
     center, size = boxes[..., :2], boxes[..., 2:]
-    truth = np.take_along_axis(case["truths"].astype(np.float64), np.maximum(owner, 0)[..., None], 1)
+    truth = np.take_along_axis(case["truths"].astype(np.float64), np.maximum(matched_gt, 0)[..., None], 1)
     rounding = np.spacing(np.maximum(np.abs(center), size).astype(np.float32)).astype(np.float64)
-    near = np.zeros(owner.shape, bool)
+    near = np.zeros(matched_gt.shape, bool)
     for sign in (-0.5, 0.5):
         gap = np.abs(center + sign * size - truth[..., 1:3] - sign * truth[..., 3:5])
         near |= (gap < roundings * rounding).any(-1)
-    return near & (owner >= 0)
+    return near & (matched_gt >= 0)
 
 
 def random_case(rng, *, kind="mixed", batch=2, rows=6, classes=3, size=(64, 96)):

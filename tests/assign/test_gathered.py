@@ -48,11 +48,11 @@ def test_owners_equal_those_of_the_dense_form(batch, rows, size, calls, config):
         kind = KINDS[call % len(KINDS)]
         case = arguments(random_case(rng, kind=kind, batch=batch, rows=rows, size=size))
         want_owner, want_iou = (part.asnumpy() for part in dense(*case))
-        owner, iou = (part.asnumpy() for part in gathered(*case))
-        np.testing.assert_array_equal(owner, want_owner, err_msg=f"{kind}, call {call}")
+        matched_gt, iou = (part.asnumpy() for part in gathered(*case))
+        np.testing.assert_array_equal(matched_gt, want_owner, err_msg=f"{kind}, call {call}")
         np.testing.assert_array_equal(iou, want_iou, err_msg=f"{kind}, call {call}")
-        owned += (owner >= 0).sum()
-        many += (owner >= 0).any()
+        owned += (matched_gt >= 0).sum()
+        many += (matched_gt >= 0).any()
     assert owned > 0 and many > 0
 
 
@@ -81,10 +81,10 @@ def test_views_are_read_rightly_in_loops_and_branches():
     views = (decoded[..., :4], decoded[..., 4], decoded[..., 5:], Tensor(points), Tensor(strides))
     truths = (table[..., 1:], Tensor(gt_classes), Tensor(valid))
     assert not decoded[..., 4].is_contiguous()
-    owner, _ = _jitted(simota_assign_gathered)(*views, *truths)
+    matched_gt, _ = _jitted(simota_assign_gathered)(*views, *truths)
     want, _ = simota_assign(*views, *truths)
     assert (want.asnumpy() >= 0).any()
-    np.testing.assert_array_equal(owner.asnumpy(), want.asnumpy())
+    np.testing.assert_array_equal(matched_gt.asnumpy(), want.asnumpy())
 
 
 def test_says_what_does_not_fit():

@@ -7,7 +7,7 @@ from mindspore import Tensor
 
 from tests.assign.cases import random_case
 from tests.oracles.simota import inside, near_center
-from yolox.assign.geometry import center_prior, in_box, own_region
+from yolox.assign.geometry import center_prior, geometry_prior, in_box
 from yolox.config import AssignConfig
 
 
@@ -45,7 +45,7 @@ def test_padding_owns_nothing_and_adds_no_candidate():
     points, strides = Tensor([[4.0, 4.0], [60.0, 60.0]]), Tensor([8.0, 8.0])
     boxes = Tensor([[[0.0, 0.0, 8.0, 8.0], [56.0, 56.0, 64.0, 64.0]]])
     for prior in ("center", "box_and_center"):
-        own, candidate = own_region(
+        own, candidate = geometry_prior(
             points, strides, boxes, Tensor([[False, True]]), config=AssignConfig(prior=prior)
         )
         assert own.asnumpy().tolist() == [[[False, False], [False, True]]]
@@ -54,7 +54,7 @@ def test_padding_owns_nothing_and_adds_no_candidate():
 
 def test_candidates_of_the_other_rule_need_not_be_preferred():
     points, strides = Tensor([[4.0, 4.0], [44.0, 4.0]]), Tensor([8.0, 8.0])
-    own, candidate = own_region(
+    own, candidate = geometry_prior(
         points, strides, Tensor([[[0.0, 0.0, 48.0, 8.0]]]), Tensor([[True]]), config=AssignConfig(prior="box_and_center")
     )
     assert not own.asnumpy().any() and candidate.asnumpy().all()

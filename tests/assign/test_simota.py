@@ -35,8 +35,8 @@ def test_owners_of_plain_loops(form, prior):
             boxes, raw[..., 4], raw[..., 5:], points, strides, gt_boxes, gt_classes, valid,
             prior=prior, penalty=config.outside_penalty,
         )  # fmt: skip
-        owner, matched_iou = FORMS[form](*_tensors(case), config=config)
-        np.testing.assert_array_equal(owner.asnumpy(), want, err_msg=kind)
+        matched_gt, matched_iou = FORMS[form](*_tensors(case), config=config)
+        np.testing.assert_array_equal(matched_gt.asnumpy(), want, err_msg=kind)
         np.testing.assert_allclose(matched_iou.asnumpy(), iou, atol=1e-4, err_msg=kind)
 
 
@@ -59,9 +59,9 @@ def test_padding_may_hold_anything_and_lie_anywhere(form):
     padded, classes = rng.uniform(0, 60, (1, 10, 4)).astype(np.float32), np.zeros((1, 10), np.int32)
     valid = np.zeros((1, 10), bool)
     padded[:, places], classes[:, places], valid[:, places] = gt_boxes, gt_classes, True
-    owner, iou = FORMS[form](*_tensors((raw, boxes, points, strides, padded, classes, valid)))
+    matched_gt, iou = FORMS[form](*_tensors((raw, boxes, points, strides, padded, classes, valid)))
     want = np.where(alone[0].asnumpy() >= 0, np.take(places, alone[0].asnumpy()), -1)
-    np.testing.assert_array_equal(owner.asnumpy(), want)
+    np.testing.assert_array_equal(matched_gt.asnumpy(), want)
     np.testing.assert_array_equal(iou.asnumpy(), alone[1].asnumpy())
     assert (want >= 0).any()
 
@@ -69,22 +69,22 @@ def test_padding_may_hold_anything_and_lie_anywhere(form):
 def test_permuting_truths_permutes_owners_and_images_do_not_mix():
     rng = np.random.default_rng(6)
     raw, boxes, points, strides, gt_boxes, gt_classes, valid = random_case(rng, kind="spread", batch=3, rows=7)
-    owner = simota_assign(*_tensors((raw, boxes, points, strides, gt_boxes, gt_classes, valid)))[0].asnumpy()
+    matched_gt = simota_assign(*_tensors((raw, boxes, points, strides, gt_boxes, gt_classes, valid)))[0].asnumpy()
     order = rng.permutation(7)
     turned = (raw[::-1], boxes[::-1], points, strides, gt_boxes[::-1, order], gt_classes[::-1, order])
     got = simota_assign(*_tensors((*turned, valid[::-1, order])))[0].asnumpy()[::-1]
-    np.testing.assert_array_equal(np.where(got >= 0, order[got], -1), owner)
-    assert (owner >= 0).any()
+    np.testing.assert_array_equal(np.where(got >= 0, order[got], -1), matched_gt)
+    assert (matched_gt >= 0).any()
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_no_truths_and_truths_beyond_the_image_give_no_owner(form):
     raw, boxes, points, strides, gt_boxes, gt_classes, valid = random_case(np.random.default_rng(1), rows=2)
     for shift, keep in ((0, False), (5000, True)):
-        owner, iou = FORMS[form](
+        matched_gt, iou = FORMS[form](
             *_tensors((raw, boxes, points, strides, gt_boxes + shift, gt_classes, np.full_like(valid, keep)))
         )
-        assert (owner.asnumpy() == -1).all() and (iou.asnumpy() == 0).all()
+        assert (matched_gt.asnumpy() == -1).all() and (iou.asnumpy() == 0).all()
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -98,9 +98,9 @@ def test_no_gradient_flows_and_half_precision_is_ranked_in_float32(form):
         assert (gradient.asnumpy() == 0).all()
     half = tuple(part.astype(ms.float16) for part in case[:3])
     full = tuple(part.astype(ms.float32) for part in half)
-    owner, iou = FORMS[form](*half, *case[3:])
+    matched_gt, iou = FORMS[form](*half, *case[3:])
     assert iou.dtype == ms.float32
-    np.testing.assert_array_equal(owner.asnumpy(), FORMS[form](*full, *case[3:])[0].asnumpy())
+    np.testing.assert_array_equal(matched_gt.asnumpy(), FORMS[form](*full, *case[3:])[0].asnumpy())
 
 
 def test_says_what_does_not_fit():

@@ -78,11 +78,11 @@ def assign_image(boxes, obj, cls, points, strides, gt_boxes, gt_classes, valid, 
         k = max(int(sum(best)), 1)
         for p in sorted(candidates, key=lambda p, g=g: (cost[g, p], p))[:k]:
             takers.setdefault(p, []).append(g)
-    owner, matched = np.full(len(points), -1, np.int32), np.zeros(len(points))
+    matched_gt, matched = np.full(len(points), -1, np.int32), np.zeros(len(points))
     for p, gs in takers.items():
-        owner[p] = gs[0] if len(gs) == 1 else min(rows, key=lambda g, p=p: (cost[g, p], g))
-        matched[p] = overlap[owner[p], p]
-    return owner, matched
+        matched_gt[p] = gs[0] if len(gs) == 1 else min(rows, key=lambda g, p=p: (cost[g, p], g))
+        matched[p] = overlap[matched_gt[p], p]
+    return matched_gt, matched
 
 
 def assign(boxes, obj, cls, points, strides, gt_boxes, gt_classes, valid, **rule):
@@ -94,13 +94,13 @@ def assign(boxes, obj, cls, points, strides, gt_boxes, gt_classes, valid, **rule
     return np.stack([i[0] for i in images]), np.stack([i[1] for i in images])
 
 
-def detection_loss(raw, boxes, points, strides, gt_boxes, gt_classes, owner, matched):
+def detection_loss(raw, boxes, points, strides, gt_boxes, gt_classes, matched_gt, matched):
     """The five numbers (total with L1 weight 1, 5*iou, objectness, class, l1) summed over points and divided by positives."""
-    positives = max(int((owner >= 0).sum()), 1)
+    positives = max(int((matched_gt >= 0).sum()), 1)
     sums = np.zeros(4)
     for b in range(raw.shape[0]):
         for p in range(raw.shape[1]):
-            g = owner[b, p]
+            g = matched_gt[b, p]
             sums[1] += math.log1p(math.exp(-abs(raw[b, p, 4]))) + max(raw[b, p, 4], 0.0) - raw[b, p, 4] * (g >= 0)
             if g < 0:
                 continue

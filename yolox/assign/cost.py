@@ -1,4 +1,4 @@
-"""What it costs a truth to take a point: classes, overlap and place, never with an axis for classes beside both."""
+"""Cost of matching a ground truth with a point: classes, IoU and place, without a ``[B, G, P, C]`` tensor."""
 
 from mindspore import Tensor, ops
 
@@ -12,10 +12,10 @@ LEAST_LOG = -100.0
 
 def class_terms(obj_logits: Tensor, cls_logits: Tensor) -> tuple[Tensor, Tensor]:
     # [B,P],[B,P,C] -> [B,P],[B,C,P]
-    """Split the class cost into what every truth pays at a point and what its own class changes.
+    """Splits the class cost into a part that is equal for all ground truths and a part of each class.
 
     The cross-entropy of a one-hot vector of class k, summed over classes, is ``background + swap[k]``. So the cost of
-    all truths needs one ``[B, G, P]`` gather instead of ``[B, G, P, C]`` logarithms: C times less memory, same numbers.
+    all ground truths needs one ``[B, G, P]`` gather instead of ``[B, G, P, C]`` logarithms: C times less memory, same numbers.
 
     Args:
         obj_logits: ``[B, P]`` float32 before the sigmoid.
@@ -45,7 +45,7 @@ def class_terms(obj_logits: Tensor, cls_logits: Tensor) -> tuple[Tensor, Tensor]
 
 def class_cost(background: Tensor, swap: Tensor, gt_classes: Tensor) -> Tensor:
     # [B,P],[B,C,P],[B,G] -> [B,G,P]
-    """Pick each truth's class from `class_terms`.
+    """Computes the class cost of each ground truth from `class_terms`.
 
     Args:
         background: ``[B, P]`` float32 from `class_terms`.
@@ -53,7 +53,7 @@ def class_cost(background: Tensor, swap: Tensor, gt_classes: Tensor) -> Tensor:
         gt_classes: ``[B, G]`` int32 in [0, C).
 
     Returns:
-        ``[B, G, P]`` float32, the cross-entropy of each point against each truth's class, summed over classes.
+        ``[B, G, P]`` float32, the cross-entropy of each point against the class of each ground truth, summed over classes.
 
     Raises:
         ValueError: if `gt_classes` is not ``[B, G]``.
@@ -65,22 +65,22 @@ def class_cost(background: Tensor, swap: Tensor, gt_classes: Tensor) -> Tensor:
     check_rank("class_cost", "gt_classes", gt_classes.shape, "B,G")
     batch, classes, count = swap.shape
     rows = gt_classes.astype("int32") + ops.expand_dims(constant_arange(batch), -1) * classes
-    own = ops.gather(swap.reshape(batch * classes, count), rows, 0)
-    return own + ops.expand_dims(background, 1)
+    swapped = ops.gather(swap.reshape(batch * classes, count), rows, 0)
+    return swapped + ops.expand_dims(background, 1)
 
 
-def simota_cost(class_costs: Tensor, iou: Tensor, own: Tensor, *, config: AssignConfig) -> Tensor:
+def simota_cost(class_costs: Tensor, iou: Tensor, prior: Tensor, *, config: AssignConfig) -> Tensor:
     # [B,G,P],[B,G,P],[B,G,P] -> [B,G,P]
-    """Add up the cost by which a truth ranks its candidate points.
+    """Computes the cost by which a ground truth ranks its candidate points.
 
     Args:
         class_costs: ``[B, G, P]`` float32 from `class_cost`.
-        iou: ``[B, G, P]`` float32 overlap of truths and predicted boxes.
-        own: ``[B, G, P]`` bool, points without penalty, from `own_region`.
+        iou: ``[B, G, P]`` float32 IoU of ground truths and predicted boxes.
+        prior: ``[B, G, P]`` bool, points without penalty, from `geometry_prior`.
         config: its `cost_iou_weight` and `outside_penalty` are used.
 
     Returns:
-        ``[B, G, P]`` float32, lower is better. Points outside `own` are dearer by the penalty, which leaves costs there
+        ``[B, G, P]`` float32, lower is better. Points outside `prior` cost the penalty more, which leaves costs there
         with a resolution of 1/16: ties are usual among them.
 
     Source: Ge et al., YOLOX (arXiv:2107.08430), equation 1, with the numbers of Megvii's code.
@@ -90,5 +90,5 @@ def simota_cost(class_costs: Tensor, iou: Tensor, own: Tensor, *, config: Assign
         >>> costs.asnumpy().tolist()
         [[[1.0, 1000001.0]]]
     """
-    penalty = (1.0 - own.astype(iou.dtype)) * config.outside_penalty
+    penalty = (1.0 - prior.astype(iou.dtype)) * config.outside_penalty
     return class_costs - config.cost_iou_weight * ops.log(iou + 1e-8) + penalty

@@ -1,4 +1,4 @@
-"""Where a truth may find its points: near its centre, or inside its box."""
+"""Geometry prior: the points near the centre of a ground truth, or inside its box."""
 
 from mindspore import Tensor, ops
 
@@ -8,9 +8,9 @@ from yolox.config import AssignConfig
 
 def center_prior(points: Tensor, point_strides: Tensor, gt_boxes: Tensor, *, radius: float) -> Tensor:
     # [P,2] or [B,P,2],[P] or [B,P],[B,G,4] -> [B,G,P]
-    """Tell which points lie near the centre of each truth.
+    """Returns the mask of points near the centre of each ground truth.
 
-    These are the points that may learn a truth under Megvii's rule. The region does not depend on the size of the
+    These are the candidate points of a ground truth under Megvii's rule. The region does not depend on the size of the
     box, so that even an object smaller than a stride has points.
 
     Args:
@@ -44,7 +44,7 @@ def center_prior(points: Tensor, point_strides: Tensor, gt_boxes: Tensor, *, rad
 
 
 def in_box(points: Tensor, gt_boxes: Tensor) -> Tensor:  # [P,2] or [B,P,2],[B,G,4] -> [B,G,P]
-    """Tell which points lie inside each truth.
+    """Returns the mask of points inside each ground truth.
 
     These are the candidates of MindYOLO's rule. A box that is smaller than a stride may contain no point.
 
@@ -72,10 +72,10 @@ def in_box(points: Tensor, gt_boxes: Tensor) -> Tensor:  # [P,2] or [B,P,2],[B,G
     return ops.logical_and(between_x, between_y)
 
 
-def own_region(
+def geometry_prior(
     points: Tensor, point_strides: Tensor, gt_boxes: Tensor, valid: Tensor, *, config: AssignConfig
 ) -> tuple[Tensor, Tensor]:  # [P,2],[P],[B,G,4],[B,G] -> [B,G,P],[B,P]
-    """Apply the rule of a config: each truth's preferred points, and the points that are candidates at all.
+    """Computes the geometry prior of a config: the preferred points of each ground truth, and the candidate points.
 
     Args:
         points: ``[P, 2]`` float32 x, y in pixels, or ``[B, P, 2]`` where each image has its own.
@@ -85,26 +85,26 @@ def own_region(
         config: its `prior` and `center_radius` are used.
 
     Returns:
-        own: ``[B, G, P]`` bool, points that the truth takes without penalty; nothing in rows of padding.
-        candidate: ``[B, P]`` bool, points that some truth may take.
+        prior: ``[B, G, P]`` bool, points without penalty for the ground truth; all False in rows of padding.
+        candidate_mask: ``[B, P]`` bool, candidate points of any ground truth.
 
     Raises:
         ValueError: if `gt_boxes` is not ``[B, G, 4]``.
 
     Source: "center" is Megvii's rule: the candidates are the union of all centre regions. "box_and_center" is MindYOLO's
-        (and Megvii's of 2021): candidates lie in any box, preferred ones in the truth's own box and centre region.
+        (and Megvii's of 2021): candidates lie in any box, preferred ones in the box and the centre region of the ground truth.
 
     Example:
         >>> points, strides = Tensor([[4.0, 4.0], [12.0, 4.0], [20.0, 4.0]]), Tensor([8.0, 8.0, 8.0])
-        >>> own, candidate = own_region(points, strides, Tensor([[[0.0, 0.0, 10.0, 8.0]]]), Tensor([[True]]),
+        >>> prior, candidate_mask = geometry_prior(points, strides, Tensor([[[0.0, 0.0, 10.0, 8.0]]]), Tensor([[True]]),
         ...                             config=AssignConfig())
-        >>> own.asnumpy().tolist(), candidate.asnumpy().tolist()
+        >>> prior.asnumpy().tolist(), candidate_mask.asnumpy().tolist()
         ([[[True, True, False]]], [[True, True, False]])
     """
-    own = ops.logical_and(
+    prior = ops.logical_and(
         center_prior(points, point_strides, gt_boxes, radius=config.center_radius), ops.expand_dims(valid, -1)
     )
     if config.prior == "center":
-        return own, own.any(1)
+        return prior, prior.any(1)
     inside = ops.logical_and(in_box(points, gt_boxes), ops.expand_dims(valid, -1))
-    return ops.logical_and(own, inside), inside.any(1)
+    return ops.logical_and(prior, inside), inside.any(1)

@@ -1,4 +1,4 @@
-"""From costs to a match: each truth takes its k cheapest points, each point keeps one truth."""
+"""Dynamic-k matching: each ground truth gets its k points of lowest cost, each point at most one ground truth."""
 
 import mindspore as ms
 from mindspore import Tensor, ops
@@ -7,21 +7,21 @@ from yolox.checks import check_rank
 from yolox.graph import constant_arange
 
 NEVER = 3e38
-"""Cost of what must not be taken; finite, so that no arithmetic on it gives NaN."""
+"""Cost of what must not be selected; finite, so that no arithmetic on it gives NaN."""
 
 
 def dynamic_k(iou: Tensor, *, candidate: Tensor, top_k: int = 10) -> Tensor:  # [B,G,P],[B,P] -> [B,G]
-    """Count how many points each truth may take.
+    """Computes the number of positive points of each ground truth.
 
-    A truth that many predictions already cover well gets many points, a hard one gets one.
+    A ground truth that many predictions cover well gets many points, a hard one gets one.
 
     Args:
-        iou: ``[B, G, P]`` float32 overlap of truths and predicted boxes.
-        candidate: ``[B, P]`` bool, points that some truth may take; the overlaps of others do not count.
-        top_k: how many best overlaps are summed.
+        iou: ``[B, G, P]`` float32 IoU of ground truths and predicted boxes.
+        candidate: ``[B, P]`` bool, candidate points; the IoU of others does not count.
+        top_k: number of highest IoUs that are summed.
 
     Returns:
-        ``[B, G]`` int32 in [1, top_k], the sum of the best overlaps rounded down.
+        ``[B, G]`` int32 in [1, top_k], the sum of the highest IoUs rounded down.
 
     Raises:
         ValueError: if the arguments are not ``[B, G, P]`` and ``[B, P]``.
@@ -40,15 +40,15 @@ def dynamic_k(iou: Tensor, *, candidate: Tensor, top_k: int = 10) -> Tensor:  # 
 
 
 def select_k_lowest(cost: Tensor, k: Tensor, *, top_k: int = 10) -> Tensor:  # [B,G,P],[B,G] -> [B,G,P]
-    """Let each truth take its k cheapest points.
+    """Selects the k points of lowest cost of each ground truth.
 
     Args:
-        cost: ``[B, G, P]`` float32, `NEVER` where a truth must not take a point.
+        cost: ``[B, G, P]`` float32, `NEVER` where a match is not allowed.
         k: ``[B, G]`` int32 in [1, top_k].
         top_k: the largest possible k.
 
     Returns:
-        ``[B, G, P]`` bool with k points a truth, fewer where fewer are allowed. Of equal costs the lower index
+        ``[B, G, P]`` bool with k points a ground truth, fewer where fewer are allowed. Of equal costs the lower index
         wins, on every device: sorting only finds the k-th cost, counting settles the ties.
 
     Example:
@@ -59,26 +59,26 @@ def select_k_lowest(cost: Tensor, k: Tensor, *, top_k: int = 10) -> Tensor:  # [
     rank = ops.clamp(k - 1, max=lowest.shape[-1] - 1)
     border = ops.gather_elements(lowest, 2, ops.expand_dims(rank, -1))
     below, equal = cost < border, cost == border
-    room = ops.expand_dims(k.astype(ms.float32), -1) - below.astype(ms.float32).sum(-1, keepdims=True)
-    first = ops.cumsum(equal.astype(ms.float32), -1) <= room
-    taken = ops.logical_or(below, ops.logical_and(equal, first))
-    return ops.logical_and(taken, cost < NEVER)
+    remaining = ops.expand_dims(k.astype(ms.float32), -1) - below.astype(ms.float32).sum(-1, keepdims=True)
+    first = ops.cumsum(equal.astype(ms.float32), -1) <= remaining
+    selected = ops.logical_or(below, ops.logical_and(equal, first))
+    return ops.logical_and(selected, cost < NEVER)
 
 
 def dynamic_k_matching(cost: Tensor, iou: Tensor, *, valid: Tensor, candidate: Tensor, top_k: int = 10) -> Tensor:
     # [B,G,P],[B,G,P],[B,G],[B,P] -> [B,G,P]
-    """Match truths and points.
+    """Matches ground truths and points.
 
     Args:
         cost: ``[B, G, P]`` float32 from `simota_cost`, or any other cost where lower is better.
-        iou: ``[B, G, P]`` float32 overlap of truths and predicted boxes.
-        valid: ``[B, G]`` bool, False for padding, which takes nothing.
-        candidate: ``[B, P]`` bool, points that may be taken.
-        top_k: most points a truth may take.
+        iou: ``[B, G, P]`` float32 IoU of ground truths and predicted boxes.
+        valid: ``[B, G]`` bool, False for padding, which has no match.
+        candidate: ``[B, P]`` bool, candidate points.
+        top_k: most points of a ground truth.
 
     Returns:
-        ``[B, G, P]`` bool with at most one truth a point. A point that several truths took goes to the truth of lowest
-        cost there, be it one of the takers or not, the first where equal.
+        ``[B, G, P]`` bool with at most one ground truth a point. A point selected by several goes to the ground truth of lowest
+        cost there, whether or not that one selected it, the first where equal.
 
     Raises:
         ValueError: if the shapes do not fit.
@@ -93,8 +93,8 @@ def dynamic_k_matching(cost: Tensor, iou: Tensor, *, valid: Tensor, candidate: T
     check_rank("dynamic_k_matching", "cost", cost.shape, "B,G,P")
     allowed = ops.logical_and(ops.expand_dims(valid, -1), ops.expand_dims(candidate, 1))
     cost = ops.where(allowed, cost, NEVER)
-    taken = select_k_lowest(cost, dynamic_k(iou, candidate=candidate, top_k=top_k), top_k=top_k)
-    contested = taken.astype(ms.float32).sum(1, keepdims=True) > 1
+    selected = select_k_lowest(cost, dynamic_k(iou, candidate=candidate, top_k=top_k), top_k=top_k)
+    contested = selected.astype(ms.float32).sum(1, keepdims=True) > 1
     rows = constant_arange(cost.shape[1]).reshape(1, -1, 1)
     cheapest = rows == ops.expand_dims(ops.argmin(cost, axis=1).astype(ms.int32), 1)
-    return ops.where(contested, cheapest, taken)
+    return ops.where(contested, cheapest, selected)

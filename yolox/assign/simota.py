@@ -1,10 +1,10 @@
-"""SimOTA over whole images at once: which truth, if any, each point should learn."""
+"""SimOTA over whole images at once: the ground truth of each point."""
 
 import mindspore as ms
 from mindspore import Tensor, ops
 
 from yolox.assign.cost import class_cost, class_terms, simota_cost
-from yolox.assign.geometry import own_region
+from yolox.assign.geometry import geometry_prior
 from yolox.assign.matching import dynamic_k_matching
 from yolox.boxes import cxcywh_to_xyxy, pairwise_iou
 from yolox.checks import check_last_dim, check_rank
@@ -24,10 +24,10 @@ def simota_assign(
     *,
     config: AssignConfig = AssignConfig(),
 ) -> tuple[Tensor, Tensor]:  # [B,P,4],[B,P],[B,P,C],[P,2],[P],[B,G,4],[B,G],[B,G] -> [B,P],[B,P]
-    """Decide which truth each point should learn.
+    """Computes the ground truth of each point.
 
     Call it with the current predictions of any one-stage detector that predicts one box a point. It computes on
-    ``[B, G, P]`` tables without loops over images; `simota_assign_gathered` gives the same owners with less work.
+    ``[B, G, P]`` tables without loops over images; `simota_assign_gathered` gives the same result with less work.
 
     Args:
         pred_boxes: ``[B, P, 4]`` float32 cxcywh in pixels.
@@ -38,11 +38,11 @@ def simota_assign(
         gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels, any values in padding.
         gt_classes: ``[B, G]`` int32 in [0, C).
         valid: ``[B, G]`` bool, False for padding.
-        config: the rule and its numbers.
+        config: numbers of the assignment.
 
     Returns:
-        owner: ``[B, P]`` int32, the row of the truth, -1 where there is none. Never a row of padding.
-        matched_iou: ``[B, P]`` float32, overlap of the predicted box with the owner, 0 where there is none.
+        matched_gt: ``[B, P]`` int32, index of the ground truth, -1 where there is none. Never a row of padding.
+        matched_iou: ``[B, P]`` float32, IoU of the predicted box and its ground truth, 0 where there is none.
         No gradient flows through either.
 
     Raises:
@@ -51,11 +51,11 @@ def simota_assign(
     Source: Ge et al., YOLOX (arXiv:2107.08430), section 2.1; details as in Megvii's code of 2022.
 
     Example:
-        >>> owner, iou = simota_assign(
+        >>> matched_gt, iou = simota_assign(
         ...     Tensor([[[4.0, 4.0, 8.0, 8.0], [60.0, 4.0, 8.0, 8.0]]]), Tensor([[0.0, 0.0]]), Tensor([[[0.0], [0.0]]]),
         ...     Tensor([[4.0, 4.0], [60.0, 4.0]]), Tensor([8.0, 8.0]),
         ...     Tensor([[[0.0, 0.0, 8.0, 8.0]]]), Tensor([[0]]), Tensor([[True]]))
-        >>> owner.asnumpy().tolist(), iou.asnumpy().tolist()
+        >>> matched_gt.asnumpy().tolist(), iou.asnumpy().tolist()
         ([[0, -1]], [[1.0, 0.0]])
     """
     check_assign_shapes("simota_assign", pred_boxes, obj_logits, cls_logits, points, gt_boxes, gt_classes, valid)
@@ -63,20 +63,20 @@ def simota_assign(
     background, swap = class_terms(
         ops.stop_gradient(obj_logits).astype(ms.float32), ops.stop_gradient(cls_logits).astype(ms.float32)
     )
-    own, candidate = own_region(points, point_strides, gt_boxes, valid, config=config)
+    prior, candidate = geometry_prior(points, point_strides, gt_boxes, valid, config=config)
     iou = pairwise_iou(gt_boxes, boxes)
-    cost = simota_cost(class_cost(background, swap, gt_classes), iou, own, config=config)
+    cost = simota_cost(class_cost(background, swap, gt_classes), iou, prior, config=config)
     match = dynamic_k_matching(cost, iou, valid=valid, candidate=candidate, top_k=config.top_k)
-    return ops.stop_gradient(_owner(match)), ops.stop_gradient((iou * match.astype(iou.dtype)).sum(1))
+    return ops.stop_gradient(_matched_rows(match)), ops.stop_gradient((iou * match.astype(iou.dtype)).sum(1))
 
 
-def _owner(match: Tensor) -> Tensor:  # [B,G,P] -> [B,P]
+def _matched_rows(match: Tensor) -> Tensor:  # [B,G,P] -> [B,P]
     rows = (constant_arange(match.shape[1]) + 1).reshape(1, -1, 1)
     return (match.astype(ms.int32) * rows).sum(1).astype(ms.int32) - 1
 
 
 def check_assign_shapes(function, pred_boxes, obj_logits, cls_logits, points, gt_boxes, gt_classes, valid) -> None:
-    """Raise ValueError with what came and what was wanted unless predictions and truths fit together.
+    """Raises ValueError with what came and what was wanted unless predictions and ground truths fit together.
 
     Args:
         function: name of the function that checks, for the message.

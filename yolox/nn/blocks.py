@@ -19,7 +19,7 @@ _ACTIVATIONS = {
 
 
 def make_activation(name: str) -> nn.Cell:
-    """Make the activation layer called `name`.
+    """Returns the activation layer named `name`.
 
     Args:
         name: "silu", "relu" or "lrelu" (slope 0.1).
@@ -114,7 +114,7 @@ class DepthwiseConv(nn.Cell):
 
 
 def make_conv(in_channels, out_channels, kernel, stride, *, depthwise=False, act="silu") -> nn.Cell:
-    """Make a `DepthwiseConv` or a dense `ConvBNAct` of the same shape.
+    """Returns a `DepthwiseConv` or a dense `ConvBNAct` of the same shape.
 
     Args:
         in_channels: of the input.
@@ -250,7 +250,7 @@ class SPPBottleneck(nn.Cell):
 
 
 class Focus(nn.Cell):
-    """Move every second pixel into channels, then convolve: the stem of CSPDarknet.
+    """Moves every second pixel into channels, then convolve: the stem of CSPDarknet.
 
     Args:
         in_channels: channels of the image.
@@ -281,7 +281,7 @@ _TYPES = {"float32": ms.float32, "float16": ms.float16}
 
 
 def set_precision(detector: nn.Cell, precision: str) -> None:
-    """Choose the arithmetic of the convolutions that have batch normalisation behind them.
+    """Sets the arithmetic of the convolutions that have batch normalisation behind them.
 
     Call it before the detector is compiled. Normalisation, activations, the last predictions and all
     parameters stay float32, so that maps, losses and gradients are float32 either way.

@@ -12,7 +12,7 @@ STRIDES = (8, 16, 32)
 
 
 class Detector(nn.Cell):
-    """Join a backbone, a neck and a head to the network that is trained, evaluated and exported.
+    """Joins a backbone, a neck and a head to the network that is trained, evaluated and exported.
 
     It owns the parameters `backbone.*`, `neck.*` and `head.*` and nothing else: what the maps mean is
     left to functions (decoding, the loss), the same for every detector.
@@ -63,7 +63,7 @@ def _check_images(shape, is_float) -> None:
 
 
 def initialise(detector: nn.Cell, *, seed: int, prior: float = 0.01) -> None:
-    """Fill a detector with fresh weights.
+    """Fills a detector with fresh weights.
 
     Each parameter has a random stream of its own, drawn from `seed` and its name, so that adding a layer or
     another number of classes leaves all other weights as they were. Parameters of one dimension that belong to no
@@ -100,7 +100,7 @@ def initialise(detector: nn.Cell, *, seed: int, prior: float = 0.01) -> None:
 
 
 def _fresh_value(name: str, shape: tuple[int, ...], fan_in: dict[str, int], *, seed, prior) -> np.ndarray | None:
-    """Give the fresh value of one parameter, None to leave it; a layer's weight comes before its bias."""
+    """Returns the fresh value of one parameter, None to leave it; a layer's weight comes before its bias."""
     if name.endswith(("gamma", "moving_variance")):
         return np.ones(shape)
     if name.endswith(("beta", "moving_mean")):

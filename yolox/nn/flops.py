@@ -8,7 +8,7 @@ from mindspore import nn, ops
 
 
 def count_parameters(detector: nn.Cell) -> int:
-    """Count trainable numbers; the running statistics of batch normalisation are not among them.
+    """Counts trainable numbers; the running statistics of batch normalisation are not among them.
 
     Args:
         detector: any Cell.
@@ -25,7 +25,7 @@ def count_parameters(detector: nn.Cell) -> int:
 
 
 def count_flops(detector: nn.Cell, size: tuple[int, int]) -> int:
-    """Count the operations of all convolutions for one image, two for each multiplication and addition.
+    """Counts the operations of all convolutions for one image, two for each multiplication and addition.
 
     Args:
         detector: cell that takes [B,3,H,W] images.
@@ -51,7 +51,7 @@ def count_flops(detector: nn.Cell, size: tuple[int, int]) -> int:
 
 
 def _count_on_zeros(detector: nn.Cell, height: int, width: int) -> int:
-    """Run a forward pass on a black image and add up the convolutions it meets."""
+    """Runs a forward pass on a black image and adds up its convolutions."""
     total = 0
 
     def add(cell, _inputs, output):

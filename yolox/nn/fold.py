@@ -12,7 +12,7 @@ from yolox.nn.blocks import BN_EPS, ConvBNAct
 
 
 def fold_batch_norm(tensors: Mapping[str, np.ndarray], *, eps: float = BN_EPS) -> dict[str, np.ndarray]:
-    """Turn the tensors of a detector into those of the same detector without batch normalisation.
+    """Converts the tensors of a detector to those of the same detector without batch normalisation.
 
     Args:
         tensors: arrays by parameter name; every `X.bn.gamma` stands beside `X.conv.weight` [O,I,k,k] and the
@@ -45,7 +45,7 @@ def fold_batch_norm(tensors: Mapping[str, np.ndarray], *, eps: float = BN_EPS) -
 
 
 def fold_detector(detector: nn.Cell) -> nn.Cell:
-    """Make a copy of a detector without batch normalisation that gives the same maps in inference mode.
+    """Returns a copy of a detector without batch normalisation with the same maps in inference mode.
 
     Call it before inference or export: fewer operations, the same numbers within rounding. The copy cannot be
     trained further to the same effect.
@@ -87,7 +87,7 @@ def _fold_layer(tensors: Mapping[str, np.ndarray], layer: str, eps: float) -> tu
 
 
 def _remove_batch_norm(cell: ConvBNAct, path: str) -> None:
-    """Give the convolution a bias and take its normalisation away; parameters keep their full names."""
+    """Adds a bias to the convolution and removes its normalisation; parameters keep their full names."""
     old = cell.conv
     shape = (old.in_channels, old.out_channels, old.kernel_size, old.stride)
     conv = nn.Conv2d(*shape, "pad", old.padding, group=old.group, has_bias=True)

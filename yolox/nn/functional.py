@@ -7,7 +7,7 @@ from yolox.config import InputSpec
 
 
 def normalize_images(images: Tensor, *, spec: InputSpec) -> Tensor:  # [B,H,W,3] -> [B,3,H,W]
-    """Turn images as they were loaded into network input.
+    """Converts loaded images to network input.
 
     Call it first in a jitted step: bytes travel to the device, a quarter of what floats would need, and every
     set of weights gets the pixels of its own convention.
@@ -40,7 +40,7 @@ def normalize_images(images: Tensor, *, spec: InputSpec) -> Tensor:  # [B,H,W,3]
 
 
 def space_to_depth(x):  # [B,C,H,W] -> [B,4C,H/2,W/2]
-    """Move the four pixels of every 2x2 cell into channels: top left, bottom left, top right, bottom right.
+    """Moves the four pixels of every 2x2 cell into channels: top left, bottom left, top right, bottom right.
 
     Args:
         x: [B,C,H,W], any dtype, H and W even.
@@ -65,7 +65,7 @@ def space_to_depth(x):  # [B,C,H,W] -> [B,4C,H/2,W/2]
 
 
 def upsample2x(x):  # [B,C,H,W] -> [B,C,2H,2W]
-    """Repeat every pixel twice along height and width (nearest neighbour).
+    """Repeats every pixel twice along height and width (nearest neighbour).
 
     Args:
         x: [B,C,H,W] float.

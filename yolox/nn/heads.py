@@ -8,7 +8,7 @@ from yolox.nn.blocks import ConvBNAct, make_conv
 
 
 class DecoupledHead(nn.Cell):
-    """Predict boxes, objectness and classes at every cell of three maps.
+    """Predicts boxes, objectness and classes at every cell of three maps.
 
     Args:
         num_classes: number of classes, C.

@@ -9,7 +9,7 @@ from yolox.nn.functional import upsample2x
 
 
 class PAFPN(nn.Cell):
-    """Mix three maps top-down, then bottom-up, so that every level sees fine and coarse features.
+    """Mixes three maps top-down, then bottom-up, so that every level sees fine and coarse features.
 
     Args:
         depth: factor on the three bottlenecks of each CSP layer.
@@ -56,7 +56,7 @@ class PAFPN(nn.Cell):
 
 
 class FPN(nn.Cell):
-    """Mix three maps top-down: the neck of YOLOv3, for `Darknet53`.
+    """Mixes three maps top-down: the neck of YOLOv3, for `Darknet53`.
 
     Args:
         act: name of the activation; the released weights have "lrelu".

@@ -1,4 +1,4 @@
-"""Many small tensors as one long one: a step that treats hundreds of them alike then does it in one operation."""
+"""Many small tensors in one Parameter: a step updates hundreds of them with one operation."""
 
 from collections.abc import Sequence
 
@@ -27,11 +27,11 @@ class FlatTensors:
     shapes: tuple[tuple[int, ...], ...]
 
     def arrays(self) -> list[np.ndarray]:
-        """Copy the tensors to numpy, each in its shape."""
+        """Copies the tensors to numpy, each in its shape."""
         return [part.copy() for part in split_array(self.value.asnumpy(), self.shapes)]
 
     def write(self, arrays: Sequence[np.ndarray]) -> None:
-        """Replace all tensors, in place: a compiled step holds the memory of the Parameter.
+        """Replaces all tensors in place: a compiled step holds the memory of the Parameter.
 
         Args:
             arrays: float32, of the shapes of the tensors in their order.
@@ -47,7 +47,7 @@ class FlatTensors:
 
 
 def flat_tensors(arrays: Sequence[np.ndarray], *, name: str) -> FlatTensors:
-    """Put arrays end to end into one Parameter that no optimizer trains.
+    """Concatenates arrays into one Parameter that no optimizer trains.
 
     Args:
         arrays: float32, any shapes; may be none.
@@ -71,7 +71,7 @@ def _as_row(tensor):
 
 
 def flatten(tensors):  # ([...], [...], ...) -> [N]
-    """Join a tuple of tensors end to end, in graph code.
+    """Concatenates a tuple of tensors, in graph code.
 
     Args:
         tensors: tuple of at least one tensor or Parameter, all of one dtype.

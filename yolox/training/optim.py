@@ -8,8 +8,8 @@ from yolox.graph import tree_map
 _nesterov = ops.SGD(dampening=0.0, weight_decay=0.0, nesterov=True)
 
 
-def is_decayed(parameter) -> bool:
-    """Tell whether weight decay applies: to convolution weights, never to BN or biases.
+def has_weight_decay(parameter) -> bool:
+    """Returns whether weight decay applies: to convolution weights, not to BN or biases.
 
     Args:
         parameter: anything with a `shape`.
@@ -22,14 +22,14 @@ def is_decayed(parameter) -> bool:
 
     Example:
         >>> import numpy as np
-        >>> is_decayed(np.zeros((8, 3, 3, 3))), is_decayed(np.zeros(8))
+        >>> has_weight_decay(np.zeros((8, 3, 3, 3))), has_weight_decay(np.zeros(8))
         (True, False)
     """
     return len(parameter.shape) == 4
 
 
 def gradient_sums(gradients) -> Tensor:
-    """Sum each gradient to one number, to see in one vector which of them are not finite.
+    """Computes the sum of each gradient: one vector shows which of them are not finite.
 
     A sum is not finite if any element is not; gradients so large that their sum overflows count as not finite too.
 
@@ -47,7 +47,7 @@ def _sum(gradient):
 
 
 def unused_stats(params) -> tuple[Parameter, ...]:
-    """Make what the SGD kernel asks for and does not use without dampening: zeros, one tensor for each shape.
+    """Returns the statistics that the SGD kernel requires and does not use without dampening: zeros, one tensor a shape.
 
     Args:
         params: Parameters.
@@ -64,7 +64,7 @@ def unused_stats(params) -> tuple[Parameter, ...]:
 
 
 def masked_sgd(params, momenta, stats, gradients, lr, apply, *, momentum: float, weight_decay: float) -> None:
-    """Update parameters and momenta in place by Nesterov SGD, or leave every bit as it is.
+    """Updates parameters and momenta in place by Nesterov SGD, or leaves every bit as it is.
 
     The update is ``v = momentum * v + g + weight_decay * p`` and ``p = p - lr * (g + weight_decay * p + momentum * v)``.
     Without `apply`, gradient and rate become 0 and the momentum 1, so that every value is written back as it was read.
@@ -78,7 +78,7 @@ def masked_sgd(params, momenta, stats, gradients, lr, apply, *, momentum: float,
         lr: float32 scalar tensor.
         apply: bool scalar tensor.
         momentum: Nesterov momentum.
-        weight_decay: decay of the parameters that `is_decayed` names.
+        weight_decay: decay of the parameters for which `has_weight_decay` is True.
 
     Source:
         Sutskever et al. 2013 in the form of common frameworks (no dampening). One kernel for each parameter: the same
@@ -91,5 +91,5 @@ def masked_sgd(params, momenta, stats, gradients, lr, apply, *, momentum: float,
 
 
 def _sgd_one(rate, kept, apply, weight_decay, param, velocity, stat, gradient):
-    decayed = gradient + weight_decay * param if is_decayed(param) else gradient
+    decayed = gradient + weight_decay * param if has_weight_decay(param) else gradient
     return _nesterov(param, ops.select(apply, decayed, ops.zeros_like(decayed)), rate, velocity, kept, stat)

@@ -38,7 +38,7 @@ class TrainState:
 
 
 def create_train_state(detector: nn.Cell) -> TrainState:
-    """Make the state of a fresh run: zero momenta, averages equal to the current values.
+    """Returns the state of a fresh run: zero momenta, averages equal to the current values.
 
     Args:
         detector: a Cell; its trainable parameters are trained, everything else (BN statistics, parameters with
@@ -67,7 +67,7 @@ def _flat_copy(parameters, name: str) -> FlatTensors:
 
 
 def restore_buffers(state: TrainState) -> None:
-    """Put the BN statistics back to what they were after the last applied step, outside of graph code.
+    """Restores the BN statistics of the last applied step, outside of graph code.
 
     Args:
         state: whose `buffers` are written; the others keep every bit.
@@ -77,7 +77,7 @@ def restore_buffers(state: TrainState) -> None:
 
 
 def _keep_buffers(apply, buffers, backup):
-    """Bring the backup up to date, unless the step is not applied; returns it, [N]."""
+    """Updates the backup where the step is applied; returns it, [N]."""
     kept = ops.select(apply, flatten(buffers), backup)
     return ops.assign(backup, kept)
 

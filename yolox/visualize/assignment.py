@@ -9,7 +9,7 @@ import numpy as np
 from mindspore import Tensor
 
 from yolox.assign.cost import class_cost, class_terms, simota_cost
-from yolox.assign.geometry import own_region
+from yolox.assign.geometry import geometry_prior
 from yolox.assign.simota import simota_assign
 from yolox.boxes import cxcywh_to_xyxy, pairwise_iou
 from yolox.config import AssignConfig
@@ -117,7 +117,7 @@ def assign_costs(decoded, points, point_strides, gt_boxes, gt_classes, config: A
     truth = Tensor(gt_boxes[None].astype(np.float32)), Tensor(gt_classes[None].astype(np.int32))
     valid = Tensor(np.ones((1, len(gt_boxes)), bool))
     owner, _ = simota_assign(*predicted, *places, *truth, valid, config=config)
-    own, _ = own_region(*places, truth[0], valid, config=config)
+    own, _ = geometry_prior(*places, truth[0], valid, config=config)
     iou = pairwise_iou(truth[0], cxcywh_to_xyxy(predicted[0]))
     cost = simota_cost(class_cost(*class_terms(*predicted[1:]), truth[1]), iou, own, config=config)
     return owner.asnumpy()[0], cost.asnumpy()[0]

@@ -39,6 +39,6 @@ def test_owners_are_the_reference_s(golden_dir, name, mode):
     assign = FORMS[name] if mode == "eager" else compiled(FORMS[name])
     for path in golden_cases(golden_dir):
         case, maps, truths = load_golden(path)
-        owner, iou = assign(*arguments(maps, truths))
-        np.testing.assert_array_equal(owner.asnumpy(), case["owner"], err_msg=path.name)
+        matched_gt, iou = assign(*arguments(maps, truths))
+        np.testing.assert_array_equal(matched_gt.asnumpy(), case["matched_gt"], err_msg=path.name)
         np.testing.assert_allclose(iou.asnumpy(), case["matched_iou"], rtol=0, atol=IOU_TOLERANCE, err_msg=path.name)
