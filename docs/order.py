@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 ORDER = (
-    "index", "own_dataset", "datasets", "recipes", "custom_detector", "simota_elsewhere", "deployment", "pictures",
-    "long_runs", "scaling", "performance", "conventions", "graph_mode", "troubleshooting", "reference",
+    "index", "own_dataset", "datasets", "recipes", "custom_detector", "custom_loss", "simota_elsewhere", "deployment",
+    "pictures", "long_runs", "scaling", "performance", "conventions", "graph_mode", "troubleshooting", "reference",
 )  # fmt: skip
 
 
