@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 
+from tests.data.folders import write_image
 from yolox.data.image import read_image, shrink_image
 from yolox.errors import DataError
 
@@ -118,3 +121,39 @@ def test_shrinking_by_hand():
     assert shrink_image(image, 2).tolist() == [[[6, 6, 6]]]
     assert shrink_image(image, 1) is image
     assert shrink_image(image, 8).shape == (1, 1, 3)
+
+
+def test_a_name_that_is_not_utf8_is_read(tmp_path):
+    """As Chinese archives unpack to; OpenCV's own reading of such a path ends the process."""
+    write_image(tmp_path / "a.png", smooth(8, 9))
+    name = os.fsdecode(b"\xd6\xd0\xce\xc4.png")  # in GBK
+    os.rename(tmp_path / "a.png", tmp_path / name)
+    assert read_image(str(tmp_path / name)).shape == (8, 9, 3)
+    (tmp_path / name).write_bytes(b"\x89PNG no more")
+    with pytest.raises(DataError) as error:
+        read_image(str(tmp_path / name))
+    assert "\\xd6\\xd0\\xce\\xc4.png: cannot be decoded" in str(error.value).encode().decode()
+
+
+def animated(data, kind=b"acTL", *, at_end=False):
+    """A PNG with one more chunk."""
+    content = struct.pack(">II", 3, 0)
+    chunk = struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    place = data.index(b"IEND") - 4 if at_end else 33  # behind IHDR
+    return data[:place] + chunk + data[place:]
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+@pytest.mark.parametrize("kind", [b"acTL", b"fcTL", b"fdAT"])
+def test_an_animated_png_is_refused_before_it_is_decoded(tmp_path, monkeypatch, kind, at_end):
+    write_image(tmp_path / "a.png", smooth(8, 9))
+    (tmp_path / "b.png").write_bytes(animated((tmp_path / "a.png").read_bytes(), kind, at_end=at_end))
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(DataError, match="b.png: is an animated PNG"):
+        read_image(str(tmp_path / "b.png"))
+
+
+def test_a_png_with_a_harmless_chunk_is_read(tmp_path):
+    write_image(tmp_path / "a.png", smooth(8, 9))
+    (tmp_path / "b.png").write_bytes(animated((tmp_path / "a.png").read_bytes(), b"teXt"))
+    np.testing.assert_array_equal(read_image(str(tmp_path / "b.png")), read_image(str(tmp_path / "a.png")))

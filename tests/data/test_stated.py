@@ -168,7 +168,7 @@ def test_enormous_claims_are_refused_before_decoding(tmp_path, monkeypatch, case
     def decoded(*_arguments):
         raise AssertionError("was decoded")
 
-    monkeypatch.setattr(module.cv2, "imread", decoded)
+    monkeypatch.setattr(module.cv2, "imdecode", decoded)
     (tmp_path / "a.jpg").write_bytes(CLAIMS[case])
     with pytest.raises(DataError, match="a.jpg: states .* pixels, more than max_pixels=134217728; not decoded"):
         read_image(str(tmp_path / "a.jpg"))

@@ -21,6 +21,9 @@ REDUCTIONS = {
 MAX_PIXELS = 1 << 27
 """Most pixels of an image file, 134 million: 400 MB when decoded."""
 
+MAX_FILE_BYTES = 1 << 30
+"""Most bytes of an image file."""
+
 
 def read_image(
     path: str, *, size: tuple[int, int] | None = None, reduce: int = 1, max_pixels: int = MAX_PIXELS
@@ -44,18 +47,19 @@ def read_image(
 
     Raises:
         DataError: the file is missing, is none of JPEG, PNG, BMP, TIFF and WebP, states more pixels than allowed,
-            is a TIFF whose orientation turns it by a quarter, cannot be decoded, or has another size than annotated.
+            is a TIFF whose orientation turns it by a quarter, is an animated PNG, cannot be decoded, or has another size
+            than annotated.
     """
-    _check_header(path, max_pixels)
-    image = _decode(path, REDUCTIONS[reduce])
+    data = _read_checked(path, max_pixels)
+    image = _decode(path, data, REDUCTIONS[reduce])
     if size is None or _fits(image, size, reduce):
         return image
-    stored = _decode(path, REDUCTIONS[reduce] | cv2.IMREAD_IGNORE_ORIENTATION)
+    stored = _decode(path, data, REDUCTIONS[reduce] | cv2.IMREAD_IGNORE_ORIENTATION)
     if _fits(stored, size, reduce):
         return stored
-    found = image.shape[:2] if reduce == 1 else read_image(path, max_pixels=max_pixels).shape[:2]
+    found = image.shape[:2] if reduce == 1 else _decode(path, data, REDUCTIONS[1]).shape[:2]
     raise DataError(
-        f"{path}: the image is {found[1]}x{found[0]}, its annotation says {size[1]}x{size[0]}"
+        f"{shown_path(path)}: the image is {found[1]}x{found[0]}, its annotation says {size[1]}x{size[0]}"
         f"{' (turned by EXIF?)' if found == tuple(size)[::-1] else ''}"
     )
 
@@ -77,33 +81,68 @@ def shrink_image(image: np.ndarray, reduce: int) -> np.ndarray:  # [H,W,3] -> [H
     return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _check_header(path: str, max_pixels: int) -> None:
+def _read_checked(path: str, max_pixels: int) -> np.ndarray:  # -> [n]
+    """Reads the bytes of an image file whose header is sound.
+
+    OpenCV gets bytes, never a path: a path that is not UTF-8, as archives from other systems unpack to, ends the process
+    (OpenCV 4.11).
+    """
     if not os.path.isfile(path):  # a pipe or a device would never end
-        raise DataError(f"{path}: no such image file")
+        raise DataError(f"{shown_path(path)}: no such image file")
     try:
         with open(path, "rb") as file:
             stated, orientation = stated_size(file), tiff_orientation(file)
+            file.seek(0)
+            data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+        raise DataError(f"{shown_path(path)}: cannot be read ({error.strerror})") from None
     if stated is None:
-        raise DataError(f"{path}: cannot be decoded as an image (no header of JPEG, PNG, BMP, TIFF or WebP)")
+        raise DataError(
+            f"{shown_path(path)}: cannot be decoded as an image (no header of JPEG, PNG, BMP, TIFF or WebP)"
+        )
     if stated[0] * stated[1] > max_pixels:
         raise DataError(
-            f"{path}: states {stated[1]}x{stated[0]} pixels, more than max_pixels={max_pixels}; not decoded"
+            f"{shown_path(path)}: states {stated[1]}x{stated[0]} pixels, more than max_pixels={max_pixels}; not decoded"
         )
+    if len(data) > MAX_FILE_BYTES:
+        raise DataError(f"{shown_path(path)}: has more than {MAX_FILE_BYTES} bytes; not decoded")
     if orientation in QUARTER_TURNS:
         raise DataError(
-            f"{path}: is a TIFF of orientation {orientation}, turned by a quarter, which OpenCV cannot decode; save it upright"
+            f"{shown_path(path)}: is a TIFF of orientation {orientation}, turned by a quarter, which OpenCV cannot decode; "
+            "save it upright"
         )
+    if data.startswith(b"\x89PNG") and _is_animated_png(data):
+        raise DataError(f"{shown_path(path)}: is an animated PNG, which OpenCV cannot be trusted with; save one frame of it")
+    return np.frombuffer(data, np.uint8)
 
 
-def _decode(path: str, flags: int) -> np.ndarray:
+def shown_path(path: str) -> str:
+    """Returns a path as text that every terminal and file can take; bytes that are not UTF-8 become escapes.
+
+    Example:
+        >>> print(shown_path("a" + chr(0xDCD6) + ".jpg"))
+        a\\xd6.jpg
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _is_animated_png(data: bytes) -> bool:
+    """Returns whether a PNG has a chunk of an animation, anywhere among its chunks: OpenCV 4.11 reads beyond its memory."""
+    place = 8
+    while place + 8 <= len(data):
+        if data[place + 4 : place + 8] in (b"acTL", b"fcTL", b"fdAT"):
+            return True
+        place += 12 + int.from_bytes(data[place : place + 4], "big")
+    return False
+
+
+def _decode(path: str, data: np.ndarray, flags: int) -> np.ndarray:
     try:
-        image = cv2.imread(path, flags)
+        image = cv2.imdecode(data, flags) if len(data) else None
     except cv2.error as error:
-        raise DataError(f"{path}: cannot be decoded as an image ({error.err})") from None
+        raise DataError(f"{shown_path(path)}: cannot be decoded as an image ({error.err})") from None
     if image is None:
-        raise DataError(f"{path}: cannot be decoded as an image")
+        raise DataError(f"{shown_path(path)}: cannot be decoded as an image")
     return image
 
 
