@@ -157,19 +157,21 @@ def make_train_step(
         if buffers:
             values = ops.concat((values, _keep_buffers(finite, buffers, backup)))
         _update_average(finite, ema_decay, average, values)
-        return total, losses, num_pos, finite, sums
+        # Names and values apart: a dict as output of a graph with AllReduce ends the process (2.10, memory planned by
+        # optimize_level="O1": "can't find the merged block").
+        return total, tuple(losses.keys()), tuple(losses.values()), num_pos, finite, sums
 
     update, unscaled = ms.jit(step) if compiled else step, Tensor(1.0, ms.float32)
 
     def run(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale=unscaled):
         detector.set_train(True)
-        total, losses, num_pos, finite, sums = update(
+        total, names, values, num_pos, finite, sums = update(
             images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale
         )
         # Not in the graph: for every statistic a kernel more, a fifth of the time that nano takes to compile.
         if not bool(finite.asnumpy()):
             restore_buffers(state)
-        return {"total": total, **losses}, num_pos, finite, sums
+        return {"total": total, **dict(zip(names, values, strict=True))}, num_pos, finite, sums
 
     return run
 
