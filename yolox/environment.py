@@ -169,6 +169,7 @@ def print_plainly(before, kind, error, trace) -> None:
         before(kind, error, trace)
 
 
+os.environ.setdefault("GLOG_v", "3")  # errors only; MindSpore reads it when it is imported, its CommManager warns else
 try:
     use_fast_convolutions(os.environ, installed_mindspore())
     check_numpy(installed_numpy())

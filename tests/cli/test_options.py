@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from yolox.cli.defaults import base_recipe, given_option
+from yolox.cli.defaults import base_recipe, first_options
 from yolox.cli.options import (
     PREDICT_THRESHOLDS,
     CheckOptions,
@@ -168,9 +168,16 @@ def test_predict_takes_many_sources():
     assert options.postprocess.score_threshold == 0.3
 
 
-def test_given_option_takes_the_last_and_both_spellings():
-    assert given_option(["--batch_size=4", "--batch-size", "8"], "batch_size") == "8"
-    assert given_option(["--lr-per-image", "1"], "lr") is None
+def test_the_first_parser_takes_the_last_and_both_spellings():
+    first = first_options(["train", "--lr_per_image=4", "--epochs", "3", "--lr-per-image", "8"])
+    assert (first.lr_per_image, first.lr, first.finetune) == ("8", None, False)
+    assert first_options(["train", "--multiscale-sizes", "--finetune", "--no-finetune"]) == first_options(
+        ["--multiscale-sizes"]
+    )
+
+
+def test_eager_is_an_option_of_training():
+    assert parse(*TRAIN, "--eager").eager and not parse(*TRAIN).eager
 
 
 @pytest.mark.parametrize(

@@ -1,33 +1,39 @@
-"""Defaults that follow from other options, found in the raw arguments before or after they are parsed."""
+"""Defaults that follow from other options, which a first, smaller parser reads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import attrs
+from attrs import frozen
 
+from yolox.cli.parsing import parse_some
 from yolox.config import Recipe
 from yolox.recipes import finetune_recipe, with_input_size
 
 
-def given_option(argv: Sequence[str], name: str) -> str | None:
-    """Find the value of ``--name`` among raw arguments, before they are parsed.
+@frozen(kw_only=True)
+class FirstOptions:
+    """The options that decide the defaults of others, as text; None where they are left out."""
 
-    The recipe decides the defaults of the other options, so it has to be known first.
+    recipe: str | None = None
+    finetune: bool = False
+    resume: Path | None = None
+    lr: str | None = None
+    lr_per_image: str | None = None
+    input_size: tuple[str, ...] | None = None
+    multiscale_sizes: tuple[str, ...] | None = None
 
-    Returns:
-        The last value given, as text; None if the option is not there.
+
+def first_options(argv: Sequence[str]) -> FirstOptions:
+    """Returns the options that decide the defaults of others, from all arguments of a command.
 
     Example:
-        >>> given_option(["train", "--recipe", "mindyolo"], "recipe"), given_option(["--lr=0.1"], "lr")
-        ('mindyolo', '0.1')
+        >>> first_options(["train", "--recipe", "mindyolo", "--epochs", "3"]).recipe
+        'mindyolo'
     """
-    found = None
-    for word, following in zip(argv, [*argv, ""][1:], strict=True):
-        option, equals, value = word.replace("_", "-").partition("=")
-        if option == "--" + name.replace("_", "-"):
-            found = word.partition("=")[2] if equals else following
-    return found
+    return parse_some(FirstOptions, argv, prog="yolox")[0]
 
 
 def base_recipe(argv: Sequence[str], recipes: Mapping[str, Recipe]) -> Recipe:
@@ -36,11 +42,12 @@ def base_recipe(argv: Sequence[str], recipes: Mapping[str, Recipe]) -> Recipe:
     ``--finetune`` changes the recipe before other options do. A learning rate is given per image or absolute. Giving
     one of the two takes the other one away.
     """
-    recipe = recipes.get(given_option(argv, "recipe") or "megvii", recipes["megvii"])
-    if "--finetune" in argv and "--no-finetune" not in argv:
+    first = first_options(argv)
+    recipe = recipes.get(first.recipe or "megvii", recipes["megvii"])
+    if first.finetune:
         recipe = finetune_recipe(recipe)
     for name, other in (("lr", "lr_per_image"), ("lr_per_image", "lr")):
-        if given_option(argv, name) is not None and given_option(argv, other) is None:
+        if getattr(first, name) is not None and getattr(first, other) is None:
             placeholder = getattr(recipe.optim, name) or 1.0
             recipe = attrs.evolve(
                 recipe, optim=attrs.evolve(recipe.optim, **{name: placeholder, other: None})
@@ -67,7 +74,8 @@ def follow_input_size(settings: Recipe, argv: Sequence[str], recipe: Recipe) -> 
         >>> sizes[0], sizes[-1]
         (160, 480)
     """
-    if given_option(argv, "input_size") is None or given_option(argv, "multiscale_sizes") is not None:
+    first = first_options(argv)
+    if first.input_size is None or first.multiscale_sizes is not None:
         return settings
     sizes = with_input_size(recipe, settings.input.input_size).loader.multiscale_sizes
     return attrs.evolve(settings, loader=attrs.evolve(settings.loader, multiscale_sizes=sizes))

@@ -11,7 +11,7 @@ from typing import NoReturn
 from attrs import frozen
 
 from yolox.cli import assign, check, evaluate, export, info, plot, predict, train
-from yolox.cli.defaults import base_recipe, given_option
+from yolox.cli.defaults import base_recipe, first_options
 from yolox.cli.experiment import Experiment, scale_experiment
 from yolox.cli.messages import report
 from yolox.cli.options import (
@@ -60,8 +60,8 @@ def run(experiment: Experiment, argv: Sequence[str], *, prog: str | None = None,
     prog = prog or Path(sys.argv[0]).name or experiment.name
     try:
         recipe, values = base_recipe(argv, experiment.recipes), {}
-        if list(argv[:1]) == ["train"] and (folder := given_option(argv, "resume")):
-            recipe, values = remembered(Path(folder))
+        if list(argv[:1]) == ["train"] and (folder := first_options(argv).resume):
+            recipe, values = remembered(folder)
         parse = partial(parse_options, argv, prog=prog, model=model, remembered=values)
         options = parse(recipe)
         use_device(options.device)

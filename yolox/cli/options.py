@@ -61,6 +61,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     """Stop when AP has not risen for this many epochs; the plain last epochs are then left out."""
     freeze: tuple[str, ...] = ()
     """Parts that keep the values of --weights: beginnings of parameter names, such as backbone."""
+    eager: bool = False
+    """Run the training step without compiling it: much slower, for debugging."""
     tensorboard: bool = False
     """Also write events for TensorBoard to OUTPUT/events (pip install -c constraints.txt -e '.[tensorboard]')."""
     settings: Recipe = Recipe()

@@ -58,7 +58,8 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
         train(
             detector, datasets["train"], val_set=datasets.get("val"), recipe=options.settings, callbacks=callbacks,
             output=folder, resume=options.resume is not None,
-            make_step=experiment.make_step, group=group, launcher=launcher, console=console, name=experiment.name,
+            make_step=experiment.make_step, compiled=not options.eager,
+            group=group, launcher=launcher, console=console, name=experiment.name,
             **{name: getattr(options, name) for name in names_of_options},
         )  # fmt: skip
     except UsageError as error:  # begins with the name of an argument
