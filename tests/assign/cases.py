@@ -34,7 +34,7 @@ def at_a_kink(case, *, roundings=4):  # -> [B,P] bool
 
     There the overlap has a kink: its gradient is one of two values, or their mean, as the last bit decides.
     """
-    maps, matched_gt = [case[f"map{level}"].astype(np.float64) for level in range(3)], case["matched_gt"]
+    maps, matched_gt = [case[f"map{level}"].astype(np.float64) for level in range(3)], case["owner"]
     boxes = slow_decode(slow_flatten(*maps), [8 * side for side in maps[0].shape[2:]], STRIDES)
     center, size = boxes[..., :2], boxes[..., 2:]
     truth = np.take_along_axis(case["truths"].astype(np.float64), np.maximum(matched_gt, 0)[..., None], 1)

@@ -40,5 +40,5 @@ def test_owners_are_the_reference_s(golden_dir, name, mode):
     for path in golden_cases(golden_dir):
         case, maps, truths = load_golden(path)
         matched_gt, iou = assign(*arguments(maps, truths))
-        np.testing.assert_array_equal(matched_gt.asnumpy(), case["matched_gt"], err_msg=path.name)
+        np.testing.assert_array_equal(matched_gt.asnumpy(), case["owner"], err_msg=path.name)
         np.testing.assert_allclose(iou.asnumpy(), case["matched_iou"], rtol=0, atol=IOU_TOLERANCE, err_msg=path.name)
