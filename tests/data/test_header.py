@@ -6,8 +6,7 @@ import pytest
 
 from tests.data.folders import write_image
 from tests.data.test_image import smooth, with_orientation
-from yolox.data.header import image_size
-from yolox.data.image import read_image
+from yolox.data.image import image_size, read_image
 from yolox.errors import DataError
 
 

@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.test_image import smooth
-from yolox.data import header as module
-from yolox.data.header import image_size, read_header
-from yolox.data.image import read_image
-from yolox.data.orientation import QUARTER_TURNS, exif_orientation, jpeg_orientation, tiff_orientation
+from yolox.data import image as module
+from yolox.data.header import QUARTER_TURNS, exif_orientation, jpeg_orientation, read_header, tiff_orientation
+from yolox.data.image import image_size, read_image
 from yolox.errors import DataError
 
 JPEG = cv2.imencode(".jpg", smooth(20, 30))[1].tobytes()

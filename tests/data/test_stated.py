@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yolox.data import image as module
+from yolox.data.header import stated_size
 from yolox.data.image import read_image
-from yolox.data.stated import stated_size
 from yolox.errors import DataError
 
 RNG = np.random.default_rng(0)

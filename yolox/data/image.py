@@ -7,8 +7,7 @@ import os
 import cv2
 import numpy as np
 
-from yolox.data.orientation import QUARTER_TURNS, tiff_orientation
-from yolox.data.stated import stated_size
+from yolox.data.header import QUARTER_TURNS, read_header, stated_size, tiff_orientation
 from yolox.errors import DataError
 
 REDUCTIONS = {
@@ -62,6 +61,26 @@ def read_image(
         f"{shown_path(path)}: the image is {found[1]}x{found[0]}, its annotation says {size[1]}x{size[0]}"
         f"{' (turned by EXIF?)' if found == tuple(size)[::-1] else ''}"
     )
+
+
+def image_size(path: str) -> tuple[int, int]:
+    """Find the height and width that `read_image` will give, without decoding where that is possible.
+
+    Headers of JPEG and PNG files are read, the orientation in a JPEG's EXIF too; a JPEG with broken EXIF, a PNG with
+    any, and any other format are decoded.
+
+    Args:
+        path: the file.
+
+    Returns:
+        height and width in pixels.
+
+    Raises:
+        DataError: the file is missing or is no image.
+    """
+    header = read_header(path)
+    shown = None if header is None else header.shown
+    return read_image(os.fspath(path)).shape[:2] if shown is None else shown
 
 
 def shrink_image(image: np.ndarray, reduce: int) -> np.ndarray:  # [H,W,3] -> [H//r,W//r,3]

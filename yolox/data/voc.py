@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from yolox.data.build import Columns, build_dataset
+from yolox.data.build import Columns, build_dataset, files_below, read_lines
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name
-from yolox.data.textfile import files_below, read_lines
 from yolox.errors import DataError, raise_problems
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import yaml
 
-from yolox.data.build import Columns, build_dataset
+from yolox.data.build import Columns, build_dataset, files_below, read_lines, read_text
 from yolox.data.dataset import DetectionDataset
-from yolox.data.header import image_size, is_image_name
-from yolox.data.textfile import files_below, read_lines, read_text
+from yolox.data.header import is_image_name
+from yolox.data.image import image_size
 from yolox.errors import DataError
 
 NO_LABELS = ("classes", "names", "_darknet", "readme.dataset", "readme.roboflow")  # texts that tools leave among labels
