@@ -22,7 +22,7 @@ def test_the_device_in_use_is_kept():
 
 
 def test_another_device_is_refused_with_the_way_out():
-    with pytest.raises(CommandError, match="--device Ascend: not usable here; try --device CPU"):
+    with pytest.raises(CommandError, match="`device` Ascend: not usable here; try `device` CPU"):
         use_device("Ascend")
     assert ms.get_context("device_target") == "CPU"
 

@@ -57,7 +57,7 @@ def _set_device(name: str) -> None:
     except (RuntimeError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).split(". ")[0].splitlines()[0]
         raise CommandError(
-            f"--device {name}: not usable here; try --device CPU\nMindSpore says: {reason}"
+            f"`device` {name}: not usable here; try `device` CPU\nMindSpore says: {reason}"
         ) from error
 
 

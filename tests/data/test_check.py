@@ -105,7 +105,7 @@ def test_one_pixel_over_the_edge_and_other_classes_are_no_doubt(tmp_path):
 def test_boxes_too_small_for_the_network_are_told_with_what_helps(tmp_path):
     rows = [(1, 0, 1, (1, 1, 5, 5)), (2, 1, 2, (1, 1, 15, 15))]
     (line,) = warnings(dataset_of(tmp_path, rows, size=(200, 300)), input_size=(64, 96))
-    what = "boxes with a side below 2 px at the network's 96x64; a larger --input-size shows them"
+    what = "boxes with a side below 2 px at the network's 96x64; a larger `input_size` shows them"
     assert line == f"{what}: 1 (annotation 1 of image a.png)"
 
 

@@ -30,7 +30,7 @@ def test_prepare_run_makes_the_folder_with_its_parents(tmp_path):
 
 def test_prepare_run_refuses_a_folder_with_files(tmp_path):
     (tmp_path / "last.safetensors").touch()
-    with pytest.raises(UsageError, match="or overwrite to replace"):
+    with pytest.raises(UsageError, match="or `overwrite` to replace"):
         prepare_run(tmp_path, overwrite=False)
 
 

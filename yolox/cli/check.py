@@ -13,6 +13,7 @@ from rich.table import Table
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import read_evaluation_set, read_training_set
+from yolox.cli.messages import name_options
 from yolox.cli.options import CheckOptions
 from yolox.cli.sources import DataSource, data_source, training_source
 from yolox.config import Recipe
@@ -95,7 +96,7 @@ def print_warnings(console: Console, reports: dict[str, DatasetReport], more: li
     """Print a line for each warning."""
     lines = [f"{name}: {line}" for name, report in reports.items() for line in report.warnings]
     for line in [*lines, *more]:
-        console.print(f"warning: {line}", markup=False)
+        console.print(name_options(f"warning: {line}"), markup=False)
 
 
 def raise_errors(sources: dict[str, DataSource | None], reports: dict[str, DatasetReport]) -> None:
@@ -183,4 +184,4 @@ def _overfit(console: Console, experiment: Experiment, options: CheckOptions, da
         report = overfit(step, batch, max_steps=options.overfit_steps, on_step=step_lines(console, status.update))
     if not report.sound:
         raise CommandError(f"one batch: {report.message}")
-    console.print(f"one batch: {report.message}")
+    console.print(name_options(f"one batch: {report.message}"))

@@ -14,6 +14,7 @@ USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 MOST_LINES = 24  # of a message that lists what is wrong with a dataset or a checkpoint
 
 
+_ARGUMENT = re.compile(r"`([a-z_]+)`")  # how messages of the library name an argument
 _NO_MEMORY = re.compile(
     r"memory failed|out of memory|insufficient memory|bad_alloc|memory (?:is|isn't|not) (?:not )?enough", re.IGNORECASE
 )
@@ -43,10 +44,21 @@ def explain(error: BaseException) -> str:
         return "out of memory: lower --batch-size or --input-size, or --workers"
     if isinstance(error, OSError):
         return _operating_system(error)
-    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    text = name_options(str(error))
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
     if isinstance(error, ValueError | CommandError):  # the library's own words; they may list what is wrong
         return "\n".join(lines[:MOST_LINES])
     return f"{type(error).__name__}: {lines[0]}\n--debug shows where it comes from"
+
+
+def name_options(text: str) -> str:
+    """Returns a message of the library with its arguments named as options: `` `save_steps` `` becomes ``--save-steps``.
+
+    Example:
+        >>> name_options("`device` Ascend: not usable here; try `device` CPU")
+        '--device Ascend: not usable here; try --device CPU'
+    """
+    return _ARGUMENT.sub(lambda found: "--" + found[1].replace("_", "-"), text)
 
 
 def exit_status(error: BaseException) -> int:

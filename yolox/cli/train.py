@@ -62,9 +62,6 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
             group=group, launcher=launcher, console=console, name=experiment.name,
             **{name: getattr(options, name) for name in names_of_options},
         )  # fmt: skip
-    except UsageError as error:  # begins with the name of an argument
-        text = re.sub(r"^(output|freeze)\b", r"--\1", str(error)).replace("or overwrite to", "or --overwrite to")
-        raise UsageError(text.replace("want weights that", "want --weights that")) from None
     except RunError as error:
         error.args = (f"{error}\ngo on with: train --resume {error.folder}",)
         raise

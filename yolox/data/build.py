@@ -14,7 +14,7 @@ from yolox.data.dataset import DetectionDataset
 from yolox.errors import DataError, raise_problems
 
 log = logging.getLogger("yolox.data")
-_FOLDER_WANTED = "want the folder that their names are relative to (--train-images, --val-images)"
+_FOLDER_WANTED = "want the folder that their names are relative to (`train_images`, `val_images`)"
 _ROWS = 1 << 16  # boxes that are checked at a time
 
 

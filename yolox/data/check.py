@@ -177,7 +177,7 @@ def _doubtful_boxes(dataset: DetectionDataset, input_size: Size) -> list[str]:
         (f"boxes with a side below {FEWEST_PIXELS:g} px", tiny),
         (
             f"boxes with a side below {FEWEST_PIXELS:g} px at the network's {input_size[1]}x{input_size[0]}; "
-            "a larger --input-size shows them",
+            "a larger `input_size` shows them",
             (least > 0) & ~tiny & (least * ratios < FEWEST_PIXELS),
         ),
         ("boxes over the edge of their image by more than 1 px; training clips them", over > 1),

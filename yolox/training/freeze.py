@@ -73,12 +73,12 @@ def freeze_parts(detector: nn.Cell, prefixes: Sequence[str]) -> str:
         if not any(name.startswith(prefix) for name in sizes):
             tops = ", ".join(dict.fromkeys(name.split(".")[0] for name in sizes))
             raise UsageError(
-                f"freeze {prefix}: no parameter's name begins so; want {tops}, or more of a name: {next(iter(sizes))}"
+                f"`freeze` {prefix}: no parameter's name begins so; want {tops}, or more of a name: {next(iter(sizes))}"
             )
     try:
         names = freeze(detector, lambda name: name.startswith(tuple(prefixes)))
     except ValueError:
-        raise UsageError(f"freeze {' '.join(prefixes)}: nothing is left to train; want less") from None
+        raise UsageError(f"`freeze` {' '.join(prefixes)}: nothing is left to train; want less") from None
     share = sum(sizes[name] for name in names) / sum(sizes.values())
     return f"{len(names)} of {len(sizes)} tensors ({share:.0%} of the numbers)"
 
@@ -96,4 +96,4 @@ def check_frozen_loaded(prefixes: Sequence[str], random: Sequence[str]) -> None:
     for prefix in prefixes:
         for name in random:
             if name.startswith(prefix):
-                raise UsageError(f"freeze {prefix}: {name} would stay random; want weights that have it, or freeze less")
+                raise UsageError(f"`freeze` {prefix}: {name} would stay random; want `weights` that have it, or freeze less")

@@ -56,7 +56,7 @@ def overfit(
         OverfitReport; the loop ends with the first loss at the target, or as soon as the check has failed.
     """
     if not np.asarray(batch[3]).any():
-        return OverfitReport(sound=False, message="the batch has no box: look at the annotations and --max-truths", losses=())
+        return OverfitReport(sound=False, message="the batch has no box: look at the annotations and `max_truths`", losses=())
     tensors, losses = tuple(ms.Tensor(part) for part in batch[:4]), []
     for number in range(max_steps):
         lr = rate * min((number + 1) / WARMUP_STEPS, 1.0)
@@ -75,7 +75,7 @@ def _verdict(losses: list[float], num_pos: int, finite: bool, target: float) -> 
     """Judge after a step; None goes on."""
     count, first, last = len(losses), losses[0], losses[-1]
     if not finite:
-        return False, f"loss or gradients are not finite at step {count}: look at the images and --precision"
+        return False, f"loss or gradients are not finite at step {count}: look at the images and `precision`"
     if num_pos == 0:
         return False, f"no point is matched to a box at step {count}: look at the boxes' pixels and the input size"
     if last <= target * first:
@@ -88,5 +88,5 @@ def _verdict(losses: list[float], num_pos: int, finite: bool, target: float) -> 
 def _too_slow(losses: list[float], target: float) -> str:
     return (
         f"the loss of one batch fell from {losses[0]:.2f} to {losses[-1]:.2f} in {len(losses)} steps, and should fall "
-        f"below {target * losses[0]:.2f}: look at the picture of the labels; give --overfit-steps more if it still falls"
+        f"below {target * losses[0]:.2f}: look at the picture of the labels; give `overfit_steps` more if it still falls"
     )

@@ -69,9 +69,9 @@ def prepare_run(folder: Path, *, overwrite: bool) -> Path:
         CommandError: it cannot be written.
     """
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"output {folder}: is a file, want a folder")
+        raise UsageError(f"`output` {folder}: is a file, want a folder")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise UsageError(f"output {folder}: is not empty; want another folder, or overwrite to replace its run")
+        raise UsageError(f"`output` {folder}: is not empty; want another folder, or `overwrite` to replace its run")
     make_folder(folder)
     for pattern in (*RUN_FILES, *OTHER_FILES):
         for path in folder.glob(pattern):

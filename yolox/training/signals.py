@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Launcher:
     """The process that started this one, as msrun does: without it, nobody could stop a run of several processes.
 
-    Create it early: what ended before is not noticed. (An msrun without ``--join=True`` ends at once, long before the
+    Create it early: what ended before is not noticed. (An msrun without its option join ends at once, long before the
     first line of the script, and is not waited for.)
     """
 
