@@ -5,7 +5,6 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from yolox.cli.defaults import base_recipe, first_options
 from yolox.cli.options import (
     PREDICT_THRESHOLDS,
     CheckOptions,
@@ -14,6 +13,7 @@ from yolox.cli.options import (
     TrainOptions,
     parse_options,
 )
+from yolox.cli.parsing import base_recipe, first_options
 from yolox.config import Recipe
 from yolox.errors import UsageError
 from yolox.recipes import finetune_recipe, megvii_recipe, mindyolo_recipe

@@ -17,8 +17,8 @@ import pytest
 from docs.order import ordered_pages
 from tests.docs.commands import PAGES as READ
 from tests.docs.commands import ROOT, commands_of, fragments_of
-from yolox.cli.defaults import base_recipe
 from yolox.cli.options import VERBS, parse_options
+from yolox.cli.parsing import base_recipe
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 UNTYPED = [command for page in READ for command in commands_of(page) if not command.is_run]

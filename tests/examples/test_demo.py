@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import tyro
 
-from yolox.cli.defaults import base_recipe
 from yolox.cli.options import parse_options
+from yolox.cli.parsing import base_recipe
 from yolox.data.synthetic import write_synthetic
 from yolox.training.phases import check_epochs
 

@@ -12,7 +12,7 @@ from mindspore import save_checkpoint as save_ckpt
 
 from tests.weights.servers import Server, serving
 from tests.weights.torch_files import write_state
-from yolox.cli import fetching
+from yolox.cli import inputs as fetching
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_detector, recipe_of_weights
 from yolox.errors import WeightsError

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.file_options import AssignOptions
 from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weights
+from yolox.cli.options import AssignOptions
 from yolox.cli.sources import training_source
 from yolox.config import Recipe
 from yolox.data.dataset import load_sample

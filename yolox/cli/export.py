@@ -7,8 +7,8 @@ from collections.abc import Callable
 from rich.console import Console
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.file_options import ExportOptions
 from yolox.cli.inputs import open_detector, recipe_of_weights
+from yolox.cli.options import ExportOptions
 from yolox.config import Recipe
 from yolox.data.classes import names_of_classes
 from yolox.data.image import read_image

@@ -8,9 +8,10 @@ from pathlib import Path
 import attrs
 from attrs import frozen
 from mindspore import nn
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.fetching import local_weights
 from yolox.cli.sources import DataSource
 from yolox.config import InputSpec, Recipe
 from yolox.data.classes import COCO_NAMES, with_classes
@@ -18,6 +19,7 @@ from yolox.data.dataset import DetectionDataset, trainable
 from yolox.errors import CommandError, UsageError, WeightsError
 from yolox.eval.predict import detector_step
 from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
+from yolox.weights.hub import fetch_weights, is_published_name
 from yolox.weights.load import LoadedWeights, fill_parameters, read_weights, with_convention
 
 CLASS_BIAS = "head.cls_preds.0.bias"
@@ -191,3 +193,58 @@ def _check_categories(name: str, dataset: DetectionDataset, names: Sequence[str]
 
 def _some(names: Sequence[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def compare_names(weights: Sequence[str] | None, dataset: Sequence[str]) -> str | None:
+    """Say where weights that fit a dataset by the number of classes name them differently.
+
+    Their class predictions are kept, which is right for names that were only spelt otherwise, and a bad start for
+    other classes or another order.
+
+    Args:
+        weights: class names of the weights; None where the file names none.
+        dataset: class names of the dataset.
+
+    Returns:
+        A line, or None where nothing is known to differ: the same names, no names, or another number of classes, whose
+        predictions are not kept.
+
+    Example:
+        >>> compare_names(["cat", "dog"], ["cat", "cow"])
+        "the weights' names of 1 of 2 classes are others than the dataset's (class 1: dog, now cow); their predictions are kept"
+    """
+    if weights is None or len(weights) != len(dataset):
+        return None
+    differ = [i for i, pair in enumerate(zip(weights, dataset, strict=True)) if pair[0] != pair[1]]
+    if not differ:
+        return None
+    first = differ[0]
+    return (
+        f"the weights' names of {len(differ)} of {len(dataset)} classes are others than the dataset's "
+        f"(class {first}: {weights[first]}, now {dataset[first]}); their predictions are kept"
+    )
+
+
+def local_weights(path: Path) -> Path:
+    """Give the file for an option ``--weights``, with a bar on stderr while it is downloaded.
+
+    Args:
+        path: a path, or a name such as ``megvii:s``; a file of that name comes first.
+
+    Returns:
+        The path itself, or that of the downloaded file.
+
+    Raises:
+        WeightsError: no such name, or the download failed.
+    """
+    name = str(path)
+    if path.exists() or not is_published_name(name):
+        return path
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(name, total=None, visible=False)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total, visible=True)
+
+        return fetch_weights(name, on_progress=show)

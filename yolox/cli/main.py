@@ -11,7 +11,6 @@ from typing import NoReturn
 from attrs import frozen
 
 from yolox.cli import assign, check, evaluate, export, info, plot, predict, train
-from yolox.cli.defaults import base_recipe, first_options
 from yolox.cli.experiment import Experiment, scale_experiment
 from yolox.cli.messages import report
 from yolox.cli.options import (
@@ -26,7 +25,7 @@ from yolox.cli.options import (
     TrainOptions,
     parse_options,
 )
-from yolox.cli.parsing import parse_some
+from yolox.cli.parsing import base_recipe, first_options, parse_some
 from yolox.cli.run_options import remembered
 from yolox.device import use_device
 from yolox.errors import UsageError

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, Union, get_args
 
 import attrs
 import tyro
 from attrs import frozen
 
-from yolox.cli.common import CommonOptions
-from yolox.cli.defaults import follow_input_size
-from yolox.cli.file_options import AssignOptions, ExportOptions, PlotOptions
-from yolox.cli.parsing import parse
+from yolox.cli.parsing import follow_input_size, parse
 from yolox.cli.sources import TrainingSet, ValidationSet
-from yolox.cli.spelling import SaveForm, check_spelling
-from yolox.config import InputSpec, PostprocessConfig, Recipe
+from yolox.config import AssignConfig, InputSpec, PostprocessConfig, Recipe
+from yolox.errors import UsageError
 from yolox.eval.predict import VIEWER
+
+
+@frozen(kw_only=True)
+class CommonOptions:
+    """Options of every command."""
+
+    recipe: Literal["megvii", "mindyolo"] = "megvii"
+    """Published recipe whose values are the defaults of the options below."""
+    device: Literal["CPU", "Ascend"] = "CPU"
+    """Where MindSpore runs."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
 
 PREDICT_THRESHOLDS = {name: getattr(VIEWER, name) for name in ("score_threshold", "iou_threshold")}
 """What Megvii's README uses to draw pictures; an evaluation needs the low scores, a viewer does not."""
-
 EXPORT_SETTINGS = {**PREDICT_THRESHOLDS, "max_detections": 300}
 """A file with NMS has as many rows as this, found or not; the recipes of evaluation keep thousands."""
+SaveForm = Literal["json", "txt", "csv", "coco"]
 
 
 @frozen(kw_only=True)
@@ -127,9 +137,58 @@ class PredictOptions(CommonOptions):
     postprocess: PostprocessConfig = PostprocessConfig()
 
 
-Options = (
-    InfoOptions | CheckOptions | TrainOptions | EvalOptions | PredictOptions | ExportOptions | AssignOptions | PlotOptions
-)
+@frozen(kw_only=True)
+class ExportOptions(CommonOptions):
+    """Write a detector as ONNX or MINDIR, run the file, and keep it only if it agrees with the detector."""
+
+    recipe: Literal["megvii", "mindyolo"] | None = None
+    """Published recipe whose post-processing is the default; left out, that of the weights."""
+    weights: Path
+    """Weights: .pth, .npz, .ckpt or .safetensors."""
+    output: Path
+    """The file."""
+    format: Literal["onnx", "mindir"] = "onnx"
+    """onnx for ONNX Runtime, OpenVINO and others; mindir for MindSpore."""
+    batch: int | Literal["dynamic"] = 1
+    """Images at a time, or any number (ONNX)."""
+    nms: bool = False
+    """End the file with NMS: boxes, scores, classes, count (ONNX, fixed batch)."""
+    image: Path | None = None
+    """Image to compare file and detector on; left out, one is drawn."""
+    input: InputSpec = InputSpec()
+    postprocess: PostprocessConfig = PostprocessConfig()
+
+
+@frozen(kw_only=True)
+class AssignOptions(CommonOptions, TrainingSet):
+    """Draw which points SimOTA gives to which object of a dataset's images, and at what cost."""
+
+    recipe: Literal["megvii", "mindyolo"] | None = None
+    """Published recipe whose assignment is the default; left out, that of the weights."""
+    weights: Path
+    """Weights whose predictions decide: .pth, .npz, .ckpt or .safetensors, a published name, or an export."""
+    output: Path = Path("assign")
+    """Folder for the pictures."""
+    count: int = 8
+    """Images that are drawn, evenly spread over the dataset."""
+    input: InputSpec = InputSpec()
+    assign: AssignConfig = AssignConfig()
+
+
+@frozen(kw_only=True)
+class PlotOptions(CommonOptions):
+    """Draw a run again from its files: curves of history.csv, charts of an evaluation's JSON.
+
+    Predictions beside truths need weights and images: eval --pictures draws them.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """Folder of the run, or the JSON file of an evaluation."""
+    output: Path | None = None
+    """Folder for the pictures; left out, that of the run."""
+
+
+Options = InfoOptions | CheckOptions | TrainOptions | EvalOptions | PredictOptions | ExportOptions | AssignOptions | PlotOptions
 VERBS = {
     "info": InfoOptions,
     "check": CheckOptions,
@@ -195,3 +254,18 @@ def parse_options(
     default = _defaults(argv[0], recipe, remembered or {})  # one command's options alone: faster, messages are shorter
     options = parse(VERBS[argv[0]], argv[1:], prog=f"{prog} {argv[0]}{chosen}", default=default)
     return _with_followers(options, argv, recipe)
+
+
+def check_spelling(argv: Sequence[str]) -> None:
+    """Tell who types ``--save-txt`` what it is called here.
+
+    Args:
+        argv: words after the script's name, the verb first.
+
+    Raises:
+        UsageError: with the option to write.
+    """
+    words = {word.replace("_", "-") for word in argv}
+    for form in get_args(SaveForm) if "predict" in argv[:1] else ():
+        if f"--save-{form}" in words:
+            raise UsageError(f"--save-{form}: write --save {form}; it takes one or more of {', '.join(get_args(SaveForm))}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.file_options import PlotOptions
+from yolox.cli.options import PlotOptions
 from yolox.config import Recipe
 from yolox.errors import CommandError
 from yolox.training.run_folder import EVALUATION, HISTORY, PICTURES, make_folder

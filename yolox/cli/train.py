@@ -8,9 +8,8 @@ from collections.abc import Callable
 import attrs
 
 from yolox.cli.check import read_sets
-from yolox.cli.class_names import compare_names
 from yolox.cli.experiment import Experiment
-from yolox.cli.fetching import local_weights
+from yolox.cli.inputs import compare_names, local_weights
 from yolox.cli.options import TrainOptions
 from yolox.cli.run_options import RememberOptions, check_options, remembered
 from yolox.cli.sources import data_source, training_source
