@@ -25,7 +25,7 @@ from benchmarks.outputs import STRIDES, make_outputs  # noqa: E402
 from benchmarks.truths import make_truths  # noqa: E402
 from yolox.assign.gathered import simota_assign_gathered  # noqa: E402
 from yolox.assign.simota import simota_assign  # noqa: E402
-from yolox.detection_loss import decoded_loss  # noqa: E402
+from yolox.yolox_loss import decoded_loss  # noqa: E402
 from yolox.decode import make_points  # noqa: E402
 
 FORMS = {"gathered": simota_assign_gathered, "dense": simota_assign}

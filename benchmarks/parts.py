@@ -17,10 +17,10 @@ from mindspore import Tensor, ops
 from benchmarks.measure import peak_mb
 from benchmarks.truths import make_truths
 from yolox.config import Recipe
-from yolox.detection_loss import detection_loss
 from yolox.nn.functional import normalize_images
 from yolox.training.optim import gradient_sums, masked_sgd, unused_stats
 from yolox.training.step import create_train_state, make_train_step
+from yolox.yolox_loss import detection_loss
 
 NAMES = ("bare", "with_loss", "with_update", "whole")
 

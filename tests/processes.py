@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.evaluations import metrics_of_shares  # noqa: E402
 from yolox.config import InputSpec, OptimConfig  # noqa: E402
 from yolox.data.batches import evaluated_images  # noqa: E402
-from yolox.detection_loss import detection_loss  # noqa: E402
 from yolox.distributed import (  # noqa: E402
     Group,
     any_of,
@@ -32,6 +31,7 @@ from yolox.distributed import (  # noqa: E402
 from yolox.eval.evaluate import detections_to_table, gather_detections  # noqa: E402
 from yolox.eval.postprocess import Detections  # noqa: E402
 from yolox.training.step import create_train_state, make_train_step  # noqa: E402
+from yolox.yolox_loss import detection_loss  # noqa: E402
 
 IMAGES, SIZE, STEPS, CLASSES = 8, 64, 5, 3
 FOUND = 9  # images of an evaluation; no multiple of the number of processes

@@ -23,12 +23,12 @@ TABLE = {
     "decode": "checks | mindspore numpy",
     "schedule": "| mindspore",
     "assign": "boxes checks config graph | mindspore",  # nothing of a detector: SimOTA serves any
-    "detection_loss": "assign boxes checks config decode graph losses | mindspore",
+    "yolox_loss": "assign boxes checks config decode graph losses | mindspore",
     # the layers: never assignment, losses, data, evaluation or training
     "nn": "config | mindspore numpy",
     "models": "nn | attrs",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
-    "training": "config config_io data detection_loss device distributed errors eval graph msrun nn schedule "
+    "training": "config config_io data device distributed errors eval graph msrun nn schedule yolox_loss "
     "| attrs mindspore numpy rich safetensors tensorboard",
     "msrun": "|",
     "distributed": "config graph msrun | attrs mindspore numpy",
@@ -133,3 +133,10 @@ def test_the_library_imports_nothing_outside_of_it():
 def test_examples_need_the_library_only():
     found = {name: set(map(part, imports(name, tree))) for name, tree in modules("examples").items()}
     assert len(found) >= 10 and {name for name in found if found[name] & {"tests", "benchmarks"}} == set()
+
+
+def test_no_public_name_hides_a_module():
+    import yolox
+
+    hidden = {name for name in yolox.__all__ if (ROOT / f"yolox/{name}.py").exists() or (ROOT / f"yolox/{name}").is_dir()}
+    assert hidden <= {"models"}  # the module itself

@@ -39,7 +39,7 @@ from yolox.data.loader import eval_batches, train_batches
 from yolox.data.letterbox import letterbox
 from yolox.data.sample import Sample
 from yolox.decode import decode_boxes, decode_predictions, encode_boxes, flatten_levels, split_predictions
-from yolox.detection_loss import decoded_loss, detection_loss
+from yolox.yolox_loss import decoded_loss, detection_loss
 from yolox.eval import (
     Detections,
     batched_nms,

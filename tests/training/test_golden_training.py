@@ -42,9 +42,9 @@ from mindspore import ops
 from tests.nn.scales import build_detector, fill_golden, golden_value, yolox_name
 from yolox.boxes import cxcywh_to_xyxy
 from yolox.config import InputSpec, OptimConfig
-from yolox.detection_loss import detection_loss
 from yolox.schedule import ema_decay
 from yolox.training.step import TrainState, create_train_state, make_train_step
+from yolox.yolox_loss import detection_loss
 
 L1_FROM_STEP = 8
 TOLERANCE = 2e-3

@@ -12,11 +12,11 @@ from yolox.config import InputSpec
 from yolox.data.coco import read_coco
 from yolox.data.loader import train_batches
 from yolox.data.synthetic import SyntheticConfig, write_synthetic
-from yolox.detection_loss import detection_loss
 from yolox.nn import ConvBNAct, initialise, set_precision
 from yolox.training.loop import fit
 from yolox.training.run_folder import history_row
 from yolox.training.step import create_train_state, make_train_step
+from yolox.yolox_loss import detection_loss
 
 EPOCHS, STEPS, FIRST_SCALE = 12, 5, 64.0
 LARGE = 1024.0  # of the loss and its gradients, with a rate as much smaller: they leave half precision at a usual scale

@@ -12,8 +12,8 @@ from yolox.assign.gathered import simota_assign_gathered
 from yolox.assign.simota import simota_assign
 from yolox.config import AssignConfig, LossConfig
 from yolox.decode import decode_boxes
-from yolox.detection_loss import USUAL_POSITIVES, decoded_loss, detection_loss
 from yolox.losses import binary_cross_entropy_with_logits
+from yolox.yolox_loss import USUAL_POSITIVES, decoded_loss, detection_loss
 
 NAMES = ["iou", "obj", "cls", "l1"]
 
