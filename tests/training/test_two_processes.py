@@ -7,7 +7,7 @@ import pytest
 from tests.cli.tiny import EXPERIMENT, write_data
 from tests.launch import msrun
 from yolox.cli import run
-from yolox.cli.together import open_group
+from yolox.cli.inputs import open_group
 from yolox.errors import CommandError
 from yolox.eval.coco import METRIC_NAMES
 from yolox.training.run_folder import read_history

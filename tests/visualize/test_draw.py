@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from yolox.eval.postprocess import Detections
-from yolox.visualize.draw import class_color, draw_detections
-from yolox.visualize.names import drawn_names
+from yolox.visualize.draw import class_color, draw_detections, drawn_names
 
 NAMES = ["cat", "a rather long name of a class"]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yolox.visualize.names import ascii_text, cut_middle, drawn_names
+from yolox.visualize.draw import ascii_text, cut_middle, drawn_names
 
 
 @pytest.mark.parametrize(

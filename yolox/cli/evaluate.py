@@ -9,10 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weights
+from yolox.cli.inputs import console_of, open_group, open_weights, read_evaluation_set, recipe_of_weights
 from yolox.cli.options import EvalOptions
 from yolox.cli.sources import evaluation_source
-from yolox.cli.together import console_of, open_group
 from yolox.config import Recipe
 from yolox.data.dataset import DetectionDataset
 from yolox.distributed import Group

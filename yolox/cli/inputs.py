@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from yolox.cli.sources import DataSource
 from yolox.config import InputSpec, Recipe
 from yolox.data.classes import COCO_NAMES, with_classes
 from yolox.data.dataset import DetectionDataset, trainable
+from yolox.distributed import Group, join_group
 from yolox.errors import CommandError, UsageError, WeightsError
 from yolox.eval.predict import detector_step
 from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
@@ -248,3 +250,32 @@ def local_weights(path: Path) -> Path:
             progress.update(task, completed=done, total=total, visible=True)
 
         return fetch_weights(name, on_progress=show)
+
+
+def open_group(parallel: bool, *, seconds: float = 90.0, advice: str = "") -> Group:
+    """Joins the processes of msrun where ``--parallel`` asks for it.
+
+    Args:
+        parallel: the option.
+        seconds: limit for usual work, from ``--hang-seconds``.
+        advice: printed when a process fails.
+
+    Raises:
+        UsageError: the limit is below 0.
+        CommandError: msrun did not start this process, or started it and ``--parallel`` is missing; the port is in use.
+    """
+    if not seconds >= 0:
+        raise UsageError(f"--hang-seconds {seconds:g}: want 0 (no limit) or more")
+    if not parallel:
+        if int(os.environ.get("MS_WORKER_NUM", "1")) > 1:
+            raise CommandError("msrun started several processes; want --parallel, or each would train by itself")
+        return Group()
+    try:
+        return join_group(seconds=seconds, advice=advice)
+    except RuntimeError as error:
+        raise CommandError(f"--parallel: {error}") from None
+
+
+def console_of(group: Group) -> Console:
+    """Returns the console of a process: only that of rank 0 prints."""
+    return Console(soft_wrap=True, highlight=False, quiet=not group.is_first)

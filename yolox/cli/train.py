@@ -9,11 +9,10 @@ import attrs
 
 from yolox.cli.check import read_sets
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import compare_names, local_weights
+from yolox.cli.inputs import compare_names, console_of, local_weights, open_group
 from yolox.cli.options import TrainOptions
 from yolox.cli.run_options import RememberOptions, check_options, remembered
 from yolox.cli.sources import data_source, training_source
-from yolox.cli.together import console_of, open_group
 from yolox.config import Recipe
 from yolox.errors import RunError, UsageError
 from yolox.export.runner import SUFFIXES

@@ -11,8 +11,7 @@ from yolox.distributed import Group, recipe_reducers
 from yolox.graph import tree_map
 from yolox.nn.functional import normalize_images
 from yolox.schedule import ema_value
-from yolox.training.flat_tensors import FlatTensors, flat_tensors, flatten
-from yolox.training.optim import gradient_sums, masked_sgd, unused_stats
+from yolox.training.optim import FlatTensors, flat_tensors, flatten, gradient_sums, masked_sgd, unused_stats
 from yolox.yolox_loss import detection_loss
 
 

@@ -14,8 +14,7 @@ from yolox.assign.simota import simota_assign
 from yolox.boxes import cxcywh_to_xyxy, pairwise_iou
 from yolox.config import AssignConfig
 from yolox.decode import make_points
-from yolox.visualize.draw import class_color, draw_labels
-from yolox.visualize.names import drawn_names
+from yolox.visualize.draw import class_color, draw_labels, drawn_names
 
 SIDE = 900  # longest side of the image, px
 PANEL, ROW, BAR = 480, 18, 26  # width of the list beside it, height of a line of it and of the title, px

@@ -11,8 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 
-from yolox.visualize.draw import class_color
-from yolox.visualize.names import drawn_names
+from yolox.visualize.draw import class_color, drawn_names
 
 MAX_NUMBERED = 15  # classes up to which the cells of the confusion matrix take large numbers
 MAX_NAMED = 10  # classes up to which each has a colour and a name in the legend

@@ -3,14 +3,105 @@
 from __future__ import annotations
 
 import colorsys
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 from attrs import evolve
 
 from yolox.eval.postprocess import Detections
-from yolox.visualize.names import LONGEST_NAME, drawn_names
 
+LONGEST_NAME = 18  # letters in a picture; labels of neighbours would hide each other
+_SPELLED = str.maketrans({
+    "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
+    "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i", "–": "-", "—": "-", "’": "'", "…": "..",
+})  # fmt: skip  # what unicode does not take apart
+
+
+def drawn_names(
+    names: Sequence[str], *, most: int = LONGEST_NAME, gap: str = "..", has: Callable[[str], bool] = str.isascii
+) -> list[str]:
+    """Write class names so that a picture can show them and they can be told apart.
+
+    Accents are dropped; a name whose letters the font does not have becomes "class 7". Of a long name, the middle
+    is left out: names of a dataset often begin alike. Where two would look the same, their numbers are added.
+
+    Args:
+        names: of all classes, in their order.
+        most: length up to which nothing is cut.
+        gap: stands for what is left out.
+        has: whether the font has the letters of a text; OpenCV's are ASCII.
+
+    Returns:
+        As many texts of at most `most` characters, for `most` from about 14 on.
+
+    Example:
+        >>> drawn_names(["café", "猫", "red blood cell, normal", "red blood cell, abnormal"])
+        ['cafe', 'class 1', 'red bloo.., normal', 'red bloo..abnormal']
+    """
+    texts = [name if has(name) else _spelled(name, index) for index, name in enumerate(names)]
+    cut = [cut_middle(text, most, gap) for text in texts]
+    times = Counter(cut)
+    return [
+        text if times[text] == 1 or text == name else _numbered(whole, index, most, gap)
+        for index, (name, whole, text) in enumerate(zip(names, texts, cut, strict=True))
+    ]
+
+
+def cut_middle(text: str, most: int, gap: str = "..") -> str:
+    """Leave out the middle of a long text.
+
+    Args:
+        text: any.
+        most: length of the result at most; longer than `gap`.
+        gap: stands for what is left out.
+
+    Returns:
+        The text itself where it is short enough.
+
+    Example:
+        >>> cut_middle("international space station", 12), cut_middle("cat", 12)
+        ('inter..ation', 'cat')
+    """
+    if len(text) <= most:
+        return text
+    end = (most - len(gap)) // 2
+    return text[: most - len(gap) - end] + gap + text[len(text) - end :]
+
+
+def ascii_text(text: str) -> str:
+    """Write a text in ASCII: accents dropped, and a question mark for each letter that is none without them.
+
+    Args:
+        text: any, such as the name of a file.
+
+    Returns:
+        Text that OpenCV can draw.
+
+    Example:
+        >>> ascii_text("Größe 猫.jpg")
+        'Grosse ?.jpg'
+    """
+    plain = unicodedata.normalize("NFKD", text.translate(_SPELLED))
+    kept = (letter for letter in plain if letter.isascii() or not unicodedata.combining(letter))
+    return "".join(kept).encode("ascii", "replace").decode()
+
+
+def _spelled(name: str, index: int) -> str:
+    """In ASCII; with the number of the class where letters are lost, and that alone where no letter is left."""
+    text = ascii_text(name)
+    lost = text.count("?") > name.count("?")
+    rest = " ".join(text.replace("?", " ").split()) if lost else text
+    if not any(letter.isalpha() for letter in rest):
+        return f"class {index}"
+    return f"{rest} #{index}" if lost else rest
+
+
+def _numbered(text: str, index: int, most: int, gap: str) -> str:
+    number = f" #{index}"
+    return text if text.endswith(number) else cut_middle(text, most - len(number), gap) + number
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SMALLEST_FONT, _LARGEST_FONT = 0.35, 2.5  # below, letters of this font run together
 _NAME_LENGTHS = (LONGEST_NAME, 12, 8)
@@ -200,3 +291,5 @@ def _write(picture, label, place, color, scale) -> None:
     below = cv2.getTextSize(label, _FONT, scale, _thickness(scale))[1]
     start = x1 + _margin(scale), y2 - max(1, _margin(scale) // 2) - below
     cv2.putText(picture, label, start, _FONT, scale, ink, _thickness(scale), cv2.LINE_AA)
+
+

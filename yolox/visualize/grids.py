@@ -13,8 +13,7 @@ from yolox.config import Recipe
 from yolox.data.batches import TrainSource
 from yolox.data.dataset import DetectionDataset
 from yolox.eval.postprocess import Detections
-from yolox.visualize.draw import draw_detections
-from yolox.visualize.names import ascii_text
+from yolox.visualize.draw import ascii_text, draw_detections
 
 SIDE = 640  # longest side of one picture beside another, px
 BAR = 26  # height of the title, px

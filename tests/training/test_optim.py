@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mindspore import Parameter, ops
 
-from yolox.training.flat_tensors import flat_tensors, flatten
+from yolox.training.optim import flat_tensors, flatten
 
 SHAPES = [(2, 3), (1,), (), (4, 1, 2)]
 SIZES = (6, 1, 1, 8)
