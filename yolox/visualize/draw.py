@@ -18,174 +18,10 @@ _SPELLED = str.maketrans({
     "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
     "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i", "–": "-", "—": "-", "’": "'", "…": "..",
 })  # fmt: skip  # what unicode does not take apart
-
-
-def drawn_names(
-    names: Sequence[str], *, most: int = LONGEST_NAME, gap: str = "..", has: Callable[[str], bool] = str.isascii
-) -> list[str]:
-    """Write class names so that a picture can show them and they can be told apart.
-
-    Accents are dropped; a name whose letters the font does not have becomes "class 7". Of a long name, the middle
-    is left out: names of a dataset often begin alike. Where two would look the same, their numbers are added.
-
-    Args:
-        names: of all classes, in their order.
-        most: length up to which nothing is cut.
-        gap: stands for what is left out.
-        has: whether the font has the letters of a text; OpenCV's are ASCII.
-
-    Returns:
-        As many texts of at most `most` characters, for `most` from about 14 on.
-
-    Example:
-        >>> drawn_names(["café", "猫", "red blood cell, normal", "red blood cell, abnormal"])
-        ['cafe', 'class 1', 'red bloo.., normal', 'red bloo..abnormal']
-    """
-    texts = [name if has(name) else _spelled(name, index) for index, name in enumerate(names)]
-    cut = [cut_middle(text, most, gap) for text in texts]
-    times = Counter(cut)
-    return [
-        text if times[text] == 1 or text == name else _numbered(whole, index, most, gap)
-        for index, (name, whole, text) in enumerate(zip(names, texts, cut, strict=True))
-    ]
-
-
-def cut_middle(text: str, most: int, gap: str = "..") -> str:
-    """Leave out the middle of a long text.
-
-    Args:
-        text: any.
-        most: length of the result at most; longer than `gap`.
-        gap: stands for what is left out.
-
-    Returns:
-        The text itself where it is short enough.
-
-    Example:
-        >>> cut_middle("international space station", 12), cut_middle("cat", 12)
-        ('inter..ation', 'cat')
-    """
-    if len(text) <= most:
-        return text
-    end = (most - len(gap)) // 2
-    return text[: most - len(gap) - end] + gap + text[len(text) - end :]
-
-
-def ascii_text(text: str) -> str:
-    """Write a text in ASCII: accents dropped, and a question mark for each letter that is none without them.
-
-    Args:
-        text: any, such as the name of a file.
-
-    Returns:
-        Text that OpenCV can draw.
-
-    Example:
-        >>> ascii_text("Größe 猫.jpg")
-        'Grosse ?.jpg'
-    """
-    plain = unicodedata.normalize("NFKD", text.translate(_SPELLED))
-    kept = (letter for letter in plain if letter.isascii() or not unicodedata.combining(letter))
-    return "".join(kept).encode("ascii", "replace").decode()
-
-
-def _spelled(name: str, index: int) -> str:
-    """In ASCII; with the number of the class where letters are lost, and that alone where no letter is left."""
-    text = ascii_text(name)
-    lost = text.count("?") > name.count("?")
-    rest = " ".join(text.replace("?", " ").split()) if lost else text
-    if not any(letter.isalpha() for letter in rest):
-        return f"class {index}"
-    return f"{rest} #{index}" if lost else rest
-
-
-def _numbered(text: str, index: int, most: int, gap: str) -> str:
-    number = f" #{index}"
-    return text if text.endswith(number) else cut_middle(text, most - len(number), gap) + number
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SMALLEST_FONT, _LARGEST_FONT = 0.35, 2.5  # below, letters of this font run together
 _NAME_LENGTHS = (LONGEST_NAME, 12, 8)
 _MOST_COVERED = 0.25  # share of the picture under labels from which names are cut shorter
-
-
-def draw_detections(image, detections: Detections, class_names, *, show_scores=True):  # [H,W,3] -> [H,W,3]
-    """Draw boxes with class names and scores.
-
-    Call it to look at predictions, or at truths (``show_scores=False``). Lines and letters grow with the
-    image; a label stays inside it and, where there is room, off the labels of better detections. Of many objects,
-    names are cut shorter, so that they do not cover the picture.
-
-    Args:
-        image: [H,W,3] uint8, BGR; left as it is.
-        detections: boxes xyxy in pixels of this image; may reach outside it.
-        class_names: name of each class index; of a long name the middle is left out, accents are dropped, and a name
-            in other letters shows as "class 7" (`yolox.visualize.names.drawn_names`).
-        show_scores: False writes names only.
-
-    Returns:
-        [H,W,3] uint8, a new image. A class has the same colour in every picture.
-
-    Raises:
-        ValueError: when the image is not [H,W,3] uint8.
-
-    Source:
-        None.
-
-    Example:
-        >>> one = Detections(np.array([[4, 30, 60, 60.0]]), np.array([0.5]), np.array([0]))
-        >>> draw_detections(np.zeros((64, 64, 3), np.uint8), one, ["cat"]).shape
-        (64, 64, 3)
-    """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"draw_detections: image is {image.dtype} {image.shape}, want uint8 [H,W,3]")
-    picture = np.ascontiguousarray(image).copy()
-    boxes = _whole_pixels(detections.boxes, picture.shape)
-    labels = _fitting_labels(detections, class_names, show_scores, picture)
-    colors = [class_color(index) for index in detections.classes.tolist()]
-    line = max(1, round(_side(picture) / 300))
-    for box, color in reversed(list(zip(boxes, colors, strict=True))):  # the best lies on top
-        cv2.rectangle(picture, box[:2], box[2:], color, line)
-    draw_labels(picture, boxes, labels, colors)
-    return picture
-
-
-def draw_labels(picture, boxes, labels, colors, *, scale=None) -> None:
-    """Write a label at each box, where there is room off the labels before it.
-
-    Args:
-        picture: [H,W,3] uint8; changed in place.
-        boxes: N lists of x1, y1, x2, y2, whole pixels inside the picture.
-        labels: N texts; letters outside ASCII are not drawn.
-        colors: N colours of the ground, BGR.
-        scale: size of the letters as OpenCV counts; None takes one that fits the picture.
-    """
-    scale = _font_scale(picture) if scale is None else scale
-    places = _places(boxes, labels, picture.shape, scale)
-    for label, place, color in reversed(list(zip(labels, places, colors, strict=True))):
-        _write(picture, label, place, color, scale)
-
-
-def enlarge_small(image, detections: Detections, *, least=480):  # [H,W,3] -> [kH,kW,3]
-    """Enlarge a small image and its boxes by a whole factor, so that labels have room.
-
-    Args:
-        image: [H,W,3] uint8.
-        detections: boxes in pixels of it.
-        least: sides that the longer side should reach, px.
-
-    Returns:
-        Image and detections; the same ones where nothing is to be done.
-
-    Example:
-        >>> image, found = enlarge_small(np.zeros((96, 128, 3), np.uint8), Detections())
-        >>> image.shape
-        (384, 512, 3)
-    """
-    factor = -(-least // max(image.shape[:2]))
-    if factor == 1:
-        return image, detections
-    bigger = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
-    return bigger, evolve(detections, boxes=detections.boxes * factor)
 
 
 def class_color(index: int) -> tuple[int, int, int]:
@@ -293,3 +129,165 @@ def _write(picture, label, place, color, scale) -> None:
     cv2.putText(picture, label, start, _FONT, scale, ink, _thickness(scale), cv2.LINE_AA)
 
 
+def drawn_names(
+    names: Sequence[str], *, most: int = LONGEST_NAME, gap: str = "..", has: Callable[[str], bool] = str.isascii
+) -> list[str]:
+    """Write class names so that a picture can show them and they can be told apart.
+
+    Accents are dropped; a name whose letters the font does not have becomes "class 7". Of a long name, the middle
+    is left out: names of a dataset often begin alike. Where two would look the same, their numbers are added.
+
+    Args:
+        names: of all classes, in their order.
+        most: length up to which nothing is cut.
+        gap: stands for what is left out.
+        has: whether the font has the letters of a text; OpenCV's are ASCII.
+
+    Returns:
+        As many texts of at most `most` characters, for `most` from about 14 on.
+
+    Example:
+        >>> drawn_names(["café", "猫", "red blood cell, normal", "red blood cell, abnormal"])
+        ['cafe', 'class 1', 'red bloo.., normal', 'red bloo..abnormal']
+    """
+    texts = [name if has(name) else _spelled(name, index) for index, name in enumerate(names)]
+    cut = [cut_middle(text, most, gap) for text in texts]
+    times = Counter(cut)
+    return [
+        text if times[text] == 1 or text == name else _numbered(whole, index, most, gap)
+        for index, (name, whole, text) in enumerate(zip(names, texts, cut, strict=True))
+    ]
+
+
+def cut_middle(text: str, most: int, gap: str = "..") -> str:
+    """Leave out the middle of a long text.
+
+    Args:
+        text: any.
+        most: length of the result at most; longer than `gap`.
+        gap: stands for what is left out.
+
+    Returns:
+        The text itself where it is short enough.
+
+    Example:
+        >>> cut_middle("international space station", 12), cut_middle("cat", 12)
+        ('inter..ation', 'cat')
+    """
+    if len(text) <= most:
+        return text
+    end = (most - len(gap)) // 2
+    return text[: most - len(gap) - end] + gap + text[len(text) - end :]
+
+
+def ascii_text(text: str) -> str:
+    """Write a text in ASCII: accents dropped, and a question mark for each letter that is none without them.
+
+    Args:
+        text: any, such as the name of a file.
+
+    Returns:
+        Text that OpenCV can draw.
+
+    Example:
+        >>> ascii_text("Größe 猫.jpg")
+        'Grosse ?.jpg'
+    """
+    plain = unicodedata.normalize("NFKD", text.translate(_SPELLED))
+    kept = (letter for letter in plain if letter.isascii() or not unicodedata.combining(letter))
+    return "".join(kept).encode("ascii", "replace").decode()
+
+
+def _spelled(name: str, index: int) -> str:
+    """In ASCII; with the number of the class where letters are lost, and that alone where no letter is left."""
+    text = ascii_text(name)
+    lost = text.count("?") > name.count("?")
+    rest = " ".join(text.replace("?", " ").split()) if lost else text
+    if not any(letter.isalpha() for letter in rest):
+        return f"class {index}"
+    return f"{rest} #{index}" if lost else rest
+
+
+def _numbered(text: str, index: int, most: int, gap: str) -> str:
+    number = f" #{index}"
+    return text if text.endswith(number) else cut_middle(text, most - len(number), gap) + number
+
+
+def draw_detections(image, detections: Detections, class_names, *, show_scores=True):  # [H,W,3] -> [H,W,3]
+    """Draw boxes with class names and scores.
+
+    Call it to look at predictions, or at truths (``show_scores=False``). Lines and letters grow with the
+    image; a label stays inside it and, where there is room, off the labels of better detections. Of many objects,
+    names are cut shorter, so that they do not cover the picture.
+
+    Args:
+        image: [H,W,3] uint8, BGR; left as it is.
+        detections: boxes xyxy in pixels of this image; may reach outside it.
+        class_names: name of each class index; of a long name the middle is left out, accents are dropped, and a name
+            in other letters shows as "class 7" (`yolox.visualize.names.drawn_names`).
+        show_scores: False writes names only.
+
+    Returns:
+        [H,W,3] uint8, a new image. A class has the same colour in every picture.
+
+    Raises:
+        ValueError: when the image is not [H,W,3] uint8.
+
+    Source:
+        None.
+
+    Example:
+        >>> one = Detections(np.array([[4, 30, 60, 60.0]]), np.array([0.5]), np.array([0]))
+        >>> draw_detections(np.zeros((64, 64, 3), np.uint8), one, ["cat"]).shape
+        (64, 64, 3)
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"draw_detections: image is {image.dtype} {image.shape}, want uint8 [H,W,3]")
+    picture = np.ascontiguousarray(image).copy()
+    boxes = _whole_pixels(detections.boxes, picture.shape)
+    labels = _fitting_labels(detections, class_names, show_scores, picture)
+    colors = [class_color(index) for index in detections.classes.tolist()]
+    line = max(1, round(_side(picture) / 300))
+    for box, color in reversed(list(zip(boxes, colors, strict=True))):  # the best lies on top
+        cv2.rectangle(picture, box[:2], box[2:], color, line)
+    draw_labels(picture, boxes, labels, colors)
+    return picture
+
+
+def draw_labels(picture, boxes, labels, colors, *, scale=None) -> None:
+    """Write a label at each box, where there is room off the labels before it.
+
+    Args:
+        picture: [H,W,3] uint8; changed in place.
+        boxes: N lists of x1, y1, x2, y2, whole pixels inside the picture.
+        labels: N texts; letters outside ASCII are not drawn.
+        colors: N colours of the ground, BGR.
+        scale: size of the letters as OpenCV counts; None takes one that fits the picture.
+    """
+    scale = _font_scale(picture) if scale is None else scale
+    places = _places(boxes, labels, picture.shape, scale)
+    for label, place, color in reversed(list(zip(labels, places, colors, strict=True))):
+        _write(picture, label, place, color, scale)
+
+
+def enlarge_small(image, detections: Detections, *, least=480):  # [H,W,3] -> [kH,kW,3]
+    """Enlarge a small image and its boxes by a whole factor, so that labels have room.
+
+    Args:
+        image: [H,W,3] uint8.
+        detections: boxes in pixels of it.
+        least: sides that the longer side should reach, px.
+
+    Returns:
+        Image and detections; the same ones where nothing is to be done.
+
+    Example:
+        >>> image, found = enlarge_small(np.zeros((96, 128, 3), np.uint8), Detections())
+        >>> image.shape
+        (384, 512, 3)
+    """
+    factor = -(-least // max(image.shape[:2]))
+    if factor == 1:
+        return image, detections
+    bigger = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
+    return bigger, evolve(detections, boxes=detections.boxes * factor)
