@@ -1,6 +1,6 @@
 """The first minutes: draw a dataset, train YOLOX-Nano on it from random weights, look at the result.
 
-No download, about three minutes on two cores, the same four verbs that a dataset of one's own goes through:
+No download, about three minutes on two cores, the same four commands that a dataset of one's own goes through:
 
     python examples/demo.py --output demo
 
@@ -76,7 +76,7 @@ def commands(demo: Demo) -> list[list[str]]:
 
 
 def main(demo: Demo) -> int:
-    """Run the demo; the exit status is that of the first verb that fails, or 1 where the result falls short of the target."""
+    """Run the demo; the exit status is that of the first command that fails, or 1 where the result falls short of the target."""
     start = time.monotonic()
     write_synthetic(demo.output / "data/train", images=demo.images, seed=0)
     write_synthetic(demo.output / "data/unseen", images=max(demo.images // 4, 4), seed=1)

@@ -20,7 +20,7 @@ def use_device(name: str) -> None:
     """Run MindSpore's graphs on CPU or Ascend from here on.
 
     A device that is in use already stays as it is: MindSpore refuses every call of ``set_device`` after its first
-    kernel, and a notebook has run many before it calls a verb. Warnings of MindSpore's Python (each second compilation
+    kernel, and a notebook has run many before it calls a command. Warnings of MindSpore's Python (each second compilation
     is one) are left out, unless the environment has GLOG_v; its C++ reads that when it is imported.
     On CPU, memory is planned for a whole graph. What MindSpore writes about a compilation that failed or was interrupted
     (``rank_0/om/analyze_fail.ir``, megabytes) goes to the folder for temporary files, not to the user's present folder,

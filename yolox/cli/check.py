@@ -1,4 +1,4 @@
-"""The verb ``check``: what is in a dataset, what is wrong with it, and whether a detector can learn one batch of it."""
+"""The command ``check``: what is in a dataset, what is wrong with it, and whether a detector can learn one batch of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verb ``export``: a file for other runtimes, compared with the detector before it is kept."""
+"""The command ``export``: a file for other runtimes, compared with the detector before it is kept."""
 
 from __future__ import annotations
 

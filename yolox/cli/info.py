@@ -1,4 +1,4 @@
-"""The verb ``info``: what a scale is, without weights and without data."""
+"""The command ``info``: what a scale is, without weights and without data."""
 
 from __future__ import annotations
 

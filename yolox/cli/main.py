@@ -1,4 +1,4 @@
-"""The entry of every scale's script: read the options, run the verb, turn errors into messages."""
+"""The entry of every scale's script: read the options, run the command, turn errors into messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from yolox.cli import assign, check, evaluate, export, info, plot, predict, trai
 from yolox.cli.experiment import Experiment, scale_experiment
 from yolox.cli.messages import report
 from yolox.cli.options import (
-    VERBS,
+    COMMANDS_BY_NAME,
     AssignOptions,
     CheckOptions,
     EvalOptions,
@@ -110,10 +110,10 @@ def run_model(argv: Sequence[str]) -> int:
         model, rest = parse_some(_Model, argv, prog="yolox")
         weights = parse_some(_Weights, rest, prog="yolox")[0].weights
         exported = weights is not None and weights.suffix.lower() in SUFFIXES
-        independent = not rest or rest[0] not in VERBS or rest[0] == "plot" or {"-h", "--help"} & set(rest)
+        independent = not rest or rest[0] not in COMMANDS_BY_NAME or rest[0] == "plot" or {"-h", "--help"} & set(rest)
         if model.model not in SCALES and not (model.model is None and (exported or independent)):
             got = "missing" if model.model is None else f"got {model.model!r}"
-            command = f"{rest[0]} " if rest and rest[0] in VERBS else ""
+            command = f"{rest[0]} " if rest and rest[0] in COMMANDS_BY_NAME else ""
             raise UsageError(f"--model: {got}, want one of {', '.join(SCALES)}\nsee yolox {command}--help")
     except UsageError as error:
         return report(error, debug="--debug" in argv)

@@ -1,4 +1,4 @@
-"""Options of the verbs as frozen types, and the parser that tyro makes of them."""
+"""Options of the commands as frozen types, and the parser that tyro makes of them."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class EvalOptions(CommonOptions, ValidationSet):
     weights: Path
     """Weights: .pth, .npz, .ckpt or .safetensors; megvii:SCALE or mindyolo:SCALE, which is downloaded; or an export."""
     json: Path | None = None
-    """File for the numbers, and the curves and the confusion matrix that the verb plot draws."""
+    """File for the numbers, and the curves and the confusion matrix that the command plot draws."""
     pictures: Path | None = None
     """Folder for predictions beside truths, and for charts (pip install -c constraints.txt -e '.[plot]')."""
     batch_size: int = 8
@@ -189,7 +189,7 @@ class PlotOptions(CommonOptions):
 
 
 Options = InfoOptions | CheckOptions | TrainOptions | EvalOptions | PredictOptions | ExportOptions | AssignOptions | PlotOptions
-VERBS = {
+COMMANDS_BY_NAME = {
     "info": InfoOptions,
     "check": CheckOptions,
     "train": TrainOptions,
@@ -201,13 +201,13 @@ VERBS = {
 }
 
 
-def _defaults(verb: str, recipe: Recipe, remembered: Mapping[str, Any]):
-    kind = VERBS[verb]
-    values = {} if verb == "plot" else {**remembered, "settings": recipe}
-    if verb in ("eval", "predict", "export"):
-        changes = {"eval": {}, "predict": PREDICT_THRESHOLDS, "export": EXPORT_SETTINGS}[verb]
+def _defaults(command: str, recipe: Recipe, remembered: Mapping[str, Any]):
+    kind = COMMANDS_BY_NAME[command]
+    values = {} if command == "plot" else {**remembered, "settings": recipe}
+    if command in ("eval", "predict", "export"):
+        changes = {"eval": {}, "predict": PREDICT_THRESHOLDS, "export": EXPORT_SETTINGS}[command]
         values = {"input": recipe.input, "postprocess": attrs.evolve(recipe.postprocess, **changes)}
-    if verb == "assign":
+    if command == "assign":
         values = {"input": recipe.input, "assign": recipe.assign}
     missing = {f.name: tyro.MISSING for f in attrs.fields(kind) if f.default is attrs.NOTHING}
     return kind(**{**missing, **values})
@@ -248,11 +248,11 @@ def parse_options(
     """
     check_spelling(argv)
     chosen = "" if model is None else f" --model {model}"
-    if not argv or argv[0] not in VERBS:
-        commands = [Annotated[kind, tyro.conf.subcommand(name)] for name, kind in VERBS.items()]
+    if not argv or argv[0] not in COMMANDS_BY_NAME:
+        commands = [Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS_BY_NAME.items()]
         return parse(Union[tuple(commands)], argv, prog=prog + chosen)  # noqa: UP007
     default = _defaults(argv[0], recipe, remembered or {})  # one command's options alone: faster, messages are shorter
-    options = parse(VERBS[argv[0]], argv[1:], prog=f"{prog} {argv[0]}{chosen}", default=default)
+    options = parse(COMMANDS_BY_NAME[argv[0]], argv[1:], prog=f"{prog} {argv[0]}{chosen}", default=default)
     return _with_followers(options, argv, recipe)
 
 
@@ -260,7 +260,7 @@ def check_spelling(argv: Sequence[str]) -> None:
     """Tell who types ``--save-txt`` what it is called here.
 
     Args:
-        argv: words after the script's name, the verb first.
+        argv: words after the script's name, the command first.
 
     Raises:
         UsageError: with the option to write.

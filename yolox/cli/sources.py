@@ -18,7 +18,7 @@ from yolox.errors import UsageError
 FORMATS = ("json", "voc", "yolo")
 
 
-@frozen(kw_only=True, slots=False)  # the options of a verb inherit several of these
+@frozen(kw_only=True, slots=False)  # the options of a command inherit several of these
 class VocConventions:
     """How the files of --train-voc and --val-voc are read: one convention for both."""
 
