@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 from tests.cli.words import draw_both_sets, eval_words, experiment_of, rewritten, train_words
-from yolox.cli import run, train
+from yolox.cli import run
 from yolox.config_io import recipe_from_json
 from yolox.data.synthetic import SHAPE_NAMES
 from yolox.eval.coco import METRIC_NAMES
+from yolox.training import trainer
 from yolox.training.checkpoint import load_checkpoint, save_checkpoint
 from yolox.training.run_folder import PICTURES, RUN_FILES, read_history
+from yolox.training.step import create_train_state
+from yolox.training.sync import copy_ema
 from yolox.weights.load import load_weights
 
 
@@ -107,7 +110,7 @@ def test_predict_writes_pictures_and_boxes(nano, data, trained, tmp_path):
 def without_fit(monkeypatch):
     """Replace the epochs by a note of how they were called; everything before them runs."""
     calls = []
-    monkeypatch.setattr(train, "fit", lambda step, **settings: calls.append(settings))
+    monkeypatch.setattr(trainer, "fit", lambda step, **settings: calls.append(settings))
     return calls
 
 
@@ -155,10 +158,10 @@ def test_the_precision_option_reaches_the_convolutions(nano, data, tmp_path, wit
 
 
 def test_averages_are_copied_in_place(nano, trained):
-    state = train.create_train_state(nano.build_detector(3))
+    state = create_train_state(nano.build_detector(3))
     other = nano.build_detector(3)
     load_weights(other, trained / "last.safetensors")
-    train.copy_averages(state, other)
+    copy_ema(state, other)
     for parameter, average in zip(state.averaged, state.ema.arrays(), strict=True):
         copied = next(p for p in other.get_parameters() if p.name == parameter.name)
         np.testing.assert_array_equal(copied.asnumpy(), average)

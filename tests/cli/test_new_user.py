@@ -39,7 +39,7 @@ def test_an_opencv_without_its_libraries_is_explained(tmp_path):
     done = type_in("examples/yolox_nano.py", "info", packages=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", OPENCV)
     done = type_in("examples/yolox_nano.py", "info", "--debug", packages=tmp_path)
-    assert done.returncode == 1 and done.stderr.startswith("Traceback") and "yolox.environment.UnusableEnvironment" in done.stderr
+    assert done.returncode == 1 and done.stderr.startswith("Traceback") and "yolox.errors.UnusableEnvironment" in done.stderr
 
 
 def test_a_program_may_catch_it_and_other_errors_keep_their_traceback(tmp_path):

@@ -16,7 +16,7 @@ from yolox.cli.run_options import remember, remembered
 from yolox.cli.sources import data_source, evaluation_source, training_source
 from yolox.config import Recipe
 from yolox.errors import CommandError, UsageError
-from yolox.training.run_folder import OPTIONS
+from yolox.training.run_folder import OPTIONS, write_recipe
 
 
 def options(part="train", **values):
@@ -118,7 +118,8 @@ def test_every_verb_with_data_takes_the_conventions(voc):
 def test_a_run_remembers_the_conventions_and_older_runs_have_the_defaults(tmp_path):
     words = "train --train-voc VOC --output run --voc-first-pixel 1 --voc-difficult-as-crowd".split()
     made = parse_options(words, Recipe())
-    remember(tmp_path, made, made.settings)
+    write_recipe(tmp_path, made.settings)
+    remember(tmp_path, made)
     recipe, values = remembered(tmp_path)
     again = parse_options(["train", "--resume", str(tmp_path)], recipe, remembered=values)
     assert (again.voc_first_pixel, again.voc_difficult_as_crowd) == (1, True)
@@ -165,7 +166,8 @@ def test_a_run_remembers_where_its_data_lie_in_every_format(tmp_path, monkeypatc
     argv = "train --train-voc VOC --train-split mine.txt --val-yolo data.yaml --val-split test --output run --cache ram".split()
     made = parse_options(argv, Recipe())
     (tmp_path / "run").mkdir()
-    remember(tmp_path / "run", made, made.settings)
+    write_recipe(tmp_path / "run", made.settings)
+    remember(tmp_path / "run", made)
     recipe, values = remembered(tmp_path / "run")
     assert recipe == made.settings and recipe.loader.cache == "ram"
     assert (values["train_voc"], values["train_split"]) == (tmp_path / "VOC", str(tmp_path / "mine.txt"))

@@ -50,9 +50,9 @@ def _run(
     options = parse(recipe_of_weights(experiment, options.recipe, facts))
     dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=facts.class_names)
     if options.json is not None:
-        make_folder(options.json.parent, name="--json")
+        make_folder(options.json.parent, name="json")
     if options.pictures is not None:
-        make_folder(options.pictures, name="--pictures")
+        make_folder(options.pictures, name="pictures")
     opened.check_input(options.input)
     console, found = console_of(group), []
     evaluator = make_evaluator(

@@ -50,7 +50,7 @@ def make_folder(folder: Path, *, name: str = "output") -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise CommandError(f"{name} {folder}: cannot be written ({error.strerror})") from None
+        raise CommandError(f"`{name}` {folder}: cannot be written ({error.strerror})") from None
     return folder
 
 
