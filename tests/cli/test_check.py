@@ -67,7 +67,8 @@ def test_images_that_cannot_be_read_stop_the_check_and_training_with_all_named(n
     for verb in ("check", "train"):
         assert run(nano, words(data, verb)) == 1
         err = capsys.readouterr().err
-        assert ("instances.json" if verb == "check" else "train/images") + ": 3 problems" in err and all(f"shapes_0000{number}.png" in err for number in range(1, 4))
+        source = "instances.json" if verb == "check" else "train/images"
+        assert f"{source}: 3 problems" in err and all(f"shapes_0000{number}.png" in err for number in range(1, 4))
     assert without_fit == [] and not (data / "out/last.safetensors").exists()
 
 
