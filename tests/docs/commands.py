@@ -9,9 +9,9 @@ from attrs import frozen
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PROGRAMS = r"(?:python|make|pip|msrun|tensorboard|\.) "
+PROGRAMS = r"(?:yolox|python|make|pip|msrun|tensorboard|\.) "
 OUTPUT = ("error: ", "the last checkpoint, ")  # lines of a block that a command prints
-VERBS = r"(?:train|eval|predict|export|check|info|plot) "
+COMMANDS = r"(?:train|eval|predict|export|check|info|plot|assign) "
 
 NOT_RUN = {  # whole commands; they are parsed by tests/docs/test_snippets.py
     r"make \S+( \w+=\S+)?": "makes environments or runs this suite; tests/examples/test_demo.py has the demo's commands",
@@ -19,8 +19,8 @@ NOT_RUN = {  # whole commands; they are parsed by tests/docs/test_snippets.py
     r"\. \.venv/bin/activate": "changes the shell",
     r"tensorboard .*": "serves until it is stopped",
     r"msrun .*": "eight Ascends, or two hosts; tests/training/test_failing_ranks.py starts msrun with two and four CPU processes",
-    r"python .*--device Ascend.*": "needs an Ascend",
-    r"python .*--weights (megvii|mindyolo):.*": "downloads; tests/weights/test_named.py has a server of its own",
+    r"(python|yolox) .*--device Ascend.*": "needs an Ascend",
+    r"(python|yolox) .*--weights (megvii|mindyolo):.*": "downloads; tests/weights/test_download.py has a server of its own",
     r"python benchmarks/(run|cost|long_run|bccd)\.py.*": "measures for minutes, writes over docs/cost.png, or needs real data",
 }
 
@@ -34,34 +34,34 @@ class Command:
 
     @property
     def is_run(self) -> bool:
-        """Tell whether it is not in the table."""
+        """Whether it is not in the table."""
         return not any(re.fullmatch(pattern, self.text) for pattern in NOT_RUN)
 
 
 def without_fences(page: Path) -> str:
-    """Read a page without its Python."""
+    """Returns the text of a page without its Python."""
     return re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def block_lines(text: str) -> list[str]:
-    """List the indented lines of a page, those that a backslash continues as one."""
+    """Lists the indented lines of a page, those that a backslash continues as one."""
     joined = re.sub(r"\\\n\s*", "", text)
     return re.findall(r"^ {4}(\S.*)$", joined, flags=re.MULTILINE)
 
 
 def inline_codes(text: str) -> list[str]:
-    """List what stands between backquotes within the text of a page."""
+    """Lists inline code of a page."""
     return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", text)]
 
 
 def commands_of(page: Path) -> list[Command]:
-    """List the commands of a page in their order: lines of blocks, and those within the text."""
+    """Lists the commands of a page in their order: lines of blocks, and those within the text."""
     text = without_fences(page)
     found = [*block_lines(text), *inline_codes(text)]
     return [Command(page.stem, line) for line in found if re.match(PROGRAMS, line)]
 
 
 def fragments_of(page: Path) -> list[str]:
-    """List parts of commands within the text, such as ``eval --pictures``: a verb and an option, or an option alone."""
+    """Lists parts of commands within the text, such as ``eval --pictures``: a command and an option, or an option alone."""
     codes = inline_codes(without_fences(page))
-    return [code for code in codes if re.match(rf"{VERBS}.*--|--\w", code)]
+    return [code for code in codes if re.match(rf"{COMMANDS}.*--|--\w", code)]

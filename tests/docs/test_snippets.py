@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import attrs
@@ -17,7 +16,8 @@ import pytest
 from docs.order import ordered_pages
 from tests.docs.commands import PAGES as READ
 from tests.docs.commands import ROOT, commands_of, fragments_of
-from yolox.cli.options import COMMANDS_BY_NAME, parse_options
+from yolox.cli.experiment import Experiment, scale_experiment
+from yolox.cli.options import VERBS, parse_options
 from yolox.cli.parsing import base_recipe
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -27,7 +27,7 @@ VALUES = {  # for commands that end with "..."
     "train": "--train-json A.json --train-images A --output RUN".split(),
 }
 OTHER_OPTIONS = {  # the parser's own, msrun's, Megvii's, tests/two_hosts.py's
-    "--help", "--worker_num", "--log_dir", "--join", "--bind_core", "--fp16", "--kill",
+    "--help", "--model", "--worker_num", "--log_dir", "--join", "--bind_core", "--cluster_time_out", "--fp16", "--kill",
 }  # fmt: skip
 
 
@@ -55,26 +55,32 @@ def test_commands_that_cannot_be_run_can_be_read(command):
         extras = re.findall(r"'\.\[(\w+)\]'", text)
         assert len(extras) == text.count("[")
         assert all(re.search(rf"^{name} = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE) for name in extras)
+    elif program == "yolox":
+        at = rest.index("--model")
+        _check_options(scale_experiment(rest[at + 1]), rest[:at] + rest[at + 2 :])
     elif program in ("python", "msrun"):
-        script = next(index for index, word in enumerate(rest) if word.endswith(".py"))
+        script = next(index for index, text in enumerate(rest) if text.endswith(".py"))
         _check_script(ROOT / rest[script], rest[script + 1 :])
     else:
         assert program in ("tensorboard", ".")
 
 
-def _check_script(path: Path, words: list[str]) -> None:
+def _check_script(path: Path, arguments: list[str]) -> None:
     assert path.is_file()
     if path.parent.name == "benchmarks":
-        assert all(f'"{word}"' in path.read_text() for word in words if word.startswith("--"))
+        assert all(f'"{text}"' in path.read_text() for text in arguments if text.startswith("--"))
         return
-    experiment = importlib.import_module(f"examples.{path.stem}").EXPERIMENT
-    if "..." in words:  # the rest of the command is up to the reader
-        words = [word for word in words if word != "..."] + VALUES[words[0]]
-    parse_options(words, base_recipe(words, experiment.recipes))
+    _check_options(importlib.import_module(f"examples.{path.stem}").EXPERIMENT, arguments)
+
+
+def _check_options(experiment: Experiment, arguments: list[str]) -> None:
+    if "..." in arguments:  # the rest of the command is up to the reader
+        arguments = [text for text in arguments if text != "..."] + VALUES[arguments[0]]
+    parse_options(arguments, base_recipe(arguments, experiment.recipes))
 
 
 def test_options_within_the_text_exist():
-    names = {name.replace("_", "-") for kind in COMMANDS_BY_NAME.values() for name in option_names(kind)}
+    names = {name.replace("_", "-") for kind in VERBS.values() for name in option_names(kind)}
     known = {f"--{no}{name}" for name in names for no in ("", "no-")} | OTHER_OPTIONS
     for page in READ:
         for code in fragments_of(page):
@@ -103,10 +109,3 @@ def test_the_menu_has_every_page_once_and_known_ones_first(tmp_path):
         (tmp_path / f"{name}.md").touch()
     assert ordered_pages(tmp_path) == ["index.md", "reference.md", "apple.md", "zebra.md"]
 
-
-def test_modules_of_the_reference_exist():
-    modules = re.findall(r"^::: (\S+)$", (ROOT / "docs/reference.md").read_text(), flags=re.MULTILINE)
-    assert len(modules) > 20
-    for name in modules:
-        importlib.import_module(name)
-        assert sys.modules[name].__doc__

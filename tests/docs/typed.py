@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import runpy
 import shlex
@@ -19,6 +20,7 @@ from tests.docs.commands import ROOT
 from tests.docs.small import SmallDetector
 from yolox.environment import ONEDNN_VARIABLE
 
+COMMAND_LINE = importlib.import_module("yolox.cli.main")  # `yolox.cli.main` is the function
 SIZES = {"--input-size": "64"}  # of the pages, which are replaced
 SHORT = "--epochs 1 --warmup-epochs 0 --flat-epochs 0 --plain-epochs 0 --eval-interval 1".split()
 BATCHES = "--input-size 64 --batch-size 2 --max-truths 8 --workers 0".split()
@@ -32,53 +34,57 @@ MORE = {  # options that are added where the command does not have them
 
 
 def make_small(patch: pytest.MonkeyPatch) -> None:
-    """Let the scripts have the detector of tests/docs/small.py, which compiles in seconds, under their own recipes."""
-    real = yolox.cli.main
+    """Replaces the detector of scripts and of `yolox` by that of tests/docs/small.py, which compiles in seconds."""
+    real, scale_experiment = yolox.cli.main, COMMAND_LINE.scale_experiment
 
-    def main(experiment, argv=None):
-        real(attrs.evolve(experiment, build_detector=SmallDetector, make_step=tiny.make_step), argv)
+    def small(experiment):
+        return attrs.evolve(experiment, build_detector=SmallDetector, make_step=tiny.make_step)
 
-    patch.setattr(yolox.cli, "main", main)
+    patch.setattr(yolox.cli, "main", lambda experiment, argv=None: real(small(experiment), argv))
+    patch.setattr(COMMAND_LINE, "scale_experiment", lambda scale: small(scale_experiment(scale)))
 
 
-def words_of(text: str) -> list[str]:
-    """Split a command as a shell does, with its sizes replaced and what makes it short added."""
-    words = shlex.split(text, comments=True)[1:]
+def arguments_of(text: str) -> list[str]:
+    """Splits a command as a shell does; its sizes are replaced, and options that make it short are added."""
+    program, *arguments = shlex.split(text, comments=True)
     for option, value in SIZES.items():
-        if option in words:
-            words[words.index(option) + 1] = value
-    return [*words, *_added(words)]
+        if option in arguments:
+            arguments[arguments.index(option) + 1] = value
+    return [*arguments, *_added(arguments if program == "yolox" else arguments[1:])]
 
 
-def _added(words: Sequence[str]) -> list[str]:
-    verb = next(iter(words[1:]), "")
-    if "--resume" in words or "--help" in words:  # a run that goes on has its options already
+def _added(arguments: Sequence[str]) -> list[str]:
+    command = next(iter(arguments), "")
+    if "--resume" in arguments or "--help" in arguments:  # a run that is resumed has its options already
         return []
-    options = MORE.get(verb, [])
+    options = MORE.get(command, [])
     pairs = zip(options[::2], options[1::2], strict=True)
-    more = [word for pair in pairs if pair[0] not in words for word in pair]
-    if verb in ("train", "check") and "--multiscale-sizes" not in words:
+    more = [text for pair in pairs if pair[0] not in arguments for text in pair]
+    if command in ("train", "check") and "--multiscale-sizes" not in arguments:
         more.append("--multiscale-sizes")
-    if verb == "train" and "--overwrite" not in words and Path(words[words.index("--output") + 1]).exists():
-        more.append("--overwrite")
+    if command == "train" and "--overwrite" not in arguments:
+        if Path(arguments[list(arguments).index("--output") + 1]).exists():
+            more.append("--overwrite")
     return more
 
 
 def type_in(text: str, patch: pytest.MonkeyPatch) -> int:
-    """Run ``python -c CODE`` or ``python SCRIPT WORDS`` in the present folder; give the exit status."""
-    words = words_of(text)
-    if words[0] == "-c":
-        return subprocess.run([sys.executable, *words], env=_fresh_environment()).returncode
-    patch.setattr(sys, "argv", words)
-    patch.setattr(sys, "path", [str((ROOT / words[0]).parent), *sys.path])
+    """Runs ``yolox ...``, ``python -c CODE`` or ``python SCRIPT ...`` in the present folder; returns the exit status."""
+    arguments = arguments_of(text)
+    if text.startswith("yolox "):
+        return COMMAND_LINE.run_model(arguments)
+    if arguments[0] == "-c":
+        return subprocess.run([sys.executable, *arguments], env=_fresh_environment()).returncode
+    patch.setattr(sys, "argv", arguments)
+    patch.setattr(sys, "path", [str((ROOT / arguments[0]).parent), *sys.path])
     try:
-        runpy.run_path(str(ROOT / words[0]), run_name="__main__")
+        runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
 
 
 def _fresh_environment() -> dict[str, str]:
-    """Give the environment of a new shell: this process has imported yolox, which sets a variable."""
+    """Returns the environment of a new shell: this process has imported yolox, which sets a variable."""
     kept = {name: value for name, value in os.environ.items() if name != ONEDNN_VARIABLE}
     return {**kept, "PYTHONPATH": os.pathsep.join([str(ROOT), kept.get("PYTHONPATH", "")])}
