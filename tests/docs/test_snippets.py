@@ -17,7 +17,7 @@ from docs.order import ordered_pages
 from tests.docs.commands import PAGES as READ
 from tests.docs.commands import ROOT, commands_of, fragments_of
 from yolox.cli.experiment import Experiment, scale_experiment
-from yolox.cli.options import VERBS, parse_options
+from yolox.cli.options import COMMANDS_BY_NAME, parse_options
 from yolox.cli.parsing import base_recipe
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -80,7 +80,7 @@ def _check_options(experiment: Experiment, arguments: list[str]) -> None:
 
 
 def test_options_within_the_text_exist():
-    names = {name.replace("_", "-") for kind in VERBS.values() for name in option_names(kind)}
+    names = {name.replace("_", "-") for kind in COMMANDS_BY_NAME.values() for name in option_names(kind)}
     known = {f"--{no}{name}" for name in names for no in ("", "no-")} | OTHER_OPTIONS
     for page in READ:
         for code in fragments_of(page):
