@@ -38,7 +38,7 @@ TABLE = {
     "wire": "errors |",
     "weights": "config errors training wire | attrs mindspore numpy pooch requests urllib3",
     # the host
-    "data": "config errors | attrs cv2 mindspore numpy yaml",
+    "data": "config errors | attrs cv2 einops mindspore numpy yaml",
     "eval": "config data decode distributed errors nn | attrs cv2 mindspore numpy pycocotools supervision",
     "export": "config config_io data decode errors eval nn wire | attrs cv2 mindspore numpy onnx onnxruntime",
     "visualize": "assign boxes config data decode errors eval training | attrs cv2 einops matplotlib mindspore numpy rich",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 
 import cv2
 import numpy as np
@@ -48,6 +49,13 @@ def test_check_writes_a_report_and_a_picture(nano, data, capsys):  # noqa: F811
     assert report["train"]["boxes"] == len(content["annotations"]) == sum(report["train"]["per_class"].values())
     picture = cv2.imread(str(data / "out/labels.png"))
     assert picture.shape == (2 * 324, 4 * 324, 3)  # four augmented images above four plain ones
+
+
+def test_check_writes_into_a_folder_whose_name_is_not_utf8(nano, data, capsys):  # noqa: F811
+    out = data / os.fsdecode(b"\xd6\xd0")
+    assert run(nano, [*words(data, "check"), "--output", str(out)]) == 0
+    assert "\\xd6\\xd0/labels.png: look" in capsys.readouterr().out
+    assert (out / "labels.png").stat().st_size > 0
 
 
 def test_validation_images_that_training_sees_are_told(nano, data, capsys):  # noqa: F811

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import weakref
 from pathlib import Path
 
@@ -144,6 +145,34 @@ def test_a_broken_video_is_a_data_error(tmp_path):
     with pytest.raises(DataError, match="a.mp4: cannot be decoded as a video"):
         list(read_frames(tmp_path / "a.mp4", "a"))
     assert frames_per_second(tmp_path / "a.mp4") == 25
+
+
+GBK = os.fsdecode(b"\xd6\xd0\xce\xc4")  # not UTF-8, as Chinese archives unpack to: OpenCV's own opening ends the process
+
+
+def test_names_that_are_not_utf8_are_detected_in_or_named(experiment, folder, video, tmp_path, capsys):
+    (folder / "1.png").rename(folder / f"{GBK}.png")
+    video.rename(folder / f"{GBK}.mp4")
+    out = tmp_path / "out"
+    assert predict(experiment, "--source", folder, "--output", out, "--save", "json", "txt", "csv", "coco") == 0
+    said = capsys.readouterr()
+    assert "1 of 4 sources could not be read" in said.err
+    assert "\\xd6\\xd0\\xce\\xc4.mp4: the path is not UTF-8, which OpenCV cannot open; rename it" in said.err
+    assert "\\xd6\\xd0\\xce\\xc4.png: 1 objects" in said.out
+    assert sorted(os.listdir(out / "labels"), key=os.fsencode) == ["0.txt", "2.txt", f"{GBK}_2.txt"]
+    assert (out / f"{GBK}_2.png").stat().st_size > 0  # the video has the name without a number
+    assert os.fsencode(f"{GBK}.png") in (out / "predictions.csv").read_bytes()
+    assert [Path(r["image"]).name for r in json.loads((out / "predictions.json").read_text())] == ["0.png", "2.png", f"{GBK}.png"]
+
+
+def test_a_video_in_a_folder_that_is_not_utf8_is_refused(experiment, folder, video, tmp_path, capsys):
+    with pytest.raises(DataError, match="not UTF-8"):
+        frames_per_second(Path(GBK, "clip.mp4"))
+    out = tmp_path / GBK
+    assert predict(experiment, "--source", folder, "--output", out, "--save", "json") == 0
+    assert f"wrote {tmp_path}/\\xd6\\xd0\\xce\\xc4/predictions.json" in capsys.readouterr().out
+    assert predict(experiment, "--source", video, "--output", out) == 1
+    assert "clip.mp4: the path is not UTF-8" in capsys.readouterr().err
 
 
 def contents(folder):

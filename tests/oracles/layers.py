@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from einops import rearrange, repeat
 
 
 def conv2d(x, weight, bias=None, *, stride=1, groups=1):  # [B,I,H,W], [O,I/groups,k,k] -> [B,O,h,w]
@@ -52,9 +53,9 @@ def max_pool(x, kernel):  # [B,C,H,W] -> [B,C,H,W]
 
 def focus(x):  # [B,C,H,W] -> [B,4C,H/2,W/2]
     """Stack the top left, bottom left, top right and bottom right pixel of every 2x2 cell."""
-    return np.concatenate([x[:, :, i::2, j::2] for i, j in ((0, 0), (1, 0), (0, 1), (1, 1))], axis=1)
+    return rearrange(x, "b c (h dy) (w dx) -> b (dx dy c) h w", dy=2, dx=2)
 
 
 def upsample(x):  # [B,C,H,W] -> [B,C,2H,2W]
     """Repeat every pixel twice in both directions."""
-    return x.repeat(2, axis=2).repeat(2, axis=3)
+    return repeat(x, "b c h w -> b c (h dy) (w dx)", dy=2, dx=2)

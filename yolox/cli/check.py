@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attrs
-import cv2
 from rich.console import Console
 from rich.table import Table
 
@@ -29,12 +28,14 @@ from yolox.data.check import (
     shared_images,
 )
 from yolox.data.dataset import DetectionDataset
+from yolox.data.image import shown_path
 from yolox.errors import CommandError, raise_problems
 from yolox.nn import initialise, set_precision
 from yolox.training.overfit import overfit
 from yolox.training.run_folder import make_folder, write_json
 from yolox.training.step import create_train_state
 from yolox.training.terminal import PLAIN_SECONDS
+from yolox.visualize.evaluation import write_picture
 from yolox.visualize.grids import sample_grid
 
 MOST_CLASSES = 30
@@ -140,9 +141,8 @@ def _classes(reports: dict[str, DatasetReport]) -> Table:
 
 
 def _write_grid(console: Console, path: Path, dataset: DetectionDataset, recipe: Recipe) -> None:
-    if not cv2.imwrite(str(path), sample_grid(dataset, recipe)):
-        raise CommandError(f"{path}: cannot be written")
-    console.print(f"wrote {path}: look whether the boxes lie on the objects")
+    write_picture(path, sample_grid(dataset, recipe))  # not by cv2.imwrite, which a path that is not UTF-8 crashes
+    console.print(f"wrote {shown_path(path)}: look whether the boxes lie on the objects")
 
 
 def step_lines(console: Console, update: Callable[[str], None]) -> Callable[[int, float], None]:

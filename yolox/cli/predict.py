@@ -12,6 +12,7 @@ from yolox.cli.inputs import open_weights, recipe_of_weights
 from yolox.cli.options import PredictOptions
 from yolox.config import Recipe
 from yolox.data.classes import names_of_classes
+from yolox.data.image import shown_path
 from yolox.errors import CommandError, UsageError
 from yolox.eval.media import Frame, VideoFile, find_files, frames_per_second, is_video, predict_media, unique_names
 from yolox.eval.postprocess import Detections, with_names
@@ -53,7 +54,7 @@ def run(experiment: Experiment, options: PredictOptions, parse: Callable[[Recipe
         for writer in writers:
             writer.close()
     for writer in files_written:
-        console.print(f"wrote {writer.path}")
+        console.print(f"wrote {shown_path(writer.path)}")
     if errors:
         text = "\n  ".join([f"{len(errors)} of {len(files)} sources could not be read:", *map(str, errors)])
         if options.strict or len(errors) == len(files):
@@ -74,7 +75,7 @@ class _PictureWriter:
             self.close()
             path = _target(self._folder, frame.file, frame.name)
             write_picture(path, draw_detections(*enlarge_small(frame.image, found), self._names))
-            self._console.print(f"{frame.file}: {len(found)} objects, {path}", markup=False)
+            self._console.print(f"{shown_path(frame.file)}: {len(found)} objects, {shown_path(path)}", markup=False)
             return
         if frame.number == 0:
             self.close()
@@ -87,7 +88,7 @@ class _PictureWriter:
         """Finishes the video that is open."""
         if self._video is not None:
             self._video.close()
-            self._console.print(f"{self._frames} frames, {self._objects} objects, {self._video.path}", markup=False)
+            self._console.print(f"{self._frames} frames, {self._objects} objects, {shown_path(self._video.path)}", markup=False)
             self._video, self._frames, self._objects = None, 0, 0
 
 

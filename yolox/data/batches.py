@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import attrs
 import numpy as np
+from einops import rearrange
 
 from yolox.config import InputSpec, Recipe, Size
 from yolox.data.dataset import DetectionDataset, load_image
@@ -210,7 +211,7 @@ def collate(samples: Sequence[Sample], *, max_truths: int) -> Batch:
         raise ValueError(f"collate: images have shapes {sorted(sizes)}, want one shape")
     count = len(samples)
     batch = Batch(
-        np.stack([s.image for s in samples]),
+        rearrange([s.image for s in samples], "b h w c -> b h w c"),
         np.zeros((count, max_truths, 4), np.float32),
         np.zeros((count, max_truths), np.int32),
         np.zeros((count, max_truths), bool),

@@ -145,6 +145,30 @@ def shown_path(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def decodable_path(path: str) -> str:
+    """Returns a path that OpenCV can open by name: its readers and writers of videos take no bytes.
+
+    Args:
+        path: of a file that exists or not.
+
+    Returns:
+        The path as text.
+
+    Raises:
+        DataError: it is not UTF-8; given one such path, OpenCV 4.11 ends the process.
+
+    Example:
+        >>> decodable_path("a.mp4")
+        'a.mp4'
+    """
+    path = os.fspath(path)
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(f"{shown_path(path)}: the path is not UTF-8, which OpenCV cannot open; rename it") from None
+    return path
+
+
 def _is_animated_png(data: bytes) -> bool:
     """Returns whether a PNG has a chunk of an animation, anywhere among its chunks: OpenCV 4.11 reads beyond its memory."""
     place = 8

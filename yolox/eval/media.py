@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.header import IMAGE_SUFFIXES
-from yolox.data.image import read_image
+from yolox.data.image import decodable_path, read_image
 from yolox.errors import CommandError, DataError
 from yolox.eval.postprocess import Detections
 from yolox.eval.predict import VIEWER, predict_images
@@ -114,12 +114,12 @@ def read_frames(file: Path, name: str) -> Iterator[Frame]:
         Iterator of frames.
 
     Raises:
-        DataError: the file cannot be decoded.
+        DataError: the file cannot be decoded, or is a video whose path is not UTF-8.
     """
     if not is_video(file):
         yield Frame(file=file, number=None, name=name, image=read_image(str(file)))
         return
-    capture, number = cv2.VideoCapture(str(file)), 0
+    capture, number = cv2.VideoCapture(decodable_path(str(file))), 0
     try:
         while (answer := capture.read())[0]:
             yield Frame(file=file, number=number, name=f"{name}_{number:06d}", image=answer[1])
@@ -180,8 +180,11 @@ def frames_per_second(file: Path) -> float:
 
     Returns:
         Frames a second; 25 where the file does not state it.
+
+    Raises:
+        DataError: the path is not UTF-8.
     """
-    capture = cv2.VideoCapture(str(file))
+    capture = cv2.VideoCapture(decodable_path(str(file)))
     rate = capture.get(cv2.CAP_PROP_FPS)
     capture.release()
     return rate if rate and np.isfinite(rate) and rate > 0 else DEFAULT_FPS
@@ -203,10 +206,11 @@ class VideoFile:
 
         Raises:
             CommandError: this OpenCV cannot write mp4.
+            DataError: the path is not UTF-8.
         """
         if self._writer is None:
             code = cv2.VideoWriter_fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self.path), code, self._rate, picture.shape[1::-1])
+            self._writer = cv2.VideoWriter(decodable_path(str(self.path)), code, self._rate, picture.shape[1::-1])
             if not self._writer.isOpened():
                 raise CommandError(f"{self.path}: OpenCV cannot write this video")
         self._writer.write(picture)

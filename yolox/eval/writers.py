@@ -81,7 +81,7 @@ class CsvWriter:
 
     def __init__(self, folder: Path, class_names: Sequence[str]) -> None:
         self.path = folder / "predictions.csv"
-        self._file = self.path.open("w", newline="")
+        self._file = self.path.open("w", newline="", errors="surrogateescape")  # names that are not UTF-8 keep their bytes
         self._rows = csv.writer(self._file)
         self._rows.writerow(COLUMNS)
 
