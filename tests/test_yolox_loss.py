@@ -37,9 +37,15 @@ def jitted(**options):
 
     @ms.jit
     def run(fine, middle, coarse, gt_boxes, gt_classes, valid, l1_weight):
-        return step(fine, middle, coarse, gt_boxes, gt_classes, valid, l1_weight)
+        (total, losses, num_pos), gradients = step(fine, middle, coarse, gt_boxes, gt_classes, valid, l1_weight)
+        return total, tuple(losses.keys()), tuple(losses.values()), num_pos, gradients
 
-    return run
+    def unpacked(*arguments):
+        # a dict as output of a compiled function can end the process, once memory is planned for whole graphs (use_device)
+        total, names, values, num_pos, gradients = run(*arguments)
+        return (total, dict(zip(names, values, strict=True)), num_pos), gradients
+
+    return unpacked
 
 
 def _assert_golden(case, suffix, result, truths, name):
