@@ -23,8 +23,9 @@ NAMESPACES = (
 )  # fmt: skip
 INTRODUCTION = """# Reference
 
-Find a public name. `import yolox` is enough for all of them: `yolox.simota_assign`, `yolox.assign.select_k_lowest`. A name that two
-places export is listed once, under the part of the library that defines it. Names that are not listed may change without notice.
+Find a public name. `import yolox` is enough for all of them: `yolox.simota_assign`, `yolox.assign.select_k_lowest`. A name that
+two places export is listed once, under the part of the library that defines it. Names that are not listed may change without
+notice.
 
 This page is written by `python docs/reference.py`; `help(yolox.simota_assign)` shows arguments, shapes and an example.
 """

@@ -26,6 +26,9 @@ def use_device(name: str) -> None:
     (``rank_0/om/analyze_fail.ir``, megabytes) goes to the folder for temporary files, not to the user's present folder,
     unless the environment has MS_OM_PATH.
 
+    Args:
+        name: "CPU" or "Ascend".
+
     Raises:
         CommandError: if this machine or this MindSpore has no such device, or the process already runs on another; on
             CPU, if the environment turns MindSpore's compile cache on.

@@ -63,37 +63,93 @@ def build(scale: str, num_classes: int = 80, *, seed: int = 0) -> Detector:
 
 
 def yolox_nano(num_classes: int = 80, *, seed: int = 0) -> Detector:
-    """Builds YOLOX-Nano: depth 0.33, width 0.25, depthwise convolutions; published size 416."""
+    """Builds YOLOX-Nano: depth 0.33, width 0.25, depthwise convolutions; published size 416.
+
+    Args:
+        num_classes: classes that it predicts.
+        seed: of the fresh weights.
+
+    Returns:
+        Detector, as `build` returns it.
+    """
     return _csp_detector(num_classes, seed, depth=0.33, width=0.25, depthwise=True)
 
 
 def yolox_tiny(num_classes: int = 80, *, seed: int = 0) -> Detector:
-    """Builds YOLOX-Tiny: depth 0.33, width 0.375; published size 416."""
+    """Builds YOLOX-Tiny: depth 0.33, width 0.375; published size 416.
+
+    Args:
+        num_classes: classes that it predicts.
+        seed: of the fresh weights.
+
+    Returns:
+        Detector, as `build` returns it.
+    """
     return _csp_detector(num_classes, seed, depth=0.33, width=0.375)
 
 
 def yolox_s(num_classes: int = 80, *, seed: int = 0) -> Detector:
-    """Builds YOLOX-S: depth 0.33, width 0.5; published size 640."""
+    """Builds YOLOX-S: depth 0.33, width 0.5; published size 640.
+
+    Args:
+        num_classes: classes that it predicts.
+        seed: of the fresh weights.
+
+    Returns:
+        Detector, as `build` returns it.
+    """
     return _csp_detector(num_classes, seed, depth=0.33, width=0.5)
 
 
 def yolox_m(num_classes: int = 80, *, seed: int = 0) -> Detector:
-    """Builds YOLOX-M: depth 0.67, width 0.75; published size 640."""
+    """Builds YOLOX-M: depth 0.67, width 0.75; published size 640.
+
+    Args:
+        num_classes: classes that it predicts.
+        seed: of the fresh weights.
+
+    Returns:
+        Detector, as `build` returns it.
+    """
     return _csp_detector(num_classes, seed, depth=0.67, width=0.75)
 
 
 def yolox_l(num_classes: int = 80, *, seed: int = 0) -> Detector:
-    """Builds YOLOX-L: depth 1.0, width 1.0; published size 640."""
+    """Builds YOLOX-L: depth 1.0, width 1.0; published size 640.
+
+    Args:
+        num_classes: classes that it predicts.
+        seed: of the fresh weights.
+
+    Returns:
+        Detector, as `build` returns it.
+    """
     return _csp_detector(num_classes, seed, depth=1.0, width=1.0)
 
 
 def yolox_x(num_classes: int = 80, *, seed: int = 0) -> Detector:
-    """Builds YOLOX-X: depth 1.33, width 1.25; published size 640."""
+    """Builds YOLOX-X: depth 1.33, width 1.25; published size 640.
+
+    Args:
+        num_classes: classes that it predicts.
+        seed: of the fresh weights.
+
+    Returns:
+        Detector, as `build` returns it.
+    """
     return _csp_detector(num_classes, seed, depth=1.33, width=1.25)
 
 
 def yolox_darknet53(num_classes: int = 80, *, seed: int = 0) -> Detector:
-    """Builds YOLOX-Darknet53: the backbone and pyramid of YOLOv3, leaky ReLU; published size 640."""
+    """Builds YOLOX-Darknet53: the backbone and pyramid of YOLOv3, leaky ReLU; published size 640.
+
+    Args:
+        num_classes: classes that it predicts.
+        seed: of the fresh weights.
+
+    Returns:
+        Detector, as `build` returns it.
+    """
     head = DecoupledHead(num_classes, in_channels=(128, 256, 512), act="lrelu")
     return _initialised(Detector(Darknet53(act="lrelu"), FPN(act="lrelu"), head), seed)
 

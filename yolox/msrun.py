@@ -41,7 +41,10 @@ def check_port() -> None:
     """Raises RuntimeError when another program holds the master port: MindSpore would wait ten minutes in silence.
 
     The scheduler tries to listen. A worker on the same host waits until the scheduler listens or has ended. (A worker on
-    another host cannot know; it ends after msrun's ``--cluster_time_out``.)
+    another host cannot know; it ends after msrun's limit for a cluster.)
+
+    Raises:
+        RuntimeError: another program holds the port; its number is in the message.
     """
     host, port = os.environ.get("MS_SCHED_HOST", "127.0.0.1"), int(os.environ.get("MS_SCHED_PORT", "8118"))
     scheduler = None if os.environ["MS_ROLE"] == "MS_SCHED" else _scheduler_of(os.getppid())
@@ -55,7 +58,7 @@ def check_port() -> None:
             socket.create_server((host, port)).close()
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                message = f"port {port} of {host} is in use by another program; want a free one (msrun: --master_port)"
+                message = f"port {port} of {host} is in use by another program; want a free one (option master_port of msrun)"
                 raise RuntimeError(message) from None
 
 

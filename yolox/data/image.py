@@ -138,6 +138,12 @@ def _read_checked(path: str, max_pixels: int) -> np.ndarray:  # -> [n]
 def shown_path(path: str) -> str:
     """Returns a path as text that every terminal and file can take; bytes that are not UTF-8 become escapes.
 
+    Args:
+        path: any path.
+
+    Returns:
+        Text that every terminal and file can take.
+
     Example:
         >>> print(shown_path("a" + chr(0xDCD6) + ".jpg"))
         a\\xd6.jpg

@@ -131,6 +131,9 @@ def advance_step(
         images: images of the step, over all devices.
         optim: how the loss scale moves.
 
+    Returns:
+        TrainingProgress with one more step.
+
     Example:
         >>> first = advance_step(TrainingProgress(), {"total": 2.0}, finite=True, images=8, optim=OptimConfig())
         >>> advance_step(first, {"total": math.nan}, finite=False, images=8, optim=OptimConfig()).loss_means

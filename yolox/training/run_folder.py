@@ -41,6 +41,9 @@ def make_folder(folder: Path, *, name: str = "output") -> Path:
         folder: the folder.
         name: of the argument, for the message.
 
+    Returns:
+        The folder.
+
     Raises:
         CommandError: it cannot be made or written.
     """
@@ -80,18 +83,36 @@ def prepare_run(folder: Path, *, overwrite: bool) -> Path:
 
 
 def write_json(path: Path, content) -> None:
-    """Writes indented JSON with an end of line."""
+    """Writes indented JSON with an end of line.
+
+    Args:
+        path: the file.
+        content: what JSON can hold.
+    """
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
-    """Writes recipe.json, whole or not at all."""
+    """Writes recipe.json, whole or not at all.
+
+    Args:
+        folder: of the run.
+        recipe: the recipe of the run.
+    """
     with atomic_path(folder / RECIPE) as path:
         path.write_text(recipe_to_json(recipe))
 
 
 def own_name(name: str, rank: int) -> str:
-    """Returns the name of a file that every process writes: ``bad_batch.npz`` on rank 0, ``rank1.bad_batch.npz`` on rank 1."""
+    """Returns the name of a file that every process writes: ``bad_batch.npz`` on rank 0, ``rank1.bad_batch.npz`` on rank 1.
+
+    Args:
+        name: of the file on rank 0.
+        rank: of this process.
+
+    Returns:
+        The name of this process's file.
+    """
     return name if rank == 0 else f"rank{rank}.{name}"
 
 
@@ -99,6 +120,12 @@ def history_row(event: EpochEvent) -> dict:
     """Returns the row of history.csv for an epoch; every loss is a column.
 
     Cells are None where there is no number: metrics without an evaluation, losses where every step was skipped.
+
+    Args:
+        event: of the epoch.
+
+    Returns:
+        Number or None by name of the column.
     """
     metrics = event.metrics or {}
     return {
@@ -115,6 +142,10 @@ def history_row(event: EpochEvent) -> dict:
 
 def append_row(path: Path, row: Mapping) -> None:
     """Appends a row to history.csv and syncs it; the first row is preceded by the names of the columns.
+
+    Args:
+        path: history.csv.
+        row: number or None by name of the column.
 
     Raises:
         OSError: it cannot be written; `cut_history` removes what is there of it.
@@ -138,7 +169,14 @@ def append_row(path: Path, row: Mapping) -> None:
 
 
 def read_history(path: Path) -> list[dict]:
-    """Reads history.csv as numbers; empty cells are None."""
+    """Reads history.csv as numbers; empty cells are None.
+
+    Args:
+        path: history.csv.
+
+    Returns:
+        Rows by name of the column.
+    """
     with path.open(newline="") as file:
         rows = csv.DictReader(file)
         return [{key: float(value) if value else None for key, value in row.items()} for row in rows]
@@ -167,7 +205,11 @@ def cut_history(path: Path, epochs: int) -> None:
 
 
 def copy_best(folder: Path) -> None:
-    """Makes the last checkpoint the best."""
+    """Makes the last checkpoint the best.
+
+    Args:
+        folder: of the run.
+    """
     with atomic_path(folder / BEST) as best:
         shutil.copyfile(folder / LAST, best)
 

@@ -86,6 +86,9 @@ def stop_on_any(stop: Callable[[], bool], group: Group, launcher: Launcher) -> C
         stop: whether this process was asked to stop.
         group: the processes. Of several, each stops when the process that started them has ended.
         launcher: the process that started this one.
+
+    Returns:
+        Function without arguments that returns a bool.
     """
 
     def asked() -> bool:

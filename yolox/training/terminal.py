@@ -19,6 +19,12 @@ MOST_CLASSES = 5
 def format_seconds(seconds: float) -> str:
     """Returns a duration written as hours, minutes and seconds.
 
+    Args:
+        seconds: 0 or more.
+
+    Returns:
+        Text such as 1:02:05.
+
     Example:
         >>> format_seconds(3725.4), format_seconds(59)
         ('1:02:05', '0:59')
@@ -31,6 +37,12 @@ def format_seconds(seconds: float) -> str:
 def format_losses(losses: dict[str, float]) -> str:
     """Returns the losses of a step or epoch as text, the total first.
 
+    Args:
+        losses: by name, the total among them.
+
+    Returns:
+        Text for a line.
+
     Example:
         >>> format_losses({"total": 4.2, "iou": 2.0, "obj": 1.2, "cls": 1.0, "l1": 0.0})
         'loss 4.20 (iou 2.00, obj 1.20, cls 1.00, l1 0.00)'
@@ -40,7 +52,14 @@ def format_losses(losses: dict[str, float]) -> str:
 
 
 def format_rates(event) -> str:
-    """Returns learning rate, speed as text, and the share of time spent waiting for data."""
+    """Returns learning rate, speed as text, and the share of time spent waiting for data.
+
+    Args:
+        event: of a step or an epoch.
+
+    Returns:
+        Text for a line.
+    """
     return (
         f"lr {event.lr:.2e}, {event.images_per_second:.1f} images/s, "
         f"{event.data_wait_share:.0%} waiting for data"
@@ -48,7 +67,15 @@ def format_rates(event) -> str:
 
 
 def format_epoch(event, epochs: int) -> str:
-    """Returns the line for an epoch: losses, rates, skipped steps, AP where it was evaluated."""
+    """Returns the line for an epoch: losses, rates, skipped steps, AP where it was evaluated.
+
+    Args:
+        event: of the epoch.
+        epochs: of the whole run.
+
+    Returns:
+        One line.
+    """
     parts = [f"epoch {event.epoch + 1}/{epochs}", format_losses(event.losses), format_rates(event)]
     parts.append(format_seconds(event.seconds))
     if event.skipped:
@@ -61,6 +88,12 @@ def format_epoch(event, epochs: int) -> str:
 
 def format_classes(per_class: dict[str, float | None]) -> str:
     """Returns the AP of few classes, or of the five worst of many, as text; nothing for a single class.
+
+    Args:
+        per_class: AP by name of the class; None where a class has no ground truth.
+
+    Returns:
+        Text in brackets, or an empty text.
 
     Example:
         >>> format_classes({"cat": 0.5, "dog": None, "cow": 0.25})

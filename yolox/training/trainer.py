@@ -270,6 +270,12 @@ def saved_when_interrupted(
 ) -> Iterator[None]:
     """Returns a context manager that saves the run when the body is stopped, and the batch when it diverges.
 
+    Args:
+        folder: of the run.
+        recorder: writes its checkpoints.
+        stop: holds the signal that came.
+        group: the processes of the run.
+
     Raises:
         RunStopped: in place of `TrainingStopped`, after the checkpoint was written.
         RunError: in place of `TrainingDiverged`, after the batch was written.
@@ -356,6 +362,12 @@ def _describe(
 
 def describe_sizes(recipe: Recipe) -> str:
     """Returns the size of the images of evaluation, and of training where it differs, as text.
+
+    Args:
+        recipe: of the run.
+
+    Returns:
+        Text for a line.
 
     Example:
         >>> from yolox.recipes import megvii_recipe

@@ -92,6 +92,9 @@ def local_path(path: str | os.PathLike, **options) -> str | os.PathLike:
         path: a path, or a name; a file of that name comes first.
         **options: of `yolox.weights.hub.fetch_weights`.
 
+    Returns:
+        The path of a file.
+
     Raises:
         WeightsError: there is no such name, or the download failed.
     """
