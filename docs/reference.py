@@ -98,7 +98,7 @@ def summary(source: str, name: str) -> str:
         after = [b for a, b in zip(body, body[1:], strict=False) if name in _assigned(a)]
         text = ast.literal_eval(after[0].value) if after and _is_text(after[0]) else f"Constant, {type(value).__name__}."
     paragraph = " ".join(text.partition("\n\n")[0].split())
-    return re.split(r"(?<=\.) (?=[A-Z`])", paragraph)[0].replace("|", "\\|")
+    return re.split(r"(?<=\.) (?=[A-Z`])", paragraph)[0].replace("|", "\\|").replace("``", "`")
 
 
 def _assigned(node: ast.stmt) -> list[str]:

@@ -10,13 +10,13 @@ from attrs import frozen
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAMS = r"(?:yolox|python|make|pip|msrun|tensorboard|\.) "
-OUTPUT = ("error: ", "the last checkpoint, ")  # lines of a block that a command prints
+# Beginnings of lines of a block that a command prints.
+OUTPUT = ("error: ", "the last checkpoint ", "Timeout (", "Thread 0x", "a process of this run has", "if RUN/last")
 COMMANDS = r"(?:train|eval|predict|export|check|info|plot|assign) "
 
 NOT_RUN = {  # whole commands; they are parsed by tests/docs/test_snippets.py
     r"make \S+( \w+=\S+)?": "makes environments or runs this suite; tests/examples/test_demo.py has the demo's commands",
     r"pip (un)?install .*": "changes the environment and downloads",
-    r"\. \.venv/bin/activate": "changes the shell",
     r"tensorboard .*": "serves until it is stopped",
     r"msrun .*": "eight Ascends, or two hosts; tests/training/test_failing_ranks.py starts msrun with two and four CPU processes",
     r"(python|yolox) .*--device Ascend.*": "needs an Ascend",

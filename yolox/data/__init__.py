@@ -1,1 +1,1 @@
-"""Readers, augmentations and batches, in numpy. Only ``yolox.data.loader`` imports MindSpore."""
+"""Readers, augmentations and batches, in numpy. Only `yolox.data.loader` imports MindSpore."""
