@@ -6,6 +6,7 @@ import io
 import json
 import os
 
+import attrs
 import cv2
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ from tests.cli.tiny import EXPERIMENT
 from tests.cli.words import SMALL
 from tests.data.folders import write_as_yolo
 from yolox.cli import check, run
-from yolox.cli.check import quick_check
-from yolox.config import InputSpec, LoaderConfig, Recipe
+from yolox.config import InputSpec, Recipe
+from yolox.data.check import check_for_training
 from yolox.data.coco import read_coco
 from yolox.data.synthetic import SyntheticConfig, write_synthetic
 from yolox.errors import DataError
@@ -75,22 +76,20 @@ def test_images_that_cannot_be_read_stop_the_check_and_training_with_all_named(n
     for verb in ("check", "train"):
         assert run(nano, words(data, verb)) == 1
         err = capsys.readouterr().err
-        source = "instances.json" if verb == "check" else "train/images"
-        assert f"{source}: 3 problems" in err and all(f"shapes_0000{number}.png" in err for number in range(1, 4))
+        assert "instances.json: 3 problems" in err and all(f"shapes_0000{number}.png" in err for number in range(1, 4))
     assert without_fit == [] and not (data / "out/last.safetensors").exists()
 
 
 def test_the_quick_check_lists_twenty_and_prints_warnings(tmp_path):
     path = write_synthetic(tmp_path, images=25, seed=0, config=CONFIG)
-    dataset = read_coco(str(path), str(tmp_path / "images"))
-    source = type("Source", (), {"name": "a.json"})
-    console, recipe = Console(record=True, width=200), Recipe(loader=LoaderConfig(max_truths=1))
-    quick_check(console, {"train": source}, {"train": dataset}, recipe)
-    assert "images with more boxes than max_truths=1; the smallest go: " in console.export_text()
+    dataset = attrs.evolve(read_coco(str(path), str(tmp_path / "images")), source="a.json")
+    limits = {"input_size": (640, 640), "max_truths": 1}
+    warnings = check_for_training({"train": dataset}, **limits)
+    assert "images with more boxes than max_truths=1; the smallest go: " in "\n".join(warnings)
     for name in dataset.file_names:
         (tmp_path / "images" / name).write_bytes(b"")
     with pytest.raises(DataError, match="a.json: 25 problems") as caught:
-        quick_check(console, {"train": source}, {"train": dataset}, recipe)
+        check_for_training({"train": dataset}, **limits)
     assert "... and 5 more" in str(caught.value) and str(caught.value).count("shapes_") == 20
 
 

@@ -17,16 +17,7 @@ from yolox.cli.options import CheckOptions
 from yolox.cli.sources import DataSource, data_source, training_source
 from yolox.config import Recipe
 from yolox.data.batches import TrainSource
-from yolox.data.check import (
-    EXAMPLES,
-    DatasetReport,
-    Probe,
-    check_dataset,
-    copied_images,
-    probe_header,
-    probe_pixels,
-    shared_images,
-)
+from yolox.data.check import EXAMPLES, DatasetReport, check_dataset, copied_images, probe_pixels, training_warnings
 from yolox.data.dataset import DetectionDataset
 from yolox.data.image import shown_path
 from yolox.errors import CommandError, raise_problems
@@ -55,12 +46,15 @@ def run(experiment: Experiment, options: CheckOptions, parse: Callable[[Recipe],
     folder, recipe = make_folder(options.output), options.settings
     datasets = read_sets(sources)
     with console.status("looking at every image"):
-        reports = {name: report_on(data, recipe, probe_pixels) for name, data in datasets.items()}
+        limits = {"input_size": recipe.input.input_size, "max_truths": recipe.loader.max_truths, "probe": probe_pixels}
+        reports = {name: check_dataset(data, **limits) for name, data in datasets.items()}
         copies = _copies(datasets)
     write_json(folder / "report.json", {name: attrs.asdict(report) for name, report in reports.items()})
     console.print(_counts(reports), _classes(reports))
-    print_warnings(console, reports, [*copies, *_overlap(datasets)])
-    raise_errors(sources, reports)
+    for line in [*training_warnings(reports, datasets), *copies]:
+        console.print(name_options(f"warning: {line}"), markup=False)
+    for name, report in reports.items():
+        raise_problems(sources[name].name, report.errors)
     _write_grid(console, folder / "labels.png", datasets["train"], recipe)
     if options.overfit:
         _overfit(console, experiment, options, datasets["train"])
@@ -73,45 +67,6 @@ def read_sets(sources: dict[str, DataSource | None]) -> dict[str, DetectionDatas
         return {"train": train_set}
     names = train_set.class_names
     return {"train": train_set, "val": read_evaluation_set(sources["val"], num_classes=len(names), class_names=names)}
-
-
-def quick_check(console: Console, sources: dict[str, DataSource | None], datasets: dict, recipe: Recipe) -> None:
-    """Look at the headers of all images and at all boxes, as training does before it begins.
-
-    Raises:
-        DataError: files that training cannot use, up to 20 listed.
-    """
-    reports = {name: report_on(data, recipe, probe_header) for name, data in datasets.items()}
-    raise_errors(sources, reports)
-    print_warnings(console, reports, _overlap(datasets))
-
-
-def report_on(dataset: DetectionDataset, recipe: Recipe, probe: Probe) -> DatasetReport:
-    """Check a dataset under a recipe."""
-    return check_dataset(
-        dataset, input_size=recipe.input.input_size, max_truths=recipe.loader.max_truths, probe=probe
-    )
-
-
-def print_warnings(console: Console, reports: dict[str, DatasetReport], more: list[str]) -> None:
-    """Print a line for each warning."""
-    lines = [f"{name}: {line}" for name, report in reports.items() for line in report.warnings]
-    for line in [*lines, *more]:
-        console.print(name_options(f"warning: {line}"), markup=False)
-
-
-def raise_errors(sources: dict[str, DataSource | None], reports: dict[str, DatasetReport]) -> None:
-    """Raise DataError for the files that cannot be used."""
-    for name, report in reports.items():
-        raise_problems(sources[name].name, report.errors)
-
-
-def _overlap(datasets: dict[str, DetectionDataset]) -> list[str]:
-    if "val" not in datasets:
-        return []
-    shared = shared_images(datasets["val"], datasets["train"])
-    some = ", ".join(shared[:EXAMPLES])
-    return [f"images for validation that are trained on too: {len(shared)} ({some})"] if shared else []
 
 
 def _copies(datasets: dict[str, DetectionDataset]) -> list[str]:

@@ -112,6 +112,7 @@ def build_dataset(
         class_names=tuple(class_names),
         category_ids=tuple(category_ids),
         left_out=np.column_stack([owners[left_out], ids[left_out]]).astype(np.int64),
+        source=os.fspath(source),
     )
 
 

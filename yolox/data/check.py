@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from attrs import frozen
@@ -13,7 +13,7 @@ from attrs import frozen
 from yolox.config import Size
 from yolox.data.dataset import DetectionDataset, image_path, load_image
 from yolox.data.header import read_header
-from yolox.errors import MAX_LISTED, DataError
+from yolox.errors import MAX_LISTED, DataError, raise_problems
 
 EDGES = ("small", 32.0**2), ("medium", 96.0**2), ("large", np.inf)  # areas in px**2, as COCO's evaluation has them
 FEWEST_PIXELS = 2.0
@@ -117,6 +117,44 @@ def probe_pixels(dataset: DetectionDataset, index: int) -> str | None:
     """
     load_image(dataset, index)
     return probe_header(dataset, index)
+
+
+def check_for_training(datasets: Mapping[str, DetectionDataset], *, input_size: Size, max_truths: int) -> list[str]:
+    """Looks at the headers of all images and at all boxes, as training does before it begins.
+
+    Args:
+        datasets: by name: "train", and "val" where there is one.
+        input_size: (height, width) px of the network.
+        max_truths: boxes of an image that training keeps.
+
+    Returns:
+        Warnings, a line each.
+
+    Raises:
+        DataError: files that training cannot use, up to 20 listed.
+    """
+    reports = {name: check_dataset(data, input_size=input_size, max_truths=max_truths) for name, data in datasets.items()}
+    for name, report in reports.items():
+        raise_problems(datasets[name].source or datasets[name].image_dir, report.errors)
+    return training_warnings(reports, datasets)
+
+
+def training_warnings(reports: Mapping[str, DatasetReport], datasets: Mapping[str, DetectionDataset]) -> list[str]:
+    """Returns the warnings of reports, and that about images that are in both parts.
+
+    Args:
+        reports: of the datasets, by name.
+        datasets: as in `check_for_training`.
+
+    Returns:
+        A line each.
+    """
+    lines = [f"{name}: {line}" for name, report in reports.items() for line in report.warnings]
+    shared = shared_images(datasets["val"], datasets["train"]) if "val" in datasets else []
+    if shared:
+        some = ", ".join(shared[:EXAMPLES])
+        lines.append(f"images for validation that are trained on too: {len(shared)} ({some})")
+    return lines
 
 
 def shared_images(one: DetectionDataset, other: DetectionDataset) -> list[str]:

@@ -30,6 +30,7 @@ class DetectionDataset:
         category_ids: C ids, as in the annotation file.
         left_out: [F,2] int64, for each box without area that the reader left out: position of its image, and its id.
         max_pixels: image files whose header states more are refused before they are decoded.
+        source: the file or folder that the annotations were read from, for messages; empty where there is none.
 
     Raises:
         ValueError: lengths that do not fit each other.
@@ -49,6 +50,7 @@ class DetectionDataset:
     category_ids: tuple[int, ...]
     left_out: np.ndarray = attrs.Factory(lambda: np.zeros((0, 2), np.int64))
     max_pixels: int = MAX_PIXELS
+    source: str = ""
 
     def __attrs_post_init__(self) -> None:
         images = {len(self.file_names), len(self.image_ids), len(self.sizes), len(self.offsets) - 1}

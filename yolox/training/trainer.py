@@ -16,14 +16,14 @@ from rich.console import Console
 
 from yolox.config import Recipe
 from yolox.data.cache import open_cache
-from yolox.data.check import check_dataset, shared_images
+from yolox.data.check import check_for_training
 from yolox.data.classes import with_classes
 from yolox.data.dataset import DetectionDataset
 from yolox.data.loader import log_surplus, report_once, train_batches
 from yolox.data.sampler import steps_per_epoch
 from yolox.device import use_device
 from yolox.distributed import Group, any_of
-from yolox.errors import RunError, RunStopped, TrainingDiverged, raise_problems
+from yolox.errors import RunError, RunStopped, TrainingDiverged
 from yolox.eval.evaluate import make_evaluator
 from yolox.nn import set_precision
 from yolox.training.callbacks import Callback, EarlyStopping, RunContext, StopTraining
@@ -146,7 +146,9 @@ def train(
     val_set = _check_arguments(detector, train_set, val_set, recipe, patience=patience, save_steps=save_steps)
     loader = recipe.loader
     steps = steps_per_epoch(train_set, batch_size=loader.batch_size, world=group.world, last_batch=loader.last_batch)
-    _check_images(train_set, val_set, recipe, console)
+    datasets = {"train": train_set, **({} if val_set is None else {"val": val_set})}
+    for line in check_for_training(datasets, input_size=recipe.input.input_size, max_truths=loader.max_truths):
+        console.print(f"warning: {line}", markup=False)
     if freeze:
         console.print(f"frozen: {freeze_parts(detector, freeze)}")
     set_precision(detector, recipe.optim.precision)
@@ -328,24 +330,6 @@ def _check_arguments(
     if unknown:
         raise ValueError(f"train: val_set has classes {unknown[:4]}, which train_set does not have: {list(names[:4])} ...")
     return with_classes(val_set, names)
-
-
-def _check_images(
-    train_set: DetectionDataset, val_set: DetectionDataset | None, recipe: Recipe, console: Console
-) -> None:
-    """Looks at the headers of all images and at all boxes; raises DataError for files that training cannot use."""
-    options = {"input_size": recipe.input.input_size, "max_truths": recipe.loader.max_truths}
-    datasets = {"train": train_set, **({} if val_set is None else {"val": val_set})}
-    warnings = []
-    for name, dataset in datasets.items():
-        report = check_dataset(dataset, **options)
-        raise_problems(dataset.image_dir, report.errors)
-        warnings += [f"{name}: {line}" for line in report.warnings]
-    if val_set is not None and (shared := shared_images(val_set, train_set)):
-        some = ", ".join(shared[:3])
-        warnings.append(f"images for validation that are trained on too: {len(shared)} ({some})")
-    for line in warnings:
-        console.print(f"warning: {line}", markup=False)
 
 
 def _describe(
