@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import attrs
+import numpy as np
 import pytest
 
-from tests.cli.tiny import EXPERIMENT, write_data
+from tests.cli.tiny import EXPERIMENT, RECIPE, TinyDetector, make_step, write_data
 from yolox.cli import run
 from yolox.config import LoaderConfig, Recipe
-from yolox.training.trainer import describe_sizes
+from yolox.data.coco import read_coco
+from yolox.data.synthetic import SyntheticConfig, write_synthetic
+from yolox.eval.evaluate import evaluate
+from yolox.training.checkpoint import load_checkpoint, save_checkpoint
+from yolox.training.trainer import describe_sizes, train
+from yolox.weights.load import load_weights
 
 
 @pytest.mark.parametrize("name", ["net.onnx", "net.MINDIR"])
@@ -37,3 +44,30 @@ def test_a_run_announces_its_training_sizes(tmp_path, capsys):
     argv = ["train", *data, "--output", str(tmp_path / "run"), "--input-size", "96", "--multiscale-sizes", "32", "64"]
     assert run(EXPERIMENT, [*argv, "--epochs", "2", "--plain-epochs", "0", "--flat-epochs", "0"]) == 0
     assert "tiny, 96 x 96 px (training at 2 heights, 32 to 64 px): 2 images, " in capsys.readouterr().out
+
+
+def test_weights_of_other_names_are_evaluated_by_the_names_of_the_dataset(tmp_path):
+    """As many classes under other names: the detector is trained and evaluated on the dataset's, in its order."""
+    config = SyntheticConfig(image_size=(48, 64), sides=(12, 30))
+    path = write_synthetic(tmp_path / "data", images=4, seed=0, config=config)
+    dataset = read_coco(str(path), str(tmp_path / "data/images"))
+    detector = TinyDetector(3)
+    weights = {f"params.{p.name}": p.asnumpy() for p in detector.get_parameters()}
+    save_checkpoint(tmp_path / "other.safetensors", weights, recipe=RECIPE, class_names=["cat", "cow", "dog"])
+    load_weights(detector, tmp_path / "other.safetensors")
+    assert detector.class_names == ("cat", "cow", "dog")
+    recipe = attrs.evolve(RECIPE, epochs=2, plain_epochs=0, eval_interval=1)
+    run = train(detector, dataset, val_set=dataset, recipe=recipe, output=tmp_path / "run", make_step=make_step)
+    assert set(run.history[-1]) >= {"AP"} and run.detector.class_names == dataset.class_names
+    assert set(evaluate(run.detector, dataset)["per_class"]) == set(dataset.class_names)
+
+
+def test_the_detector_of_a_run_has_the_averages_of_the_best_checkpoint(tmp_path):
+    path = write_synthetic(tmp_path / "data", images=4, seed=0, config=SyntheticConfig(image_size=(48, 64), sides=(12, 30)))
+    dataset, detector = read_coco(str(path), str(tmp_path / "data/images")), TinyDetector(3)
+    recipe = attrs.evolve(RECIPE, epochs=2, plain_epochs=0)
+    run = train(detector, dataset, recipe=recipe, output=tmp_path / "run", make_step=make_step)
+    best = load_checkpoint(tmp_path / "run/best.safetensors").tensors
+    for parameter in run.detector.get_parameters():
+        np.testing.assert_array_equal(parameter.asnumpy(), best[f"ema.{parameter.name}"])
+    assert run.best_ap is None and any((p.asnumpy() != best[f"ema.{p.name}"]).any() for p in detector.trainable_params())

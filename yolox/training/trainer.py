@@ -57,7 +57,8 @@ class TrainingRun:
     """A finished run."""
 
     detector: nn.Cell = field(repr=False)
-    """Detector with the moving averages of the best checkpoint, and `spec` and `class_names` to use it with."""
+    """Detector with the moving averages of the best checkpoint (on other ranks than 0, of the last epoch), and `spec` and
+    `class_names` to use it with."""
     folder: Path
     recipe: Recipe = field(repr=False)
     class_names: tuple[str, ...]
@@ -152,6 +153,8 @@ def train(
     if freeze:
         console.print(f"frozen: {freeze_parts(detector, freeze)}")
     set_precision(detector, recipe.optim.precision)
+    # From here on the detector is that of the dataset: weights may have brought the names of other classes.
+    detector.spec, detector.class_names = recipe.input, tuple(train_set.class_names)
 
     # The folder is made when nothing that was given can be wrong any more.
     if not resume and group.is_first:
@@ -159,9 +162,9 @@ def train(
         write_recipe(folder, recipe)
     console.print(f"{name}, {_describe(train_set, val_set, recipe, steps, group)}")
     state = create_train_state(detector)
-    averaged = copy.deepcopy(detector) if val_set is not None or group.is_first else None
+    averaged = copy.deepcopy(detector)  # a second detector of the same layers, for the moving averages
     recorder, start = _open_recorder(folder, state, train_set, recipe, group, resume=resume, save_steps=save_steps)
-    run = partial(_finished, detector, averaged, folder, recipe, train_set, recorder, group)
+    run = partial(_finished, state, averaged, folder, recipe, recorder, group)
     if start.epoch >= recipe.epochs:
         console.print(f"{folder}: all {recipe.epochs} epochs are done")
         return run()
@@ -186,7 +189,7 @@ def train(
         try:
             if resume:
                 console.print(f"continuing in epoch {start.epoch + 1} of {recipe.epochs}, {start.step} steps of it are done")
-            elif group.is_first or group.world > 1:
+            else:
                 recorder.save(start)
             stop = stack.enter_context(StopSignals())
             stack.callback((folder / own_name(CACHE_FILE, group.rank)).unlink, missing_ok=True)
@@ -207,7 +210,7 @@ def train(
 def _run_epochs(
     detector: nn.Cell,
     state: TrainState,
-    averaged: nn.Cell | None,
+    averaged: nn.Cell,
     context: RunContext,
     recorder: RunRecorder,
     callbacks: Sequence[Callback],
@@ -215,7 +218,7 @@ def _run_epochs(
     stop: StopSignals,
     launcher: Launcher,
     *,
-    make_step: Callable = make_recipe_step,
+    make_step: Callable,
 ) -> None:
     """Runs the loop; saves the run when it is stopped, and the batch when it diverges."""
     recipe, group, folder = context.recipe, context.group, context.folder
@@ -233,19 +236,19 @@ def _run_epochs(
         if group.world == 1 and stop():  # several processes have different numbers of images: they go on to the end
             raise StopRequested
 
-    found: list = []
+    found: list = []  # detections of the evaluation that has just run
     evaluator = None
     if context.val_set is not None:
         evaluator = make_evaluator(
             averaged, spec=recipe.input, postprocess=recipe.postprocess, batch_size=recipe.loader.batch_size,
-            workers=recipe.loader.workers, group=group, keep=lambda detections: found.__setitem__(slice(None), detections),
+            workers=recipe.loader.workers, group=group, keep=found.append,
             on_stage=partial(watchdog.mark, slow=True),
         )  # fmt: skip
 
     def evaluate() -> tuple[dict, list]:
         copy_ema(state, averaged)  # after the BN statistics were made the same: their averages are copied, too
         metrics = evaluator(context.val_set, on_images)
-        return metrics, list(found)
+        return metrics, found.pop()
 
     with saved_when_interrupted(folder, recorder, stop, group):
         fit(
@@ -398,22 +401,23 @@ def _step_options(loss_fn: Callable | None, compiled: bool, group: Group) -> dic
 
 
 def _finished(
-    detector: nn.Cell,
-    averaged: nn.Cell | None,
+    state: TrainState,
+    averaged: nn.Cell,
     folder: Path,
     recipe: Recipe,
-    train_set: DetectionDataset,
     recorder: RunRecorder,
     group: Group,
     stopped: str | None = None,
 ) -> TrainingRun:
-    """Fills the second detector with the averages of the best checkpoint."""
-    best = averaged or detector
+    """Fills the second detector with the averages of the best checkpoint; on other ranks than 0 with the last ones."""
     if group.is_first and (folder / BEST).exists():
         tensors = load_checkpoint(folder / BEST).tensors
-        write_parameters(best, {name.removeprefix("ema."): t for name, t in tensors.items() if name.startswith("ema.")})
-    best.spec, best.class_names = recipe.input, tuple(train_set.class_names)
+        write_parameters(
+            averaged, {name.removeprefix("ema."): t for name, t in tensors.items() if name.startswith("ema.")}
+        )
+    else:  # the file is on the disk of rank 0 only
+        copy_ema(state, averaged)
     return TrainingRun(
-        detector=best, folder=folder, recipe=recipe, class_names=tuple(train_set.class_names),
+        detector=averaged, folder=folder, recipe=recipe, class_names=averaged.class_names,
         best_ap=recorder.best_ap, stopped=stopped,
     )  # fmt: skip

@@ -80,8 +80,7 @@ def load_weights(detector: nn.Cell, path: str | os.PathLike) -> LoadedWeights:
     loaded, skipped = fill_parameters(detector, weights, path=path)
     if about.input is not None:  # so that `train`, `evaluate` and `predict` feed the pixels that the weights take
         detector.spec = about.input
-    if about.class_names is not None and not skipped:
-        detector.class_names = about.class_names
+    detector.class_names = None if skipped else about.class_names  # skipped: its class predictions are not the file's
     return attrs.evolve(about, loaded=loaded, skipped=skipped)
 
 
