@@ -28,7 +28,7 @@ TABLE = {
     "nn": "config | mindspore numpy",
     "models": "nn | attrs",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
-    "training": "config config_io data device distributed errors eval graph msrun nn schedule yolox_loss "
+    "training": "config config_io data device distributed errors eval graph msrun nn recipes schedule yolox_loss "
     "| attrs mindspore numpy rich safetensors tensorboard",
     "msrun": "|",
     "distributed": "config graph msrun | attrs mindspore numpy",
@@ -40,7 +40,7 @@ TABLE = {
     # the host
     "data": "config errors | attrs cv2 einops mindspore numpy yaml",
     "eval": "config data decode distributed errors nn | attrs cv2 mindspore numpy pycocotools supervision",
-    "export": "config config_io data decode errors eval nn wire | attrs cv2 mindspore numpy onnx onnxruntime",
+    "export": "config config_io data decode environment errors eval nn wire | attrs cv2 mindspore numpy onnx onnxruntime",
     "visualize": "assign boxes config data decode errors eval training | attrs cv2 einops matplotlib mindspore numpy rich",
     "environment": "errors | cv2 numpy",  # to see whether they can be imported
     "device": "errors | mindspore",

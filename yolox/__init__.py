@@ -1,7 +1,5 @@
 """YOLOX on MindSpore: the flat list of public names, and nothing else."""
 
-from importlib.metadata import version as _version  # noqa: I001 (the order below is wanted: environment first)
-
 from yolox import environment  # noqa: F401 I001 (first: it chooses the fast CPU path before MindSpore's first operation)
 from yolox import models
 from yolox.assign.cost import class_cost, class_terms, simota_cost
@@ -75,7 +73,7 @@ from yolox.training.callbacks import Callback, EarlyStopping, StopTraining, Tens
 from yolox.training.step import TrainState, create_train_state, make_recipe_step, make_train_step
 from yolox.weights.load import load_weights
 
-__version__ = _version("yolox-mindspore")
+__version__ = environment.library_version()
 
 __all__ = [
     "__version__",

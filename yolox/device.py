@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import tempfile
 from pathlib import Path
@@ -20,8 +19,7 @@ def use_device(name: str) -> None:
     """Run MindSpore's graphs on CPU or Ascend from here on.
 
     A device that is in use already stays as it is: MindSpore refuses every call of ``set_device`` after its first
-    kernel, and a notebook has run many before it calls a command. Warnings of MindSpore's Python (each second compilation
-    is one) are left out, unless the environment has GLOG_v; its C++ reads that when it is imported.
+    kernel, and a notebook has run many before it calls a command.
     On CPU, memory is planned for a whole graph. What MindSpore writes about a compilation that failed or was interrupted
     (``rank_0/om/analyze_fail.ir``, megabytes) goes to the folder for temporary files, not to the user's present folder,
     unless the environment has MS_OM_PATH.
@@ -33,7 +31,6 @@ def use_device(name: str) -> None:
         CommandError: if this machine or this MindSpore has no such device, or the process already runs on another; on
             CPU, if the environment turns MindSpore's compile cache on.
     """
-    _leave_out_warnings()
     _keep_dumps_away()
     if name == "CPU" and os.environ.get(COMPILE_CACHE) == "1":
         raise CommandError(f"{COMPILE_CACHE}=1: on CPU a cached training step gives wrong numbers; unset {COMPILE_CACHE}")
@@ -41,12 +38,6 @@ def use_device(name: str) -> None:
         _set_device(name)
     if name == "CPU":
         _plan_memory()
-
-
-def _leave_out_warnings() -> None:
-    if "GLOG_v" not in os.environ:
-        os.environ["GLOG_v"] = "3"  # read when MindSpore writes its first message, which importing it may have done
-        logging.getLogger(f"ME.mindspore.log.{os.getpid()}").setLevel(logging.ERROR)
 
 
 def _keep_dumps_away() -> None:

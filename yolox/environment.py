@@ -92,6 +92,22 @@ def installed_mindspore() -> str:
         raise UnusableEnvironment("yolox needs MindSpore 2.7 to 2.10: pip install mindspore") from None
 
 
+def library_version() -> str:
+    """Returns the version of this library.
+
+    Returns:
+        The version; "unknown" for a checkout that is not installed.
+
+    Example:
+        >>> isinstance(library_version(), str)
+        True
+    """
+    try:
+        return version("yolox-mindspore")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 def installed_numpy() -> str:
     """Give the version of the numpy that this Python imports, which may be another than its metadata says.
 
@@ -169,7 +185,9 @@ def print_plainly(before, kind, error, trace) -> None:
         before(kind, error, trace)
 
 
-os.environ.setdefault("GLOG_v", "3")  # errors only; MindSpore reads it when it is imported, its CommManager warns else
+if "GLOG_v" not in os.environ:  # errors only: MindSpore's CommManager warns at each start, its Python at each compilation
+    os.environ["GLOG_v"] = "3"  # read when MindSpore is imported; where that has been done, its Python logger is set:
+    logging.getLogger(f"ME.mindspore.log.{os.getpid()}").setLevel(logging.ERROR)
 try:
     use_fast_convolutions(os.environ, installed_mindspore())
     check_numpy(installed_numpy())

@@ -129,6 +129,19 @@ def mindyolo_recipe(scale: str) -> Recipe:
     )
 
 
+def with_convention(spec: InputSpec, weights_input: InputSpec | None) -> InputSpec:
+    """Returns the weights' input convention at the image size of `spec`; `spec` where it is not known.
+
+    Args:
+        spec: its size counts.
+        weights_input: pixels that the weights were trained on; None where that is not known.
+
+    Returns:
+        InputSpec.
+    """
+    return spec if weights_input is None else attrs.evolve(weights_input, input_size=spec.input_size)
+
+
 def with_input_size(recipe: Recipe, size: Size) -> Recipe:
     """Returns a recipe with another image size, and the sizes of multi-scale training with it.
 

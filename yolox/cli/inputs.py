@@ -21,8 +21,9 @@ from yolox.distributed import Group, join_group
 from yolox.errors import CommandError, UsageError, WeightsError
 from yolox.eval.predict import detector_step
 from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
+from yolox.recipes import with_convention
 from yolox.weights.hub import fetch_weights, is_published_name
-from yolox.weights.load import LoadedWeights, fill_parameters, read_weights, with_convention
+from yolox.weights.load import LoadedWeights, fill_parameters, read_weights
 
 CLASS_BIAS = "head.cls_preds.0.bias"
 

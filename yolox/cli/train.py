@@ -17,14 +17,14 @@ from yolox.config import Recipe
 from yolox.errors import RunError, UsageError
 from yolox.export.runner import SUFFIXES
 from yolox.nn import initialise
+from yolox.recipes import with_convention
 from yolox.training.callbacks import TensorBoard
 from yolox.training.freeze import check_frozen_loaded
-from yolox.training.phases import check_epochs
 from yolox.training.run_folder import LAST
 from yolox.training.signals import Launcher
-from yolox.training.trainer import train
+from yolox.training.trainer import check_arguments, train
 from yolox.visualize.run_pictures import RunPictures
-from yolox.weights.load import load_weights, with_convention
+from yolox.weights.load import load_weights
 
 
 def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe], TrainOptions]) -> None:
@@ -49,7 +49,6 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
     random = all_names if options.weights is None else loaded.skipped
     detector.spec = options.settings.input  # an option that was given wins over the convention of the weights
     callbacks = [RememberOptions(options), RunPictures(console), *([TensorBoard()] if options.tensorboard else [])]
-    names_of_options = ("patience", "freeze", "save_steps", "overwrite", "hang_seconds")
     try:
         if options.resume is None:
             check_frozen_loaded(options.freeze, random)
@@ -58,7 +57,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
             output=folder, resume=options.resume is not None,
             make_step=experiment.make_step, compiled=not options.eager,
             group=group, launcher=launcher, console=console, name=experiment.name,
-            **{name: getattr(options, name) for name in names_of_options},
+            **{name: getattr(options, name) for name in ("patience", "freeze", "save_steps", "overwrite", "hang_seconds")},
         )  # fmt: skip
     except RunError as error:
         error.args = (f"{error}\ngo on with: train --resume {error.folder}",)
@@ -72,13 +71,10 @@ def _check(options: TrainOptions) -> dict:
     if options.weights is not None and options.weights.suffix.lower() in SUFFIXES:
         raise UsageError(f"--weights {options.weights}: an exported file cannot be trained; give the weights it was made of")
     sources = {"train": training_source(options), "val": data_source(options, "val")}
-    if options.patience is not None and (options.patience < 1 or sources["val"] is None):
-        raise UsageError(f"--patience {options.patience}: want 1 or more, and validation images")
-    if options.save_steps is not None and options.save_steps < 1:
-        raise UsageError(f"--save-steps {options.save_steps}: want 1 or more")
+    given = {"patience": options.patience, "save_steps": options.save_steps, "has_val": sources["val"] is not None}
     try:
-        check_epochs(options.settings)
-    except ValueError as error:
+        check_arguments(options.settings, **given)
+    except ValueError as error:  # that of the phases names its fields without backticks
         flags = re.sub(r"\b(?:\w+_)?epochs\b(?! of)", lambda name: "--" + name[0].replace("_", "-"), str(error))
         raise UsageError(flags) from None
     return sources

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 
 import attrs
 from attrs import frozen
 
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.config_io import recipe_from_dict
+from yolox.environment import library_version
 from yolox.errors import ExportError
 
 FORMAT = 1
@@ -32,7 +32,7 @@ class ExportMetadata:
     """Thresholds that were in use; built into the file where `nms` holds."""
     nms: bool = False
     """Whether the file ends with NMS (boxes, scores, classes, count) or with decoded predictions."""
-    library: str = attrs.field(factory=lambda: f"yolox-mindspore {_library_version()}")
+    library: str = attrs.field(factory=lambda: f"yolox-mindspore {library_version()}")
     """Name and version of the library that wrote the file."""
 
 
@@ -98,10 +98,3 @@ def _from_values(values: dict) -> ExportMetadata:
         nms=values["nms"],
         library=str(values["library"]),
     )
-
-
-def _library_version() -> str:
-    try:
-        return version("yolox-mindspore")
-    except PackageNotFoundError:
-        return "unknown"

@@ -23,9 +23,10 @@ from yolox.data.loader import log_surplus, report_once, train_batches
 from yolox.data.sampler import steps_per_epoch
 from yolox.device import use_device
 from yolox.distributed import Group, any_of
-from yolox.errors import RunError, RunStopped, TrainingDiverged
+from yolox.errors import RunError, RunStopped, TrainingDiverged, UsageError
 from yolox.eval.evaluate import make_evaluator
 from yolox.nn import set_precision
+from yolox.recipes import with_convention
 from yolox.training.callbacks import Callback, EarlyStopping, RunContext, StopTraining
 from yolox.training.checkpoint import load_checkpoint
 from yolox.training.freeze import freeze_parts
@@ -131,8 +132,8 @@ def train(
 
     Raises:
         ValueError: arguments that do not fit each other.
-        UsageError: the folder is not empty, or freezing leaves nothing to train.
-        DataError: images that cannot be used, up to 20 listed.
+        UsageError: the folder is not empty, freezing leaves nothing to train, or `patience` has no evaluation to count.
+        DataError: images that cannot be used, up to 20 listed; classes of `val_set` that `train_set` does not have.
         CommandError, CheckpointError: files that cannot be read or written, or a run that cannot be resumed.
         RunStopped: a signal came; the run is saved.
         RunError: the losses were not finite (the batch is saved), or the disk is full.
@@ -143,8 +144,9 @@ def train(
         use_device(device)
     folder, console = Path(output), console or Console(soft_wrap=True, highlight=False)
     console.quiet = console.quiet or not group.is_first
-    recipe = _with_convention_of(detector, recipe)
-    val_set = _check_arguments(detector, train_set, val_set, recipe, patience=patience, save_steps=save_steps)
+    recipe = attrs.evolve(recipe, input=with_convention(recipe.input, getattr(detector, "spec", None)))
+    check_arguments(recipe, patience=patience, save_steps=save_steps, has_val=val_set is not None)
+    val_set = _in_classes_of(detector, train_set, val_set)
     loader = recipe.loader
     steps = steps_per_epoch(train_set, batch_size=loader.batch_size, world=group.world, last_batch=loader.last_batch)
     datasets = {"train": train_set, **({} if val_set is None else {"val": val_set})}
@@ -301,38 +303,34 @@ def saved_when_interrupted(
         raise RunError(message, folder) from diverged
 
 
-def _with_convention_of(detector: nn.Cell, recipe: Recipe) -> Recipe:
-    """Returns the recipe with the input convention that the loaded weights were trained on, at the recipe's size."""
-    spec = getattr(detector, "spec", None)
-    if spec is None:
-        return recipe
-    return attrs.evolve(recipe, input=attrs.evolve(spec, input_size=recipe.input.input_size))
+def check_arguments(recipe: Recipe, *, patience: int | None, save_steps: int | None, has_val: bool) -> None:
+    """Checks what `train` is given beside detector and datasets; call it before anything slow is read.
 
+    Args:
+        recipe: of the run.
+        patience: as in `train`.
+        save_steps: as in `train`.
+        has_val: whether there are validation images.
 
-def _check_arguments(
-    detector: nn.Cell,
-    train_set: DetectionDataset,
-    val_set: DetectionDataset | None,
-    recipe: Recipe,
-    *,
-    patience: int | None,
-    save_steps: int | None,
-) -> DetectionDataset | None:
-    """Raises ValueError for arguments that do not fit each other; returns the validation set in the training set's classes."""
-    check_epochs(recipe)
+    Raises:
+        UsageError: a number is out of range, or patience has no evaluation to count.
+        ValueError: the recipe's phases do not fit its epochs.
+    """
+    if patience is not None and (patience < 1 or not has_val):
+        raise UsageError(f"`patience` {patience}: want 1 or more, and validation images")
     if save_steps is not None and save_steps < 1:
-        raise ValueError(f"save_steps {save_steps}: want 1 or more")
-    if patience is not None and (patience < 1 or val_set is None):
-        raise ValueError(f"patience {patience}: want 1 or more, and validation images")
+        raise UsageError(f"`save_steps` {save_steps}: want 1 or more")
+    check_epochs(recipe)
+
+
+def _in_classes_of(
+    detector: nn.Cell, train_set: DetectionDataset, val_set: DetectionDataset | None
+) -> DetectionDataset | None:
+    """Returns the validation set in the classes of the training set, which must be as many as the detector predicts."""
     names = train_set.class_names
     if getattr(detector, "num_classes", len(names)) != len(names):
         raise ValueError(f"train: the detector predicts {detector.num_classes} classes, the training set has {len(names)}")
-    if val_set is None or val_set.class_names == names:
-        return val_set
-    unknown = [name for name in val_set.class_names if name not in set(names)]
-    if unknown:
-        raise ValueError(f"train: val_set has classes {unknown[:4]}, which train_set does not have: {list(names[:4])} ...")
-    return with_classes(val_set, names)
+    return val_set if val_set is None or val_set.class_names == names else with_classes(val_set, names)
 
 
 def _describe(

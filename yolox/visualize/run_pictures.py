@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 from rich.console import Console
 
 from yolox.data.statistics import label_statistics
@@ -23,7 +22,7 @@ from yolox.training.run_folder import (
     write_json,
 )
 from yolox.visualize.charts import history_chart
-from yolox.visualize.evaluation import TRAIN_LABELS, evaluation_report, write_charts, write_comparisons
+from yolox.visualize.evaluation import TRAIN_LABELS, evaluation_report, write_charts, write_comparisons, write_picture
 from yolox.visualize.grids import sample_grid
 
 log = logging.getLogger("yolox.visualize")
@@ -44,25 +43,24 @@ class RunPictures(Callback):
         self._epoch: int | None = None  # of the best evaluation since the run began or was resumed, counted from 1
         self._metrics: dict = {}
         self._found: list = []
-        self._best_ap = self._done = 0
+        self._best_ap = 0.0
 
     def on_start(self, context: RunContext) -> None:
         """Draws the first batches of a new run."""
         if not context.group.is_first:
             return
-        self._context, self._done = context, context.start.epoch
+        self._context = context
         history = context.folder / HISTORY
         if context.resumed and history.exists():
             self._best_ap = max([row["AP"] or 0.0 for row in read_history(history)], default=0.0)
         if not context.resumed:
             path = context.folder / BATCHES
-            try_picture(path, lambda: _write_first_batches(path, context))
+            try_picture(path, lambda: write_picture(path, sample_grid(context.train_set, context.recipe)))
 
     def on_epoch(self, event: EpochEvent) -> None:
         """Draws the curves; keeps the evaluation if it is the best, of equal ones the first, as with the checkpoint."""
         if self._context is None:
             return
-        self._done = event.epoch + 1
         ap = (event.metrics or {}).get("AP") or 0.0
         if event.metrics is not None and (self._epoch is None or ap > (self._metrics["AP"] or 0.0)):
             self._epoch, self._metrics, self._found = event.epoch + 1, event.metrics, event.detections
@@ -89,12 +87,6 @@ class RunPictures(Callback):
         write_json(context.folder / EVALUATION, content)
         self._console.print(f"wrote {context.folder / EVALUATION} and {folder}: {what}")
         write_charts(folder, content)
-
-
-def _write_first_batches(path: Path, context: RunContext) -> None:
-    _, data = cv2.imencode(path.suffix, sample_grid(context.train_set, context.recipe))
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data.tobytes())
 
 
 def write_curves(folder: Path, target: Path | None = None) -> Path:

@@ -160,19 +160,6 @@ def _is_message(start: bytes) -> bool:
     return len(name) == 2 and name[0] == 0x0A and (name[1] & 127) + 2 <= length
 
 
-def with_convention(spec: InputSpec, weights_input: InputSpec | None) -> InputSpec:
-    """Returns the weights' input convention at the image size of `spec`; `spec` where it is not known.
-
-    Args:
-        spec: its size counts.
-        weights_input: pixels that the weights were trained on; None where that is not known.
-
-    Returns:
-        InputSpec.
-    """
-    return spec if weights_input is None else attrs.evolve(weights_input, input_size=spec.input_size)
-
-
 def _read_own(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], LoadedWeights]:
     try:
         checkpoint = load_checkpoint(path)
