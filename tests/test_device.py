@@ -19,6 +19,15 @@ def a_kernel_has_run():
 def test_the_device_in_use_is_kept():
     use_device(ms.get_context("device_target"))
     assert ms.get_context("device_target") == "CPU"
+    use_device()
+    assert ms.get_context("device_target") == "CPU"
+
+
+def test_without_a_name_the_device_in_use_is_checked_too(monkeypatch):
+    """`yolox.train` calls it so: a notebook is protected from the compile cache as a command is."""
+    monkeypatch.setenv("MS_COMPILER_CACHE_ENABLE", "1")
+    with pytest.raises(CommandError, match="gives wrong numbers; unset MS_COMPILER_CACHE_ENABLE"):
+        use_device()
 
 
 def test_another_device_is_refused_with_the_way_out():

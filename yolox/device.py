@@ -15,7 +15,7 @@ DUMPS = "MS_OM_PATH"
 COMPILE_CACHE = "MS_COMPILER_CACHE_ENABLE"
 
 
-def use_device(name: str) -> None:
+def use_device(name: str | None = None) -> None:
     """Run MindSpore's graphs on CPU or Ascend from here on.
 
     A device that is in use already stays as it is: MindSpore refuses every call of ``set_device`` after its first
@@ -25,13 +25,14 @@ def use_device(name: str) -> None:
     unless the environment has MS_OM_PATH.
 
     Args:
-        name: "CPU" or "Ascend".
+        name: "CPU" or "Ascend"; None prepares the device in use.
 
     Raises:
         CommandError: if this machine or this MindSpore has no such device, or the process already runs on another; on
             CPU, if the environment turns MindSpore's compile cache on.
     """
     _keep_dumps_away()
+    name = name or ms.get_context("device_target")
     if name == "CPU" and os.environ.get(COMPILE_CACHE) == "1":
         raise CommandError(f"{COMPILE_CACHE}=1: on CPU a cached training step gives wrong numbers; unset {COMPILE_CACHE}")
     if name != ms.get_context("device_target"):

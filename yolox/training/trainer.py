@@ -140,8 +140,7 @@ def train(
 
     Source: Megvii's trainer; deviations are listed in docs/recipes.md.
     """
-    if device is not None:
-        use_device(device)
+    use_device(device)
     folder, console = Path(output), console or Console(soft_wrap=True, highlight=False)
     console.quiet = console.quiet or not group.is_first
     recipe = attrs.evolve(recipe, input=with_convention(recipe.input, getattr(detector, "spec", None)))
