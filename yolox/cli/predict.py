@@ -32,10 +32,7 @@ def run(experiment: Experiment, options: PredictOptions, parse: Callable[[Recipe
         WeightsError, ExportError, CommandError: files that do not exist or cannot be used or written; with ``--strict``
             also sources that could not be read, when all others are done.
     """
-    try:
-        files = find_files(options.source)
-    except CommandError as error:
-        raise CommandError(f"--{error}") from None
+    files = find_files(options.source)
     _check_targets(files, options)
     opened = open_weights(experiment, options.weights)
     options = parse(recipe_of_weights(experiment, options.recipe, opened.facts))

@@ -61,10 +61,10 @@ def find_files(sources: Iterable[Path]) -> list[Path]:
         elif matches := glob.glob(str(source), recursive=True):
             files += known(map(Path, matches))
         else:
-            raise CommandError(f"source {source}: no such file or folder, and no file fits it as a pattern")
+            raise CommandError(f"`source` {source}: no such file or folder, and no file fits it as a pattern")
     if not files:
         wanted = ", ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)
-        raise CommandError(f"source: no images found; want files or folders of {wanted}")
+        raise CommandError(f"`source`: no images found; want files or folders of {wanted}")
     return files
 
 
