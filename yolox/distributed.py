@@ -58,7 +58,7 @@ def join_group(*, seconds: float = 90.0, advice: str = "") -> Group:
         RuntimeError: msrun did not start this process, the master port is in use, or the others do not come.
     """
     if "MS_ROLE" not in os.environ:
-        raise RuntimeError("this process was not started by msrun: want msrun to start every process of the job")
+        raise RuntimeError("this process was not started by msrun: want msrun --worker_num=N to start each process")
     set_timeouts(seconds)  # MindSpore reads them in init()
     check_port()
     if os.environ["MS_ROLE"] == "MS_SCHED":

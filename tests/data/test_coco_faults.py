@@ -64,7 +64,7 @@ def test_a_missing_image_file_is_named(folder):
 def test_a_wrong_image_folder_is_told_once_with_the_option(folder):
     (folder / "elsewhere").mkdir()
     content = write_json(folder / "a.json", coco_dict(images(), []))
-    with pytest.raises(DataError, match=r"(?s)1 problem\n.*elsewhere: has none of the 3 image files, .*--train-images"):
+    with pytest.raises(DataError, match=r"(?s)1 problem\n.*elsewhere: has none of the 3 image files, .*`train_images`"):
         read_coco(content, str(folder / "elsewhere"))
 
 

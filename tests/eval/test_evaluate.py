@@ -19,6 +19,7 @@ from yolox.eval.coco import detections_to_coco, evaluate_coco
 from yolox.eval.evaluate import detections_to_table, evaluate, make_evaluator, table_to_detections
 from yolox.eval.postprocess import Detections
 from yolox.eval.predict import predict_dataset
+from yolox.nn import initialise
 
 
 def some(count, seed):
@@ -74,6 +75,7 @@ def test_an_evaluator_compiles_once_and_follows_the_parameters(tmp_path, monkeyp
     steps, make_eval_step, stages = [], module.detector_step, []
     monkeypatch.setattr(module, "detector_step", lambda *args: steps.append(1) or make_eval_step(*args))
     detector, dataset, kept = TinyDetector(2), noise_dataset(tmp_path, count=3), []
+    initialise(detector, seed=0)
     detector.spec = InputSpec(input_size=(32, 32))
     config = PostprocessConfig(score_threshold=0.0)
     settings = {"postprocess": config, "batch_size": 8, "workers": 0, "keep": kept.append, "on_stage": stages.append}
