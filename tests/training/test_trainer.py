@@ -12,6 +12,7 @@ from yolox.config import LoaderConfig, Recipe
 from yolox.data.coco import read_coco
 from yolox.data.synthetic import SyntheticConfig, write_synthetic
 from yolox.eval.evaluate import evaluate
+from yolox.nn import initialise
 from yolox.training.checkpoint import load_checkpoint, save_checkpoint
 from yolox.training.trainer import describe_sizes, train
 from yolox.weights.load import load_weights
@@ -52,6 +53,7 @@ def test_weights_of_other_names_are_evaluated_by_the_names_of_the_dataset(tmp_pa
     path = write_synthetic(tmp_path / "data", images=4, seed=0, config=config)
     dataset = read_coco(str(path), str(tmp_path / "data/images"))
     detector = TinyDetector(3)
+    initialise(detector, seed=0)
     weights = {f"params.{p.name}": p.asnumpy() for p in detector.get_parameters()}
     save_checkpoint(tmp_path / "other.safetensors", weights, recipe=RECIPE, class_names=["cat", "cow", "dog"])
     load_weights(detector, tmp_path / "other.safetensors")
@@ -65,6 +67,7 @@ def test_weights_of_other_names_are_evaluated_by_the_names_of_the_dataset(tmp_pa
 def test_the_detector_of_a_run_has_the_averages_of_the_best_checkpoint(tmp_path):
     path = write_synthetic(tmp_path / "data", images=4, seed=0, config=SyntheticConfig(image_size=(48, 64), sides=(12, 30)))
     dataset, detector = read_coco(str(path), str(tmp_path / "data/images")), TinyDetector(3)
+    initialise(detector, seed=0)
     recipe = attrs.evolve(RECIPE, epochs=2, plain_epochs=0)
     run = train(detector, dataset, recipe=recipe, output=tmp_path / "run", make_step=make_step)
     best = load_checkpoint(tmp_path / "run/best.safetensors").tensors
