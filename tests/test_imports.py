@@ -47,7 +47,7 @@ TABLE = {
 }
 # within these parts MindSpore stays in the modules named, so that the rest can be used and tested without it
 MINDSPORE_ONLY_IN = {"data": {"loader"}, "eval": {"evaluate", "predict"}, "visualize": {"assignment"}}
-OPTIONAL = {"onnx", "onnxruntime", "supervision", "tensorboard"}  # extras: imported where they are used
+OPTIONAL = {"matplotlib", "onnx", "onnxruntime", "supervision", "tensorboard"}  # slow or extras: imported where used
 
 
 def modules(folder: str):

@@ -6,12 +6,14 @@ Every function returns a matplotlib Figure of its own: pyplot, its global state 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
 
 from yolox.visualize.draw import class_color, drawn_names
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_NUMBERED = 15  # classes up to which the cells of the confusion matrix take large numbers
 MAX_NAMED = 10  # classes up to which each has a colour and a name in the legend
@@ -163,6 +165,8 @@ def chart_names(names: Sequence[str]) -> list[str]:
         >>> chart_names(["café", "猫", "vehicle on two wheels, red", "vehicle on two wheels, blue"])
         ['café', 'class 1', 'vehicle on …heels, red', 'vehicle on …eels, blue']
     """
+    from matplotlib.font_manager import findfont, get_font  # here, as in _figure: a second that `import yolox` need not take
+
     font = get_font(findfont("DejaVu Sans"))
 
     def has(text: str) -> bool:
@@ -173,6 +177,8 @@ def chart_names(names: Sequence[str]) -> list[str]:
 
 def _figure(width: float, height: float) -> Figure:
     """Returns an empty figure; width and height in inches of 100 pixels."""
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
