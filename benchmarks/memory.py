@@ -69,7 +69,7 @@ def measure(path: Path) -> dict:
     gc.collect()
     after, peak = process.memory_info().rss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     start = time.perf_counter()
-    check_dataset(dataset, input_size=(640, 640), max_truths=120, probe=lambda *_: None)
+    check_dataset(dataset, input_size=(640, 640), max_gt=120, probe=lambda *_: None)
     times = {"read_s": seconds, "check_s": time.perf_counter() - start}
     sizes = {"dataset_mb": dataset_bytes(dataset), "resident_mb": after - before, "peak_mb": peak - before}
     checked, truths = process.memory_info().rss, ground_truth(dataset)

@@ -32,7 +32,7 @@ def recipe_of(group: Group) -> Recipe:
     """Give every process its part of the same batch, mosaic and mixup included, and divide by the positives of all."""
     return Recipe(
         input=InputSpec(input_size=(64, 64)),
-        loader=LoaderConfig(batch_size=IMAGES // STEPS // group.world, max_truths=40, workers=0),
+        loader=LoaderConfig(batch_size=IMAGES // STEPS // group.world, max_gt=40, workers=0),
         loss=LossConfig(loss_normalizer="global"),
         optim=OptimConfig(gradient_reduction="mean"),
     )

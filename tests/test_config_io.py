@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from yolox.config import OptimConfig, Recipe
-from yolox.config_io import recipe_from_dict, recipe_from_json, recipe_to_dict, recipe_to_json
+from yolox.config_io import STORED_KEYS, recipe_from_dict, recipe_from_json, recipe_to_dict, recipe_to_json
 from yolox.errors import RecipeError
 from yolox.recipes import SCALES, megvii_recipe, mindyolo_recipe
 
@@ -26,7 +26,7 @@ def test_json_has_every_field_and_only_plain_values():
     assert text.endswith("}\n")
     data = json.loads(text)
     assert data == recipe_to_dict(Recipe())
-    assert set(data) == {field.name for field in attrs.fields(Recipe)}
+    assert set(data) == {STORED_KEYS.get(field.name, field.name) for field in attrs.fields(Recipe)}
     assert data["input"]["input_size"] == [640, 640]
     assert data["optim"]["lr"] is None
 
@@ -38,7 +38,26 @@ def test_missing_fields_take_defaults_and_whole_numbers_become_floats():
     assert attrs.evolve(recipe, epochs=300, optim=OptimConfig()) == Recipe()
 
 
+STORED = """{
+  "epochs": 40, "plain_epochs": 6, "eval_interval": 5, "plain_eval_interval": 2,
+  "loader": {"batch_size": 4, "max_truths": 50, "truth_paddings": [8, 24]}
+}"""
+
+
+def test_keys_of_stored_recipes_stay_when_fields_are_renamed():
+    recipe = recipe_from_json(STORED)
+    assert (recipe.no_aug_epochs, recipe.no_aug_eval_interval) == (6, 2)
+    assert (recipe.loader.max_gt, recipe.loader.gt_paddings) == (50, (8, 24))
+    written, stored = json.loads(recipe_to_json(recipe)), json.loads(STORED)
+    loader = stored.pop("loader")
+    assert stored.items() <= written.items() and loader.items() <= written["loader"].items()
+    assert not STORED_KEYS.keys() & {*written, *written["loader"]}
+
+
 WRONG = [
+    ({"loader": {"max_truths": 0}}, "recipe.loader.max_truths: got 0, want a positive number"),
+    ({"loader": {"truth_paddings": [0]}}, r"recipe.loader.truth_paddings: got \(0,\), want .* below max_truths 120"),
+    ({"loader": {"max_truth": 9}}, r"recipe.loader.max_truth: no such field; did you mean 'max_truths'\?"),
     ({"epoch": 3}, r"recipe.epoch: no such field; did you mean 'epochs'\?"),
     ({"optim": {"qqqq": 3}}, "recipe.optim.qqqq: no such field; known are lr_per_image, lr, momentum"),
     ({"epochs": 3.0}, r"recipe.epochs: got 3.0 \(float\), want int"),

@@ -11,7 +11,7 @@ def small(recipe):
     loader = attrs.evolve(recipe.loader, batch_size=2, workers=0, multiscale_sizes=())
     optim = attrs.evolve(recipe.optim, warmup_epochs=0, flat_epochs=0)
     spec = attrs.evolve(recipe.input, input_size=(64, 64))
-    return attrs.evolve(recipe, epochs=2, plain_epochs=1, eval_interval=1, loader=loader, optim=optim, input=spec)
+    return attrs.evolve(recipe, epochs=2, no_aug_epochs=1, eval_interval=1, loader=loader, optim=optim, input=spec)
 
 
 def test_five_lines_train_evaluate_and_predict(tmp_path, monkeypatch):

@@ -15,9 +15,9 @@ from yolox.training.phases import check_epochs, peak_rate
 
 # field: (Megvii, MindYOLO), for scale s; where a field is not named the recipes agree
 DIFFERENCES = {
-    "plain_epochs": (16, 15),
+    "no_aug_epochs": (16, 15),
     "eval_interval": (10, 25),
-    "plain_eval_interval": (1, 5),
+    "no_aug_eval_interval": (1, 5),
     "input.channel_order": ("bgr", "rgb"),
     "input.pixel_scale": (1.0, 1 / 255),
     "input.letterbox": ("top_left", "center"),
@@ -38,7 +38,7 @@ DIFFERENCES = {
     "optim.gradient_reduction": ("mean", "sum"),
     "optim.average_bn_stats": (True, False),
     "loader.last_batch": ("fill", "drop"),
-    "loader.max_truths": (120, 160),
+    "loader.max_gt": (120, 160),
     "loader.multiscale_sizes": (tuple(range(480, 801, 32)), ()),
     "loader.workers": (4, 8),
     "loader.seed": (0, 2),
@@ -106,7 +106,7 @@ def test_common_numbers(recipe):
 
 
 def test_every_field_has_a_published_or_chosen_value():
-    chosen = {"input.input_size", "loader.truth_paddings", "loader.cache"}
+    chosen = {"input.input_size", "loader.gt_paddings", "loader.cache"}
     chosen |= {"optim.max_bad_steps", "optim.loss_scale_interval"}
     assert set(fields(Recipe())) == set(DIFFERENCES) | set(COMMON) | chosen
 
@@ -186,7 +186,7 @@ def test_the_page_shows_every_number_of_both_recipes():
 @pytest.mark.parametrize("scale", SCALES)
 def test_only_schedule_average_and_sizes_change(recipe, scale):
     changed = {name.split(".")[0] for name in differences(recipe(scale), finetune_recipe(recipe(scale)))}
-    assert changed <= {"epochs", "plain_epochs", "eval_interval", "plain_eval_interval", "optim", "loader"}
+    assert changed <= {"epochs", "no_aug_epochs", "eval_interval", "no_aug_eval_interval", "optim", "loader"}
     tuned = finetune_recipe(recipe(scale))
     check_epochs(tuned)
     assert (tuned.augment, tuned.input, tuned.assign, tuned.loss) == (

@@ -97,7 +97,7 @@ class AssignConfig:
     """SimOTA. Megvii's values are the default (paper section 2.1; facts of the code in docs/recipes)."""
 
     prior: Literal["center", "box_and_center"] = "center"
-    """Candidate points: near the truth's centre (Megvii), or inside any box with box and centre preferred (MindYOLO)."""
+    """Candidate points: near the ground truth's centre (Megvii), or in any box, box and centre preferred (MindYOLO)."""
     center_radius: float = attrs.field(default=1.5, validator=_positive)
     """Half side of the centre region in strides; a point on its edge is outside."""
     top_k: int = attrs.field(default=10, validator=_positive)
@@ -119,7 +119,7 @@ class LossConfig:
     loss_cls_weight: float = 1.0
     """Weight of the class cross-entropy."""
     loss_l1_weight: float = 1.0
-    """Weight of the L1 loss on raw box outputs in the plain last epochs."""
+    """Weight of the L1 loss on raw box outputs in the no-augmentation epochs."""
     loss_normalizer: Literal["local", "global"] = "local"
     """Divide by the positives of this device, or of all devices."""
 
@@ -168,18 +168,18 @@ class OptimConfig:
 
 @frozen(kw_only=True)
 class LoaderConfig:
-    """Batches: how many images, truths and worker processes, and at which sizes."""
+    """Batches: numbers of images, ground truths and worker processes, and image sizes."""
 
     batch_size: int = attrs.field(default=8, validator=_positive)
     """Images per device and step."""
     last_batch: Literal["fill", "drop"] = "drop"
-    """Images of an epoch that fill no batch: the first ones of the next order fill it (Megvii), or they are left out
+    """Images of an epoch that fill no batch: the first ones of the next epoch fill it (Megvii), or they are left out
     (MindYOLO)."""
-    max_truths: int = attrs.field(default=120, validator=_positive)
-    """Rows to which truths are padded; the smallest boxes of fuller images are dropped and counted."""
-    truth_paddings: tuple[int, ...] = ()
-    """Fewer rows: on one device a batch takes the least of these and `max_truths` that holds its truths. Each is one
-    more compiled step for every image size."""
+    max_gt: int = attrs.field(default=120, validator=_positive)
+    """Rows to which ground truths are padded; the smallest boxes of fuller images are dropped and counted."""
+    gt_paddings: tuple[int, ...] = ()
+    """Fewer rows: on one device a batch is padded to the least of these that holds its ground truths, else to the
+    largest number of rows. Each is one more compiled step for every image size."""
     multiscale_sizes: tuple[int, ...] = attrs.field(default=(), validator=_positive_multiples_of_32)
     """Heights of training images, one drawn every `multiscale_interval` steps; empty trains at one size."""
     multiscale_interval: int = attrs.field(default=10, validator=_positive)
@@ -187,16 +187,15 @@ class LoaderConfig:
     workers: int = 2
     """Worker processes that load and augment; 0 loads in the main process."""
     cache: Literal["none", "ram", "disk"] = "none"
-    """Keep all training images decoded, in memory or in a file of the run; their size is told first."""
+    """Keep all training images decoded, in memory or in a file of the run; their size is printed first."""
     seed: int = 0
     """Seed of shuffling, augmentation, training sizes and fresh weights."""
 
     def __attrs_post_init__(self) -> None:
-        sizes = (0, *self.truth_paddings, self.max_truths)
+        sizes = (0, *self.gt_paddings, self.max_gt)
         if any(low >= high for low, high in zip(sizes, sizes[1:], strict=False)):
             raise ValueError(
-                f"truth_paddings: got {self.truth_paddings}, want rising positive numbers below "
-                f"max_truths {self.max_truths}"
+                f"gt_paddings: got {self.gt_paddings}, want rising positive numbers below max_gt {self.max_gt}"
             )
 
 
@@ -222,12 +221,12 @@ class Recipe:
 
     epochs: int = attrs.field(default=300, validator=_positive)
     """Passes over the training images."""
-    plain_epochs: int = 16
+    no_aug_epochs: int = 16
     """Last epochs without mosaic and mixup and with the L1 loss."""
     eval_interval: int = attrs.field(default=10, validator=_positive)
-    """Epochs between evaluations before the plain last epochs."""
-    plain_eval_interval: int = attrs.field(default=1, validator=_positive)
-    """Epochs between evaluations in the plain last epochs."""
+    """Epochs between evaluations before the no-augmentation epochs."""
+    no_aug_eval_interval: int = attrs.field(default=1, validator=_positive)
+    """Epochs between evaluations in the no-augmentation epochs."""
     input: InputSpec = InputSpec()
     augment: AugmentConfig = AugmentConfig()
     loader: LoaderConfig = LoaderConfig()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 import types
 import typing
 from typing import Any, Literal
@@ -14,6 +15,13 @@ import attrs
 from yolox.config import Recipe
 from yolox.errors import RecipeError
 
+STORED_KEYS = {
+    "no_aug_epochs": "plain_epochs",
+    "no_aug_eval_interval": "plain_eval_interval",
+    "max_gt": "max_truths",
+    "gt_paddings": "truth_paddings",
+}
+"""Field to key where the two differ: recipe.json and checkpoints keep the keys that they have always had."""
 
 def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
     """Converts a recipe to dicts, lists, numbers, strings and None, as JSON has them.
@@ -22,13 +30,14 @@ def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
         recipe: any recipe.
 
     Returns:
-        One key for every field, nested as the recipe is; `recipe_from_dict` gives an equal recipe back.
+        One key for every field, nested as the recipe is; `recipe_from_dict` gives an equal recipe back. The keys are
+        the fields' names, except those of `STORED_KEYS`.
 
     Example:
         >>> recipe_to_dict(Recipe(epochs=40))["epochs"]
         40
     """
-    return {name: _plain(value) for name, value in attrs.asdict(recipe).items()}
+    return _to_json(attrs.asdict(recipe))
 
 
 def recipe_from_dict(data: dict[str, Any]) -> Recipe:
@@ -86,11 +95,11 @@ def recipe_from_json(text: str) -> Recipe:
     return recipe_from_dict(data)
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
+        return {STORED_KEYS.get(name, name): _to_json(item) for name, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [_to_json(item) for item in value]
     return value
 
 
@@ -98,17 +107,19 @@ def _config(kind: type, data: Any, path: str) -> Any:
     if type(data) is not dict:
         raise RecipeError(f"{path}: {_came(data)}, want an object with fields")
     hints = typing.get_type_hints(kind)
-    for name in data:
-        if name not in hints:
-            raise RecipeError(f"{path}.{str(name)[:80]}: no such field{_proposal(str(name), hints)}")
-    values = {name: _value(hints[name], item, f"{path}.{name}") for name, item in data.items()}
+    fields = {STORED_KEYS.get(name, name): name for name in hints}
+    for key in data:
+        if key not in fields:
+            raise RecipeError(f"{path}.{str(key)[:80]}: no such field{_proposal(str(key), list(fields))}")
+    values = {fields[key]: _value(hints[fields[key]], item, f"{path}.{key}") for key, item in data.items()}
     try:
         return kind(**values)
-    except ValueError as error:
-        raise RecipeError(f"{path}.{error}") from error
+    except ValueError as error:  # of the config, which names its fields
+        text = re.sub(r"\w+", lambda word: STORED_KEYS.get(word[0], word[0]), str(error))
+        raise RecipeError(f"{path}.{text}") from error
 
 
-def _proposal(name: str, known: dict[str, Any]) -> str:
+def _proposal(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name[:80], known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
 

@@ -57,15 +57,15 @@ def megvii_recipe(scale: str) -> Recipe:
     _check_scale("megvii_recipe", scale)
     return Recipe(
         epochs=300,
-        plain_epochs=16,
+        no_aug_epochs=16,
         eval_interval=10,
-        plain_eval_interval=1,
+        no_aug_eval_interval=1,
         input=InputSpec(input_size=_size(scale)),
         augment=_megvii_augment(scale),
         loader=LoaderConfig(
             batch_size=8,
             last_batch="fill",
-            max_truths=120,
+            max_gt=120,
             multiscale_sizes=_multiscale(scale),
             multiscale_interval=10,
             workers=4,
@@ -105,9 +105,9 @@ def mindyolo_recipe(scale: str) -> Recipe:
     _check_scale("mindyolo_recipe", scale)
     return Recipe(
         epochs=300,
-        plain_epochs=15,
+        no_aug_epochs=15,
         eval_interval=25,
-        plain_eval_interval=5,
+        no_aug_eval_interval=5,
         input=InputSpec(
             input_size=_size(scale),
             channel_order="rgb",
@@ -117,7 +117,7 @@ def mindyolo_recipe(scale: str) -> Recipe:
         ),
         augment=_mindyolo_augment(scale),
         loader=LoaderConfig(
-            batch_size=8, last_batch="drop", max_truths=160, multiscale_sizes=(), workers=8, seed=2
+            batch_size=8, last_batch="drop", max_gt=160, multiscale_sizes=(), workers=8, seed=2
         ),
         assign=AssignConfig(prior="box_and_center", outside_penalty=1000.0),
         loss=LossConfig(loss_normalizer="local"),
@@ -284,5 +284,5 @@ def finetune_recipe(recipe: Recipe, *, epochs: int = 40) -> Recipe:
     )
     loader = attrs.evolve(recipe.loader, multiscale_sizes=())
     return attrs.evolve(
-        recipe, epochs=epochs, plain_epochs=5, eval_interval=5, plain_eval_interval=1, optim=optim, loader=loader
+        recipe, epochs=epochs, no_aug_epochs=5, eval_interval=5, no_aug_eval_interval=1, optim=optim, loader=loader
     )

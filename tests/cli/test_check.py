@@ -83,9 +83,9 @@ def test_images_that_cannot_be_read_stop_the_check_and_training_with_all_named(n
 def test_the_quick_check_lists_twenty_and_prints_warnings(tmp_path):
     path = write_synthetic(tmp_path, images=25, seed=0, config=CONFIG)
     dataset = attrs.evolve(read_coco(str(path), str(tmp_path / "images")), source="a.json")
-    limits = {"input_size": (640, 640), "max_truths": 1}
+    limits = {"input_size": (640, 640), "max_gt": 1}
     warnings = check_for_training({"train": dataset}, **limits)
-    assert "images with more boxes than max_truths=1; the smallest go: " in "\n".join(warnings)
+    assert "images with more boxes than `max_gt` (1); the smallest are left out: " in "\n".join(warnings)
     for name in dataset.file_names:
         (tmp_path / "images" / name).write_bytes(b"")
     with pytest.raises(DataError, match="a.json: 25 problems") as caught:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from yolox.cli.messages import name_options, option_name
 from yolox.cli.options import (
     PREDICT_THRESHOLDS,
     CheckOptions,
@@ -51,8 +52,21 @@ def test_no_two_options_share_a_name():
 def test_help_of_train_names_every_field_of_the_recipe(capsys):
     text = help_of(capsys, "train", "--help")
     for name in leaves(Recipe):
-        assert "--" + name.replace("_", "-") in text
+        assert option_name(name) in text
     assert "Passes over the training images" in text
+
+
+def test_options_keep_their_names_when_fields_are_renamed():
+    argv = "--plain-epochs 3 --plain-eval-interval 2 --max-truths 50 --truth-paddings 8 24".split()
+    settings = parse(*TRAIN, *argv).settings
+    assert (settings.no_aug_epochs, settings.no_aug_eval_interval) == (3, 2)
+    assert (settings.loader.max_gt, settings.loader.gt_paddings) == (50, (8, 24))
+    assert settings.optim == RECIPES["megvii"].optim
+    with pytest.raises(UsageError, match="no such option or argument: --max-gt"):
+        parse(*TRAIN, "--max-gt", "50")
+    with pytest.raises(UsageError) as wrong:
+        parse(*TRAIN, "--truth-paddings", "200")
+    assert name_options(str(wrong.value)).startswith("--truth-paddings: got (200,), want rising positive numbers below --max-tr")
 
 
 @pytest.mark.parametrize("recipe, channel", [("megvii", "bgr"), ("mindyolo", "rgb")])
@@ -145,7 +159,7 @@ def test_every_setting_of_a_short_fine_tuning_can_be_given():
         "--ema-decay 0.9998 --seed 1 --input-size 416 --score-threshold 0.01 --iou-threshold 0.65"
     ).split()
     recipe = parse(*TRAIN, *words).settings
-    assert (recipe.epochs, recipe.plain_epochs, recipe.optim.warmup_epochs, recipe.optim.flat_epochs) == (
+    assert (recipe.epochs, recipe.no_aug_epochs, recipe.optim.warmup_epochs, recipe.optim.flat_epochs) == (
         40,
         5,
         1,

@@ -51,10 +51,10 @@ def make_step(detector, state, recipe, **options):
 
 RECIPE = Recipe(
     epochs=6,
-    plain_epochs=2,
+    no_aug_epochs=2,
     eval_interval=2,
     input=InputSpec(input_size=(32, 32)),
-    loader=LoaderConfig(batch_size=2, max_truths=8, workers=0),
+    loader=LoaderConfig(batch_size=2, max_gt=8, workers=0),
     optim=OptimConfig(warmup_epochs=1, flat_epochs=1, lr=0.05, lr_per_image=None, max_bad_steps=3),
 )
 EXPERIMENT = Experiment(

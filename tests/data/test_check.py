@@ -15,7 +15,7 @@ from yolox.data.header import read_header
 from yolox.data.voc import read_voc
 from yolox.data.yolo import read_yolo
 
-SETTINGS = {"input_size": (64, 64), "max_truths": 3}
+SETTINGS = {"input_size": (64, 64), "max_gt": 3}
 
 
 def dataset_of(folder, annotations, *, names=("a.png", "b.png"), size=(20, 30), categories=((1, "cat"), (2, "dog"))):
@@ -51,13 +51,13 @@ def test_counts_are_those_of_a_recount(tmp_path):
         ([(7, 0, 1, (-3, 1, 9, 5))], "boxes over the edge of their image by more than 1 px; training clips them: 1 (ann"),
         ([(7, 0, 1, (25, 1, 9, 5))], "boxes over the edge of their image by more than 1 px"),
         ([(7, 0, 1, (1, 2, 5, 6)), (9, 0, 1, (1, 2, 5, 6))], "boxes that repeat another one of their image and class: 1 (ann"),
-        ([(i, 1, 1, (i, i, 5, 6)) for i in range(1, 5)], "images with more boxes than max_truths=3; the smallest go: 1 (image b"),
+        ([(i, 1, 1, (i, i, 5, 6)) for i in range(1, 5)], "images with more boxes than `max_gt` (3); the smallest are left out"),
         ([], "images without a box, more than half; are labels missing?: 2 (image a.png, image b.png)"),
     ],
 )  # fmt: skip
 def test_every_doubt_is_a_warning_with_examples(tmp_path, annotations, want):
     filled = [(100, 0, 2, (2, 2, 9, 9)), (101, 1, 2, (2, 2, 9, 9)), (102, 1, 1, (2, 2, 9, 9))] if annotations else []
-    lines = warnings(dataset_of(tmp_path, annotations + filled), max_truths=3 if len(annotations) == 4 else 120)
+    lines = warnings(dataset_of(tmp_path, annotations + filled), max_gt=3 if len(annotations) == 4 else 120)
     assert any(line.startswith(want) for line in lines)
     assert len(lines) == (1 if annotations else 2)  # without boxes, classes have none either
 
@@ -90,7 +90,7 @@ def read_flat(folder, form, flat):
 @pytest.mark.parametrize("form", ["coco", "voc", "yolo"])
 @pytest.mark.parametrize("flat", [1, 20, 21])
 def test_boxes_without_area_are_named_in_every_format_up_to_twenty(tmp_path, form, flat):
-    report = check_dataset(read_flat(tmp_path, form, flat), input_size=(64, 64), max_truths=99)
+    report = check_dataset(read_flat(tmp_path, form, flat), input_size=(64, 64), max_gt=99)
     (line,) = [line for line in report.warnings if line.startswith("boxes without area")]
     named = ", ".join(f"annotation {i} of image a.png" for i in range(2, min(flat, 20) + 2))
     more = ", ..." if flat > 20 else ""

@@ -16,14 +16,14 @@ from yolox.config import AugmentConfig, InputSpec, LoaderConfig, Recipe
 from yolox.data.batches import TrainSource
 from yolox.data.dataset import ground_truth, load_image
 from yolox.data.letterbox import letterbox
-from yolox.data.loader import eval_batches, log_surplus, report_once, train_batches
+from yolox.data.loader import eval_batches, log_dropped, report_once, train_batches
 from yolox.data.sampler import epoch_order, train_size
 from yolox.errors import DataError
 
 RECIPE = Recipe(
     input=InputSpec(input_size=(32, 64)),
     loader=LoaderConfig(
-        batch_size=2, max_truths=20, workers=0, multiscale_sizes=(32, 64), multiscale_interval=2
+        batch_size=2, max_gt=20, workers=0, multiscale_sizes=(32, 64), multiscale_interval=2
     ),
 )
 
@@ -128,12 +128,12 @@ def test_steps_count_on_over_epochs_for_sizes(dataset):
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_surplus_truths_are_counted_and_reported_once(dataset, workers, caplog):
+def test_ground_truths_that_are_left_out_are_counted_and_reported_once(dataset, workers, caplog):
     with caplog.at_level(logging.WARNING, logger="yolox.data"):
-        got = batches(dataset, augment=False, recipe=recipe_with(max_truths=1, workers=workers))
+        got = batches(dataset, augment=False, recipe=recipe_with(max_gt=1, workers=workers))
     assert all(b.gt_boxes.shape == (2, 1, 4) for b in got)
     lines = [r.getMessage() for r in caplog.records if r.name == "yolox.data"]
-    assert len(lines) == 1 and "smallest truths of images with more than max_truths=1" in lines[0]
+    assert len(lines) == 1 and "smallest ground truths of images with more than 1" in lines[0]
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -177,9 +177,9 @@ def test_evaluation_sees_every_image_once_in_fixed_shapes(dataset, workers, worl
 
 def test_truths_are_padded_to_the_least_size_that_holds_them(dataset):
     """Each image of the plain epochs has three truths; a mosaic has more or fewer."""
-    sizes = recipe_with(truth_paddings=(1, *range(3, 20, 2)))
+    sizes = recipe_with(gt_paddings=(1, *range(3, 20, 2)))
     assert {b.valid.shape for b in batches(dataset, augment=False, recipe=sizes)} == {(2, 3)}
-    whole = batches(dataset, recipe=recipe_with(max_truths=20))
+    whole = batches(dataset, recipe=recipe_with(max_gt=20))
     short = batches(dataset, recipe=sizes)
     assert len({b.valid.shape[1] for b in short}) > 1
     for one, other in zip(whole, short, strict=True):
@@ -190,16 +190,16 @@ def test_truths_are_padded_to_the_least_size_that_holds_them(dataset):
 
 
 def test_devices_that_train_together_have_one_padding(dataset):
-    sizes = recipe_with(batch_size=1, truth_paddings=(1, 3, 8))
+    sizes = recipe_with(batch_size=1, gt_paddings=(1, 3, 8))
     assert {b.valid.shape for b in batches(dataset, recipe=sizes, world=2)} == {(1, 20)}
 
 
-def test_surplus_beyond_the_largest_padding_is_the_smallest_boxes(dataset):
+def test_beyond_the_largest_padding_the_smallest_boxes_are_left_out(dataset):
     with_all = batches(dataset, augment=False)
     seen = []
-    options = {"augment": False, "on_surplus": lambda *facts: seen.append(facts)}
+    options = {"augment": False, "on_dropped": lambda *facts: seen.append(facts)}
     for one, other in zip(
-        with_all, batches(dataset, recipe=recipe_with(max_truths=2, truth_paddings=(1,)), **options), strict=True
+        with_all, batches(dataset, recipe=recipe_with(max_gt=2, gt_paddings=(1,)), **options), strict=True
     ):
         areas = (one.gt_boxes[..., 2:] - one.gt_boxes[..., :2]).prod(axis=-1)
         for row in range(2):
@@ -208,17 +208,17 @@ def test_surplus_beyond_the_largest_padding_is_the_smallest_boxes(dataset):
     assert seen == [(1, 8, 2)]
 
 
-def test_a_run_reports_surplus_once(dataset, caplog):
-    report = report_once(log_surplus)
+def test_a_run_reports_ground_truths_that_are_left_out_once(dataset, caplog):
+    report = report_once(log_dropped)
     with caplog.at_level(logging.WARNING, logger="yolox.data"):
         for epoch in range(3):
-            batches(dataset, epoch=epoch, augment=False, recipe=recipe_with(max_truths=1), on_surplus=report)
+            batches(dataset, epoch=epoch, augment=False, recipe=recipe_with(max_gt=1), on_dropped=report)
     assert [r.getMessage() for r in caplog.records] == [
-        "epoch 0: left out the 16 smallest truths of images with more than max_truths=1"
+        "epoch 0: left out the 16 smallest ground truths of images with more than 1"
     ]
 
 
 @pytest.mark.parametrize("paddings", [(0,), (8, 8), (20,), (9, 4)])
 def test_paddings_rise_and_stay_below_the_largest(paddings):
-    with pytest.raises(ValueError, match="truth_paddings: got .* want rising positive numbers below max_truths 20"):
-        recipe_with(truth_paddings=paddings)
+    with pytest.raises(ValueError, match="gt_paddings: got .* want rising positive numbers below max_gt 20"):
+        recipe_with(gt_paddings=paddings)

@@ -47,7 +47,7 @@ def usable_or_named(read, name: str) -> None:
         assert (boxes >= 0).all() and (boxes <= [width, height, width, height]).all()
         assert (boxes[:, 2:] > boxes[:, :2]).all() and (classes < len(dataset.class_names)).all()
     json.dumps(ground_truth(dataset), allow_nan=False)
-    check_dataset(dataset, input_size=(64, 64), max_truths=4)
+    check_dataset(dataset, input_size=(64, 64), max_gt=4)
 
 
 def damaged(text: str):

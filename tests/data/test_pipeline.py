@@ -8,7 +8,7 @@ import pytest
 
 from tests.data.folders import blocks_sample, coco_dict, found_box, noise_dataset, write_image, write_json
 from yolox.config import AugmentConfig, InputSpec
-from yolox.data.batches import collate, count_surplus, keep_largest
+from yolox.data.batches import collate, count_dropped, keep_largest
 from yolox.data.cache import cache_bytes, cache_images
 from yolox.data.coco import read_coco
 from yolox.data.dataset import load_image
@@ -174,7 +174,7 @@ def sample_of(areas):
 
 
 def test_batches_are_padded_and_keep_the_order_of_truths():
-    batch = collate([sample_of([3, 1, 2]), empty_sample(np.ones((8, 8, 3), np.uint8))], max_truths=4)
+    batch = collate([sample_of([3, 1, 2]), empty_sample(np.ones((8, 8, 3), np.uint8))], max_gt=4)
     assert batch.images.shape == (2, 8, 8, 3) and batch.images.dtype == np.uint8
     assert batch.gt_classes.tolist() == [[0, 1, 2, 0], [0, 0, 0, 0]]
     assert batch.valid.tolist() == [[True, True, True, False], [False] * 4]
@@ -184,13 +184,13 @@ def test_batches_are_padded_and_keep_the_order_of_truths():
 
 def test_the_smallest_boxes_go_and_are_counted():
     samples = [sample_of([3, 1, 2, 1]), sample_of([5])]
-    assert collate(samples, max_truths=2).gt_classes.tolist() == [[0, 2], [0, 0]]
-    assert count_surplus(samples, max_truths=2) == 2
+    assert collate(samples, max_gt=2).gt_classes.tolist() == [[0, 2], [0, 0]]
+    assert count_dropped(samples, max_gt=2) == 2
     assert keep_largest(samples[0], 3).classes.tolist() == [0, 1, 2]
 
 
 def test_images_of_two_sizes_make_no_batch():
     with pytest.raises(ValueError, match="want one shape"):
-        collate([sample_of([1]), empty_sample(np.zeros((9, 8, 3), np.uint8))], max_truths=2)
+        collate([sample_of([1]), empty_sample(np.zeros((9, 8, 3), np.uint8))], max_gt=2)
     with pytest.raises(ValueError, match="want one shape"):
-        collate([], max_truths=2)
+        collate([], max_gt=2)

@@ -20,7 +20,7 @@ from yolox.training.step import create_train_state, make_train_step
 from yolox.training.trainer import saved_when_interrupted
 
 OPTIM = OptimConfig(warmup_epochs=0, flat_epochs=0, lr=0.01, lr_per_image=None, max_bad_steps=3)
-RECIPE = Recipe(epochs=2, plain_epochs=0, loader=LoaderConfig(batch_size=2), optim=OPTIM)
+RECIPE = Recipe(epochs=2, no_aug_epochs=0, loader=LoaderConfig(batch_size=2), optim=OPTIM)
 STEPS = 6
 
 

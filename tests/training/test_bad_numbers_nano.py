@@ -26,9 +26,9 @@ STEPS, BAD = 6, 2
 WEIGHT = "backbone.dark3.1.conv1.conv.weight"
 RECIPE = Recipe(
     epochs=1,
-    plain_epochs=0,
+    no_aug_epochs=0,
     input=InputSpec(input_size=(64, 64)),
-    loader=LoaderConfig(batch_size=2, max_truths=40, workers=0),
+    loader=LoaderConfig(batch_size=2, max_gt=40, workers=0),
     optim=OptimConfig(lr=0.01, lr_per_image=None, warmup_epochs=0, flat_epochs=0, max_bad_steps=3),
 )
 

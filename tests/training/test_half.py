@@ -110,7 +110,7 @@ def nano_steps():
     """Nano at 64 px in half precision with the real loss: two epochs of the same batch, at one rate."""
     optim = attrs.evolve(OPTIM, loss_scale=NANO_SCALE, loss_scale_interval=1000, max_bad_steps=NANO_STEPS)
     optim = attrs.evolve(optim, lr=0.002, warmup_epochs=0, min_lr_ratio=1.0)
-    recipe = attrs.evolve(RECIPE, epochs=2, plain_epochs=1, optim=optim, input=InputSpec(input_size=(64, 64)))
+    recipe = attrs.evolve(RECIPE, epochs=2, no_aug_epochs=1, optim=optim, input=InputSpec(input_size=(64, 64)))
     detector = build_detector("nano", 3)
     initialise(detector, seed=0)
     set_precision(detector, "float16")

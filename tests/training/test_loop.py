@@ -15,7 +15,7 @@ from yolox.training.progress import TrainingProgress
 STEPS = 3
 RECIPE = Recipe(
     epochs=6,
-    plain_epochs=2,
+    no_aug_epochs=2,
     eval_interval=3,
     loader=LoaderConfig(batch_size=2),
     loss=LossConfig(loss_l1_weight=0.5),
@@ -92,7 +92,7 @@ def test_evaluations_come_at_the_interval_in_plain_epochs_and_at_the_end():
     recorder = Recorder()
     run(recorder, evaluate=lambda: ({"AP": 0.5}, None))
     assert [r.metrics is not None for r in recorder.epochs] == [False, False, True, False, True, True]
-    sparse = attrs.evolve(RECIPE, epochs=10, plain_epochs=5, eval_interval=4, plain_eval_interval=2)
+    sparse = attrs.evolve(RECIPE, epochs=10, no_aug_epochs=5, eval_interval=4, no_aug_eval_interval=2)
     assert [e for e in range(10) if is_evaluated(sparse, e)] == [3, 5, 7, 9]
     assert [is_no_aug(sparse, e) for e in (4, 5)] == [False, True]
 
@@ -189,7 +189,7 @@ def test_a_run_can_begin_later():
     ("changes", "message"),
     [
         ({"epochs": 2}, "epochs: 2 is less than warmup_epochs 1"),
-        ({"plain_epochs": -1}, "want 0 or more"),
+        ({"no_aug_epochs": -1}, "want 0 or more"),
     ],
 )
 def test_phases_that_do_not_fit_are_refused(changes, message):

@@ -217,7 +217,7 @@ def test_a_run_compiles_its_step_once():
     cell, reports = Toy(), Reports()
     state = create_train_state(cell)
     optim = OptimConfig(lr=0.01, lr_per_image=None, warmup_epochs=1, flat_epochs=1, ema_ramp=3.0)
-    recipe = Recipe(epochs=4, plain_epochs=2, loader=LoaderConfig(batch_size=2), optim=optim)
+    recipe = Recipe(epochs=4, no_aug_epochs=2, loader=LoaderConfig(batch_size=2), optim=optim)
     step = make_train_step(cell, noted_loss, state, optim=optim, spec=SPEC)
 
     def batches(epoch, augment, first):

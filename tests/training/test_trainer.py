@@ -58,7 +58,7 @@ def test_weights_of_other_names_are_evaluated_by_the_names_of_the_dataset(tmp_pa
     save_checkpoint(tmp_path / "other.safetensors", weights, recipe=RECIPE, class_names=["cat", "cow", "dog"])
     load_weights(detector, tmp_path / "other.safetensors")
     assert detector.class_names == ("cat", "cow", "dog")
-    recipe = attrs.evolve(RECIPE, epochs=2, plain_epochs=0, eval_interval=1)
+    recipe = attrs.evolve(RECIPE, epochs=2, no_aug_epochs=0, eval_interval=1)
     run = train(detector, dataset, val_set=dataset, recipe=recipe, output=tmp_path / "run", make_step=make_step)
     assert set(run.history[-1]) >= {"AP"} and run.detector.class_names == dataset.class_names
     assert set(evaluate(run.detector, dataset)["per_class"]) == set(dataset.class_names)
@@ -68,7 +68,7 @@ def test_the_detector_of_a_run_has_the_averages_of_the_best_checkpoint(tmp_path)
     path = write_synthetic(tmp_path / "data", images=4, seed=0, config=SyntheticConfig(image_size=(48, 64), sides=(12, 30)))
     dataset, detector = read_coco(str(path), str(tmp_path / "data/images")), TinyDetector(3)
     initialise(detector, seed=0)
-    recipe = attrs.evolve(RECIPE, epochs=2, plain_epochs=0)
+    recipe = attrs.evolve(RECIPE, epochs=2, no_aug_epochs=0)
     run = train(detector, dataset, recipe=recipe, output=tmp_path / "run", make_step=make_step)
     best = load_checkpoint(tmp_path / "run/best.safetensors").tensors
     for parameter in run.detector.get_parameters():

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import read_evaluation_set, read_training_set
-from yolox.cli.messages import name_options
+from yolox.cli.messages import OptionConsole
 from yolox.cli.options import CheckOptions
 from yolox.cli.sources import DataSource, data_source, training_source
 from yolox.config import Recipe
@@ -41,18 +41,18 @@ def run(experiment: Experiment, options: CheckOptions, parse: Callable[[Recipe],
         DataError: files that training cannot use.
         CommandError: no boxes, classes that do not fit, or a batch that cannot be learned.
     """
-    console = Console(soft_wrap=True, highlight=False)
+    console = OptionConsole(soft_wrap=True, highlight=False)
     sources = {"train": training_source(options), "val": data_source(options, "val")}
     folder, recipe = make_folder(options.output), options.settings
     datasets = read_sets(sources)
     with console.status("looking at every image"):
-        limits = {"input_size": recipe.input.input_size, "max_truths": recipe.loader.max_truths, "probe": probe_pixels}
+        limits = {"input_size": recipe.input.input_size, "max_gt": recipe.loader.max_gt, "probe": probe_pixels}
         reports = {name: check_dataset(data, **limits) for name, data in datasets.items()}
         copies = _copies(datasets)
     write_json(folder / "report.json", {name: attrs.asdict(report) for name, report in reports.items()})
     console.print(_counts(reports), _classes(reports))
     for line in [*training_warnings(reports, datasets), *copies]:
-        console.print(name_options(f"warning: {line}"), markup=False)
+        console.print(f"warning: {line}", markup=False)
     for name, report in reports.items():
         raise_problems(sources[name].name, report.errors)
     _write_grid(console, folder / "labels.png", datasets["train"], recipe)
@@ -139,4 +139,4 @@ def _overfit(console: Console, experiment: Experiment, options: CheckOptions, da
         report = overfit(step, batch, max_steps=options.overfit_steps, on_step=step_lines(console, status.update))
     if not report.sound:
         raise CommandError(f"one batch: {report.message}")
-    console.print(name_options(f"one batch: {report.message}"))
+    console.print(f"one batch: {report.message}")

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from yolox.cli.experiment import Experiment
+from yolox.cli.messages import OptionConsole
 from yolox.cli.sources import DataSource
 from yolox.config import InputSpec, Recipe
 from yolox.data.classes import COCO_NAMES, with_classes
@@ -278,5 +279,5 @@ def open_group(parallel: bool, *, seconds: float = 90.0, advice: str = "") -> Gr
 
 
 def console_of(group: Group) -> Console:
-    """Returns the console of a process: only that of rank 0 prints."""
-    return Console(soft_wrap=True, highlight=False, quiet=not group.is_first)
+    """Returns the console of a process: only that of rank 0 prints, and messages name options instead of fields."""
+    return OptionConsole(soft_wrap=True, highlight=False, quiet=not group.is_first)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import sys
 import traceback
+from typing import Any
 
 import cv2
+from rich.console import Console
 
 from yolox.errors import CommandError, RunStopped, UsageError
 
@@ -14,7 +16,15 @@ USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 MOST_LINES = 24  # of a message that lists what is wrong with a dataset or a checkpoint
 
 
-_ARGUMENT = re.compile(r"`([a-z_]+)`")  # how messages of the library name an argument
+OPTION_NAMES = {
+    "no_aug_epochs": "plain-epochs",
+    "no_aug_eval_interval": "plain-eval-interval",
+    "max_gt": "max-truths",
+    "gt_paddings": "truth-paddings",
+}
+"""Field of the recipe to its option where the two differ; all others have the field's name, with dashes."""
+# How messages of the library name an argument; the fields of a recipe also stand without backticks.
+_ARGUMENT = re.compile(r"`([a-z_]+)`|\b(" + "|".join(OPTION_NAMES) + r")\b")
 _NO_MEMORY = re.compile(
     r"memory failed|out of memory|insufficient memory|bad_alloc|memory (?:is|isn't|not) (?:not )?enough", re.IGNORECASE
 )
@@ -58,7 +68,25 @@ def name_options(text: str) -> str:
         >>> name_options("`device` Ascend: not usable here; try `device` CPU")
         '--device Ascend: not usable here; try --device CPU'
     """
-    return _ARGUMENT.sub(lambda found: "--" + found[1].replace("_", "-"), text)
+    return _ARGUMENT.sub(lambda found: option_name(found[1] or found[2]), text)
+
+
+class OptionConsole(Console):
+    """A console that shows the library's messages with `name_options`."""
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """Prints as `rich.console.Console.print`."""
+        super().print(*(name_options(item) if isinstance(item, str) else item for item in objects), **settings)
+
+
+def option_name(field: str) -> str:
+    """Returns the option that sets a field of the recipe or an argument of a library function.
+
+    Example:
+        >>> option_name("batch_size"), option_name("max_gt")
+        ('--batch-size', '--max-truths')
+    """
+    return "--" + OPTION_NAMES.get(field, field.replace("_", "-"))
 
 
 def exit_status(error: BaseException) -> int:

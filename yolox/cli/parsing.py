@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import attrs
 import tyro
 from attrs import frozen
 from tyro import _errors as events  # tyro has no public way to an error without its box: its version is bounded for this
+from tyro.constructors._struct_spec_attrs import attrs_rule
 
+from yolox.cli.messages import OPTION_NAMES
 from yolox.config import Recipe
 from yolox.errors import UsageError
 from yolox.recipes import finetune_recipe, with_input_size
@@ -117,6 +120,21 @@ def _size_rule(info):
         is_instance=lambda value: isinstance(value, tuple) and len(value) == 2,
         str_from_instance=lambda value: [str(v) for v in value],
     )
+
+
+@_registry.struct_rule
+def _option_name_rule(info):
+    """Names the options of `OPTION_NAMES` otherwise than their fields."""
+    if not (attrs.has(info.type) and {field.name for field in attrs.fields(info.type)} & OPTION_NAMES.keys()):
+        return None
+    spec = attrs_rule(info)
+    fields = [
+        dataclasses.replace(field, type=Annotated[field.type, tyro.conf.arg(name=OPTION_NAMES[field.name])])
+        if field.name in OPTION_NAMES
+        else field
+        for field in spec.fields
+    ]
+    return dataclasses.replace(spec, fields=tuple(fields))
 
 
 @frozen(kw_only=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from yolox.cli.messages import option_name
 from yolox.config import Recipe
 from yolox.config_io import recipe_from_json
 from yolox.errors import CommandError, RecipeError, UsageError
@@ -100,8 +101,8 @@ def check_options(options, recipe: Recipe, values: Mapping[str, Any]) -> None:
         raise UsageError(f"--freeze {' '.join(options.freeze)}: the run has frozen {before}; leave it out")
     differ = sorted(_differences(attrs.asdict(options.settings), attrs.asdict(recipe)))
     if differ:
-        words = ", ".join("--" + name.replace("_", "-") for name in differ)
-        raise UsageError(f"{words}: a resumed run keeps the recipe of {options.resume / RECIPE}; leave it out")
+        names = ", ".join(map(option_name, differ))
+        raise UsageError(f"{names}: a resumed run keeps the recipe of {options.resume / RECIPE}; leave it out")
 
 
 def _differences(one: Mapping, other: Mapping) -> Sequence[str]:

@@ -10,6 +10,7 @@ import attrs
 from yolox.cli.check import read_sets
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import compare_names, console_of, local_weights, open_group
+from yolox.cli.messages import option_name
 from yolox.cli.options import TrainOptions
 from yolox.cli.run_options import RememberOptions, check_options, remembered
 from yolox.cli.sources import data_source, training_source
@@ -75,6 +76,6 @@ def _check(options: TrainOptions) -> dict:
     try:
         check_arguments(options.settings, **given)
     except ValueError as error:  # that of the phases names its fields without backticks
-        flags = re.sub(r"\b(?:\w+_)?epochs\b(?! of)", lambda name: "--" + name[0].replace("_", "-"), str(error))
+        flags = re.sub(r"\b(?:\w+_)?epochs\b(?! of)", lambda name: option_name(name[0]), str(error))
         raise UsageError(flags) from None
     return sources

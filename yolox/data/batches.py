@@ -115,9 +115,9 @@ class TrainSource:
     def __getitem__(self, step: int) -> tuple:
         samples, loader = self.samples(int(step)), self.recipe.loader
         # a device sees its own batch only, and all devices have to run the same compiled step
-        sizes = (*(loader.truth_paddings if self.world == 1 else ()), loader.max_truths)
-        batch = collate(samples, max_truths=padding_size(samples, sizes))
-        return *batch, np.int32(count_surplus(samples, max_truths=loader.max_truths))
+        sizes = (*(loader.gt_paddings if self.world == 1 else ()), loader.max_gt)
+        batch = collate(samples, max_gt=padding_size(samples, sizes))
+        return *batch, np.int32(count_dropped(samples, max_gt=loader.max_gt))
 
 
 def evaluated_images(count: int, *, rank: int = 0, world: int = 1) -> np.ndarray:  # [n] int64
@@ -187,12 +187,12 @@ class Batch(NamedTuple):
     valid: np.ndarray
 
 
-def collate(samples: Sequence[Sample], *, max_truths: int) -> Batch:
+def collate(samples: Sequence[Sample], *, max_gt: int) -> Batch:
     """Stack samples of one size and pad their truths to a fixed number of rows.
 
     Args:
         samples: B samples whose images have one size.
-        max_truths: G. Of an image with more truths the smallest boxes go; `count_surplus` tells how many.
+        max_gt: G. Of an image with more truths the smallest boxes go; `count_dropped` tells how many.
 
     Returns:
         Batch; truths keep their order.
@@ -203,7 +203,7 @@ def collate(samples: Sequence[Sample], *, max_truths: int) -> Batch:
     Example:
         >>> boxes = np.array([[0, 0, 4, 4], [0, 0, 1, 1]], np.float32)
         >>> one = Sample(np.zeros((8, 8, 3), np.uint8), boxes, np.array([5, 6], np.int32))
-        >>> collate([one], max_truths=1).gt_classes.tolist()
+        >>> collate([one], max_gt=1).gt_classes.tolist()
         [[5]]
     """
     sizes = {s.image.shape for s in samples}
@@ -212,12 +212,12 @@ def collate(samples: Sequence[Sample], *, max_truths: int) -> Batch:
     count = len(samples)
     batch = Batch(
         rearrange([s.image for s in samples], "b h w c -> b h w c"),
-        np.zeros((count, max_truths, 4), np.float32),
-        np.zeros((count, max_truths), np.int32),
-        np.zeros((count, max_truths), bool),
+        np.zeros((count, max_gt, 4), np.float32),
+        np.zeros((count, max_gt), np.int32),
+        np.zeros((count, max_gt), bool),
     )
     for row, sample in enumerate(samples):
-        kept = keep_largest(sample, max_truths)
+        kept = keep_largest(sample, max_gt)
         filled = slice(len(kept.classes))
         batch.gt_boxes[row, filled], batch.gt_classes[row, filled], batch.valid[row, filled] = (
             kept.boxes,
@@ -264,14 +264,14 @@ def keep_largest(sample: Sample, count: int) -> Sample:
     return keep_boxes(sample, np.sort(np.argsort(-areas, kind="stable")[:count]))
 
 
-def count_surplus(samples: Sequence[Sample], *, max_truths: int) -> int:
+def count_dropped(samples: Sequence[Sample], *, max_gt: int) -> int:
     """Count the boxes that `collate` would leave out.
 
     Args:
         samples: of one batch.
-        max_truths: rows of the batch.
+        max_gt: rows of the batch.
 
     Returns:
         The number over all samples.
     """
-    return sum(max(len(s.classes) - max_truths, 0) for s in samples)
+    return sum(max(len(s.classes) - max_gt, 0) for s in samples)

@@ -49,14 +49,14 @@ class DatasetReport:
 
 
 def check_dataset(
-    dataset: DetectionDataset, *, input_size: Size, max_truths: int, probe: Probe | None = None
+    dataset: DetectionDataset, *, input_size: Size, max_gt: int, probe: Probe | None = None
 ) -> DatasetReport:
     """Count what is in a dataset and collect what is wrong with it.
 
     Args:
         dataset: the dataset; its reader has refused already what cannot be read at all.
         input_size: (height, width) px of the network, to find boxes too small for it.
-        max_truths: rows for truths, to find images with more.
+        max_gt: largest number of ground truths; images with more are reported.
         probe: function of dataset and index that raises DataError for a file that training cannot use and returns a
             doubt or None; None reads headers (`probe_header`). `probe_pixels` decodes every image.
 
@@ -75,7 +75,7 @@ def check_dataset(
         empty=int((counts == 0).sum()),
         most=int(counts.max(initial=0)),
         errors=tuple(errors),
-        warnings=(*_doubtful_boxes(dataset, input_size), *_doubtful_images(dataset, max_truths), *doubts),
+        warnings=(*_doubtful_boxes(dataset, input_size), *_doubtful_images(dataset, max_gt), *doubts),
     )
 
 
@@ -119,13 +119,13 @@ def probe_pixels(dataset: DetectionDataset, index: int) -> str | None:
     return probe_header(dataset, index)
 
 
-def check_for_training(datasets: Mapping[str, DetectionDataset], *, input_size: Size, max_truths: int) -> list[str]:
+def check_for_training(datasets: Mapping[str, DetectionDataset], *, input_size: Size, max_gt: int) -> list[str]:
     """Looks at the headers of all images and at all boxes, as training does before it begins.
 
     Args:
         datasets: by name: "train", and "val" where there is one.
         input_size: (height, width) px of the network.
-        max_truths: boxes of an image that training keeps.
+        max_gt: boxes of an image that training keeps.
 
     Returns:
         Warnings, a line each.
@@ -133,7 +133,7 @@ def check_for_training(datasets: Mapping[str, DetectionDataset], *, input_size: 
     Raises:
         DataError: files that training cannot use, up to 20 listed.
     """
-    reports = {name: check_dataset(data, input_size=input_size, max_truths=max_truths) for name, data in datasets.items()}
+    reports = {name: check_dataset(data, input_size=input_size, max_gt=max_gt) for name, data in datasets.items()}
     for name, report in reports.items():
         raise_problems(datasets[name].source or datasets[name].image_dir, report.errors)
     return training_warnings(reports, datasets)
@@ -249,14 +249,14 @@ def _annotations(dataset: DetectionDataset, boxes: np.ndarray) -> list[str]:
     return [f"annotation {ident} of image {dataset.file_names[owner]}" for owner, ident in boxes.tolist()]
 
 
-def _doubtful_images(dataset: DetectionDataset, max_truths: int) -> list[str]:
+def _doubtful_images(dataset: DetectionDataset, max_gt: int) -> list[str]:
     counts, names = np.diff(dataset.offsets), dataset.file_names
-    full = [f"image {names[i]} ({counts[i]})" for i in np.flatnonzero(counts > max_truths)]
+    full = [f"image {names[i]} ({counts[i]})" for i in np.flatnonzero(counts > max_gt)]
     absent = [name for name, count in zip(dataset.class_names, _per_class(dataset), strict=True) if count == 0]
     empty = [f"image {names[i]}" for i in np.flatnonzero(counts == 0)]
     many = len(empty) > len(dataset) / 2
     return [
-        *_several(f"images with more boxes than max_truths={max_truths}; the smallest go", full),
+        *_several(f"images with more boxes than `max_gt` ({max_gt}); the smallest are left out", full),
         *_several("images without a box, more than half; are labels missing?", empty if many else []),
         *_several("classes without a box", absent),
     ]

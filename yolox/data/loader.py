@@ -21,7 +21,7 @@ from yolox.data.pipeline import Read
 from yolox.errors import DataError
 
 log = logging.getLogger("yolox.data")
-OnSurplus = Callable[[int, int, int], None]  # epoch, truths left out, max_truths
+OnDropped = Callable[[int, int, int], None]  # epoch, ground truths left out, max_gt
 
 
 def train_batches(
@@ -34,7 +34,7 @@ def train_batches(
     world: int = 1,
     read: Read | None = None,
     first: int = 0,
-    on_surplus: OnSurplus | None = None,
+    on_dropped: OnDropped | None = None,
 ) -> Iterator[Batch]:
     """Iterate over the training batches of one epoch.
 
@@ -47,9 +47,9 @@ def train_batches(
         world: number of devices.
         read: cache to read pixels from; None reads files.
         first: batch to begin with; those before it are not made, which is how a resumed epoch goes on.
-        on_surplus: is called once, at the end of the epoch, where truths beyond `max_truths` were left out, with the
-            epoch, their number and `max_truths`; None logs it (`log_surplus`). A run of many epochs gives
-            ``report_once(log_surplus)``.
+        on_dropped: called once, at the end of an epoch in which ground truths beyond `max_gt` were left out, with the
+            epoch, their number and `max_gt`; None logs it (`log_dropped`). A run of many epochs passes
+            ``report_once(log_dropped)``.
 
     Returns:
         Iterator of Batch, the same for any number of workers. 0 workers load here, 1 in a thread, more in
@@ -63,47 +63,45 @@ def train_batches(
         dataset=dataset, recipe=recipe, epoch=epoch, augment=augment, rank=rank, world=world, read=read
     )
     len(source)  # raises at once
-    return _train_batches(source, first, on_surplus or log_surplus)
+    return _train_batches(source, first, on_dropped or log_dropped)
 
 
-def log_surplus(epoch: int, dropped: int, max_truths: int) -> None:
-    """Log how many truths an epoch left out.
+def log_dropped(epoch: int, dropped: int, max_gt: int) -> None:
+    """Logs how many ground truths an epoch left out.
 
     Args:
         epoch: counted from 0.
-        dropped: number of truths.
-        max_truths: rows of a batch.
+        dropped: number of ground truths.
+        max_gt: rows of a batch.
     """
-    log.warning(
-        "epoch %d: left out the %d smallest truths of images with more than max_truths=%d", epoch, dropped, max_truths
-    )
+    log.warning("epoch %d: left out the %d smallest ground truths of images with more than %d", epoch, dropped, max_gt)
 
 
-def report_once(report: OnSurplus) -> OnSurplus:
-    """Make a report that passes its first call on and is silent after it, for a run of many epochs.
+def report_once(report: OnDropped) -> OnDropped:
+    """Returns a function that passes its first call to `report` and ignores all others, for a run of many epochs.
 
     Args:
-        report: called with epoch, number of truths and `max_truths`.
+        report: called with epoch, number of ground truths and `max_gt`.
 
     Returns:
         A function of the same three.
     """
     waiting = [report]
 
-    def once(epoch: int, dropped: int, max_truths: int) -> None:
+    def once(epoch: int, dropped: int, max_gt: int) -> None:
         if waiting:
-            waiting.pop()(epoch, dropped, max_truths)
+            waiting.pop()(epoch, dropped, max_gt)
 
     return once
 
 
-def _train_batches(source: TrainSource, first: int, on_surplus: OnSurplus) -> Iterator[Batch]:
-    surplus, loader = 0, source.recipe.loader
+def _train_batches(source: TrainSource, first: int, on_dropped: OnDropped) -> Iterator[Batch]:
+    total, loader = 0, source.recipe.loader
     for *batch, dropped in load_rows(source, columns=5, workers=loader.workers, first=first):
-        surplus += int(dropped)
+        total += int(dropped)
         yield Batch(*batch)
-    if surplus:
-        on_surplus(source.epoch, surplus, loader.max_truths)
+    if total:
+        on_dropped(source.epoch, total, loader.max_gt)
 
 
 class EvalBatch(NamedTuple):

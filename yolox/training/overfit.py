@@ -56,7 +56,7 @@ def overfit(
         OverfitReport; the loop ends with the first loss at the target, or as soon as the check has failed.
     """
     if not np.asarray(batch[3]).any():
-        return OverfitReport(sound=False, message="the batch has no box: look at the annotations and `max_truths`", losses=())
+        return OverfitReport(sound=False, message="the batch has no box: look at the annotations and `max_gt`", losses=())
     tensors, losses = tuple(ms.Tensor(part) for part in batch[:4]), []
     for number in range(max_steps):
         lr = rate * min((number + 1) / WARMUP_STEPS, 1.0)

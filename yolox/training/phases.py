@@ -21,8 +21,8 @@ def check_epochs(recipe: Recipe) -> None:
         ValueError: epochs: 3 is less than warmup_epochs 5 + flat_epochs 15; lower these two or train longer
     """
     optim = recipe.optim
-    if min(optim.warmup_epochs, optim.flat_epochs, recipe.plain_epochs) < 0:
-        raise ValueError("warmup_epochs, flat_epochs and plain_epochs: want 0 or more")
+    if min(optim.warmup_epochs, optim.flat_epochs, recipe.no_aug_epochs) < 0:
+        raise ValueError("warmup_epochs, flat_epochs and no_aug_epochs: want 0 or more")
     if optim.warmup_epochs + optim.flat_epochs > recipe.epochs:
         raise ValueError(
             f"epochs: {recipe.epochs} is less than warmup_epochs {optim.warmup_epochs} + flat_epochs "
@@ -34,30 +34,30 @@ def is_no_aug(recipe: Recipe, epoch: int) -> bool:
     """Tell whether an epoch, counted from 0, is one of the last without mosaic and with L1.
 
     Args:
-        recipe: `epochs` and `plain_epochs`.
+        recipe: `epochs` and `no_aug_epochs`.
         epoch: counted from 0.
 
     Returns:
-        True in the last `plain_epochs`.
+        True in the last `no_aug_epochs`.
 
     Example:
-        >>> [is_no_aug(Recipe(epochs=20, plain_epochs=2), e) for e in (17, 18, 19)]
+        >>> [is_no_aug(Recipe(epochs=20, no_aug_epochs=2), e) for e in (17, 18, 19)]
         [False, True, True]
     """
-    return epoch >= recipe.epochs - recipe.plain_epochs
+    return epoch >= recipe.epochs - recipe.no_aug_epochs
 
 
 def is_evaluated(recipe: Recipe, epoch: int) -> bool:
     """Tell whether an epoch, counted from 0, ends with an evaluation: those of its interval, and the last.
 
     Args:
-        recipe: `eval_interval`, and `plain_eval_interval` for the plain epochs.
+        recipe: `eval_interval`, and `no_aug_eval_interval` for the no-augmentation epochs.
         epoch: counted from 0.
 
     Returns:
         True where an evaluation follows the epoch.
     """
-    interval = recipe.plain_eval_interval if is_no_aug(recipe, epoch) else recipe.eval_interval
+    interval = recipe.no_aug_eval_interval if is_no_aug(recipe, epoch) else recipe.eval_interval
     return (epoch + 1) % interval == 0 or epoch + 1 == recipe.epochs
 
 

@@ -19,7 +19,7 @@ from yolox.data.cache import open_cache
 from yolox.data.check import check_for_training
 from yolox.data.classes import with_classes
 from yolox.data.dataset import DetectionDataset
-from yolox.data.loader import log_surplus, report_once, train_batches
+from yolox.data.loader import log_dropped, report_once, train_batches
 from yolox.data.sampler import steps_per_epoch
 from yolox.device import use_device
 from yolox.distributed import Group, any_of
@@ -149,7 +149,7 @@ def train(
     loader = recipe.loader
     steps = steps_per_epoch(train_set, batch_size=loader.batch_size, world=group.world, last_batch=loader.last_batch)
     datasets = {"train": train_set, **({} if val_set is None else {"val": val_set})}
-    for line in check_for_training(datasets, input_size=recipe.input.input_size, max_truths=loader.max_truths):
+    for line in check_for_training(datasets, input_size=recipe.input.input_size, max_gt=loader.max_gt):
         console.print(f"warning: {line}", markup=False)
     if freeze:
         console.print(f"frozen: {freeze_parts(detector, freeze)}")
@@ -227,7 +227,7 @@ def _run_epochs(
     read = open_cache(
         context.train_set, recipe.loader.cache, folder, name=own_name(CACHE_FILE, group.rank), sharers=group.world
     )
-    batch_options = {"read": read, "on_surplus": report_once(log_surplus), "rank": group.rank, "world": group.world}
+    batch_options = {"read": read, "on_dropped": report_once(log_dropped), "rank": group.rank, "world": group.world}
 
     def batches(epoch: int, augment: bool, first: int):
         return train_batches(context.train_set, recipe=recipe, epoch=epoch, augment=augment, first=first, **batch_options)
