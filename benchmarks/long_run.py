@@ -134,7 +134,7 @@ def main() -> int:
     left = left_behind(process.pid, before)
     first, *later = (usual(samples, step, step + EPOCH) for step in range(FROM_STEP, options.steps, EPOCH))
     growths = {name: max(getattr(e, name) for e in later) / getattr(first, name) - 1 for name in ("main", "total")}
-    facts = {
+    result = {
         "work": "memory of a long run",
         "steps": samples[-1].step,
         **{f"{name}_growth": round(value, 4) for name, value in growths.items()},
@@ -143,7 +143,7 @@ def main() -> int:
         "left_behind": left,
         "seconds": round(time.perf_counter() - start),
     }
-    print(json.dumps(facts))
+    print(json.dumps(result))
     return int(max(growths.values()) > MOST_GROWTH or bool(left) or process.returncode != 0)
 
 

@@ -39,12 +39,12 @@ def write_annotations(folder: Path, images: int, boxes: int) -> Path:
     for name in names:
         os.close(os.open(folder / name, os.O_CREAT))
     corners, sides = rng.uniform(0, 300, (boxes, 2)).round(2), rng.uniform(4, 150, (boxes, 2)).round(2)
-    owners, outlines = rng.integers(0, images, boxes).tolist(), rng.uniform(0, 300, (boxes, 24)).round(2).tolist()
-    rows = zip(owners, np.hstack([corners, sides]).tolist(), outlines, strict=True)
+    image_indices, outlines = rng.integers(0, images, boxes).tolist(), rng.uniform(0, 300, (boxes, 24)).round(2).tolist()
+    rows = zip(image_indices, np.hstack([corners, sides]).tolist(), outlines, strict=True)
     content = {
         "images": [{"id": i, "file_name": name, "height": 480, "width": 640} for i, name in enumerate(names)],
-        "annotations": [{"id": i, "image_id": owner, "category_id": i % 80 + 1, "bbox": box, "area": box[2] * box[3],
-                         "iscrowd": 0, "segmentation": [outline]} for i, (owner, box, outline) in enumerate(rows)],
+        "annotations": [{"id": i, "image_id": index, "category_id": i % 80 + 1, "bbox": box, "area": box[2] * box[3],
+                         "iscrowd": 0, "segmentation": [outline]} for i, (index, box, outline) in enumerate(rows)],
         "categories": [{"id": i, "name": f"class {i}"} for i in range(1, 81)],
     }  # fmt: skip
     path = folder / "instances.json"

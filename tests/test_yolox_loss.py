@@ -84,7 +84,7 @@ def _random(kind, *, rows=5, seed=0):
 
 
 @pytest.mark.parametrize("kind", ["good", "crowded"])
-def test_losses_of_plain_loops(kind):
+def test_losses_equal_nested_loops(kind):
     case, maps, truths = _random(kind, seed=3)
     raw, boxes, points, strides, gt_boxes, gt_classes, valid = case
     matched_gt, iou = oracle.assign(boxes, raw[..., 4], raw[..., 5:], points, strides, gt_boxes, gt_classes, valid)
@@ -95,7 +95,7 @@ def test_losses_of_plain_loops(kind):
 
 
 def test_many_positives_and_few_give_the_same_sums():
-    # More positives than USUAL_POSITIVES an image, in the branch for many; the dense form decides the owners.
+    # More positives than USUAL_POSITIVES an image, in the branch for many; the dense form is the reference.
     rng = np.random.default_rng(0)
     raw, _, points, strides, gt_boxes, gt_classes, _ = random_case(
         rng, kind="good", batch=1, rows=40, size=(128, 128), classes=2
@@ -141,7 +141,7 @@ def test_weights_and_number_of_positives_are_arguments():
     np.testing.assert_allclose(total, sum(want), rtol=1e-5)
 
 
-def test_no_truths_leave_objectness_only():
+def test_without_ground_truths_only_objectness_is_left():
     _, maps, truths = _random("mixed")
     nothing = Tensor(np.zeros((2, 5), bool))
     values, gradients = value_and_grad()(*maps, *truths[:2], nothing, Tensor(1.0))

@@ -79,7 +79,7 @@ def run(folder: Path, kill: int | None) -> dict:
     epochs = EPOCHS if kill is None else 500
     words = [*write_data(folder / "data", images=24), "--parallel", "--epochs", str(epochs), "--eval-interval", "3"]
     words += ["--plain-epochs", "2", "--workers", "2", "--output", str(folder / "run")]
-    history, facts = folder / "run/history.csv", {"work": "two hosts", "killed": kill}
+    history, result = folder / "run/history.csv", {"work": "two hosts", "killed": kill}
     hosts = [start_host(number, folder, words) for number in range(len(NAMES))]
     if kill is not None:
         _seconds(history.exists, "no epoch was done")
@@ -87,14 +87,14 @@ def run(folder: Path, kill: int | None) -> dict:
     begun = time.monotonic()
     for host in hosts:
         _seconds(lambda host=host: host.poll() is not None, "a host runs on")
-        facts.setdefault("seconds", []).append(round(time.monotonic() - begun, 1))
+        result.setdefault("seconds", []).append(round(time.monotonic() - begun, 1))
     logs = logs_of_all(folder)
     left = [pid for name in NAMES for pid in ip(f"netns pids {name}").split() if name_of(int(pid)) not in ("", "tail")]
     problems = [f"processes {left} are left"] if left else []
     if sorted(logs) != [f"worker_{rank}.log" for rank in range(WORLD)]:
         problems.append(f"the logs are {sorted(logs)}")
     problems += _of_the_end(hosts, logs, history) if kill is None else _of_the_death(hosts)
-    return {**facts, "status": [host.returncode for host in hosts], "problems": problems}
+    return {**result, "status": [host.returncode for host in hosts], "problems": problems}
 
 
 def _of_the_end(hosts: list, logs: dict[str, str], history: Path) -> list[str]:
@@ -127,12 +127,12 @@ def main() -> int:
     parser.add_argument("--kill", type=int, choices=range(WORLD))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, two_hosts():
-        facts = run(Path(folder), options.kill)
-        if facts["problems"]:
+        result = run(Path(folder), options.kill)
+        if result["problems"]:
             for name, text in logs_of_all(Path(folder)).items():
                 print(name, text, sep="\n", file=sys.stderr)
-    print(json.dumps(facts))
-    return int(bool(facts["problems"]))
+    print(json.dumps(result))
+    return int(bool(result["problems"]))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ class AugmentConfig:
 
 @frozen(kw_only=True)
 class AssignConfig:
-    """SimOTA. Megvii's values are the default (paper section 2.1; facts of the code in docs/recipes)."""
+    """SimOTA. Megvii's values are the default (paper section 2.1; details in docs/recipes.md)."""
 
     prior: Literal["center", "box_and_center"] = "center"
     """Candidate points: near the ground truth's centre (Megvii), or in any box, box and centre preferred (MindYOLO)."""

@@ -1,4 +1,4 @@
-"""The gathered form against the dense one: the same owners, bit for bit, on a thousand awkward images."""
+"""The gathered form against the dense one: the same matches, bit for bit, on a thousand awkward images."""
 
 import mindspore as ms
 import numpy as np
@@ -40,7 +40,7 @@ SHAPES = [(10, 11, (32, 32), 35), (10, 8, (64, 96), 35), (6, 120, (160, 192), 50
     [pytest.param(None, id="center"), pytest.param(MINDYOLO, id="box_and_center", marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize("batch, rows, size, calls", SHAPES, ids=["1x1", "8x12", "20x24"])
-def test_owners_equal_those_of_the_dense_form(batch, rows, size, calls, config):
+def test_matches_equal_those_of_the_dense_form(batch, rows, size, calls, config):
     dense, gathered = _jitted(simota_assign, config), _jitted(simota_assign_gathered, config)
     rng = np.random.default_rng(7)
     owned, many = 0, 0

@@ -16,7 +16,7 @@ def _near(points, strides, boxes):
 
 
 @pytest.mark.parametrize("kind", ["mixed", "tiny", "edges"])
-def test_regions_equal_plain_loops(kind):
+def test_regions_equal_nested_loops(kind):
     _, _, points, strides, gt_boxes, _, _ = random_case(np.random.default_rng(0), kind=kind)
     near = [[[near_center(p, s, box) for p, s in zip(points, strides, strict=True)] for box in row] for row in gt_boxes]
     within = [[[inside(p, box) for p in points] for box in row] for row in gt_boxes]

@@ -1,4 +1,4 @@
-"""SimOTA's owners against the reference's, exactly, in every golden case: both forms, eager and compiled."""
+"""SimOTA's matches against the reference's, exactly, in every golden case: both forms, eager and compiled."""
 
 import mindspore as ms
 import numpy as np
@@ -35,7 +35,7 @@ def compiled(form):
 
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("mode", ["eager", "jit"])
-def test_owners_are_the_reference_s(golden_dir, name, mode):
+def test_matches_equal_the_reference(golden_dir, name, mode):
     assign = FORMS[name] if mode == "eager" else compiled(FORMS[name])
     for path in golden_cases(golden_dir):
         case, maps, truths = load_golden(path)

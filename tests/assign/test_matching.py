@@ -39,7 +39,7 @@ def test_dynamic_k_sums_the_ten_best_candidates_only():
     assert dynamic_k(Tensor(iou), candidate=Tensor(candidate), top_k=2).asnumpy().tolist() == [[1, 1, 1]]
 
 
-def test_a_contested_point_goes_to_the_lowest_cost_of_all_truths():
+def test_a_contested_point_goes_to_the_lowest_cost_of_all_ground_truths():
     # Truths 0 and 1 take point 0; truth 2 took point 1, yet is cheapest at point 0 and gets it too.
     cost = Tensor([[[2.0, 9.0, 9.0], [3.0, 9.0, 9.0], [1.0, 0.5, 9.0]]])
     iou = Tensor(np.full((1, 3, 3), 0.1, np.float32))
@@ -50,7 +50,7 @@ def test_a_contested_point_goes_to_the_lowest_cost_of_all_truths():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**31))
-def test_one_owner_a_point_and_nothing_outside(seed):
+def test_one_ground_truth_a_point_and_nothing_outside(seed):
     rng = np.random.default_rng(seed)
     cost, iou = rng.random((2, 5, 12)).astype(np.float32), rng.random((2, 5, 12)).astype(np.float32)
     valid, candidate = rng.random((2, 5)) < 0.7, rng.random((2, 12)) < 0.6

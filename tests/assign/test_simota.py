@@ -1,4 +1,4 @@
-"""The composition: the owners of plain loops, and what must hold whatever the numbers."""
+"""The composition: the matches of plain loops, and what must hold whatever the numbers."""
 
 import mindspore as ms
 import numpy as np
@@ -25,7 +25,7 @@ def _tensors(case):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("prior", ["center", "box_and_center"])
-def test_owners_of_plain_loops(form, prior):
+def test_matches_equal_nested_loops(form, prior):
     config = AssignConfig() if prior == "center" else MINDYOLO
     rng = np.random.default_rng(11)
     for kind in KINDS:
@@ -66,7 +66,7 @@ def test_padding_may_hold_anything_and_lie_anywhere(form):
     assert (want >= 0).any()
 
 
-def test_permuting_truths_permutes_owners_and_images_do_not_mix():
+def test_permuting_ground_truths_permutes_matches_and_images_do_not_mix():
     rng = np.random.default_rng(6)
     raw, boxes, points, strides, gt_boxes, gt_classes, valid = random_case(rng, kind="spread", batch=3, rows=7)
     matched_gt = simota_assign(*_tensors((raw, boxes, points, strides, gt_boxes, gt_classes, valid)))[0].asnumpy()
@@ -78,7 +78,7 @@ def test_permuting_truths_permutes_owners_and_images_do_not_mix():
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_no_truths_and_truths_beyond_the_image_give_no_owner(form):
+def test_no_ground_truths_and_those_beyond_the_image_match_nothing(form):
     raw, boxes, points, strides, gt_boxes, gt_classes, valid = random_case(np.random.default_rng(1), rows=2)
     for shift, keep in ((0, False), (5000, True)):
         matched_gt, iou = FORMS[form](

@@ -9,7 +9,7 @@ from yolox.assign.targets import cls_targets, gather_matched, obj_targets, posit
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
-def test_rows_are_those_that_own_a_truth(share):
+def test_rows_are_those_of_matched_points(share):
     rng = np.random.default_rng(1)
     matched_gt = np.where(rng.random((3, 20)) < share, rng.integers(0, 4, (3, 20)), -1).astype(np.int32)
 
@@ -23,7 +23,7 @@ def test_rows_are_those_that_own_a_truth(share):
     np.testing.assert_array_equal(obj_targets(Tensor(matched_gt)).asnumpy(), matched_gt >= 0)
 
 
-def test_truths_and_labels_follow_the_owner():
+def test_boxes_and_labels_follow_matched_gt():
     rng = np.random.default_rng(2)
     matched_gt = rng.integers(-1, 4, (3, 20)).astype(np.int32)
     gt_boxes, gt_classes = rng.random((3, 4, 4)).astype(np.float32), rng.integers(0, 6, (3, 4)).astype(np.int32)

@@ -13,7 +13,7 @@ from yolox.cli.options import parse_options
 METRICS = {"val": {"AP": 0.51234, "AP50": 0.8, "per_class": {}}, "test": {"AP": 0.4, "AP50": 0.7}}
 
 
-def test_the_words_are_the_settings_of_the_recorded_runs():
+def test_the_arguments_are_the_settings_of_the_recorded_runs():
     options = parse_options(bccd.train_words(Path("D"), Path("R"), seed=3, extra=["--hsv-prob", "0"]), RECIPES["megvii"])
     recipe = options.settings
     assert (recipe.epochs, recipe.loader.batch_size, recipe.loader.seed) == (40, 8, 3)

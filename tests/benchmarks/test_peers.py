@@ -35,7 +35,7 @@ def answer(seconds: float, peak: float = 100.0) -> dict:
     return {"seconds": seconds, "peak_mb": peak}
 
 
-def test_a_process_answers_each_call_and_its_words_do_not_disturb():
+def test_a_process_answers_each_call_and_its_output_does_not_disturb():
     with asked(COUNTING.format(folder=str(FOLDER))) as process:
         for _ in range(3):
             found = process.call()
@@ -43,7 +43,7 @@ def test_a_process_answers_each_call_and_its_words_do_not_disturb():
             assert found["seconds"] >= 0 and found["peak_mb"] > 1
 
 
-def test_a_process_that_ends_is_reported_with_its_last_words():
+def test_a_process_that_ends_is_reported_with_its_last_lines():
     with asked("import sys; sys.exit('no such thing')") as process:
         with pytest.raises(EndedError, match="^ended with code 1: no such thing$"):
             process.call()

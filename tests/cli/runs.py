@@ -87,9 +87,9 @@ def assert_same_run(found: Path, wanted: Path) -> None:
         assert one.tensors.keys() == other.tensors.keys()
         differ = [key for key in one.tensors if one.tensors[key].tobytes() != other.tensors[key].tobytes()]
         assert not differ, f"{name}: {len(differ)} of {len(one.tensors)} tensors differ: {differ[:3]}"
-        facts = [{k: v for k, v in c.extra.items() if k != "position"} for c in (one, other)]
+        extras = [{k: v for k, v in c.extra.items() if k != "position"} for c in (one, other)]
         places = [_timeless(c.extra["position"]) for c in (one, other)]
-        assert facts[0] == facts[1] and places[0] == places[1]
+        assert extras[0] == extras[1] and places[0] == places[1]
     rows = [list(map(_timeless, read_history(folder / "history.csv"))) for folder in (found, wanted)]
     np.testing.assert_equal(*rows)  # NaN equals NaN
 

@@ -44,10 +44,10 @@ def trained(nano, data, tmp_path_factory):
 
 def test_info_counts_and_names_the_recipe(nano, capsys):
     assert run(nano, ["info", "--json", "--recipe", "mindyolo"]) == 0
-    facts = json.loads(capsys.readouterr().out)
-    assert (facts["parameters"], facts["flops"], facts["input_size"]) == (912_159, 1_045_106_816, [416, 416])
-    assert (facts["recipe"], facts["published"]["ap_mindyolo"]) == ("mindyolo", 24.1)
-    assert facts["settings"]["input"]["channel_order"] == "rgb"
+    description = json.loads(capsys.readouterr().out)
+    assert (description["parameters"], description["flops"], description["input_size"]) == (912_159, 1_045_106_816, [416, 416])
+    assert (description["recipe"], description["published"]["ap_mindyolo"]) == ("mindyolo", 24.1)
+    assert description["settings"]["input"]["channel_order"] == "rgb"
 
 
 def test_info_prints_tables(nano, capsys):

@@ -74,7 +74,7 @@ def test_help_shows_the_defaults_of_the_chosen_recipe(capsys, recipe, channel):
     assert f"(default: {channel})" in help_of(capsys, "train", "--recipe", recipe, "--help")
 
 
-def test_help_without_a_verb_lists_the_verbs(capsys):
+def test_help_without_a_command_lists_the_commands(capsys):
     text = help_of(capsys, "--help")
     assert all(verb in text for verb in ("info", "check", "train", "eval", "predict"))
 
@@ -229,7 +229,7 @@ def test_a_mistake_gives_one_line_and_where_to_find_help(argv, want):
         ((*PREDICT, "--save_csv"), "--save-csv: write --save csv; it takes one or more of json, txt, csv, coco"),
     ],
 )
-def test_values_that_cannot_be_read_are_told_in_plain_words(words, line):
+def test_values_that_cannot_be_read_are_one_plain_line(words, line):
     with pytest.raises(UsageError) as error:
         parse(*words)
     assert str(error.value).splitlines()[0] == line

@@ -62,9 +62,9 @@ def test_a_run_with_an_evaluation_is_drawn_again(evaluation, tmp_path, capsys):
 
 
 def test_charts_of_the_run_and_of_other_evaluations_lie_apart(evaluation, tmp_path, capsys):
-    dataset, _, facts = evaluation
-    (tmp_path / "metrics.json").write_text(json.dumps({"analysis": facts["analysis"]}))
-    own = {**facts, "train_labels": label_statistics(dataset, input_size=(64, 64))}
+    dataset, _, content = evaluation
+    (tmp_path / "metrics.json").write_text(json.dumps({"analysis": content["analysis"]}))
+    own = {**content, "train_labels": label_statistics(dataset, input_size=(64, 64))}
     (tmp_path / "evaluation.json").write_text(json.dumps(own))
     assert run(EXPERIMENT, ["plot", str(tmp_path)]) == 0
     assert {path.stem for path in (tmp_path / "pictures").glob("*.png")} == set(CHARTS)
@@ -74,18 +74,18 @@ def test_charts_of_the_run_and_of_other_evaluations_lie_apart(evaluation, tmp_pa
 def test_a_redrawn_chart_is_the_same_picture(evaluation, tmp_path):
     first, again = tmp_path / "first", tmp_path / "again"
     first.mkdir(), again.mkdir()
-    for folder, facts in ((first, evaluation[2]), (again, json.loads(json.dumps(evaluation[2])))):
-        paths = write_charts(folder, facts)
+    for folder, content in ((first, evaluation[2]), (again, json.loads(json.dumps(evaluation[2])))):
+        paths = write_charts(folder, content)
     assert len(paths) == 5
     for path in paths:
         assert (cv2.imread(str(path)) == cv2.imread(str(first / path.name))).all()
 
 
 def test_overwrite_removes_the_pictures_of_a_run_and_no_others(evaluation, tmp_path):
-    dataset, found, facts = evaluation
+    dataset, found, content = evaluation
     folder = tmp_path / "run/pictures"
     folder.mkdir(parents=True)
-    write_charts(folder, facts)
+    write_charts(folder, content)
     write_comparisons(folder, dataset, found, 0.25)
     for name in ("mine.jpg", "beside/mine.jpg"):
         (folder / name).touch()
@@ -96,8 +96,8 @@ def test_overwrite_removes_the_pictures_of_a_run_and_no_others(evaluation, tmp_p
 
 
 def test_perfect_detections_are_all_on_the_diagonal(evaluation, tmp_path):
-    dataset, found, facts = evaluation
-    analysis = facts["analysis"]
+    dataset, found, content = evaluation
+    analysis = content["analysis"]
     table = np.array(analysis["confusion"])
     assert table.trace() == table.sum() == len(dataset.boxes)
     assert all(curve == [1.0] * 101 for curve in analysis["precision"] if curve is not None)
@@ -123,14 +123,14 @@ def test_what_cannot_be_drawn_is_said(tmp_path, capsys, prepare, status, message
 
 
 def test_training_draws_its_curves_after_every_epoch(tmp_path):
-    recorder = RunRecorder(tmp_path, lambda path, position, extra: path.write_bytes(b"weights"))
+    recorder = RunRecorder(tmp_path, lambda path, progress, extra: path.write_bytes(b"weights"))
     fields = {name: 1.0 for name in ("lr", "images_per_second", "data_wait_share", "seconds")}
     losses, pictures, drawing = dict.fromkeys(LOSS_NAMES, 2.0), [], RunPictures()
     context = SimpleNamespace(folder=tmp_path, group=Group(), resumed=True, start=TrainingProgress(), recipe=None)
     drawing.on_start(context)
     for epoch in range(2):
-        position = TrainingProgress(epoch=epoch + 1)
-        event = EpochEvent(epoch=epoch, losses=losses, metrics=None, skipped=0, position=position, **fields)
+        progress = TrainingProgress(epoch=epoch + 1)
+        event = EpochEvent(epoch=epoch, losses=losses, metrics=None, skipped=0, progress=progress, **fields)
         recorder.on_epoch(event)
         drawing.on_epoch(event)
         pictures.append(cv2.imread(str(tmp_path / "curves.png")))

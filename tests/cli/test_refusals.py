@@ -116,7 +116,7 @@ def test_weights_that_cannot_be_used_leave_no_folder(nano, data, tmp_path, capsy
     assert not (tmp_path / "out").exists()
 
 
-def test_words_that_cannot_be_read_and_words_that_contradict_are_usage(nano, data, weights, tmp_path, capsys):
+def test_arguments_that_cannot_be_read_or_contradict_are_usage_errors(nano, data, weights, tmp_path, capsys):
     words = ["predict", "--weights", weights, "--output", tmp_path / "out", "--source", data / "val/images"]
     err = fails(capsys, nano, [*words, "--batch-size", "five"], 2)
     assert err.splitlines()[0] == "error: --batch-size: got 'five', want a whole number"

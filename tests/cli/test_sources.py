@@ -106,7 +106,7 @@ def test_the_conventions_of_the_voc_challenge_reach_both_parts(voc):
             assert dataset.boxes[0].tolist() == [left, left + 2, 30, 9] and dataset.crowd.tolist() == crowd
 
 
-def test_every_verb_with_data_takes_the_conventions(voc):
+def test_every_command_with_data_takes_the_conventions(voc):
     given = ["--val-voc", str(voc), "--voc-first-pixel", "1"]
     for verb, more in (("check", ["--train-voc", str(voc)]), ("eval", ["--weights", "a.pth"])):
         made = parse_options([verb, *given, *more], Recipe())
@@ -123,8 +123,8 @@ def test_a_run_remembers_the_conventions_and_older_runs_have_the_defaults(tmp_pa
     recipe, values = remembered(tmp_path)
     again = parse_options(["train", "--resume", str(tmp_path)], recipe, remembered=values)
     assert (again.voc_first_pixel, again.voc_difficult_as_crowd) == (1, True)
-    facts = json.loads((tmp_path / OPTIONS).read_text())
-    (tmp_path / OPTIONS).write_text(json.dumps({k: v for k, v in facts.items() if not k.startswith("voc_")}))
+    stored = json.loads((tmp_path / OPTIONS).read_text())
+    (tmp_path / OPTIONS).write_text(json.dumps({k: v for k, v in stored.items() if not k.startswith("voc_")}))
     older = parse_options(["train", "--resume", str(tmp_path)], recipe, remembered=remembered(tmp_path)[1])
     assert (older.voc_first_pixel, older.voc_difficult_as_crowd) == (0, False)
 

@@ -27,7 +27,7 @@ def test_a_rolling_window_holds_the_last_thousand_images(monkeypatch, kind, firs
         assert len(partners) == 1000
 
 
-def test_plain_epochs_take_plain_samples_with_the_settings_of_the_recipe(monkeypatch):
+def test_no_aug_epochs_take_eval_like_samples_with_the_settings_of_the_recipe(monkeypatch):
     calls = {}
     for name in ("train_sample", "plain_sample"):
         monkeypatch.setattr(batches, name, lambda *_, name=name, **knobs: calls.setdefault(name, knobs))

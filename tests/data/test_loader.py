@@ -175,7 +175,7 @@ def test_evaluation_sees_every_image_once_in_fixed_shapes(dataset, workers, worl
     assert len(ground_truth(dataset)["images"]) == 9
 
 
-def test_truths_are_padded_to_the_least_size_that_holds_them(dataset):
+def test_ground_truths_are_padded_to_the_least_size_that_holds_them(dataset):
     """Each image of the plain epochs has three truths; a mosaic has more or fewer."""
     sizes = recipe_with(gt_paddings=(1, *range(3, 20, 2)))
     assert {b.valid.shape for b in batches(dataset, augment=False, recipe=sizes)} == {(2, 3)}
@@ -197,7 +197,7 @@ def test_devices_that_train_together_have_one_padding(dataset):
 def test_beyond_the_largest_padding_the_smallest_boxes_are_left_out(dataset):
     with_all = batches(dataset, augment=False)
     seen = []
-    options = {"augment": False, "on_dropped": lambda *facts: seen.append(facts)}
+    options = {"augment": False, "on_dropped": lambda *values: seen.append(values)}
     for one, other in zip(
         with_all, batches(dataset, recipe=recipe_with(max_gt=2, gt_paddings=(1,)), **options), strict=True
     ):

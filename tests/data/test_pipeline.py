@@ -173,7 +173,7 @@ def sample_of(areas):
     return Sample(np.zeros((8, 8, 3), np.uint8), boxes, np.arange(len(areas), dtype=np.int32))
 
 
-def test_batches_are_padded_and_keep_the_order_of_truths():
+def test_batches_are_padded_and_keep_the_order_of_ground_truths():
     batch = collate([sample_of([3, 1, 2]), empty_sample(np.ones((8, 8, 3), np.uint8))], max_gt=4)
     assert batch.images.shape == (2, 8, 8, 3) and batch.images.dtype == np.uint8
     assert batch.gt_classes.tolist() == [[0, 1, 2, 0], [0, 0, 0, 0]]

@@ -51,7 +51,7 @@ def test_detections_in_a_crowd_are_neither_right_nor_wrong():
     assert outside["confusion"] == [[0, 0], [1, 0]]
 
 
-def test_a_truth_is_found_once():
+def test_a_ground_truth_is_found_once():
     boxes = np.array([A, A, B], float)
     assert match_detections(boxes, np.array([A, B], float), 0.5) == [0, -1, 1]
     assert match_detections(boxes, np.zeros((0, 4)), 0.5) == [-1, -1, -1]

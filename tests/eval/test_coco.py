@@ -80,7 +80,7 @@ def test_nothing_found(annotations):
     assert metrics["AP"] == metrics["AR100"] == metrics["per_class"]["cat"] == expected
 
 
-def test_found_where_there_are_no_truths():
+def test_detections_where_there_are_no_ground_truths():
     assert evaluate_coco(_ground_truth([]), [_record(BOX, 0.9)])["AP"] is None
 
 

@@ -17,8 +17,8 @@ def test_the_custom_detector_gives_three_maps_and_counts(capsys):
     maps = custom_detector.build_detector(3)(ops.zeros((1, 3, 64, 96)))
     assert [m.shape for m in maps] == [(1, 8, 8, 12), (1, 8, 4, 6), (1, 8, 2, 3)]
     assert run(custom_detector.EXPERIMENT, ["info", "--json", "--num-classes", "3"]) == 0
-    facts = json.loads(capsys.readouterr().out)
-    assert facts["name"] == "plain" and facts["published"] is None and facts["parameters"] > 1e6
+    description = json.loads(capsys.readouterr().out)
+    assert description["name"] == "plain" and description["published"] is None and description["parameters"] > 1e6
 
 
 @pytest.mark.slow

@@ -133,7 +133,7 @@ def test_a_power_of_two_as_loss_scale_changes_no_bit():
 
 def test_the_scale_halves_at_an_overflow_and_doubles_after_good_steps():
     reports, states = train(optim=attrs.evolve(HALF, loss_scale=2.0**24), bad_images={1, 2})
-    scales = [r.position.loss_scale.value for r in reports.steps]
+    scales = [r.progress.loss_scale.value for r in reports.steps]
     assert scales == [2.0**n for n in (24, 23, 22, 22, 22, 22, 23, 23, 23, 23, 24, 24)]
 
 

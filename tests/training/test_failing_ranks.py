@@ -24,13 +24,13 @@ WORLDS = (2, 4)
 VICTIMS = ((2, 1), (2, 0), (4, 3))
 
 
-def position(folder) -> tuple[int, int]:
+def saved_at(folder) -> tuple[int, int]:
     """Read where the last checkpoint stands: its epoch and step."""
     try:
-        place = load_checkpoint(folder / "last.safetensors").extra["position"]
+        progress = load_checkpoint(folder / "last.safetensors").extra["position"]
     except CheckpointError:
         return 0, 0
-    return place["epoch"], place["step"]
+    return progress["epoch"], progress["step"]
 
 
 def wait_until_gone(processes) -> None:
@@ -71,7 +71,7 @@ def test_without_msrun_the_processes_finish_the_step_save_and_end(tmp_path, numb
     options, tree = [*OPTIONS, "--workers", "2", "--output", run, "--epochs", "500"], []
     process = start_msrun(2, tmp_path / "logs", TINY, "train", *words, *options, **QUIET, start_new_session=True)
     try:
-        wait_for(lambda: position(run) >= (1, 1), process)
+        wait_for(lambda: saved_at(run) >= (1, 1), process)
         tree = [pid for pid in children_of(process.pid) if name_of(pid) != "tail"]  # tail shows logs
         (os.kill if number == signal.SIGKILL else os.killpg)(process.pid, number)
         assert process.wait(MINUTES) == -number
@@ -81,7 +81,7 @@ def test_without_msrun_the_processes_finish_the_step_save_and_end(tmp_path, numb
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         kill_all(tree)
-    epoch, step = position(run)
+    epoch, step = saved_at(run)
     for text in logs_of(tmp_path / "logs").values():
         assert "msrun has ended; stopping after this step" in text
         assert f"stopped and saved {run / 'last.safetensors'} (epoch {epoch + 1}, {step} steps done)" in text
@@ -94,7 +94,7 @@ def test_a_killed_rank_ends_the_run_and_the_resumed_run_has_the_same_bits(tmp_pa
     words, run = write_data(tmp_path / "data", images=8 * world), tmp_path / "run"
     process = start_msrun(world, tmp_path / "logs", TINY, "train", *words, *OPTIONS, "--output", run, **QUIET)
     try:
-        wait_for(lambda: position(run) >= (1, 1), process)
+        wait_for(lambda: saved_at(run) >= (1, 1), process)
         os.kill(worker_of(process, victim), signal.SIGKILL)
         assert seconds_to_end(process) < MINUTES
     finally:
@@ -103,7 +103,7 @@ def test_a_killed_rank_ends_the_run_and_the_resumed_run_has_the_same_bits(tmp_pa
         assert "a process of this run has ended before its time" in text
         assert f"last.safetensors is there, it is whole; go on with: train --resume {run}" in text
     names = load_checkpoint(run / "last.safetensors").tensors
-    assert f"rank{world - 1}.params.bn.0.moving_mean" in names or position(run)[1] == 0
+    assert f"rank{world - 1}.params.bn.0.moving_mean" in names or saved_at(run)[1] == 0
     done = msrun(world, tmp_path / "again", TINY, "train", "--resume", run, "--parallel")
     assert done.returncode == 0, logs_of(tmp_path / "again")
     done = msrun(world, tmp_path / "whole_logs", TINY, "train", *words, *OPTIONS, "--output", tmp_path / "whole")
@@ -120,7 +120,7 @@ def test_a_rank_stopped_in_an_evaluation_ends_the_run(tmp_path, world):
     recipe = {}
 
     def evaluates() -> bool:
-        epoch, step = position(run)
+        epoch, step = saved_at(run)
         if step and not recipe:
             recipe[0] = load_checkpoint(run / "last.safetensors").recipe
         return step == 30 // world and is_evaluated(recipe[0], epoch)

@@ -87,7 +87,7 @@ def test_the_loss_falls(steps):
 
 
 def test_the_scale_climbs_until_it_overflows_and_falls_then(steps):
-    scales = [FIRST_SCALE, *(report.position.loss_scale.value for report in steps.reports)]
+    scales = [FIRST_SCALE, *(report.progress.loss_scale.value for report in steps.reports)]
     pairs = list(zip(scales[:-1], scales[1:], strict=True))
     assert all(after == before / 2 for (before, after), report in zip(pairs, steps.reports, strict=True) if not report.finite)
     assert all(after in (before, 2 * before) for (before, after), r in zip(pairs, steps.reports, strict=True) if r.finite)
@@ -142,7 +142,7 @@ def test_nano_learns_in_half_precision_once_the_scale_fits(nano_steps):
     skipped = finite.index(True)
     assert nano_steps.changed == finite and 0 < skipped <= NANO_STEPS // 2 and all(finite[skipped:])
     assert [epoch.skipped for epoch in nano_steps.epochs] == [skipped, 0]
-    assert nano_steps.reports[-1].position.loss_scale.value == NANO_SCALE / 2**skipped
+    assert nano_steps.reports[-1].progress.loss_scale.value == NANO_SCALE / 2**skipped
     without_l1 = [sum(r.losses[name] for name in ("iou", "obj", "cls")) for r in nano_steps.reports]
     assert np.mean(without_l1[-3:]) < 0.9 * np.mean(without_l1[skipped : skipped + 3])
 

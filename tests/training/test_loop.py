@@ -88,7 +88,7 @@ def test_the_rate_follows_the_images_of_all_devices(world):
     assert recorder.calls[6 * STEPS][0] == pytest.approx(0.3)
 
 
-def test_evaluations_come_at_the_interval_in_plain_epochs_and_at_the_end():
+def test_evaluations_come_at_the_interval_in_no_aug_epochs_and_at_the_end():
     recorder = Recorder()
     run(recorder, evaluate=lambda: ({"AP": 0.5}, None))
     assert [r.metrics is not None for r in recorder.epochs] == [False, False, True, False, True, True]
@@ -152,7 +152,7 @@ def test_a_run_that_stops_after_any_step_goes_on_as_if_it_had_not(steps):
     with pytest.raises(TrainingStopped) as stopped:
         run(before, half, stop=StopAfter(steps), **evaluate)
     after = Recorder(bad, first=steps)
-    run(after, half, start=stopped.value.position, **evaluate)
+    run(after, half, start=stopped.value.progress, **evaluate)
     wanted = seen(whole)
     assert str(seen(whole)) == str(tuple(a + b for a, b in zip(seen(before), seen(after), strict=True)))  # NaN
     assert len(wanted[0]) == 6 * STEPS and len(set(wanted[1])) > 3
@@ -165,9 +165,9 @@ def test_a_stop_in_an_evaluation_repeats_the_evaluation_alone():
     before, after = Recorder(), Recorder(first=3 * STEPS)
     with pytest.raises(TrainingStopped) as stopped:
         run(before, evaluate=stopping)
-    position = stopped.value.position
-    assert (position.epoch, position.step, len(before.epochs)) == (2, STEPS, 2)
-    assert run(after, start=position, evaluate=lambda: ({"AP": 0.5}, None)) == [(3, True), (4, False), (5, False)]
+    progress = stopped.value.progress
+    assert (progress.epoch, progress.step, len(before.epochs)) == (2, STEPS, 2)
+    assert run(after, start=progress, evaluate=lambda: ({"AP": 0.5}, None)) == [(3, True), (4, False), (5, False)]
     assert after.epochs[0].epoch == 2 and after.epochs[0].metrics == {"AP": 0.5}
     assert after.epochs[0].losses["total"] == pytest.approx(np.mean(range(2 * STEPS, 3 * STEPS)))
 
@@ -176,7 +176,7 @@ def test_bad_steps_are_counted_across_a_stop():
     with pytest.raises(TrainingStopped) as stopped:
         run(Recorder(bad=range(5, 9)), stop=StopAfter(7))
     with pytest.raises(TrainingDiverged, match="step 9: 4 steps in a row"):
-        run(Recorder(bad=range(5, 9), first=7), start=stopped.value.position)
+        run(Recorder(bad=range(5, 9), first=7), start=stopped.value.progress)
 
 
 def test_a_run_can_begin_later():

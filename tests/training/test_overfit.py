@@ -33,7 +33,7 @@ class FakeStep:
 
 def test_a_loss_that_collapses_is_sound_and_ends_the_loop():
     step, seen = FakeStep([10, 8, 6, 3.9, 1]), []
-    report = overfit(step, BATCH, on_step=lambda *facts: seen.append(facts))
+    report = overfit(step, BATCH, on_step=lambda *values: seen.append(values))
     assert report.sound and report.losses == pytest.approx((10, 8, 6, 3.9))
     assert report.message == "sound: the loss of one batch fell from 10.00 to 3.90 in 4 steps"
     assert [number for number, _ in seen] == [1, 2, 3, 4]

@@ -25,15 +25,15 @@ NUMBER = st.floats(-1e6, 1e6, width=32)
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.booleans(), st.tuples(*[NUMBER] * 5)), max_size=6), COUNT)
-def test_json_gives_every_bit_back(steps, images):
-    position = initial_progress(HALF)
+def test_json_returns_every_bit(steps, images):
+    progress = initial_progress(HALF)
     for finite, losses in steps:
-        position = advance_step(position, dict(zip("abcde", losses, strict=True)), finite=finite, images=images, optim=HALF)
-    again = progress_from_dict(json.loads(json.dumps(progress_to_dict(position))))
-    assert again == position and type(again.loss_sums) is dict
+        progress = advance_step(progress, dict(zip("abcde", losses, strict=True)), finite=finite, images=images, optim=HALF)
+    again = progress_from_dict(json.loads(json.dumps(progress_to_dict(progress))))
+    assert again == progress and type(again.loss_sums) is dict
     good = [losses for finite, losses in steps if finite]
-    assert position.applied == len(good) and position.skipped == len(steps) - len(good)
-    for mean, column in zip(position.loss_means.values(), zip(*good, strict=True), strict=False):
+    assert progress.applied == len(good) and progress.skipped == len(steps) - len(good)
+    for mean, column in zip(progress.loss_means.values(), zip(*good, strict=True), strict=False):
         assert mean == pytest.approx(math.fsum(column) / len(good), rel=1e-9, abs=1e-6)
 
 
@@ -51,7 +51,7 @@ def changed(**changes):
     [None, [], {}, changed(more=1), changed(step=-1), changed(step="1"), changed(seconds=math.nan)]
     + [changed(epoch=True), changed(loss_scale={"value": -1.0, "good_steps": 0})],
 )
-def test_damaged_positions_are_refused(data):
+def test_damaged_progress_is_refused(data):
     with pytest.raises((ValueError, TypeError)):
         progress_from_dict(data)
 

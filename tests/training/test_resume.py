@@ -91,7 +91,7 @@ def test_parameters_keep_their_memory(saved):
     assert [id(p) for p in other.params] == before and all(isinstance(p, Parameter) for p in other.params)
 
 
-def test_other_data_have_other_facts():
+def test_other_data_have_another_fingerprint():
     fields = {
         "image_dir": "/a", "file_names": ("1.jpg",), "image_ids": np.array([1]), "sizes": np.array([[4, 4]]),
         "offsets": np.array([0, 1]), "boxes": np.array([[0, 0, 2, 2]], np.float32), "classes": np.array([0]),
@@ -99,12 +99,12 @@ def test_other_data_have_other_facts():
         "class_names": ("cat",), "category_ids": (1,),
     }  # fmt: skip
     dataset = DetectionDataset(**fields)
-    facts = dataset_fingerprint(dataset)
-    assert (facts["images"], facts["boxes"]) == (1, 1)
-    assert dataset_fingerprint(attrs.evolve(dataset, image_dir="/moved")) == facts
+    fingerprint = dataset_fingerprint(dataset)
+    assert (fingerprint["images"], fingerprint["boxes"]) == (1, 1)
+    assert dataset_fingerprint(attrs.evolve(dataset, image_dir="/moved")) == fingerprint
     changes = {"boxes": dataset.boxes + 1, "file_names": ("2.jpg",), "class_names": ("dog",), "classes": np.array([1])}
     for name, value in changes.items():
-        assert dataset_fingerprint(attrs.evolve(dataset, **{name: value})) != facts, name
+        assert dataset_fingerprint(attrs.evolve(dataset, **{name: value})) != fingerprint, name
 
 
 def frozen_state(seed):

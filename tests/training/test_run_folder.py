@@ -16,7 +16,7 @@ LOSS_NAMES = ("total", "iou", "obj", "cls", "l1", "angle")
 LOSSES = dict.fromkeys(LOSS_NAMES, 1.5)
 EPOCH = EpochEvent(
     epoch=0, losses=LOSSES, lr=1e-3, images_per_second=50.0, data_wait_share=0.03, skipped=1, seconds=7.0,
-    metrics=None, position=TrainingProgress(epoch=1),
+    metrics=None, progress=TrainingProgress(epoch=1),
 )  # fmt: skip
 
 
@@ -54,10 +54,10 @@ def test_prepare_run_says_that_it_may_not_write(tmp_path):
 
 
 def record(tmp_path, *aps):
-    recorder = RunRecorder(tmp_path, lambda path, position, extra: path.write_text(str(position.epoch)))
+    recorder = RunRecorder(tmp_path, lambda path, progress, extra: path.write_text(str(progress.epoch)))
     for epoch, ap in enumerate(aps):
         found = None if ap == "skip" else metrics(ap)
-        recorder.on_epoch(attrs.evolve(EPOCH, epoch=epoch, metrics=found, position=TrainingProgress(epoch=epoch + 1)))
+        recorder.on_epoch(attrs.evolve(EPOCH, epoch=epoch, metrics=found, progress=TrainingProgress(epoch=epoch + 1)))
     return [(tmp_path / f"{name}.safetensors").read_text() for name in ("best", "last")]
 
 
@@ -85,7 +85,7 @@ def test_history_reads_back_as_numbers(tmp_path):
 
 
 def test_an_epoch_of_skipped_steps_has_empty_losses_and_a_curve(tmp_path):
-    recorder = RunRecorder(tmp_path, lambda path, position, extra: path.touch())
+    recorder = RunRecorder(tmp_path, lambda path, progress, extra: path.touch())
     nothing = attrs.evolve(EPOCH, losses=dict.fromkeys(LOSS_NAMES, float("nan")), skipped=5)
     for report in (nothing, attrs.evolve(EPOCH, epoch=1)):
         recorder.on_epoch(report)
@@ -134,9 +134,9 @@ def test_a_torn_row_that_the_checkpoint_needs_is_an_error(tmp_path):
 
 def test_steps_are_saved_at_their_interval(tmp_path):
     saved = []
-    recorder = RunRecorder(tmp_path, lambda path, position, extra: saved.append(position.step), save_steps=3)
+    recorder = RunRecorder(tmp_path, lambda path, progress, extra: saved.append(progress.step), save_steps=3)
     for step in range(1, 8):
-        recorder.on_step(attrs.evolve(EPOCH, position=TrainingProgress(step=step)))
+        recorder.on_step(attrs.evolve(EPOCH, progress=TrainingProgress(step=step)))
     assert saved == [3, 6]
 
 

@@ -14,7 +14,7 @@ from yolox.training.progress import TrainingProgress
 from yolox.training.terminal import TerminalProgress, format_epoch
 
 LOSSES = {"total": 4.2, "iou": 2.0, "obj": 1.2, "cls": 1.0, "l1": 0.0}
-SPEED = {"lr": 1e-3, "images_per_second": 51.26, "data_wait_share": 0.03, "position": TrainingProgress()}
+SPEED = {"lr": 1e-3, "images_per_second": 51.26, "data_wait_share": 0.03, "progress": TrainingProgress()}
 STEP = StepEvent(
     epoch=2, step=25, losses=LOSSES, num_pos=40, finite=True, bad=None, seconds_left=3725.0, **SPEED
 )
@@ -93,7 +93,7 @@ def test_the_first_bad_step_of_a_row_is_named(terminal):
     shown = progress_of(target)
     for in_a_row in (1, 2, 3):
         place = TrainingProgress(step=5, bad_in_a_row=in_a_row)
-        bad = attrs.evolve(STEP, finite=False, bad="the gradient of stem", step=24 + in_a_row, position=place)
+        bad = attrs.evolve(STEP, finite=False, bad="the gradient of stem", step=24 + in_a_row, progress=place)
         shown.on_step(bad)
     shown.on_end()
     text = target.file.getvalue()

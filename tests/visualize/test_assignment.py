@@ -22,7 +22,7 @@ def has(picture, color) -> bool:
     return bool((picture == np.array(color)).all(-1).any())
 
 
-def test_truths_lie_left_and_detections_right():
+def test_ground_truths_lie_left_and_detections_right():
     image = np.full((100, 200, 3), 128, np.uint8)
     picture = draw_beside_ground_truth(
         image, detections([[10, 40, 60, 90]], [0]), detections([[100, 40, 150, 90]], [1]), ["cat", "dog"], title="a.jpg"
@@ -59,16 +59,16 @@ def test_points_are_drawn_in_the_colour_of_their_object():
     decoded = predictions(points, strides, BOXES)
     picture = visualize_assign(np.zeros((64, 96, 3), np.uint8), decoded, BOXES, CLASSES, ["cat", "dog"])
     assert picture.shape == (26 + 600, 900 + PANEL, 3)
-    owner, cost = assign_costs(decoded, points, strides, BOXES, CLASSES, AssignConfig())
-    assert cost.shape == (2, 126) and set(owner) == {-1, 0, 1}
-    for row in np.flatnonzero(owner >= 0):
+    matched_gt, cost = assign_costs(decoded, points, strides, BOXES, CLASSES, AssignConfig())
+    assert cost.shape == (2, 126) and set(matched_gt) == {-1, 0, 1}
+    for row in np.flatnonzero(matched_gt >= 0):
         x, y = (points[row] * 9.375).round().astype(int) + [int(2 * strides[row]), 0]
-        assert (picture[26 + y, x] == class_color(owner[row])).all() or has(
-            picture[26 + y - 12 : 26 + y + 12, x - 12 : x + 12], class_color(owner[row])
+        assert (picture[26 + y, x] == class_color(matched_gt[row])).all() or has(
+            picture[26 + y - 12 : 26 + y + 12, x - 12 : x + 12], class_color(matched_gt[row])
         )
-    for index in (0, 1):  # the owners are the cheapest of the object's candidates
-        mine = owner == index
-        assert cost[index][mine].max() <= np.sort(cost[index])[: mine.sum() + (owner == 1 - index).sum()].max()
+    for index in (0, 1):  # the assigned points are the cheapest of the object's candidates
+        mine = matched_gt == index
+        assert cost[index][mine].max() <= np.sort(cost[index])[: mine.sum() + (matched_gt == 1 - index).sum()].max()
 
 
 def test_fine_points_lie_on_coarse_ones_and_on_true_boxes():
@@ -79,18 +79,18 @@ def test_fine_points_lie_on_coarse_ones_and_on_true_boxes():
     points, strides = make_points((64, 96), (8, 16, 32))
     args = predictions(points, strides, boxes), boxes, np.array([0, 1])
     drawn = visualize_assign(np.zeros((64, 96, 3), np.uint8), *args, ["cat", "dog"])
-    owner, _ = assign_costs(args[0], points, strides, *args[1:], AssignConfig())
-    assert (points[owner == 0][:, 0] == 52).any()
-    for row in np.flatnonzero((owner >= 0) & (strides == 8)):
+    matched_gt, _ = assign_costs(args[0], points, strides, *args[1:], AssignConfig())
+    assert (points[matched_gt == 0][:, 0] == 52).any()
+    for row in np.flatnonzero((matched_gt >= 0) & (strides == 8)):
         x, y = points[row] * 9.375
-        assert (drawn[26 + round(y), round(x)] == class_color(owner[row])).all()
+        assert (drawn[26 + round(y), round(x)] == class_color(matched_gt[row])).all()
 
 
 def test_the_list_has_every_cost_and_the_fewest_points_first():
     rng = np.random.default_rng(0)
-    owner, cost = np.array([0] * 10 + [1, -1, 1]), rng.uniform(0, 9, (3, 13))
+    matched_gt, cost = np.array([0] * 10 + [1, -1, 1]), rng.uniform(0, 9, (3, 13))
     cost[1, 12] += 1e6
-    lines = object_lines(owner, cost, [1, 0, 0], ["a name that is very long indeed", "dog"])
+    lines = object_lines(matched_gt, cost, [1, 0, 0], ["a name that is very long indeed", "dog"])
     assert [index for index, _ in lines] == [2, 1, 0]
     assert lines[0][1] == "3 a name t..g indeed: 0" and lines[1][1] == f"2 a name t..g indeed: 2   {cost[1, 10]:.1f} far"
     assert lines[2][1] == "1 dog: 10   " + " ".join(f"{value:.1f}" for value in sorted(cost[0, :10]))

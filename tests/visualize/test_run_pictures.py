@@ -38,7 +38,7 @@ def event(epoch, ap):
     """The event of an epoch; `ap` is "none" where it was not evaluated."""
     fields = {name: 1.0 for name in ("lr", "images_per_second", "data_wait_share", "seconds")}
     metrics = None if ap == "none" else {"AP": ap}
-    fields |= {"losses": {"total": 1.0}, "position": TrainingProgress(epoch=epoch + 1)}
+    fields |= {"losses": {"total": 1.0}, "progress": TrainingProgress(epoch=epoch + 1)}
     found = None if ap == "none" else [f"of epoch {epoch + 1}"]
     return EpochEvent(epoch=epoch, metrics=metrics, detections=found, skipped=0, **fields)
 

@@ -207,11 +207,11 @@ def test_from_a_name_to_a_detector_with_the_right_pixels(table, tmp_path, monkey
     suffix = ".ckpt" if name.startswith("mindyolo") else ".pth"
     with serving(Server(write(values, tmp_path / f"made{suffix}"), "cut:50000", "good")) as server:
         table(server)
-        detector, facts = open_detector(EXPERIMENT, Path(name))
+        detector, metadata = open_detector(EXPERIMENT, Path(name))
     for parameter in detector.get_parameters():
         np.testing.assert_array_equal(parameter.asnumpy(), values[parameter.name], err_msg=parameter.name)
-    assert facts.source == name.split(":")[0] and len(server.requests) == 2
-    found = recipe_of_weights(EXPERIMENT, None, facts).input
+    assert metadata.source == name.split(":")[0] and len(server.requests) == 2
+    found = recipe_of_weights(EXPERIMENT, None, metadata).input
     assert (found.channel_order, found.pixel_scale, found.letterbox) == (
         spec.channel_order, spec.pixel_scale, spec.letterbox
     )  # fmt: skip

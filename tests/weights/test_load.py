@@ -218,10 +218,10 @@ def test_mindyolo_names_of_a_small_file(tmp_path):
         tmp_path / "w.npz",
         **{"model.model.0.conv.bn.gamma": np.ones(2), "model.model.24.stems.0.bn.beta": 1.0},
     )
-    state, facts = read_weights(tmp_path / "w.npz")
+    state, metadata = read_weights(tmp_path / "w.npz")
     assert set(state) == {"backbone.stem.conv.bn.gamma", "head.stems.0.bn.beta"}
-    assert (facts.source, facts.input.channel_order, facts.input.letterbox) == ("mindyolo", "rgb", "center")
-    assert json.dumps(facts.input.pixel_scale) == json.dumps(1 / 255)
+    assert (metadata.source, metadata.input.channel_order, metadata.input.letterbox) == ("mindyolo", "rgb", "center")
+    assert json.dumps(metadata.input.pixel_scale) == json.dumps(1 / 255)
 
 
 @pytest.mark.parametrize("scale", SCALES)

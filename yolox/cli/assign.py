@@ -32,8 +32,8 @@ def run(experiment: Experiment, options: AssignOptions, parse: Callable[[Recipe]
     if options.count < 1:
         raise UsageError(f"--count {options.count}: want 1 or more images")
     opened = open_weights(experiment, options.weights)
-    options = parse(recipe_of_weights(experiment, options.recipe, opened.facts))
-    dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=opened.facts.class_names)
+    options = parse(recipe_of_weights(experiment, options.recipe, opened.metadata))
+    dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=opened.metadata.class_names)
     folder, step = make_folder(options.output), opened.make_step(options.input)
     console = Console(soft_wrap=True, highlight=False)
     for index in spread(len(dataset), options.count):

@@ -46,9 +46,9 @@ def _run(
 ) -> None:
     source = evaluation_source(options)
     opened = open_weights(experiment, options.weights)
-    facts = opened.facts
-    options = parse(recipe_of_weights(experiment, options.recipe, facts))
-    dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=facts.class_names)
+    metadata = opened.metadata
+    options = parse(recipe_of_weights(experiment, options.recipe, metadata))
+    dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=metadata.class_names)
     if options.json is not None:
         make_folder(options.json.parent, name="json")
     if options.pictures is not None:

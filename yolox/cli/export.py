@@ -31,14 +31,14 @@ def run(experiment: Experiment, options: ExportOptions, parse: Callable[[Recipe]
     except ExportError as error:
         raise UsageError(str(error)) from None
     image = None if options.image is None else read_image(str(options.image))
-    detector, facts = open_detector(experiment, options.weights)
-    options = parse(recipe_of_weights(experiment, options.recipe, facts))
+    detector, metadata = open_detector(experiment, options.weights)
+    options = parse(recipe_of_weights(experiment, options.recipe, metadata))
     make_folder(options.output.parent)  # weights that cannot be used leave none behind
     report = export_detector(
         detector,
         options.output,
         spec=options.input,
-        class_names=names_of_classes(detector.num_classes, facts.class_names),
+        class_names=names_of_classes(detector.num_classes, metadata.class_names),
         format=options.format,
         batch=batch,
         nms=options.nms,

@@ -43,22 +43,22 @@ def describe(experiment: Experiment, options: InfoOptions) -> dict:
 
 def run(experiment: Experiment, options: InfoOptions, parse: Callable[[Recipe], InfoOptions]) -> None:
     """Print the description as tables, or as one JSON object with ``--json``."""
-    facts = describe(experiment, options)
+    description = describe(experiment, options)
     if options.json:
-        print(json.dumps(facts))
+        print(json.dumps(description))
         return
     console = Console()
-    console.print(_detector_table(facts))
-    console.print(_recipe_table(facts))
+    console.print(_detector_table(description))
+    console.print(_recipe_table(description))
 
 
-def _detector_table(facts: dict) -> Table:
-    height, width = facts["input_size"]
-    table = Table(title=facts["name"], show_header=False, title_justify="left")
-    table.add_row("classes", str(facts["num_classes"]))
-    table.add_row("parameters", f"{facts['parameters']:,}")
-    table.add_row("FLOPs of an image", f"{facts['flops'] / 1e9:.2f} G at {height} x {width}")
-    published = facts["published"]
+def _detector_table(description: dict) -> Table:
+    height, width = description["input_size"]
+    table = Table(title=description["name"], show_header=False, title_justify="left")
+    table.add_row("classes", str(description["num_classes"]))
+    table.add_row("parameters", f"{description['parameters']:,}")
+    table.add_row("FLOPs of an image", f"{description['flops'] / 1e9:.2f} G at {height} x {width}")
+    published = description["published"]
     if published is not None:
         table.add_row(
             "AP, Megvii's README", f"{published['ap_megvii']} (COCO val2017, 300 epochs; not repeated here)"
@@ -69,9 +69,9 @@ def _detector_table(facts: dict) -> Table:
     return table
 
 
-def _recipe_table(facts: dict) -> Table:
-    table = Table("option", "value", title=f"recipe {facts['recipe']}", title_justify="left")
-    for name, value in _flat(facts["settings"]):
+def _recipe_table(description: dict) -> Table:
+    table = Table("option", "value", title=f"recipe {description['recipe']}", title_justify="left")
+    for name, value in _flat(description["settings"]):
         table.add_row("--" + name.replace("_", "-"), _words(value))
     return table
 

@@ -43,21 +43,21 @@ def open_detector(experiment: Experiment, path: Path):
         WeightsError: the file cannot be read, belongs to another scale, or names more or fewer classes than it predicts.
     """
     path = local_weights(path)
-    tensors, facts = read_weights(path)
-    wanted = _count_classes(tensors, facts)
+    tensors, metadata = read_weights(path)
+    wanted = _count_classes(tensors, metadata)
     detector = experiment.build_detector(wanted)
     loaded, skipped = fill_parameters(detector, tensors, path=path)
     if skipped:
         name = skipped[0]
-        counted = "names" if facts.class_names else "counts"
+        counted = "names" if metadata.class_names else "counts"
         raise WeightsError(f"{path}: {counted} {wanted} classes, but its {name} has {len(tensors[name])} rows; want one a class")
-    return detector, attrs.evolve(facts, loaded=loaded)
+    return detector, attrs.evolve(metadata, loaded=loaded)
 
 
-def _count_classes(tensors: Mapping, facts: LoadedWeights) -> int:
+def _count_classes(tensors: Mapping, metadata: LoadedWeights) -> int:
     """Count by the names in the file, else by the published layers' last bias, else as COCO has."""
-    if facts.class_names:
-        return len(facts.class_names)
+    if metadata.class_names:
+        return len(metadata.class_names)
     return len(tensors[CLASS_BIAS]) if CLASS_BIAS in tensors else len(COCO_NAMES)
 
 
@@ -69,7 +69,7 @@ class OpenedWeights:
     num_classes: int
     strides: tuple[int, ...]
     """Of the levels of the predictions, px."""
-    facts: LoadedWeights
+    metadata: LoadedWeights
     """Metadata of the weights."""
     path: Path
 
@@ -101,31 +101,31 @@ def open_weights(experiment: Experiment, path: Path) -> OpenedWeights:
         WeightsError, ExportError: the file cannot be read, or belongs to another scale.
     """
     if path.suffix.lower() not in SUFFIXES:
-        detector, facts = open_detector(experiment, path)
+        detector, metadata = open_detector(experiment, path)
         counts = {"num_classes": detector.num_classes, "strides": tuple(detector.strides)}
-        return OpenedWeights(detector=detector, facts=facts, path=path, **counts)
+        return OpenedWeights(detector=detector, metadata=metadata, path=path, **counts)
     exported = open_exported(path)
-    metadata = exported.metadata
-    recipe = attrs.evolve(experiment.recipes["megvii"], input=metadata.input)
-    facts = LoadedWeights(source="export", loaded=(), input=metadata.input, class_names=metadata.class_names, recipe=recipe)
-    counts = {"num_classes": len(metadata.class_names), "strides": metadata.strides}
-    return OpenedWeights(detector=exported, facts=facts, path=path, **counts)
+    spec, names = exported.metadata.input, exported.metadata.class_names
+    recipe = attrs.evolve(experiment.recipes["megvii"], input=spec)
+    metadata = LoadedWeights(source="export", loaded=(), input=spec, class_names=names, recipe=recipe)
+    counts = {"num_classes": len(names), "strides": exported.metadata.strides}
+    return OpenedWeights(detector=exported, metadata=metadata, path=path, **counts)
 
 
-def recipe_of_weights(experiment: Experiment, name: str | None, facts: LoadedWeights) -> Recipe:
+def recipe_of_weights(experiment: Experiment, name: str | None, metadata: LoadedWeights) -> Recipe:
     """Choose the defaults of an evaluation: the weights' recipe, and always the pixels they were trained on.
 
     Args:
         experiment: the scale.
         name: recipe that the user asked for; None leaves the choice to the weights.
-        facts: what is known about the weights.
+        metadata: of the weights.
 
     Returns:
         A recipe whose `input` is the weights' where they tell, else the recipe's.
     """
-    published = experiment.recipes.get(facts.source, experiment.recipes["megvii"])
-    recipe = experiment.recipes[name] if name is not None else facts.recipe or published
-    spec = facts.recipe.input if facts.recipe is not None else with_convention(recipe.input, facts.input)
+    published = experiment.recipes.get(metadata.source, experiment.recipes["megvii"])
+    recipe = experiment.recipes[name] if name is not None else metadata.recipe or published
+    spec = metadata.recipe.input if metadata.recipe is not None else with_convention(recipe.input, metadata.input)
     return attrs.evolve(recipe, input=spec)
 
 

@@ -35,8 +35,8 @@ def run(experiment: Experiment, options: PredictOptions, parse: Callable[[Recipe
     files = find_files(options.source)
     _check_targets(files, options)
     opened = open_weights(experiment, options.weights)
-    options = parse(recipe_of_weights(experiment, options.recipe, opened.facts))
-    names = names_of_classes(opened.num_classes, opened.facts.class_names)
+    options = parse(recipe_of_weights(experiment, options.recipe, opened.metadata))
+    names = names_of_classes(opened.num_classes, opened.metadata.class_names)
     step = opened.make_step(options.input)
     folder = make_folder(options.output)  # weights that cannot be used leave none behind
     console, errors = Console(soft_wrap=True, highlight=False), []

@@ -67,11 +67,11 @@ def remembered(folder: Path) -> tuple[Recipe, dict[str, Any]]:
     """
     try:
         recipe = recipe_from_json((folder / RECIPE).read_text())
-        facts = json.loads((folder / OPTIONS).read_text())
-        values = {name: None if facts[name] is None else Path(facts[name]) for name in PATHS}
-        others = {name: facts[name] for name in ("device", "recipe", "save_steps", *SPLITS)}
-        others |= {"patience": facts.get("patience"), "freeze": tuple(facts.get("freeze", ()))}
-        others |= {name: facts.get(name, value) for name, value in {"tensorboard": False, **VOC}.items()}
+        stored = json.loads((folder / OPTIONS).read_text())
+        values = {name: None if stored[name] is None else Path(stored[name]) for name in PATHS}
+        others = {name: stored[name] for name in ("device", "recipe", "save_steps", *SPLITS)}
+        others |= {"patience": stored.get("patience"), "freeze": tuple(stored.get("freeze", ()))}
+        others |= {name: stored.get(name, value) for name, value in {"tensorboard": False, **VOC}.items()}
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CommandError(f"--resume {folder}: not the folder of a run ({RECIPE}, {OPTIONS}: {reason})") from None

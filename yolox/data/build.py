@@ -31,7 +31,7 @@ class Columns:
         file_names: a name for each image, relative to the image folder.
         image_ids: an id for each image.
         sizes: height, width px for each image, one after the other.
-        owners: for each box the position of its image.
+        image_indices: for each box the index of its image.
         boxes: for each box its corners x1, y1, x2, y2 in px, one after the other.
         classes: for each box the index of its class.
         crowd: for each box 1 where it is a region of many objects, else 0.
@@ -42,7 +42,7 @@ class Columns:
     file_names: list = attrs.Factory(list)
     image_ids: array = _column("q")
     sizes: array = _column("i")
-    owners: array = _column("i")
+    image_indices: array = _column("i")
     boxes: array = _column("d")
     classes: array = _column("i")
     crowd: array = _column("b")
@@ -57,7 +57,7 @@ def build_dataset(
     image_dir: str,
     class_names: Sequence[str],
     category_ids: Sequence[int],
-    offenders: Sequence[str] = (),
+    problems: Sequence[str] = (),
     keep_flat: bool = True,
 ) -> DetectionDataset:
     """Check what a reader collected and pack it into flat arrays.
@@ -72,7 +72,7 @@ def build_dataset(
         image_dir: folder of the images.
         class_names: C names.
         category_ids: C ids.
-        offenders: problems that the reader found already; listed together with those found here.
+        problems: problems that the reader found already; listed together with those found here.
         keep_flat: whether boxes without width or height stay in the ground truth, as COCO's evaluation counts
             them; False leaves them out, logs how many and puts their ids into `left_out`.
 
@@ -83,21 +83,21 @@ def build_dataset(
         DataError: naming up to 20 files and annotations that are wrong.
     """
     sizes = np.asarray(columns.sizes).reshape(-1, 2)
-    owners, ids = np.asarray(columns.owners), np.asarray(columns.annotation_ids)
+    image_indices, ids = np.asarray(columns.image_indices), np.asarray(columns.annotation_ids)
     boxes = np.asarray(columns.boxes).reshape(-1, 4)
     names = tuple(columns.file_names)
     found = [
-        *offenders,
+        *problems,
         *_bad_images(names, columns.image_ids, image_dir),
-        *_bad_boxes(boxes, sizes, owners, ids, names),
+        *_bad_boxes(boxes, sizes, image_indices, ids, names),
     ]
     raise_problems(source, found)
-    order = np.argsort(owners, kind="stable")
+    order = np.argsort(image_indices, kind="stable")
     flat = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)[order] & (not keep_flat)
     left_out, order = order[flat], order[~flat]
     if len(left_out):
         log.warning("%s: left out %d boxes without area", source, len(left_out))
-    counts = np.bincount(owners[order], minlength=len(names))
+    counts = np.bincount(image_indices[order], minlength=len(names))
     return DetectionDataset(
         image_dir=os.fspath(image_dir),
         file_names=names,
@@ -111,7 +111,7 @@ def build_dataset(
         annotation_ids=ids[order],
         class_names=tuple(class_names),
         category_ids=tuple(category_ids),
-        left_out=np.column_stack([owners[left_out], ids[left_out]]).astype(np.int64),
+        left_out=np.column_stack([image_indices[left_out], ids[left_out]]).astype(np.int64),
         source=os.fspath(source),
     )
 
@@ -163,15 +163,15 @@ def _repeated_ids(ids) -> list[int]:
 
 
 def _bad_boxes(
-    boxes: np.ndarray, sizes: np.ndarray, owners: np.ndarray, ids: np.ndarray, names: Sequence[str]
+    boxes: np.ndarray, sizes: np.ndarray, image_indices: np.ndarray, ids: np.ndarray, names: Sequence[str]
 ) -> list[str]:
     bad = [f"annotation id {i} occurs more than once" for i in _repeated_ids(ids)]
     for start in range(0, len(boxes), _ROWS):
         rows = slice(start, start + _ROWS)
-        for i, what in _complaints(boxes[rows], sizes[owners[rows]]):
+        for i, what in _complaints(boxes[rows], sizes[image_indices[rows]]):
             corners = ", ".join(f"{v:g}" for v in boxes[start + i])
-            owner = names[owners[start + i]]
-            bad.append(f"annotation {ids[start + i]} of image {owner}: box with corners ({corners}) {what}")
+            name = names[image_indices[start + i]]
+            bad.append(f"annotation {ids[start + i]} of image {name}: box with corners ({corners}) {what}")
     return bad
 
 

@@ -204,12 +204,12 @@ def _between(values: np.ndarray, edges: Sequence[float]) -> np.ndarray:
 
 
 def _doubtful_boxes(dataset: DetectionDataset, input_size: Size) -> list[str]:
-    owners = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
+    image_indices = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))
     sides = dataset.boxes[:, 2:] - dataset.boxes[:, :2]
     least = sides.min(axis=1, initial=np.inf)
-    limits = np.tile(dataset.sizes[owners][:, ::-1], 2).astype(np.float32)
+    limits = np.tile(dataset.sizes[image_indices][:, ::-1], 2).astype(np.float32)
     over = np.maximum(-dataset.boxes, dataset.boxes - limits).max(axis=1, initial=-np.inf)
-    ratios = (np.array(input_size) / dataset.sizes).min(axis=1)[owners]
+    ratios = (np.array(input_size) / dataset.sizes).min(axis=1)[image_indices]
     tiny = (least > 0) & (least < FEWEST_PIXELS)
     kinds = (
         (f"boxes with a side below {FEWEST_PIXELS:g} px", tiny),
@@ -219,34 +219,34 @@ def _doubtful_boxes(dataset: DetectionDataset, input_size: Size) -> list[str]:
             (least > 0) & ~tiny & (least * ratios < FEWEST_PIXELS),
         ),
         ("boxes over the edge of their image by more than 1 px; training clips them", over > 1),
-        ("boxes that repeat another one of their image and class", _repeated_boxes(dataset, owners)),
+        ("boxes that repeat another one of their image and class", _repeated_boxes(dataset, image_indices)),
     )
-    flat = np.concatenate([dataset.left_out, _named_boxes(dataset, owners, least <= 0)])
+    flat = np.concatenate([dataset.left_out, _named_boxes(dataset, image_indices, least <= 0)])
     return [
         *_several("boxes without area; training leaves them out", _annotations(dataset, flat), most=MAX_LISTED),
         *(
             line
             for what, mask in kinds
-            for line in _several(what, _annotations(dataset, _named_boxes(dataset, owners, mask)))
+            for line in _several(what, _annotations(dataset, _named_boxes(dataset, image_indices, mask)))
         ),
     ]
 
 
-def _repeated_boxes(dataset: DetectionDataset, owners: np.ndarray) -> np.ndarray:  # [M] bool
-    rows = np.column_stack([owners, dataset.classes, dataset.boxes.astype(np.float64)])
+def _repeated_boxes(dataset: DetectionDataset, image_indices: np.ndarray) -> np.ndarray:  # [M] bool
+    rows = np.column_stack([image_indices, dataset.classes, dataset.boxes.astype(np.float64)])
     first = np.unique(rows, axis=0, return_index=True)[1]
     repeated = np.ones(len(rows), bool)
     repeated[first] = False
     return repeated
 
 
-def _named_boxes(dataset: DetectionDataset, owners: np.ndarray, mask: np.ndarray) -> np.ndarray:  # [n,2]
+def _named_boxes(dataset: DetectionDataset, image_indices: np.ndarray, mask: np.ndarray) -> np.ndarray:  # [n,2]
     """Give position of the image and id of the boxes that a mask [M] selects."""
-    return np.column_stack([owners[mask], dataset.annotation_ids[mask]])
+    return np.column_stack([image_indices[mask], dataset.annotation_ids[mask]])
 
 
 def _annotations(dataset: DetectionDataset, boxes: np.ndarray) -> list[str]:
-    return [f"annotation {ident} of image {dataset.file_names[owner]}" for owner, ident in boxes.tolist()]
+    return [f"annotation {ident} of image {dataset.file_names[index]}" for index, ident in boxes.tolist()]
 
 
 def _doubtful_images(dataset: DetectionDataset, max_gt: int) -> list[str]:

@@ -38,11 +38,11 @@ def read_coco(
             an unknown image or category, an `iscrowd` other than 0 and 1, a box that is not four finite numbers,
             has a negative size or lies wholly outside its image.
     """
-    columns, marks, offenders = Columns(), _Marks(), []
+    columns, marks, problems = Columns(), _Marks(), []
     categories, in_categories = [], []
     adders = {
-        "images": (partial(_add_image, columns=columns), offenders),
-        "annotations": (partial(_add_annotation, columns=columns, marks=marks), offenders),
+        "images": (partial(_add_image, columns=columns), problems),
+        "annotations": (partial(_add_annotation, columns=columns, marks=marks), problems),
         "categories": (partial(_add_category, categories=categories), in_categories),
     }
     handlers = {key: partial(_add_object, key, add, wrong) for key, (add, wrong) in adders.items()}
@@ -52,9 +52,9 @@ def read_coco(
         raise DataError(f"{json_path}: has no list {missing[0]!r}, want images, annotations and categories")
     names, ids = _classes(categories, class_names, in_categories)
     raise_problems(json_path, in_categories)
-    _resolve(columns, marks, ids, offenders)
+    _resolve(columns, marks, ids, problems)
     return build_dataset(
-        json_path, columns, image_dir=image_dir, class_names=names, category_ids=ids, offenders=offenders
+        json_path, columns, image_dir=image_dir, class_names=names, category_ids=ids, problems=problems
     )
 
 
@@ -66,46 +66,46 @@ class _Marks:
     categories: array = attrs.Factory(lambda: array("q"))
 
 
-def _add_object(key: str, add: Callable, offenders: list[str], position: int, entry) -> None:
+def _add_object(key: str, add: Callable, problems: list[str], position: int, entry) -> None:
     """Hand an element on to what takes up the objects of its list; what is no object is an offender."""
     if isinstance(entry, dict):
-        add(position, entry, offenders)
+        add(position, entry, problems)
     else:
-        offenders.append(f"{key}[{position}] is a {type(entry).__name__}, want an object")
+        problems.append(f"{key}[{position}] is a {type(entry).__name__}, want an object")
 
 
 def _add_category(
-    position: int, entry: dict, offenders: list[str], *, categories: list[tuple[str, int]]
+    position: int, entry: dict, problems: list[str], *, categories: list[tuple[str, int]]
 ) -> None:
     name, ident = entry.get("name"), as_id(entry.get("id"))
     if not isinstance(name, str) or ident is None:
         what = f"id {short(entry.get('id'))} and name {short(name)}"
-        offenders.append(f"categories[{position}]: {what}, want an integer and a text")
+        problems.append(f"categories[{position}]: {what}, want an integer and a text")
     else:
         categories.append((name, ident))
 
 
-def _add_image(position: int, entry: dict, offenders: list[str], *, columns: Columns) -> None:
+def _add_image(position: int, entry: dict, problems: list[str], *, columns: Columns) -> None:
     name, ident = entry.get("file_name"), as_id(entry.get("id"))
     sides = [as_id(entry.get(side)) for side in ("height", "width")]
     if not isinstance(name, str) or not name or "\0" in name:
-        offenders.append(f"images[{position}]: file_name {short(name)}, want a text")
+        problems.append(f"images[{position}]: file_name {short(name)}, want a text")
     elif ident is None:
-        offenders.append(f"image {name}: id {short(entry.get('id'))}, want an integer")
+        problems.append(f"image {name}: id {short(entry.get('id'))}, want an integer")
     elif not all(side is not None and 0 < side < 2**20 for side in sides):
         height, width = (short(entry.get(side)) for side in ("height", "width"))
-        offenders.append(f"image {name}: height {height} and width {width}, want positive integers")
+        problems.append(f"image {name}: height {height} and width {width}, want positive integers")
     else:
         columns.file_names.append(os.path.normpath(name))
         columns.image_ids.append(ident)
         columns.sizes.extend(sides)
 
 
-def _add_annotation(position: int, entry: dict, offenders: list[str], *, columns: Columns, marks: _Marks) -> None:
+def _add_annotation(position: int, entry: dict, problems: list[str], *, columns: Columns, marks: _Marks) -> None:
     ident = entry.get("id", position + 1)
     complaint = _complaint(entry, ident)
     if complaint:
-        offenders.append(f"annotation {short(ident)}: {complaint}")
+        problems.append(f"annotation {short(ident)}: {complaint}")
         return
     x, y, w, h = map(float, entry["bbox"])
     area = entry.get("area")
@@ -132,23 +132,23 @@ def _complaint(entry: dict, ident: object) -> str | None:
     return None
 
 
-def _resolve(columns: Columns, marks: _Marks, category_ids: Sequence[int], offenders: list[str]) -> None:
+def _resolve(columns: Columns, marks: _Marks, category_ids: Sequence[int], problems: list[str]) -> None:
     """Put positions of images and classes in place of their ids; boxes of unknown ones are told and left out."""
-    owners = _places(columns.image_ids, marks.images)
+    image_indices = _places(columns.image_ids, marks.images)
     classes = _places(array("q", category_ids), marks.categories)
     for kind, many, place, ids in (
-        ("image", "images", owners, marks.images),
+        ("image", "images", image_indices, marks.images),
         ("category", "categories", classes, marks.categories),
     ):
-        offenders += [
+        problems += [
             f"annotation {columns.annotation_ids[i]}: {kind}_id {ids[i]} is none of the {many}"
             for i in np.flatnonzero(place < 0).tolist()
         ]
-    columns.owners, columns.classes = owners, classes
-    known = (owners >= 0) & (classes >= 0)
+    columns.image_indices, columns.classes = image_indices, classes
+    known = (image_indices >= 0) & (classes >= 0)
     if not known.all():
         columns.boxes = np.asarray(columns.boxes).reshape(-1, 4)[known]
-        for name in ("owners", "classes", "crowd", "areas", "annotation_ids"):
+        for name in ("image_indices", "classes", "crowd", "areas", "annotation_ids"):
             setattr(columns, name, np.asarray(getattr(columns, name))[known])
 
 
@@ -163,19 +163,19 @@ def _places(known: array, wanted: array) -> np.ndarray:  # -> [len(wanted)] int3
 
 
 def _classes(
-    categories: list[tuple[str, int]], wanted: Sequence[str] | None, offenders: list[str]
+    categories: list[tuple[str, int]], wanted: Sequence[str] | None, problems: list[str]
 ) -> tuple[list[str], list[int]]:
     by_name: dict[str, int] = {}
     ids: set[int] = set()
     for name, ident in categories:
         if name in by_name or ident in ids:
-            offenders.append(f"category {ident} ({name}): its id or its name occurs twice")
+            problems.append(f"category {ident} ({name}): its id or its name occurs twice")
         by_name.setdefault(name, ident)
         ids.add(ident)
     if wanted is None:
         names = sorted(by_name, key=by_name.__getitem__)
         return names, [by_name[n] for n in names]
-    offenders.extend(
+    problems.extend(
         f"category {by_name[n]} ({n}) is none of the {len(wanted)} classes wanted"
         for n in by_name
         if n not in wanted

@@ -161,7 +161,7 @@ def ground_truth(dataset: DetectionDataset) -> dict:
         {"id": int(i), "file_name": name, "height": int(h), "width": int(w)}
         for i, name, (h, w) in zip(dataset.image_ids, dataset.file_names, dataset.sizes, strict=True)
     ]
-    owners = np.repeat(dataset.image_ids, np.diff(dataset.offsets))
+    image_ids = np.repeat(dataset.image_ids, np.diff(dataset.offsets))
     corner_size = np.concatenate([dataset.boxes[:, :2], dataset.boxes[:, 2:] - dataset.boxes[:, :2]], axis=1)
     annotations = [
         {
@@ -174,7 +174,7 @@ def ground_truth(dataset: DetectionDataset) -> dict:
         }
         for ident, image, c, box, area, crowd in zip(
             dataset.annotation_ids.tolist(),
-            owners.tolist(),
+            image_ids.tolist(),
             dataset.classes.tolist(),
             corner_size.astype(float).tolist(),
             dataset.areas.tolist(),

@@ -28,14 +28,14 @@ def label_statistics(dataset: DetectionDataset, *, input_size: Size) -> dict:
         number of images with 0, 1, 2, ... objects; `places` [25][25], the objects whose centre lies in a cell, rows from
         the top down.
     """
-    owners = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))[~dataset.crowd]
+    image_indices = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))[~dataset.crowd]
     boxes, classes = dataset.boxes[~dataset.crowd], dataset.classes[~dataset.crowd]
-    sides = _sides(boxes, dataset.sizes[owners], input_size)
-    x, y = ((boxes[:, :2] + boxes[:, 2:]) / 2 / dataset.sizes[owners][:, ::-1]).T
+    sides = _sides(boxes, dataset.sizes[image_indices], input_size)
+    x, y = ((boxes[:, :2] + boxes[:, 2:]) / 2 / dataset.sizes[image_indices][:, ::-1]).T
     counts = {
         "per_class": np.bincount(classes, minlength=len(dataset.class_names)),
         "sides": np.histogram(np.clip(sides, SIDE_EDGES[0], SIDE_EDGES[-1]), SIDE_EDGES)[0],
-        "per_image": np.bincount(np.bincount(owners, minlength=len(dataset))),
+        "per_image": np.bincount(np.bincount(image_indices, minlength=len(dataset))),
         "places": np.histogram2d(y, x, bins=PLACES, range=((0, 1), (0, 1)))[0].astype(int),
     }
     return {

@@ -44,7 +44,7 @@ def read_voc(
             annotations; or, all listed together up to 20: a missing image, an unknown class, a box that is not four
             finite numbers, has a negative size or lies outside its image.
     """
-    offenders: list[str] = []
+    problems: list[str] = []
     columns, found = Columns(), {}
     images = _image_index(image_dir)
     for stem, path in _annotation_files(annotation_dir, image_set):
@@ -52,15 +52,15 @@ def read_voc(
             root = _parse(path)
             columns.sizes.extend(_image_size(root))
         except ValueError as error:
-            offenders.append(f"{path}: {error}")
+            problems.append(f"{path}: {error}")
             continue
         columns.file_names.append(_file_name(root, stem, images))
         columns.image_ids.append(len(columns.image_ids) + 1)
         for number, entry in enumerate(root.iter("object"), 1):
-            _add_object(entry, f"{path}: object {number}", columns, found, offenders, first_pixel)
+            _add_object(entry, f"{path}: object {number}", columns, found, problems, first_pixel)
     names = sorted(found) if class_names is None else list(class_names)
     unknown = sorted(set(found) - set(names))
-    offenders += [f"class {name!r} is none of the {len(names)} classes wanted" for name in unknown]
+    problems += [f"class {name!r} is none of the {len(names)} classes wanted" for name in unknown]
     index = {name: i for i, name in enumerate(names)}
     columns.classes = np.array([index.get(name, 0) for name in found], np.int32)[np.asarray(columns.classes)]
     if not difficult_as_crowd:
@@ -72,7 +72,7 @@ def read_voc(
         image_dir=image_dir,
         class_names=names,
         category_ids=ids,
-        offenders=offenders,
+        problems=problems,
         keep_flat=False,
     )
 
@@ -152,19 +152,19 @@ def _file_name(root: ElementTree.Element, stem: str, images: dict[str, str]) -> 
 
 
 def _add_object(
-    entry, place: str, columns: Columns, found: dict[str, int], offenders: list[str], first_pixel: int
+    entry, place: str, columns: Columns, found: dict[str, int], problems: list[str], first_pixel: int
 ) -> None:
     """Take up one object; `found` numbers the names of classes as they come."""
     name = (entry.findtext("name") or "").strip()
     corners = [_number(entry.find(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
     if not name or any(v is None for v in corners):
-        offenders.append(
+        problems.append(
             f"{place} ({name or 'without a name'}): want a name and four finite numbers in bndbox"
         )
         return
     x1, y1, x2, y2 = corners[0] - first_pixel, corners[1] - first_pixel, corners[2], corners[3]
     columns.classes.append(found.setdefault(name, len(found)))
-    columns.owners.append(len(columns.file_names) - 1)
+    columns.image_indices.append(len(columns.file_names) - 1)
     columns.boxes.extend((x1, y1, x2, y2))
     columns.areas.append((x2 - x1) * (y2 - y1))
     columns.crowd.append(_number(entry.find("difficult")) == 1)

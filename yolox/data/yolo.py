@@ -37,8 +37,8 @@ def read_yolo(label_dir: str, image_dir: str, *, class_names: Sequence[str]) -> 
             is not an index and four finite numbers, an unknown index, a negative size, a box outside its
             image, an unreadable image.
     """
-    pairs, offenders = folder_pairs(label_dir, image_dir)
-    return read_pairs(label_dir, pairs, image_dir=image_dir, class_names=class_names, offenders=offenders)
+    pairs, problems = folder_pairs(label_dir, image_dir)
+    return read_pairs(label_dir, pairs, image_dir=image_dir, class_names=class_names, problems=problems)
 
 
 def folder_pairs(label_dir: str, image_dir: str) -> tuple[list[tuple[str, str | None]], list[str]]:
@@ -69,7 +69,7 @@ def read_pairs(
     *,
     image_dir: str,
     class_names: Sequence[str],
-    offenders: Sequence[str] = (),
+    problems: Sequence[str] = (),
 ) -> DetectionDataset:
     """Read images with their label files, wherever the two lie.
 
@@ -78,7 +78,7 @@ def read_pairs(
         pairs: path of each image, and of its label file or None.
         image_dir: folder that the dataset's file names are relative to.
         class_names: the classes by index.
-        offenders: problems found already.
+        problems: problems found already.
 
     Returns:
         DetectionDataset in the order of `pairs`; the rest as `read_yolo`.
@@ -86,7 +86,7 @@ def read_pairs(
     Raises:
         DataError: as `read_yolo`.
     """
-    columns, found = Columns(), list(offenders)
+    columns, found = Columns(), list(problems)
     for image, label in pairs:
         try:
             columns.sizes.extend(image_size(image))
@@ -99,7 +99,7 @@ def read_pairs(
             _read_labels(label, columns, len(class_names), found)
     ids = range(1, len(class_names) + 1)
     names = {"class_names": class_names, "category_ids": ids}
-    return build_dataset(source, columns, image_dir=image_dir, **names, offenders=found, keep_flat=False)
+    return build_dataset(source, columns, image_dir=image_dir, **names, problems=found, keep_flat=False)
 
 
 def _is_text(name: str) -> bool:
@@ -116,18 +116,18 @@ def _looks_like(line: str) -> str:
     return f" has {count} numbers (segments?)" if count >= 7 and count % 2 else ""
 
 
-def _read_labels(path: str, columns: Columns, classes: int, offenders: list[str]) -> None:
+def _read_labels(path: str, columns: Columns, classes: int, problems: list[str]) -> None:
     try:
         lines = read_lines(path)
     except DataError as error:
-        offenders.append(str(error))
+        problems.append(str(error))
         return
     for number, line in enumerate(lines, 1):
         if line.strip():
-            _read_line(line, f"{path}: line {number}", columns, classes, offenders)
+            _read_line(line, f"{path}: line {number}", columns, classes, problems)
 
 
-def _read_line(line: str, place: str, columns: Columns, classes: int, offenders: list[str]) -> None:
+def _read_line(line: str, place: str, columns: Columns, classes: int, problems: list[str]) -> None:
     try:
         index, *shares = (float(word) for word in line.split())
     except ValueError:
@@ -138,13 +138,13 @@ def _read_line(line: str, place: str, columns: Columns, classes: int, offenders:
         or not abs(index) < 1e6
         or index != int(index)
     ):
-        offenders.append(f"{place}: {line.strip()[:60]!r}{_looks_like(line)}, want {_WANTED}")
+        problems.append(f"{place}: {line.strip()[:60]!r}{_looks_like(line)}, want {_WANTED}")
     elif not 0 <= index < classes:
-        offenders.append(f"{place}: class {int(index)} is none of the {classes} classes")
+        problems.append(f"{place}: class {int(index)} is none of the {classes} classes")
     else:
         height, width = columns.sizes[-2:]
         x, y, w, h = (share * side for share, side in zip(shares, (width, height) * 2, strict=True))
-        columns.owners.append(len(columns.file_names) - 1)
+        columns.image_indices.append(len(columns.file_names) - 1)
         columns.boxes.extend((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
         columns.areas.append(w * h)
         columns.classes.append(int(index))
@@ -183,14 +183,14 @@ def read_yolo_data(path: str, *, split: str, image_dir: str | None = None) -> De
     else:
         within = os.path.join(folder, "images", split)
         places = [within if os.path.isdir(within) else os.path.join(folder, "images")]
-    pairs, offenders = [], []
+    pairs, problems = [], []
     for place in places:
         found = _listed_pairs(place) if place.lower().endswith(".txt") else folder_pairs(labels_of(place), place)
         pairs += found[0]
-        offenders += found[1]
+        problems += found[1]
     folders = [place for place in places if os.path.isdir(place)]
     root = os.path.commonpath(folders if len(folders) == len(places) else [folder, *folders])
-    return read_pairs(path, pairs, image_dir=root, class_names=names, offenders=offenders)
+    return read_pairs(path, pairs, image_dir=root, class_names=names, problems=problems)
 
 
 def read_class_names(path: str) -> list[str]:

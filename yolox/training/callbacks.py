@@ -37,7 +37,7 @@ class StepEvent:
     images_per_second: float
     data_wait_share: float
     seconds_left: float
-    position: TrainingProgress
+    progress: TrainingProgress
     """Where a run that is saved now continues."""
 
 
@@ -56,7 +56,7 @@ class EpochEvent:
     skipped: int
     seconds: float
     metrics: dict | None
-    position: TrainingProgress
+    progress: TrainingProgress
     """Where a run that is saved now continues."""
     detections: list | None = None
     """Detections of every validation image in order, where the epoch was evaluated."""

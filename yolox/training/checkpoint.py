@@ -63,7 +63,7 @@ def save_checkpoint(
         tensors: name to array of numbers or booleans, see `Checkpoint`.
         recipe: the recipe of the run, with the input convention.
         class_names: names of the classes in the order of the network's outputs.
-        extra: facts that JSON can hold, such as counters.
+        extra: values that JSON can hold, such as counters.
 
     Raises:
         CheckpointError: the disk is full or not writable (the file before is untouched), or `extra` is no

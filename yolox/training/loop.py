@@ -25,11 +25,11 @@ class StopRequested(Exception):
 
 
 class TrainingStopped(Exception):
-    """The run was asked to stop and did so between two steps; `position` is where it continues."""
+    """The run was asked to stop and did so between two steps; `progress` is where it continues."""
 
-    def __init__(self, position: TrainingProgress) -> None:
-        super().__init__(f"stopped in epoch {position.epoch + 1} after {position.step} steps")
-        self.position = position
+    def __init__(self, progress: TrainingProgress) -> None:
+        super().__init__(f"stopped in epoch {progress.epoch + 1} after {progress.step} steps")
+        self.progress = progress
 
 
 def _nothing(*_arguments, **_options) -> None:
@@ -77,7 +77,7 @@ def fit(
     Raises:
         ValueError: the recipe's phases do not fit its epochs.
         TrainingDiverged: after `recipe.optim.max_bad_steps` steps in a row that were not finite.
-        TrainingStopped: `stop` returned True; the caller saves the state with the position of the exception.
+        TrainingStopped: `stop` returned True; the caller saves the state with the progress of the exception.
         StopTraining: a callback ended the run after an epoch.
 
     Source:
@@ -100,7 +100,7 @@ def fit(
                     callback.on_step(step_event)
                 mark(f"waiting for the other ranks after step {epoch.done}", slow=True)  # rank 0 may be saving
                 if stop():
-                    raise TrainingStopped(step_event.position)
+                    raise TrainingStopped(step_event.progress)
                 mark(f"loading a batch after step {epoch.done}")
         epoch.end_training()  # evaluation and saving do not count as training time
         # BN statistics differ between devices within an epoch. They become the same before the evaluation reads them and
@@ -119,7 +119,7 @@ def fit(
         save_epoch(epoch_event)
         for callback in callbacks:
             callback.on_epoch(epoch_event)
-        progress = epoch_event.position
+        progress = epoch_event.progress
 
 
 class _Epoch:
@@ -196,7 +196,7 @@ class _Epoch:
             bad=bad,
             lr=lr,
             seconds_left=(self.recipe.epochs * self.steps - self.done) * now.seconds / now.step,
-            position=now,
+            progress=now,
             **_speed(now),
         )
 
@@ -210,7 +210,7 @@ class _Epoch:
             seconds=now.seconds,
             metrics=metrics,
             detections=detections,
-            position=advance_epoch(now),
+            progress=advance_epoch(now),
             **_speed(now),
         )
 

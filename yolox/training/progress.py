@@ -108,10 +108,10 @@ class TrainingProgress:
 
 
 def initial_progress(optim: OptimConfig) -> TrainingProgress:
-    """Give the position of a run that has not begun.
+    """Returns the progress of a run that has not begun.
 
     Args:
-        optim: says the first loss scale.
+        optim: of the recipe, for the first loss scale.
 
     Returns:
         TrainingProgress of epoch 0, step 0.
@@ -152,10 +152,10 @@ def advance_step(
 
 
 def advance_epoch(progress: TrainingProgress) -> TrainingProgress:
-    """Begin the next epoch: its counts are zero, what counts across epochs stays.
+    """Returns the progress at the start of the next epoch: its counts are zero, counts across epochs stay.
 
     Args:
-        position: at the end of an epoch.
+        progress: at the end of an epoch.
 
     Returns:
         TrainingProgress of step 0 of the epoch after it.
@@ -165,10 +165,10 @@ def advance_epoch(progress: TrainingProgress) -> TrainingProgress:
 
 
 def progress_to_dict(progress: TrainingProgress) -> dict[str, Any]:
-    """Turn a position into values that JSON holds without loss.
+    """Converts progress to values that JSON holds without loss.
 
     Args:
-        position: any.
+        progress: any.
 
     Returns:
         dict of numbers and lists; `progress_from_dict` reads it.

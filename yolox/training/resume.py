@@ -86,13 +86,13 @@ def save_state(
         progress: of a `StepEvent`, an `EpochEvent` or `TrainingStopped`.
         recipe: the recipe of the run.
         class_names: names of the classes.
-        extra: more facts that JSON can hold.
+        extra: more values for the header that JSON can hold.
         others: what other devices have in place of this one's, named ``rank<R>.`` and the name of the tensor.
 
     Raises:
         CheckpointError: as `save_checkpoint`.
     """
-    metadata = {**(extra or {}), "position": progress_to_dict(progress)}
+    metadata = {**(extra or {}), "position": progress_to_dict(progress)}  # the key of all checkpoints so far
     tensors = {**state_tensors(state), **(others or {})}
     save_checkpoint(path, tensors, recipe=recipe, class_names=class_names, extra=metadata)
 
@@ -114,7 +114,7 @@ def restore_state(checkpoint: Checkpoint, state: TrainState, *, rank: int = 0) -
     if "position" not in checkpoint.extra:
         raise CheckpointError("has no position: weights for inference, or of a version that could not resume")
     try:
-        position = progress_from_dict(checkpoint.extra["position"])
+        progress = progress_from_dict(checkpoint.extra["position"])
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise CheckpointError(str(error)) from None
     wanted, tensors = dict(_parameters(state)), _of_rank(checkpoint.tensors, rank)
@@ -123,7 +123,7 @@ def restore_state(checkpoint: Checkpoint, state: TrainState, *, rank: int = 0) -
         _write(parameter, tensors[name])
     state.ema.write([tensors[name] for name in _average_names(state)])
     state.safe_buffers.write([buffer.asnumpy() for buffer in state.buffers])
-    return position
+    return progress
 
 
 def dataset_fingerprint(dataset: DetectionDataset) -> dict[str, int]:

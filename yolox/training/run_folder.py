@@ -244,8 +244,8 @@ class RunRecorder:
 
     def on_step(self, event: StepEvent) -> None:
         """Writes the last checkpoint at the interval of steps; a kill then loses no more than these."""
-        if self._save_steps is not None and event.position.step % self._save_steps == 0:
-            self.save(event.position)
+        if self._save_steps is not None and event.progress.step % self._save_steps == 0:
+            self.save(event.progress)
 
     def on_epoch(self, event: EpochEvent) -> None:
         """Appends to history.csv, writes the last checkpoint, and the best if AP is the highest so far.
@@ -258,7 +258,7 @@ class RunRecorder:
             CheckpointError: the checkpoint cannot be written.
         """
         if not self._writes:
-            self.save(event.position)
+            self.save(event.progress)
             return
         path = self._folder / HISTORY
         try:
@@ -271,6 +271,6 @@ class RunRecorder:
         best = self.best_ap is None if ap is None else self.best_ap is None or ap > self.best_ap
         if best:
             self.best_ap = ap
-        self.save(event.position, ap=(event.metrics or {}).get("AP"), best=best)
+        self.save(event.progress, ap=(event.metrics or {}).get("AP"), best=best)
         if best:
             copy_best(self._folder)

@@ -140,7 +140,7 @@ class TerminalProgress(Callback):
 
     def on_step(self, event: StepEvent) -> None:
         """Moves the bar or prints a line when the last one is old, and the first of each row of skipped steps."""
-        if not event.finite and event.position.bad_in_a_row == 1:
+        if not event.finite and event.progress.bad_in_a_row == 1:
             self._print(f"step {event.step} skipped: {event.bad} was not finite")
         left = f"{format_seconds(event.seconds_left)} left"
         epoch = f"epoch {event.epoch + 1}/{self._epochs}"

@@ -290,9 +290,9 @@ def saved_when_interrupted(
     try:
         yield
     except TrainingStopped as stopped:
-        recorder.save(stopped.position)
+        recorder.save(stopped.progress)
         any_of(False, group)  # wait for the others: msrun kills all processes when the first ends with an error
-        place = f"epoch {stopped.position.epoch + 1}, {stopped.position.step} steps done"
+        place = f"epoch {stopped.progress.epoch + 1}, {stopped.progress.step} steps done"
         raise RunStopped(f"stopped and saved {folder / LAST} ({place})", folder, stop.signal or 0) from None
     except TrainingDiverged as diverged:
         bad_batch = folder / own_name(BAD_BATCH, group.rank)

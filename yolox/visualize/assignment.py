@@ -18,7 +18,7 @@ from yolox.visualize.draw import class_color, draw_labels, drawn_names
 
 SIDE = 900  # longest side of the image, px
 PANEL, ROW, BAR = 480, 18, 26  # width of the list beside it, height of a line of it and of the title, px
-PENALTY = 1e5  # costs above it are of points outside the object's own region
+PENALTY = 1e5  # costs above it are of points outside the object's centre region
 
 
 def visualize_assign(
@@ -66,28 +66,28 @@ def visualize_assign(
     picture = (picture * 0.6).astype(np.uint8)  # so that the colours of the points stand out
     if not len(gt_boxes):
         return _titled(_beside(picture, []), "no objects")
-    owner, cost = assign_costs(decoded, points, point_strides, gt_boxes, gt_classes, config)
+    matched_gt, cost = assign_costs(decoded, points, point_strides, gt_boxes, gt_classes, config)
     colors = [class_color(index) for index in range(len(gt_boxes))]  # by number: neighbours differ, whatever their classes
-    _draw_boxes(picture, decoded[:, :4] * ratio, owner, gt_boxes * ratio, colors)
-    _draw_points(picture, points * ratio, point_strides * ratio, owner, colors)
+    _draw_boxes(picture, decoded[:, :4] * ratio, matched_gt, gt_boxes * ratio, colors)
+    _draw_points(picture, points * ratio, point_strides * ratio, matched_gt, colors)
     _draw_names(picture, gt_boxes * ratio, gt_classes, class_names, colors)
-    count = int((owner >= 0).sum())
+    count = int((matched_gt >= 0).sum())
     title = f"{len(gt_boxes)} objects, {count} of {len(points)} points; right: points of each object, their costs"
-    return _titled(_beside(picture, object_lines(owner, cost, gt_classes, class_names)), title)
+    return _titled(_beside(picture, object_lines(matched_gt, cost, gt_classes, class_names)), title)
 
 
-def _draw_boxes(picture, predicted, owner, gt_boxes, colors) -> None:
-    for row in np.flatnonzero(owner >= 0):
-        _draw_box(picture, _corners(predicted[row]), colors[owner[row]], 1)
+def _draw_boxes(picture, predicted, matched_gt, gt_boxes, colors) -> None:
+    for row in np.flatnonzero(matched_gt >= 0):
+        _draw_box(picture, _corners(predicted[row]), colors[matched_gt[row]], 1)
     for box, color in zip(gt_boxes, colors, strict=True):
         _draw_box(picture, box, color, 3)
 
 
-def _draw_points(picture, points, point_strides, owner, colors) -> None:
+def _draw_points(picture, points, point_strides, matched_gt, colors) -> None:
     """The coarse ones first: they would hide the fine ones."""
-    taken = np.flatnonzero(owner >= 0)
-    for row in taken[np.argsort(-point_strides[taken], kind="stable")]:
-        _draw_point(picture, points[row], point_strides[row], colors[owner[row]])
+    assigned = np.flatnonzero(matched_gt >= 0)
+    for row in assigned[np.argsort(-point_strides[assigned], kind="stable")]:
+        _draw_point(picture, points[row], point_strides[row], colors[matched_gt[row]])
 
 
 def _draw_names(picture, gt_boxes, gt_classes, class_names, colors) -> None:
@@ -108,18 +108,18 @@ def assign_costs(decoded, points, point_strides, gt_boxes, gt_classes, config: A
         config: of SimOTA.
 
     Returns:
-        owner [P] int, -1 for none, and cost [N,P] float, as numpy.
+        matched_gt [P] int, -1 for none, and cost [N,P] float, as numpy.
     """
     boxes, obj, cls = decoded[None, :, :4], _logit(decoded[None, :, 4]), _logit(decoded[None, :, 5:])
     predicted = [Tensor(np.ascontiguousarray(part, np.float32)) for part in (boxes, obj, cls)]
     places = [Tensor(points), Tensor(point_strides)]
     truth = Tensor(gt_boxes[None].astype(np.float32)), Tensor(gt_classes[None].astype(np.int32))
     valid = Tensor(np.ones((1, len(gt_boxes)), bool))
-    owner, _ = simota_assign(*predicted, *places, *truth, valid, config=config)
-    own, _ = geometry_prior(*places, truth[0], valid, config=config)
+    matched_gt, _ = simota_assign(*predicted, *places, *truth, valid, config=config)
+    prior, _ = geometry_prior(*places, truth[0], valid, config=config)
     iou = pairwise_iou(truth[0], cxcywh_to_xyxy(predicted[0]))
-    cost = simota_cost(class_cost(*class_terms(*predicted[1:]), truth[1]), iou, own, config=config)
-    return owner.asnumpy()[0], cost.asnumpy()[0]
+    cost = simota_cost(class_cost(*class_terms(*predicted[1:]), truth[1]), iou, prior, config=config)
+    return matched_gt.asnumpy()[0], cost.asnumpy()[0]
 
 
 def _logit(probability):
@@ -127,18 +127,18 @@ def _logit(probability):
     return np.log(clipped / (1 - clipped))
 
 
-def object_lines(owner, cost, gt_classes, class_names) -> list[tuple[int, str]]:
+def object_lines(matched_gt, cost, gt_classes, class_names) -> list[tuple[int, str]]:
     """Say of each object how many points it has and what they cost, those with the fewest points first.
 
     Args:
-        owner: int [P], the object of each point, -1 for none.
+        matched_gt: int [P], the object of each point, -1 for none.
         cost: float [G,P].
         gt_classes: [G].
         class_names: by class.
 
     Returns:
         The object's position and a line of ASCII, which OpenCV can draw; "far" stands for the cost of a point outside
-        of the object's own region.
+        of the object's centre region.
 
     Example:
         >>> cost = np.array([[2.0, 1.0, 3.0], [1.0, 1.0, 1.0]])
@@ -146,9 +146,9 @@ def object_lines(owner, cost, gt_classes, class_names) -> list[tuple[int, str]]:
         [(1, '2 red bloo.. a horse: 0'), (0, '1 cat: 2   1.0 2.0')]
     """
     names, lines = drawn_names(class_names), []
-    counts = [int((owner == index).sum()) for index in range(len(gt_classes))]
+    counts = [int((matched_gt == index).sum()) for index in range(len(gt_classes))]
     for index in np.argsort(counts, kind="stable").tolist():
-        costs = [f"{value:.1f}" if value < PENALTY else "far" for value in np.sort(cost[index, owner == index])]
+        costs = [f"{value:.1f}" if value < PENALTY else "far" for value in np.sort(cost[index, matched_gt == index])]
         line = f"{index + 1} {names[gt_classes[index]]}: {counts[index]}   {' '.join(costs)}"
         lines.append((index, line.rstrip()))
     return lines
