@@ -11,9 +11,11 @@ from yolox.cli import run
 from yolox.config import LoaderConfig, Recipe
 from yolox.data.coco import read_coco
 from yolox.data.synthetic import SyntheticConfig, write_synthetic
+from yolox.errors import CommandError
 from yolox.eval.evaluate import evaluate
 from yolox.nn import initialise
 from yolox.training.checkpoint import load_checkpoint, save_checkpoint
+from yolox.training.run_lock import lock_run
 from yolox.training.trainer import describe_sizes, train
 from yolox.weights.load import load_weights
 
@@ -74,3 +76,14 @@ def test_the_detector_of_a_run_has_the_averages_of_the_best_checkpoint(tmp_path)
     for parameter in run.detector.get_parameters():
         np.testing.assert_array_equal(parameter.asnumpy(), best[f"ema.{parameter.name}"])
     assert run.best_ap is None and any((p.asnumpy() != best[f"ema.{p.name}"]).any() for p in detector.trainable_params())
+
+
+@pytest.mark.parametrize("how", ["overwrite", "resume"])
+def test_a_folder_that_another_run_owns_is_left_alone(tmp_path, how):
+    path = write_synthetic(tmp_path / "data", images=2, seed=0, config=SyntheticConfig(image_size=(48, 64), sides=(12, 30)))
+    dataset, output = read_coco(str(path), str(tmp_path / "data/images")), tmp_path / "run"
+    output.mkdir()
+    (output / "last.safetensors").write_bytes(b"of the other run")
+    with lock_run(output), pytest.raises(CommandError, match="in use by another run"):
+        train(TinyDetector(3), dataset, recipe=RECIPE, output=output, make_step=make_step, **{how: True})
+    assert (output / "last.safetensors").read_bytes() == b"of the other run"

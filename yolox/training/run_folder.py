@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from yolox.errors import CommandError, RunError, UsageError
 from yolox.eval.coco import METRIC_NAMES
 from yolox.training.checkpoint import atomic_path
 from yolox.training.progress import TrainingProgress
+from yolox.training.run_lock import LOCK
 
 if TYPE_CHECKING:
     from yolox.config import Recipe
@@ -73,13 +75,28 @@ def prepare_run(folder: Path, *, overwrite: bool) -> Path:
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"`output` {folder}: is a file, want a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+    remove_leftovers(folder)
+    if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()) and not overwrite:
         raise UsageError(f"`output` {folder}: is not empty; want another folder, or `overwrite` to replace its run")
     make_folder(folder)
     for pattern in (*RUN_FILES, *OTHER_FILES):
         for path in folder.glob(pattern):
             path.unlink()
     return folder
+
+
+_LEFTOVERS = re.compile(r"\..+\.part|\.tmp[A-Za-z0-9]{6}|\.writable|(rank\d+\.)?" + re.escape(CACHE_FILE))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what a killed run leaves: temporary files of `atomic_path` and of safetensors, the cache of images.
+
+    Args:
+        folder: of a run that no process works on (`lock_run`); it may be missing.
+    """
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if _LEFTOVERS.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -41,11 +41,14 @@ from yolox.training.run_folder import (
     HISTORY,
     LAST,
     RunRecorder,
+    make_folder,
     own_name,
     prepare_run,
     read_history,
+    remove_leftovers,
     write_recipe,
 )
+from yolox.training.run_lock import lock_run
 from yolox.training.signals import Launcher, StopSignals, stop_on_any
 from yolox.training.step import TrainState, create_train_state, make_recipe_step
 from yolox.training.sync import copy_ema, statistics_of_other_ranks, sync_batch_norm, write_parameters
@@ -158,54 +161,72 @@ def train(
     detector.spec, detector.class_names = recipe.input, tuple(train_set.class_names)
 
     # The folder is made when nothing that was given can be wrong any more.
-    if not resume and group.is_first:
-        prepare_run(folder, overwrite=overwrite)
-        write_recipe(folder, recipe)
-    console.print(f"{name}, {_describe(train_set, val_set, recipe, steps, group)}")
-    state = create_train_state(detector)
-    averaged = copy.deepcopy(detector)  # a second detector of the same layers, for the moving averages
-    recorder, start = _open_recorder(folder, state, train_set, recipe, group, resume=resume, save_steps=save_steps)
-    run = partial(_finished, state, averaged, folder, recipe, recorder, group)
-    if start.epoch >= recipe.epochs:
-        console.print(f"{folder}: all {recipe.epochs} epochs are done")
-        return run()
-
-    context = RunContext(
-        folder=folder, recipe=recipe, train_set=train_set, val_set=val_set, group=group, steps_per_epoch=steps,
-        start=start, resumed=resume,
-    )  # fmt: skip
-    stopping = () if patience is None else (EarlyStopping(patience),)
-    everyone = (TerminalProgress(console), *callbacks, *stopping)  # early stopping last: the others see the epoch, too
-    stopped = None
-    with ExitStack() as stack:
-        watchdog = stack.enter_context(Watchdog(hang_seconds, group=group, checkpoint=folder / LAST))
-        watchdog.mark("the start", slow=True)
-        try:
-            for callback in everyone:
-                stack.callback(callback.on_end)
-                callback.on_start(context)
-        except StopTraining as reason:  # a resumed run that had waited long enough before
-            console.print(f"{folder}: {reason}")
-            return run(stopped=str(reason))
-        try:
+    with _owned_folder(folder, resume=resume) if group.is_first else nullcontext():
+        if group.is_first:
             if resume:
-                console.print(f"continuing in epoch {start.epoch + 1} of {recipe.epochs}, {start.step} steps of it are done")
+                remove_leftovers(folder)
             else:
-                recorder.save(start)
-            stop = stack.enter_context(StopSignals())
-            stack.callback((folder / own_name(CACHE_FILE, group.rank)).unlink, missing_ok=True)
-            _run_epochs(
-                detector, state, averaged, context, recorder, everyone, watchdog, stop, launcher or Launcher(),
-                make_step=partial(make_step, **_step_options(loss_fn, compiled, group)),
-            )  # fmt: skip
-        except StopTraining as reason:
-            stopped = str(reason)
-            console.print(stopped)
-        watchdog.mark("the end of the run", slow=True)
-        console.print(f"wrote {folder / BEST} and {folder / LAST}")
-        for callback in everyone:
-            callback.on_finish()
-    return run(stopped=stopped)
+                prepare_run(folder, overwrite=overwrite)
+                write_recipe(folder, recipe)
+        any_of(False, group)  # no process opens a file in a folder that rank 0 was refused
+        console.print(f"{name}, {_describe(train_set, val_set, recipe, steps, group)}")
+        state = create_train_state(detector)
+        averaged = copy.deepcopy(detector)  # a second detector of the same layers, for the moving averages
+        recorder, start = _open_recorder(folder, state, train_set, recipe, group, resume=resume, save_steps=save_steps)
+        run = partial(_finished, state, averaged, folder, recipe, recorder, group)
+        if start.epoch >= recipe.epochs:
+            console.print(f"{folder}: all {recipe.epochs} epochs are done")
+            return run()
+
+        context = RunContext(
+            folder=folder, recipe=recipe, train_set=train_set, val_set=val_set, group=group, steps_per_epoch=steps,
+            start=start, resumed=resume,
+        )  # fmt: skip
+        stopping = () if patience is None else (EarlyStopping(patience),)
+        everyone = (TerminalProgress(console), *callbacks, *stopping)  # early stopping last: the others see the epoch, too
+        stopped = None
+        with ExitStack() as stack:
+            watchdog = stack.enter_context(Watchdog(hang_seconds, group=group, checkpoint=folder / LAST))
+            watchdog.mark("the start", slow=True)
+            try:
+                for callback in everyone:
+                    stack.callback(callback.on_end)
+                    callback.on_start(context)
+            except StopTraining as reason:  # a resumed run that had waited long enough before
+                console.print(f"{folder}: {reason}")
+                return run(stopped=str(reason))
+            try:
+                if resume:
+                    console.print(f"continuing in epoch {start.epoch + 1} of {recipe.epochs}, {start.step} steps of it are done")
+                else:
+                    recorder.save(start)
+                stop = stack.enter_context(StopSignals())
+                stack.callback((folder / own_name(CACHE_FILE, group.rank)).unlink, missing_ok=True)
+                _run_epochs(
+                    detector, state, averaged, context, recorder, everyone, watchdog, stop, launcher or Launcher(),
+                    make_step=partial(make_step, **_step_options(loss_fn, compiled, group)),
+                )  # fmt: skip
+            except StopTraining as reason:
+                stopped = str(reason)
+                console.print(stopped)
+            watchdog.mark("the end of the run", slow=True)
+            console.print(f"wrote {folder / BEST} and {folder / LAST}")
+            for callback in everyone:
+                callback.on_finish()
+        return run(stopped=stopped)
+
+
+@contextmanager
+def _owned_folder(folder: Path, *, resume: bool) -> Iterator[None]:
+    """Makes the folder of a new run and locks it; a folder that is not there is for `resume_run` to refuse."""
+    if resume and not folder.is_dir():
+        yield
+        return
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"`output` {folder}: is a file, want a folder")
+    make_folder(folder)
+    with lock_run(folder):
+        yield
 
 
 def _run_epochs(
