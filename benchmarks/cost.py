@@ -1,4 +1,4 @@
-"""How time and memory of nano's training step grow: with images, their size, truths, and classes.
+"""How time and memory of nano's training step grow: with images, their size, objects, and classes.
 
     python benchmarks/cost.py --output cost.json                   measures, each point in a process of its own (15 minutes)
     python benchmarks/cost.py --output cost.json --plot docs/cost.png     draws what is there; measures what is missing

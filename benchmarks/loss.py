@@ -1,6 +1,6 @@
 """Time the loss: decoded predictions in, assignment, losses, gradient to the predictions.
 
-    python benchmarks/loss.py                           nano at 416 px, 8 images, 8 truths each
+    python benchmarks/loss.py                           nano at 416 px, 8 images, 8 ground truths each
     python benchmarks/loss.py --per-image 120           every row full
     python benchmarks/loss.py --size 640 --batch 2      s at 640 px
     python benchmarks/loss.py --assign dense            whole [B,G,P] tables
@@ -22,7 +22,7 @@ import mindspore as ms  # noqa: E402, I001
 import yolox  # noqa: E402, F401 (first: it picks the fast CPU path)
 from benchmarks.measure import measure, peak_mb, print_json  # noqa: E402
 from benchmarks.outputs import STRIDES, make_outputs  # noqa: E402
-from benchmarks.truths import make_truths  # noqa: E402
+from benchmarks.ground_truths import make_ground_truths  # noqa: E402
 from yolox.assign.gathered import simota_assign_gathered  # noqa: E402
 from yolox.assign.simota import simota_assign  # noqa: E402
 from yolox.yolox_loss import decoded_loss  # noqa: E402
@@ -34,7 +34,7 @@ FORMS = {"gathered": simota_assign_gathered, "dense": simota_assign}
 def loss(size: int, batch: int, *, per_image: int = 8, form: str = "gathered") -> Callable[[], object]:
     """Assignment, losses and the gradient to decoded predictions."""
     points, strides = map(ms.Tensor, make_points((size, size), STRIDES))
-    truths = tuple(ms.Tensor(part) for part in make_truths(batch, size, per_image=per_image))
+    gt = tuple(ms.Tensor(part) for part in make_ground_truths(batch, size, per_image=per_image))
     outputs = ms.Tensor(make_outputs(batch, size))
     assign_fn = FORMS[form]
 
@@ -48,7 +48,7 @@ def loss(size: int, batch: int, *, per_image: int = 8, form: str = "gathered") -
         return gradient_fn(decoded, gt_boxes, gt_classes, valid)
 
     def call() -> float:
-        value, gradient = step(outputs, *truths)
+        value, gradient = step(outputs, *gt)
         gradient.asnumpy()
         return float(value.asnumpy())
 
@@ -59,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=416)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--per-image", type=int, default=8, help="valid truths of 120 rows")
+    parser.add_argument("--per-image", type=int, default=8, help="valid ground truths of 120 rows")
     parser.add_argument("--assign", choices=FORMS, default="gathered")
     parser.add_argument("--repeats", type=int, default=8)
     options = parser.parse_args()

@@ -72,8 +72,8 @@ def measure(path: Path) -> dict:
     check_dataset(dataset, input_size=(640, 640), max_gt=120, probe=lambda *_: None)
     times = {"read_s": seconds, "check_s": time.perf_counter() - start}
     sizes = {"dataset_mb": dataset_bytes(dataset), "resident_mb": after - before, "peak_mb": peak - before}
-    checked, truths = process.memory_info().rss, ground_truth(dataset)
-    sizes["truths_mb"] = process.memory_info().rss - checked if truths else 0
+    checked, content = process.memory_info().rss, ground_truth(dataset)
+    sizes["truths_mb"] = process.memory_info().rss - checked if content else 0
     return {**{k: round(v / 1e6, 1) for k, v in sizes.items()}, **{k: round(v, 2) for k, v in times.items()}}
 
 

@@ -14,8 +14,8 @@ from statistics import median
 import mindspore as ms
 from mindspore import Tensor, ops
 
+from benchmarks.ground_truths import make_ground_truths
 from benchmarks.measure import peak_mb
-from benchmarks.truths import make_truths
 from yolox.config import Recipe
 from yolox.nn.functional import normalize_images
 from yolox.training.optim import gradient_sums, masked_sgd, unused_stats
@@ -30,10 +30,10 @@ def wait(value: Tensor) -> float:
     return float((value + 0.0).asnumpy())
 
 
-def bare_step(detector, images: Tensor, truths: tuple, recipe: Recipe) -> Callable[[], float]:
+def bare_step(detector, images: Tensor, gt: tuple, recipe: Recipe) -> Callable[[], float]:
     """Forward and backward of the network alone, from the gradient that the loss has at its maps."""
     maps = tuple(Tensor(level.asnumpy()) for level in detector(normalize_images(images, spec=recipe.input)))
-    gradients = _map_gradients(maps, truths)
+    gradients = _map_gradients(maps, gt)
 
     def forward(planes):
         return _weighted_sum(detector(normalize_images(planes, spec=recipe.input)), gradients)
@@ -48,9 +48,9 @@ def bare_step(detector, images: Tensor, truths: tuple, recipe: Recipe) -> Callab
     return lambda: wait(step(images)[0])
 
 
-def _map_gradients(maps: tuple, truths: tuple) -> tuple:
+def _map_gradients(maps: tuple, gt: tuple) -> tuple:
     def loss(fine, middle, coarse):
-        return detection_loss((fine, middle, coarse), *truths, Tensor(0.0, ms.float32))[0]
+        return detection_loss((fine, middle, coarse), *gt, Tensor(0.0, ms.float32))[0]
 
     return tuple(Tensor(part.asnumpy()) for part in ms.grad(loss, (0, 1, 2))(*maps))
 
@@ -60,7 +60,7 @@ def _weighted_sum(maps: tuple, weights: tuple) -> Tensor:
     return (fine * weights[0]).sum() + (middle * weights[1]).sum() + (coarse * weights[2]).sum()
 
 
-def loss_step(detector, images: Tensor, truths: tuple, recipe: Recipe) -> Callable[[], float]:
+def loss_step(detector, images: Tensor, gt: tuple, recipe: Recipe) -> Callable[[], float]:
     """Forward, assignment, losses, backward."""
     gradient_fn = _gradient_fn(detector, recipe)
     l1_weight = Tensor(0.0, ms.float32)
@@ -70,10 +70,10 @@ def loss_step(detector, images: Tensor, truths: tuple, recipe: Recipe) -> Callab
         (total, *_), found = gradient_fn(planes, boxes, classes, valid, weight)
         return total, gradient_sums(found)
 
-    return lambda: wait(step(images, *truths, l1_weight)[0])
+    return lambda: wait(step(images, *gt, l1_weight)[0])
 
 
-def update_step(detector, images: Tensor, truths: tuple, recipe: Recipe) -> Callable[[], float]:
+def update_step(detector, images: Tensor, gt: tuple, recipe: Recipe) -> Callable[[], float]:
     """The same, and the optimizer; neither BN statistics nor averages."""
     state, gradient_fn = create_train_state(detector), _gradient_fn(detector, recipe)
     stats, scalars = unused_stats(state.params), (Tensor(0.0, ms.float32), Tensor(0.0, ms.float32))
@@ -86,7 +86,7 @@ def update_step(detector, images: Tensor, truths: tuple, recipe: Recipe) -> Call
         masked_sgd(state.params, state.momenta, stats, found, lr, ops.isfinite(sums.sum() + total), **knobs)
         return total, sums
 
-    return lambda: wait(step(images, *truths, *scalars)[0])
+    return lambda: wait(step(images, *gt, *scalars)[0])
 
 
 def _gradient_fn(detector, recipe: Recipe) -> Callable:
@@ -96,12 +96,12 @@ def _gradient_fn(detector, recipe: Recipe) -> Callable:
     return ms.value_and_grad(forward, None, weights=ms.ParameterTuple(detector.trainable_params()), has_aux=True)
 
 
-def whole_step(detector, images: Tensor, truths: tuple, recipe: Recipe) -> Callable[[], float]:
+def whole_step(detector, images: Tensor, gt: tuple, recipe: Recipe) -> Callable[[], float]:
     """The training step; a rate of 0 does the same work and keeps the network where it is."""
     options = {"optim": recipe.optim, "spec": recipe.input}
     step = make_train_step(detector, detection_loss, create_train_state(detector), **options)
     scalars = tuple(Tensor(value, ms.float32) for value in (0.0, 0.9998, 0.0))
-    return lambda: wait(step(images, *truths, *scalars)[0]["total"])
+    return lambda: wait(step(images, *gt, *scalars)[0]["total"])
 
 
 def measure_parts(work: str, build: Callable, images: Tensor, recipe: Recipe, *, repeats: int) -> dict:
@@ -118,9 +118,9 @@ def measure_parts(work: str, build: Callable, images: Tensor, recipe: Recipe, *,
         work; median_s of the bare step, and what loss, update, and averages with BN statistics add to it; the ratio of
         the whole to the bare step (median of the rounds' ratios); peak_mb of the process with all four.
     """
-    truths = tuple(Tensor(part) for part in make_truths(len(images), images.shape[1]))
+    gt = tuple(Tensor(part) for part in make_ground_truths(len(images), images.shape[1]))
     makers = (bare_step, loss_step, update_step, whole_step)
-    calls = [make(build().set_train(True), images, truths, recipe) for make in makers]
+    calls = [make(build().set_train(True), images, gt, recipe) for make in makers]
     for call in calls:
         call()
     rounds = [[_seconds(call) for call in calls] for _ in range(repeats)]

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from asked import answer_calls, split_work
+from ground_truths import make_ground_truths
 from outputs import STRIDES, make_outputs
-from truths import make_truths
 
 
 def _declare_nms() -> None:
@@ -38,7 +38,7 @@ def _images(size: int, batch: int) -> torch.Tensor:  # [B,3,H,W]
 
 
 def _labels(size: int, batch: int) -> torch.Tensor:  # [B,120,5]: class, centre and sides in px; zeros where none is
-    boxes, classes, _ = make_truths(batch, size)
+    boxes, classes, _ = make_ground_truths(batch, size)
     centers, sides = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
     return torch.from_numpy(np.concatenate([classes[..., None], centers, sides], axis=-1).astype(np.float32))
 

@@ -11,13 +11,13 @@ os.environ.setdefault("GLOG_v", "3")
 import mindspore as ms  # noqa: E402
 import numpy as np  # noqa: E402
 from asked import answer_calls, split_work  # noqa: E402
+from ground_truths import make_ground_truths  # noqa: E402
 from mindspore import Tensor, ops  # noqa: E402
 from mindyolo.models import create_loss, create_model  # noqa: E402
 from mindyolo.optim import create_group_param, create_optimizer  # noqa: E402
 from mindyolo.utils.config import Config  # noqa: E402
 from mindyolo.utils.train_step_factory import create_train_step_fn, get_loss_scaler  # noqa: E402
 from outputs import STRIDES, make_outputs  # noqa: E402
-from truths import make_truths  # noqa: E402
 
 WIDTHS = {"nano": 0.25, "s": 0.5}
 
@@ -55,7 +55,7 @@ def _images(size: int, batch: int) -> Tensor:  # [B,3,H,W]
 
 
 def _labels(size: int, batch: int) -> Tensor:  # [B,120,6]: image, class, centre and sides of 0 to 1; -1 where none is
-    boxes, classes, valid = make_truths(batch, size)
+    boxes, classes, valid = make_ground_truths(batch, size)
     centers, sides = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
     image = np.broadcast_to(np.arange(batch)[:, None], classes.shape)
     labels = np.concatenate([image[..., None], classes[..., None], centers / size, sides / size], axis=-1)
@@ -73,14 +73,14 @@ def loss(scale: str, size: int, batch: int) -> Callable[[], object]:
     loss_fn = create_loss("YOLOXLoss", nc=80, input_size=(size, size), strides=STRIDES)
     outputs, labels = Tensor(make_outputs(batch, size)), _labels(size, batch)
 
-    def forward(decoded, truths):
-        return loss_fn(decoded, truths)[0]
+    def forward(decoded, gt):
+        return loss_fn(decoded, gt)[0]
 
     gradient_fn = ops.value_and_grad(forward, 0)
 
     @ms.jit
-    def step(decoded, truths):
-        return gradient_fn(decoded, truths)
+    def step(decoded, gt):
+        return gradient_fn(decoded, gt)
 
     def call() -> float:
         value, gradient = step(outputs, labels)

@@ -40,7 +40,7 @@ def draw_decoded(rng: np.random.Generator, *, objects: int = 60, close: int = 15
 
 
 def draw_data_set(rng: np.random.Generator, images: int) -> tuple[dict, list[Detections]]:
-    """Draw truths (7 an image, 3 classes) and 100 detections an image, half of them near a truth."""
+    """Draw objects (7 an image, 3 classes) and 100 detections an image, half of them near an object."""
     annotations, detections = [], []
     for image in range(images):
         corner, size = rng.random((7, 2)) * 500, np.exp(rng.uniform(2, 5.7, (7, 2)))
@@ -72,10 +72,10 @@ def main() -> None:
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     if options.images:
-        truth, found = draw_data_set(rng, options.images)
+        ground_truth, found = draw_data_set(rng, options.images)
         ids = {"image_ids": range(options.images), "category_ids": range(CLASSES)}
         work = f"evaluate {options.images} images, 100 detections each"
-        print_json(measure(work, lambda: evaluate_coco(truth, detections_to_coco(found, **ids)), repeats=1))
+        print_json(measure(work, lambda: evaluate_coco(ground_truth, detections_to_coco(found, **ids)), repeats=1))
         return
     decoded = draw_decoded(rng)
     config = PostprocessConfig(score_threshold=0.001, multi_label=options.multi_label)

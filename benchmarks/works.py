@@ -7,9 +7,9 @@ from collections.abc import Callable
 import mindspore as ms
 import numpy as np
 
+from benchmarks.ground_truths import make_ground_truths
 from benchmarks.loss import loss
 from benchmarks.parts import measure_parts, wait
-from benchmarks.truths import make_truths
 from examples import yolox_nano, yolox_s
 from yolox.eval.predict import make_eval_step
 from yolox.nn import initialise
@@ -39,8 +39,8 @@ def train_call(scale: str, size: int, batch: int, *, per_image: int = 8, num_cla
     """The whole training step: normalise, forward, assignment, losses, backward, update, averages."""
     experiment, detector = EXPERIMENTS[scale], _detector(scale, num_classes)
     step = experiment.make_step(detector, create_train_state(detector), experiment.recipes["megvii"])
-    truths = make_truths(batch, size, per_image=per_image, num_classes=num_classes)
-    tensors = (_images(batch, size), *(ms.Tensor(part) for part in truths))
+    gt = make_ground_truths(batch, size, per_image=per_image, num_classes=num_classes)
+    tensors = (_images(batch, size), *(ms.Tensor(part) for part in gt))
     # A rate of 0 does the same work and keeps the network where it is.
     scalars = tuple(ms.Tensor(value, ms.float32) for value in (0.0, 0.9998, 0.0))
     return lambda: wait(step(*tensors, *scalars)[0]["total"])

@@ -15,7 +15,7 @@ from mindspore import Tensor, nn, ops
 import yolox
 from yolox.data.synthetic import SyntheticConfig, draw_shapes
 
-SIZE, STRIDE, CLASSES, BATCH, TRUTHS = 64, 8, 3, 8, 4
+SIZE, STRIDE, CLASSES, BATCH, MAX_GT = 64, 8, 3, 8, 4
 POINTS, STRIDES = (Tensor(part) for part in yolox.make_points((SIZE, SIZE), (STRIDE,)))
 
 
@@ -48,11 +48,11 @@ def decode(raw):  # [B,P,5+C] -> [B,P,4] cxcywh px
 
 
 def loss_of(raw, gt_boxes, gt_classes, valid):  # [B,P,5+C],[B,G,4],[B,G],[B,G] -> []
-    """Assign truths to points, then compare: boxes by IoU, objectness and classes by cross-entropy."""
+    """Assign ground truths to points, then compare: boxes by IoU, objectness and classes by cross-entropy."""
     boxes = decode(raw)
     matched_gt, overlap = yolox.simota_assign(boxes, raw[..., 4], raw[..., 5:], POINTS, STRIDES, gt_boxes, gt_classes, valid)
     positive = yolox.obj_targets(matched_gt)
-    rows, present = yolox.positive_rows(matched_gt, capacity=BATCH * 10 * TRUTHS)
+    rows, present = yolox.positive_rows(matched_gt, capacity=BATCH * 10 * MAX_GT)
     mine, kinds = yolox.gather_matched(matched_gt, rows, gt_boxes, gt_classes)
     share = present.astype(ms.float32)
     iou = yolox.elementwise_iou(yolox.cxcywh_to_xyxy(boxes.reshape(-1, 4)[rows]), mine)
@@ -82,11 +82,11 @@ def make_step(detector, rate=3e-3):
 
 
 def draw_batch(rng):
-    """Draw images with shapes, and pad their truths to TRUTHS rows."""
-    config = SyntheticConfig(image_size=(SIZE, SIZE), sides=(14, 36), shapes=(1, TRUTHS))
+    """Draw images with shapes, and pad their ground truths to MAX_GT rows."""
+    config = SyntheticConfig(image_size=(SIZE, SIZE), sides=(14, 36), shapes=(1, MAX_GT))
     samples = [draw_shapes(rng=rng, config=config) for _ in range(BATCH)]
-    boxes, classes = np.zeros((BATCH, TRUTHS, 4), np.float32), np.zeros((BATCH, TRUTHS), np.int32)
-    valid = np.zeros((BATCH, TRUTHS), bool)
+    boxes, classes = np.zeros((BATCH, MAX_GT, 4), np.float32), np.zeros((BATCH, MAX_GT), np.int32)
+    valid = np.zeros((BATCH, MAX_GT), bool)
     for row, sample in enumerate(samples):
         count = len(sample.boxes)
         boxes[row, :count], classes[row, :count], valid[row, :count] = sample.boxes, sample.classes, True

@@ -1,6 +1,6 @@
 """An evaluation with numbers that are worth comparing, without a network: what tests/processes.py shares over processes.
 
-The images say in their pixels which they are, and the step answers with their truths, moved, and with mistakes. All that
+The images say in their pixels which they are, and the step answers with their objects, moved, and with mistakes. All that
 comes after the network is the library's own: loader, NMS, the gathering of the ranks, pycocotools.
 """
 
@@ -25,8 +25,8 @@ SIZE, CLASSES = 224, 3
 SIDES = (18, 24, 50, 80, 110, 130)  # COCO's small, medium and large
 
 
-def gather_matched(image: int) -> np.ndarray:  # [6,5]
-    """Give xywh and class of the objects of an image."""
+def image_objects(image: int) -> np.ndarray:  # [6,5]
+    """Returns xywh and class of the objects of an image."""
     rng = np.random.default_rng(image)
     sides = np.array(SIDES)[:, None] * rng.uniform(0.9, 1.1, (len(SIDES), 2))
     low = rng.uniform(0, SIZE - sides)
@@ -34,25 +34,25 @@ def gather_matched(image: int) -> np.ndarray:  # [6,5]
 
 
 def predictions_of(image: int) -> np.ndarray:  # [12,5+C]
-    """Give what a network might have decoded: truths that are moved, as many mistakes, and scores of which many are equal."""
-    rng, truths = np.random.default_rng(1000 + image), gather_matched(image)
-    moved = truths[:, :4] + rng.normal(0, 0.06, (len(truths), 4)) * truths[:, [2, 3, 2, 3]]
-    wrong = np.column_stack([rng.uniform(0, SIZE, (len(truths), 2)), rng.uniform(15, 120, (len(truths), 2))])
+    """Returns what a network might have decoded: objects that are moved, as many mistakes, and scores of which many are equal."""
+    rng, objects = np.random.default_rng(1000 + image), image_objects(image)
+    moved = objects[:, :4] + rng.normal(0, 0.06, (len(objects), 4)) * objects[:, [2, 3, 2, 3]]
+    wrong = np.column_stack([rng.uniform(0, SIZE, (len(objects), 2)), rng.uniform(15, 120, (len(objects), 2))])
     boxes = np.concatenate([moved, wrong])
     boxes[:, :2] += boxes[:, 2:] / 2
     scores = np.round(rng.uniform(0.1, 0.9, len(boxes)), 1)
-    return np.column_stack([boxes, scores, np.eye(CLASSES)[np.tile(truths[:, 4].astype(int), 2)]]).astype(np.float32)
+    return np.column_stack([boxes, scores, np.eye(CLASSES)[np.tile(objects[:, 4].astype(int), 2)]]).astype(np.float32)
 
 
 def write_set(folder: Path, count: int) -> DetectionDataset:
     """Write images of which each pixel is ten times the image's number, and their annotations."""
     folder.mkdir(parents=True)
-    truths = [gather_matched(image) for image in range(count)]
+    objects = [image_objects(image) for image in range(count)]
     for image in range(count):
         cv2.imwrite(str(folder / f"{image}.png"), np.full((SIZE, SIZE, 3), 10 * image, np.uint8))
     annotations = [
         {"image_id": image, "category_id": int(kind), "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
-        for image, rows in enumerate(truths)
+        for image, rows in enumerate(objects)
         for *box, kind in rows.tolist()
     ]
     content = {

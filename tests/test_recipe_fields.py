@@ -44,14 +44,14 @@ def test_center_radius_is_half_a_side_in_strides(radius, count):
 @pytest.mark.parametrize("top_k", [4, 20])
 @pytest.mark.parametrize("assign", [simota_assign, simota_assign_gathered])
 def test_top_k_bounds_the_positives_of_a_ground_truth(assign, top_k):
-    """All 25 candidates of a truth predict its very box: as many are positive as overlaps of 1 are summed."""
+    """All 25 candidates of a ground truth predict its very box: as many are positive as overlaps of 1 are summed."""
     points, strides = make_points((64, 64), (8,))
     count, box = len(points), [12.0, 12.0, 44.0, 44.0]
     boxes = Tensor(np.full((1, count, 4), (28, 28, 32, 32), np.float32))
     logits = np.random.default_rng(0).normal(size=(1, count, 1)).astype(np.float32)  # no two costs are equal
-    truths = Tensor([[box]]), Tensor([[0]]), Tensor([[True]])
+    gt = Tensor([[box]]), Tensor([[0]]), Tensor([[True]])
     config = AssignConfig(prior="center", center_radius=2.5, top_k=top_k)
-    matched_gt, _ = assign(boxes, Tensor(logits[..., 0]), Tensor(logits), Tensor(points), Tensor(strides), *truths, config=config)
+    matched_gt, _ = assign(boxes, Tensor(logits[..., 0]), Tensor(logits), Tensor(points), Tensor(strides), *gt, config=config)
     assert int((matched_gt.asnumpy() == 0).sum()) == top_k
 
 

@@ -48,12 +48,12 @@ def jitted(**options):
     return unpacked
 
 
-def _assert_golden(case, suffix, result, truths, name):
+def _assert_golden(case, suffix, result, gt, name):
     values, gradients = result
     got, want = np.array(numbers(*values)), case["losses" + suffix]
     np.testing.assert_allclose(got[:5], want[:5], rtol=1e-4, err_msg=name)
-    per_truth = max(got[5], 1) / max(int(truths[2].asnumpy().sum()), 1)
-    np.testing.assert_allclose(per_truth, want[5], rtol=1e-4, err_msg=name)
+    per_gt = max(got[5], 1) / max(int(gt[2].asnumpy().sum()), 1)
+    np.testing.assert_allclose(per_gt, want[5], rtol=1e-4, err_msg=name)
     got = slow_flatten(*(gradient.asnumpy() for gradient in gradients))
     want = slow_flatten(*(case[f"grad{level}{suffix}"] for level in range(3)))
     kinks = at_a_kink(case)
@@ -67,10 +67,10 @@ def _assert_golden(case, suffix, result, truths, name):
 def test_losses_and_gradients_of_every_golden_case(golden_dir, mode):
     step = value_and_grad() if mode == "eager" else jitted()
     for path in golden_cases(golden_dir):
-        case, maps, truths = load_golden(path)
+        case, maps, gt = load_golden(path)
         for suffix, weight in (("", 0.0), ("_l1", 1.0)):
-            result = step(*maps, *truths, Tensor(weight, ms.float32))
-            _assert_golden(case, suffix, result, truths, path.name + suffix)
+            result = step(*maps, *gt, Tensor(weight, ms.float32))
+            _assert_golden(case, suffix, result, gt, path.name + suffix)
 
 
 SIZE = (64, 96)
@@ -85,11 +85,11 @@ def _random(kind, *, rows=5, seed=0):
 
 @pytest.mark.parametrize("kind", ["good", "crowded"])
 def test_losses_equal_nested_loops(kind):
-    case, maps, truths = _random(kind, seed=3)
+    case, maps, gt = _random(kind, seed=3)
     raw, boxes, points, strides, gt_boxes, gt_classes, valid = case
     matched_gt, iou = oracle.assign(boxes, raw[..., 4], raw[..., 5:], points, strides, gt_boxes, gt_classes, valid)
     want = oracle.detection_loss(raw, boxes, points, strides, gt_boxes, gt_classes, matched_gt, iou)
-    got = numbers(*detection_loss(maps, *truths, Tensor(1.0)))
+    got = numbers(*detection_loss(maps, *gt, Tensor(1.0)))
     np.testing.assert_allclose(got[:5], want, rtol=1e-4)
     assert got[5] == (matched_gt >= 0).sum() > 0
 
@@ -100,7 +100,7 @@ def test_many_positives_and_few_give_the_same_sums():
     raw, _, points, strides, gt_boxes, gt_classes, _ = random_case(
         rng, kind="good", batch=1, rows=40, size=(128, 128), classes=2
     )
-    truths = (Tensor(gt_boxes), Tensor(gt_classes.astype(np.int32)), Tensor(np.ones((1, 40), bool)))
+    gt = (Tensor(gt_boxes), Tensor(gt_classes.astype(np.int32)), Tensor(np.ones((1, 40), bool)))
     decoded = np.concatenate([decode_boxes(Tensor(raw), Tensor(points), Tensor(strides)).asnumpy(), raw[..., 4:]], -1)
     places = (Tensor(points), Tensor(strides))
     everyone = np.zeros((1, len(points)), np.int32)
@@ -109,42 +109,42 @@ def test_many_positives_and_few_give_the_same_sums():
     def many(*_, config):
         return Tensor(everyone), Tensor(np.full(everyone.shape, 0.5, np.float32))
 
-    got = numbers(*decoded_loss(Tensor(decoded), *places, *truths, assign_fn=many))
+    got = numbers(*decoded_loss(Tensor(decoded), *places, *gt, assign_fn=many))
     assert got[5] == USUAL_POSITIVES + 20
     want = oracle.detection_loss(
-        raw, decoded[..., :4], points, strides, truths[0].asnumpy(), truths[1].asnumpy(), everyone, everyone * 0 + 0.5
+        raw, decoded[..., :4], points, strides, gt[0].asnumpy(), gt[1].asnumpy(), everyone, everyone * 0 + 0.5
     )
     np.testing.assert_allclose(got[1:4], want[1:4], rtol=1e-4)
 
 
 def test_decoded_predictions_have_the_losses_of_their_maps():
-    case, maps, truths = _random("good", seed=1)
+    case, maps, gt = _random("good", seed=1)
     raw, _, points, strides, *_ = case
     places = (Tensor(points), Tensor(strides))
     decoded = np.concatenate([decode_boxes(Tensor(raw), *places).asnumpy(), raw[..., 4:]], -1)
-    want = numbers(*detection_loss(maps, *truths, Tensor(0.0)))
+    want = numbers(*detection_loss(maps, *gt, Tensor(0.0)))
     for assign_fn in (None, simota_assign):
         options = {} if assign_fn is None else {"assign_fn": assign_fn}
-        got = numbers(*decoded_loss(Tensor(decoded), *places, *truths, **options))
+        got = numbers(*decoded_loss(Tensor(decoded), *places, *gt, **options))
         np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
 def test_weights_and_number_of_positives_are_arguments():
-    _, maps, truths = _random("good", seed=1)
-    plain = numbers(*detection_loss(maps, *truths, Tensor(1.0)))
+    _, maps, gt = _random("good", seed=1)
+    default = numbers(*detection_loss(maps, *gt, Tensor(1.0)))
     heavy = LossConfig(loss_iou_weight=10.0, loss_obj_weight=3.0, loss_cls_weight=0.5)
     total, *parts, _ = numbers(
-        *detection_loss(maps, *truths, Tensor(2.0), loss=heavy, reduce_num_pos=lambda count: count * 2)
+        *detection_loss(maps, *gt, Tensor(2.0), loss=heavy, reduce_num_pos=lambda count: count * 2)
     )
-    want = [part * factor / 2 for part, factor in zip(plain[1:5], (2, 3, 0.5, 2), strict=True)]
+    want = [part * factor / 2 for part, factor in zip(default[1:5], (2, 3, 0.5, 2), strict=True)]
     np.testing.assert_allclose(parts, want, rtol=1e-5)
     np.testing.assert_allclose(total, sum(want), rtol=1e-5)
 
 
 def test_without_ground_truths_only_objectness_is_left():
-    _, maps, truths = _random("mixed")
+    _, maps, gt = _random("mixed")
     nothing = Tensor(np.zeros((2, 5), bool))
-    values, gradients = value_and_grad()(*maps, *truths[:2], nothing, Tensor(1.0))
+    values, gradients = value_and_grad()(*maps, *gt[:2], nothing, Tensor(1.0))
     total, iou, obj, cls, l1, num_pos = numbers(*values)
     assert iou == cls == l1 == num_pos == 0 and obj == total > 0
     for gradient in gradients:
@@ -153,40 +153,40 @@ def test_without_ground_truths_only_objectness_is_left():
 
 
 def test_overflow_elsewhere_does_not_reach_owned_points():
-    _, maps, truths = _random("good", seed=1)
+    _, maps, gt = _random("good", seed=1)
     step = value_and_grad()
-    _, gradients = step(*maps, *truths, Tensor(0.0))
+    _, gradients = step(*maps, *gt, Tensor(0.0))
     owned = np.abs(gradients[0].asnumpy()[:, :4]).sum(1) > 0
     wild = maps[0].asnumpy().copy()
     wild[:, 2:4] = np.where(owned[:, None], wild[:, 2:4], 500.0)  # exp(500) overflows
-    (total, *_), gradients = step(Tensor(wild), *maps[1:], *truths, Tensor(1.0))
+    (total, *_), gradients = step(Tensor(wild), *maps[1:], *gt, Tensor(1.0))
     assert np.isfinite(total.item()) and all(np.isfinite(g.asnumpy()).all() for g in gradients)
 
 
 def test_half_precision_maps_give_float32_losses():
-    _, maps, truths = _random("good", seed=1)
+    _, maps, gt = _random("good", seed=1)
     half = tuple(level.astype(ms.float16) for level in maps)
-    total, losses, num_pos = detection_loss(half, *truths, Tensor(1.0))
+    total, losses, num_pos = detection_loss(half, *gt, Tensor(1.0))
     assert {part.dtype for part in (total, *losses.values(), num_pos)} == {ms.float32}
-    want = detection_loss(tuple(level.astype(ms.float32) for level in half), *truths, Tensor(1.0))[0]
+    want = detection_loss(tuple(level.astype(ms.float32) for level in half), *gt, Tensor(1.0))[0]
     assert total.item() == want.item()
 
 
 def test_the_other_rule_is_a_value():
-    _, maps, truths = _random("tiny", seed=4)
+    _, maps, gt = _random("tiny", seed=4)
     counts = [
-        detection_loss(maps, *truths, Tensor(0.0), assign=assign)[2].item()
+        detection_loss(maps, *gt, Tensor(0.0), assign=assign)[2].item()
         for assign in (AssignConfig(), AssignConfig(prior="box_and_center", outside_penalty=1000.0))
     ]
     assert counts[0] > counts[1]
 
 
 def test_says_what_does_not_fit():
-    _, maps, truths = _random("mixed")
+    _, maps, gt = _random("mixed")
     with pytest.raises(ValueError, match="got 2 maps and 3 strides"):
-        detection_loss(maps[:2], *truths, Tensor(0.0))
+        detection_loss(maps[:2], *gt, Tensor(0.0))
     with pytest.raises(ValueError, match=r"a map of stride 16 has shape \(2, 8, 8, 12\), want 4 x 6 cells"):
-        detection_loss((maps[0], maps[0], maps[2]), *truths, Tensor(0.0))
+        detection_loss((maps[0], maps[0], maps[2]), *gt, Tensor(0.0))
 
 
 def wide_box_loss(boxes, gt_boxes):  # xyxy [N,4],[N,4] -> [N]
@@ -200,24 +200,24 @@ def focal_loss(logits, targets):  # [N,C],[N,C] -> [N,C]
 
 @pytest.mark.parametrize("hooks", [{"box_loss": wide_box_loss}, {"cls_loss": focal_loss}])
 def test_hooks_replace_one_loss_and_its_gradient_in_both_modes(hooks):
-    _, maps, truths = _random("good", seed=1)
-    (values, gradients), (_, plain) = (value_and_grad(**h)(*maps, *truths, Tensor(0.0)) for h in (hooks, {}))
-    compiled, compiled_gradients = jitted(**hooks)(*maps, *truths, Tensor(0.0))
+    _, maps, gt = _random("good", seed=1)
+    (values, gradients), (_, default) = (value_and_grad(**h)(*maps, *gt, Tensor(0.0)) for h in (hooks, {}))
+    compiled, compiled_gradients = jitted(**hooks)(*maps, *gt, Tensor(0.0))
     np.testing.assert_allclose(numbers(*compiled), numbers(*values), rtol=1e-5)
     replaced = slice(0, 4) if "box_loss" in hooks else slice(5, None)
     kept = slice(4, None) if "box_loss" in hooks else slice(0, 5)
-    for got, other, want in zip(gradients, compiled_gradients, plain, strict=True):
+    for got, other, want in zip(gradients, compiled_gradients, default, strict=True):
         got, other, want = got.asnumpy(), other.asnumpy(), want.asnumpy()
         np.testing.assert_allclose(other, got, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(got[:, kept], want[:, kept], rtol=1e-5, atol=1e-7)
         assert np.isfinite(got).all()
-    assert np.abs(gradients[0].asnumpy()[:, replaced] - plain[0].asnumpy()[:, replaced]).max() > 1e-4
+    assert np.abs(gradients[0].asnumpy()[:, replaced] - default[0].asnumpy()[:, replaced]).max() > 1e-4
 
 
 @pytest.mark.parametrize("hooks", [{"box_loss": wide_box_loss}, {"cls_loss": focal_loss}])
 def test_gradients_of_hooks_are_those_of_differences(hooks):
-    _, maps, truths = _random("good", seed=1)
-    _, gradients = value_and_grad(**hooks)(*maps, *truths, Tensor(0.0))
+    _, maps, gt = _random("good", seed=1)
+    _, gradients = value_and_grad(**hooks)(*maps, *gt, Tensor(0.0))
     channel = 0 if "box_loss" in hooks else 6
     gradient = gradients[0].asnumpy()[:, channel]
     place = (*np.unravel_index(np.abs(gradient).argmax(), gradient.shape),)
@@ -228,10 +228,10 @@ def test_gradients_of_hooks_are_those_of_differences(hooks):
             matched.append(simota_assign_gathered(*parts, config=config))
         return matched[0]
 
-    detection_loss(maps, *truths, Tensor(0.0), assign_fn=first_assignment)
+    detection_loss(maps, *gt, Tensor(0.0), assign_fn=first_assignment)
     for sign in (1, -1):
         moved = maps[0].asnumpy().copy()
         moved[index] += sign * 1e-2
-        _, losses, _ = detection_loss((Tensor(moved), *maps[1:]), *truths, Tensor(0.0), assign_fn=first_assignment, **hooks)
+        _, losses, _ = detection_loss((Tensor(moved), *maps[1:]), *gt, Tensor(0.0), assign_fn=first_assignment, **hooks)
         sums.append(losses["iou"].item() + losses["cls"].item())
     assert gradients[0].asnumpy()[index] == pytest.approx((sums[0] - sums[1]) / 2e-2, rel=0.02)

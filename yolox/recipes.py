@@ -5,7 +5,7 @@ Every difference between them is the value of a field. Two habits of the origina
 
 * Megvii's published runs pass ``--fp16``, which is no part of its recipe files: both recipes have float32,
   and ``precision="float16"`` is the choice of the run. Assignment and losses are float32 in any case; Megvii
-  rounds truths and MindYOLO the matching costs to half precision.
+  rounds ground truths and MindYOLO the matching costs to half precision.
 * The loss scale moves, as Megvii's does, and begins at the 1024 that MindYOLO keeps. It acts in float16 only.
 """
 
@@ -47,7 +47,7 @@ def megvii_recipe(scale: str) -> Recipe:
         ValueError: if the scale is not known.
 
     Source: Ge et al., YOLOX (arXiv:2107.08430), section 2.1, and the experiment files of
-        github.com/Megvii-BaseDetection/YOLOX at 6ddff482. The plain last epochs are 16, not the 15 that the
+        github.com/Megvii-BaseDetection/YOLOX at 6ddff482. The no-augmentation epochs are 16, not the 15 that the
         files name: the switch tests the epoch after the present one.
 
     Example:
@@ -251,7 +251,7 @@ def finetune_recipe(recipe: Recipe, *, epochs: int = 40) -> Recipe:
     * Half of Megvii's rate, per image and with the mean over devices, whichever recipe it starts from: the weights
       are near a good place. MindYOLO's absolute rate of 0.01 is meant for 64 images; at 8 it is eight times as long
       a step an image.
-    * One epoch of warm-up in place of five, and five plain epochs at the lowest rate in place of fifteen: the same
+    * One epoch of warm-up in place of five, and five flat epochs at the lowest rate in place of fifteen: the same
       shape of schedule in fewer epochs.
     * A moving average of at most 500 steps that is ready after some hundreds. The published one grows over 2000
       steps (``decay * (1 - exp(-step / 2000))``): in a run of 1000 steps it averages no more than the last two or three, so

@@ -21,33 +21,33 @@ def golden_cases(folder):
 def load_golden(path):
     """Read a case: its arrays, the maps, and (gt_boxes, gt_classes, valid)."""
     case = np.load(path)
-    truths = case["truths"]
-    center, size = truths[..., 1:3], truths[..., 3:5]
+    rows = case["truths"]
+    center, size = rows[..., 1:3], rows[..., 3:5]
     gt_boxes = np.concatenate([center - size / 2, center + size / 2], axis=-1)
     maps = tuple(Tensor(case[f"map{level}"]) for level in range(3))
-    valid = truths.sum(-1) > 0
-    return case, maps, (Tensor(gt_boxes), Tensor(truths[..., 0].astype(np.int32)), Tensor(valid))
+    valid = rows.sum(-1) > 0
+    return case, maps, (Tensor(gt_boxes), Tensor(rows[..., 0].astype(np.int32)), Tensor(valid))
 
 
 def at_a_kink(case, *, roundings=4):  # -> [B,P] bool
-    """Tell which points have a predicted edge within some float32 roundings of the same edge of their truth.
+    """Returns which points have a predicted edge within some float32 roundings of the same edge of their ground truth.
 
     There the overlap has a kink: its gradient is one of two values, or their mean, as the last bit decides.
     """
     maps, matched_gt = [case[f"map{level}"].astype(np.float64) for level in range(3)], case["owner"]
     boxes = slow_decode(slow_flatten(*maps), [8 * side for side in maps[0].shape[2:]], STRIDES)
     center, size = boxes[..., :2], boxes[..., 2:]
-    truth = np.take_along_axis(case["truths"].astype(np.float64), np.maximum(matched_gt, 0)[..., None], 1)
+    matched = np.take_along_axis(case["truths"].astype(np.float64), np.maximum(matched_gt, 0)[..., None], 1)
     rounding = np.spacing(np.maximum(np.abs(center), size).astype(np.float32)).astype(np.float64)
     near = np.zeros(matched_gt.shape, bool)
     for sign in (-0.5, 0.5):
-        gap = np.abs(center + sign * size - truth[..., 1:3] - sign * truth[..., 3:5])
+        gap = np.abs(center + sign * size - matched[..., 1:3] - sign * matched[..., 3:5])
         near |= (gap < roundings * rounding).any(-1)
     return near & (matched_gt >= 0)
 
 
 def random_case(rng, *, kind="mixed", batch=2, rows=6, classes=3, size=(64, 96)):
-    """Draw raw predictions and truths.
+    """Draw raw predictions and ground truths.
 
     Returns arrays: raw [B,P,5+C], boxes [B,P,4] cxcywh, points, strides, gt_boxes [B,G,4] xyxy, gt_classes, valid.
     """
@@ -62,7 +62,7 @@ def random_case(rng, *, kind="mixed", batch=2, rows=6, classes=3, size=(64, 96))
     if kind == "crowded":
         center = (0.5 * extent + rng.normal(0, 6, (batch, rows, 2))).astype(np.float32)
         sides = rng.uniform(20, 40, (batch, rows, 2)).astype(np.float32)
-    if kind == "spread":  # truths everywhere: most points are candidates
+    if kind == "spread":  # ground truths everywhere: most points are candidates
         center = rng.uniform(0, 1, (batch, rows, 2)).astype(np.float32) * extent
         sides = rng.uniform(8, 60, (batch, rows, 2)).astype(np.float32)
     if kind == "edges":  # on cell borders and image corners, where strictness matters
@@ -73,7 +73,7 @@ def random_case(rng, *, kind="mixed", batch=2, rows=6, classes=3, size=(64, 96))
     gt_boxes = np.concatenate([center - sides / 2, center + sides / 2], axis=-1)
     gt_classes = rng.integers(0, classes, (batch, rows)).astype(np.int32)
     valid = rng.random((batch, rows)) < (1.0 if kind == "spread" else rng.choice([0.0, 0.2, 0.8, 1.0]))
-    if kind == "good":  # predictions near the truths: many positives, k above the number of own points
+    if kind == "good":  # predictions near the ground truths: many positives, k above the number of candidates
         near = rng.integers(0, rows, (batch, len(points)))
         target = np.take_along_axis(np.concatenate([center, sides], -1), near[..., None], 1)
         noise = rng.normal(1, 0.02, target.shape)

@@ -79,10 +79,10 @@ def test_views_are_read_rightly_in_loops_and_branches():
     decoded = Tensor(np.concatenate([boxes, raw[..., 4:]], -1))
     table = Tensor(np.concatenate([gt_classes[..., None], gt_boxes], -1).astype(np.float32))
     views = (decoded[..., :4], decoded[..., 4], decoded[..., 5:], Tensor(points), Tensor(strides))
-    truths = (table[..., 1:], Tensor(gt_classes), Tensor(valid))
+    gt = (table[..., 1:], Tensor(gt_classes), Tensor(valid))
     assert not decoded[..., 4].is_contiguous()
-    matched_gt, _ = _jitted(simota_assign_gathered)(*views, *truths)
-    want, _ = simota_assign(*views, *truths)
+    matched_gt, _ = _jitted(simota_assign_gathered)(*views, *gt)
+    want, _ = simota_assign(*views, *gt)
     assert (want.asnumpy() >= 0).any()
     np.testing.assert_array_equal(matched_gt.asnumpy(), want.asnumpy())
 

@@ -16,13 +16,13 @@ IOU_TOLERANCE = 1e-4
 FORMS = {"dense": simota_assign, "gathered": simota_assign_gathered}
 
 
-def arguments(maps, truths):
-    """Give the arguments of an assignment from raw maps and truths."""
+def arguments(maps, gt):
+    """Returns the arguments of an assignment from raw maps and ground truths."""
     height, width = maps[0].shape[2:]
     points, strides = (Tensor(part) for part in make_points((8 * height, 8 * width), STRIDES))
     raw = flatten_levels(maps)
     _, obj_logits, cls_logits = split_predictions(raw)
-    return decode_boxes(raw, points, strides), obj_logits, cls_logits, points, strides, *truths
+    return decode_boxes(raw, points, strides), obj_logits, cls_logits, points, strides, *gt
 
 
 def compiled(form):
@@ -38,7 +38,7 @@ def compiled(form):
 def test_matches_equal_the_reference(golden_dir, name, mode):
     assign = FORMS[name] if mode == "eager" else compiled(FORMS[name])
     for path in golden_cases(golden_dir):
-        case, maps, truths = load_golden(path)
-        matched_gt, iou = assign(*arguments(maps, truths))
+        case, maps, gt = load_golden(path)
+        matched_gt, iou = assign(*arguments(maps, gt))
         np.testing.assert_array_equal(matched_gt.asnumpy(), case["owner"], err_msg=path.name)
         np.testing.assert_allclose(iou.asnumpy(), case["matched_iou"], rtol=0, atol=IOU_TOLERANCE, err_msg=path.name)

@@ -40,7 +40,7 @@ def test_dynamic_k_sums_the_ten_best_candidates_only():
 
 
 def test_a_contested_point_goes_to_the_lowest_cost_of_all_ground_truths():
-    # Truths 0 and 1 take point 0; truth 2 took point 1, yet is cheapest at point 0 and gets it too.
+    # Ground truths 0 and 1 select point 0; 2 selects point 1, yet has the lowest cost at point 0 and gets it too.
     cost = Tensor([[[2.0, 9.0, 9.0], [3.0, 9.0, 9.0], [1.0, 0.5, 9.0]]])
     iou = Tensor(np.full((1, 3, 3), 0.1, np.float32))
     everything = {"valid": Tensor([[True] * 3]), "candidate": Tensor([[True] * 3])}

@@ -1,4 +1,4 @@
-"""Targets: which rows, which truths, which labels."""
+"""Targets: which rows, which ground truths, which labels."""
 
 import mindspore as ms
 import numpy as np
@@ -29,9 +29,9 @@ def test_boxes_and_labels_follow_matched_gt():
     gt_boxes, gt_classes = rng.random((3, 4, 4)).astype(np.float32), rng.integers(0, 6, (3, 4)).astype(np.int32)
     rows = np.flatnonzero(matched_gt >= 0).astype(np.int32)
     boxes, classes = gather_matched(Tensor(matched_gt), Tensor(rows), Tensor(gt_boxes), Tensor(gt_classes))
-    image, truth = rows // 20, matched_gt.reshape(-1)[rows]
-    np.testing.assert_array_equal(boxes.asnumpy(), gt_boxes[image, truth])
-    np.testing.assert_array_equal(classes.asnumpy(), gt_classes[image, truth])
+    image, index = rows // 20, matched_gt.reshape(-1)[rows]
+    np.testing.assert_array_equal(boxes.asnumpy(), gt_boxes[image, index])
+    np.testing.assert_array_equal(classes.asnumpy(), gt_classes[image, index])
     iou = rng.random(len(rows)).astype(np.float32)
     labels = cls_targets(classes, Tensor(iou), num_classes=6).asnumpy()
     np.testing.assert_array_equal(labels, np.eye(6, dtype=np.float32)[classes.asnumpy()] * iou[:, None])

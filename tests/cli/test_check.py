@@ -120,8 +120,8 @@ def other_formats(data):
             (data / part / folder).mkdir()
         write_as_yolo(dataset, data / part / "labels")
         (data / part / "JPEGImages").symlink_to(data / part / "images")
-        for truth in to_voc(dataset):
-            (data / part / "Annotations" / f"{truth[0]}.xml").write_text(truth[1])
+        for sample in to_voc(dataset):
+            (data / part / "Annotations" / f"{sample[0]}.xml").write_text(sample[1])
     names = ", ".join(dataset.class_names)
     (data / "data.yaml").write_text(f"names: [{names}]\ntrain: train/images\nval: val/images\n")
     return data

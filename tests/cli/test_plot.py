@@ -13,7 +13,7 @@ from yolox.cli import run
 from yolox.cli.experiment import Experiment
 from yolox.config import Recipe
 from yolox.data.coco import read_coco
-from yolox.data.dataset import truths
+from yolox.data.dataset import image_labels
 from yolox.data.statistics import label_statistics
 from yolox.data.synthetic import write_synthetic
 from yolox.distributed import Group
@@ -36,7 +36,7 @@ def evaluation(tmp_path):
     dataset = read_coco(write_synthetic(tmp_path / "data", images=3, seed=0), tmp_path / "data/images")
     found = []
     for index in range(len(dataset)):
-        boxes, classes = truths(dataset, index)
+        boxes, classes = image_labels(dataset, index)
         found.append(Detections(boxes, np.full(len(boxes), 0.9, np.float32), classes))
     return dataset, found, evaluation_report({"AP": 1.0}, dataset, found, input_size=(64, 64))
 

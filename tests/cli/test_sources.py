@@ -94,7 +94,7 @@ def voc(tmp_path):
 
 
 def test_the_conventions_of_the_voc_challenge_reach_both_parts(voc):
-    """As typed: VOC2007's pixel 1 to 30 are all thirty columns, and its difficult objects are no truths of training."""
+    """As typed: VOC2007's pixel 1 to 30 are all thirty columns, and its difficult objects are no ground truths of training."""
     plain = ["train", "--train-voc", str(voc), "--val-voc", str(voc), "--output", "run"]
     for more, left, crowd in (
         ([], 1, [False, False]),

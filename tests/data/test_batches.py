@@ -27,21 +27,21 @@ def test_a_rolling_window_holds_the_last_thousand_images(monkeypatch, kind, firs
         assert len(partners) == 1000
 
 
-def test_no_aug_epochs_take_eval_like_samples_with_the_settings_of_the_recipe(monkeypatch):
+def test_no_aug_epochs_take_no_aug_samples_with_the_settings_of_the_recipe(monkeypatch):
     calls = {}
-    for name in ("train_sample", "plain_sample"):
+    for name in ("train_sample", "no_aug_sample"):
         monkeypatch.setattr(batches, name, lambda *_, name=name, **knobs: calls.setdefault(name, knobs))
     recipe = Recipe(augment=AugmentConfig(flip_prob=0.25), loader=LoaderConfig(batch_size=1, multiscale_sizes=(320,)))
     for augment in (True, False):
         TrainSource(dataset=range(9), recipe=recipe, epoch=0, augment=augment).samples(0)
     for knobs in calls.values():
         assert (knobs["config"], knobs["spec"], knobs["size"]) == (recipe.augment, recipe.input, (320, 320))
-    assert list(calls) == ["train_sample", "plain_sample"]
+    assert list(calls) == ["train_sample", "no_aug_sample"]
 
 
 def test_order_and_augmentations_each_follow_the_seed(monkeypatch):
     drawn = []
-    monkeypatch.setattr(batches, "plain_sample", lambda _, index, *, rng, **__: drawn.append((index, rng.random())))
+    monkeypatch.setattr(batches, "no_aug_sample", lambda _, index, *, rng, **__: drawn.append((index, rng.random())))
     for seed in (3, 4):
         source = TrainSource(
             dataset=range(9), recipe=Recipe(loader=LoaderConfig(batch_size=9, seed=seed)), epoch=1, augment=False

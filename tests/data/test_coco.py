@@ -13,7 +13,7 @@ import pytest
 from tests.data.folders import coco_dict, write_json
 from tests.data.three_images import NAMES, images, read, write_images
 from yolox.data.coco import read_coco
-from yolox.data.dataset import ground_truth, image_path, load_sample, truths
+from yolox.data.dataset import ground_truth, image_labels, image_path, load_sample
 from yolox.errors import DataError
 
 
@@ -77,7 +77,7 @@ def test_boxes_partly_outside_are_clipped_for_training_and_kept_for_evaluation(f
 
 def test_boxes_without_area_are_left_out_of_training(folder):
     dataset = read(folder, [(1, 55, 7, (4, 5, 0, 10)), (2, 55, 7, (30, 5, 0, 0)), (3, 55, 7, (1, 1, 2, 2))])
-    assert truths(dataset, 0)[0].tolist() == [[1, 1, 3, 3]]
+    assert image_labels(dataset, 0)[0].tolist() == [[1, 1, 3, 3]]
     assert len(ground_truth(dataset)["annotations"]) == 3
 
 
@@ -96,11 +96,11 @@ def test_ground_truth_is_what_pycocotools_would_read(folder):
     from pycocotools.coco import COCO
 
     rows = [(4, 55, 7, (1.5, 2.25, 3, 4), {"area": 9.5, "iscrowd": 0}), (9, 10**12, 900, (0, 0, 30, 20))]
-    truth = ground_truth(read(folder, rows))
-    json.dumps(truth)
+    content = ground_truth(read(folder, rows))
+    json.dumps(content)
     with redirect_stdout(StringIO()):
         coco = COCO()
-        coco.dataset = truth
+        coco.dataset = content
         coco.createIndex()
     assert coco.getAnnIds(catIds=[900]) == [9] and set(coco.imgs) == {55, -3, 10**12}
     assert coco.anns[4]["bbox"] == [1.5, 2.25, 3, 4] and coco.anns[4]["area"] == 9.5
@@ -132,9 +132,9 @@ def test_real_annotations_are_read_whole(data_dir):
     want = json.loads((folder / "instances.json").read_text())
     assert len(dataset) == len(want["images"]) and len(dataset.boxes) == len(want["annotations"])
     by_id = {a["id"]: a for a in want["annotations"]}
-    for truth in ground_truth(dataset)["annotations"]:
-        original = by_id[truth["id"]]
-        np.testing.assert_allclose(truth["bbox"], original["bbox"], atol=1e-3)
-        assert [truth[k] for k in ("image_id", "category_id", "iscrowd", "area")] == [
+    for annotation in ground_truth(dataset)["annotations"]:
+        original = by_id[annotation["id"]]
+        np.testing.assert_allclose(annotation["bbox"], original["bbox"], atol=1e-3)
+        assert [annotation[k] for k in ("image_id", "category_id", "iscrowd", "area")] == [
             original[k] for k in ("image_id", "category_id", "iscrowd", "area")
         ]

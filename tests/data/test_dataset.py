@@ -7,7 +7,7 @@ import pytest
 
 from tests.data.folders import coco_dict, write_image, write_json
 from yolox.data.coco import read_coco
-from yolox.data.dataset import DetectionDataset, trainable, truths
+from yolox.data.dataset import DetectionDataset, image_labels, trainable
 from yolox.data.sample import Sample
 
 
@@ -37,7 +37,7 @@ def test_a_sample_whose_rows_do_not_fit_is_refused():
         Sample(np.zeros((4, 4), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
 
 
-def test_what_can_be_trained_on_is_what_ground_truths_returns(tmp_path):
+def test_what_can_be_trained_on_is_what_image_labels_returns(tmp_path):
     """Crowds, boxes without area and boxes whose area lies outside are not; checked against the boxes image by image."""
     boxes = [(1, 1, 5, 5), (1, 1, 0, 5), (-3, 2, 5, 5), (25, 15, 9, 9), (30, 3, 0, 0), (28.5, 19, 5, 0.5), (0, 0, 30, 20)]
     rows = [(i, i % 2, 1, box, {"iscrowd": int(i in (0, 6))}) for i, box in enumerate(boxes)]
@@ -48,4 +48,4 @@ def test_what_can_be_trained_on_is_what_ground_truths_returns(tmp_path):
     mask = trainable(dataset)
     assert sorted(dataset.annotation_ids[mask].tolist()) == [2, 3, 5]
     for i in range(2):
-        assert mask[dataset.offsets[i] : dataset.offsets[i + 1]].sum() == len(truths(dataset, i)[0]) > 0
+        assert mask[dataset.offsets[i] : dataset.offsets[i + 1]].sum() == len(image_labels(dataset, i)[0]) > 0

@@ -176,7 +176,7 @@ def test_evaluation_sees_every_image_once_in_fixed_shapes(dataset, workers, worl
 
 
 def test_ground_truths_are_padded_to_the_least_size_that_holds_them(dataset):
-    """Each image of the plain epochs has three truths; a mosaic has more or fewer."""
+    """Each image of the no-augmentation epochs has three ground truths; a mosaic has more or fewer."""
     sizes = recipe_with(gt_paddings=(1, *range(3, 20, 2)))
     assert {b.valid.shape for b in batches(dataset, augment=False, recipe=sizes)} == {(2, 3)}
     whole = batches(dataset, recipe=recipe_with(max_gt=20))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.data.folders import coco_dict, write_image
 from yolox.data.check import check_dataset
 from yolox.data.coco import read_coco
-from yolox.data.dataset import ground_truth, truths
+from yolox.data.dataset import ground_truth, image_labels
 from yolox.data.voc import read_voc_data
 from yolox.data.yolo import read_yolo_data
 from yolox.errors import DataError
@@ -42,7 +42,7 @@ def usable_or_named(read, name: str) -> None:
         assert name in str(error) and len(str(error)) < 20_000
         return
     for index in range(len(dataset)):
-        boxes, classes = truths(dataset, index)
+        boxes, classes = image_labels(dataset, index)
         height, width = dataset.sizes[index]
         assert (boxes >= 0).all() and (boxes <= [width, height, width, height]).all()
         assert (boxes[:, 2:] > boxes[:, :2]).all() and (classes < len(dataset.class_names)).all()

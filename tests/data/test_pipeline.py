@@ -12,7 +12,7 @@ from yolox.data.batches import collate, count_dropped, keep_largest
 from yolox.data.cache import cache_bytes, cache_images
 from yolox.data.coco import read_coco
 from yolox.data.dataset import load_image
-from yolox.data.pipeline import plain_sample, train_sample
+from yolox.data.pipeline import no_aug_sample, train_sample
 from yolox.data.sample import Sample, empty_sample
 from yolox.errors import DataError
 
@@ -50,7 +50,7 @@ def make(dataset, seed=0, index=0, config=MEGVII, function=train_sample, **optio
 
 
 @pytest.mark.parametrize("config", [MEGVII, MINDYOLO], ids=["megvii", "mindyolo"])
-@pytest.mark.parametrize("function", [train_sample, plain_sample])
+@pytest.mark.parametrize("function", [train_sample, no_aug_sample])
 def test_samples_have_the_size_asked_for_and_boxes_inside(dataset, config, function):
     for seed in range(20):
         sample = make(dataset, seed, seed % 8, config, function, size=(96, 64))
@@ -71,10 +71,10 @@ def test_same_seed_same_sample(dataset, config):
 
 @pytest.mark.parametrize("placement", ["top_left", "center"])
 @pytest.mark.parametrize("flip", [0.0, 1.0])
-def test_plain_samples_follow_the_pixels_and_keep_their_place(block, placement, flip):
+def test_no_aug_samples_follow_the_pixels_and_keep_their_place(block, placement, flip):
     spec = attrs.evolve(SPEC, letterbox=placement)
     config = attrs.evolve(QUIET, flip_prob=flip)
-    sample = plain_sample(block, 0, rng=np.random.default_rng(0), config=config, spec=spec)
+    sample = no_aug_sample(block, 0, rng=np.random.default_rng(0), config=config, spec=spec)
     np.testing.assert_allclose(sample.boxes[0], found_box((sample.image > 180).all(axis=2)), atol=1.01)
     padding = (sample.image == 114).all(axis=2)
     rows = np.flatnonzero(padding.all(axis=1)).tolist()
@@ -84,24 +84,24 @@ def test_plain_samples_follow_the_pixels_and_keep_their_place(block, placement, 
 def test_the_colour_change_leaves_the_padding_alone(block):
     config = AugmentConfig(hsv_gains=(5.0, 100.0, 100.0), flip_prob=0.0)
     for seed in range(6):
-        sample = make(block, seed, config=config, function=plain_sample)
+        sample = make(block, seed, config=config, function=no_aug_sample)
         assert (sample.image[60:] == 114).all()
 
 
-def test_without_mosaic_a_training_sample_is_a_plain_one(dataset):
+def test_without_mosaic_a_training_sample_is_a_no_aug_sample(dataset):
     rng = np.random.default_rng(0)
     rng.random()  # train_sample asks for the mosaic first
-    plain = plain_sample(dataset, 2, rng=rng, config=QUIET, spec=SPEC)
-    np.testing.assert_array_equal(make(dataset, 0, 2, QUIET).image, plain.image)
+    expected = no_aug_sample(dataset, 2, rng=rng, config=QUIET, spec=SPEC)
+    np.testing.assert_array_equal(make(dataset, 0, 2, QUIET).image, expected.image)
 
 
 def test_mosaic_probability_is_kept(dataset):
-    plain = plain_sample(dataset, 0, rng=np.random.default_rng(0), config=QUIET, spec=SPEC).image
+    expected = no_aug_sample(dataset, 0, rng=np.random.default_rng(0), config=QUIET, spec=SPEC).image
     half = attrs.evolve(QUIET, mosaic_prob=0.5)
     share = np.mean(
         [
-            (make(dataset, s, config=half).image.shape == plain.shape)
-            and (make(dataset, s, config=half).image == plain).all()
+            (make(dataset, s, config=half).image.shape == expected.shape)
+            and (make(dataset, s, config=half).image == expected).all()
             for s in range(200)
         ]
     )

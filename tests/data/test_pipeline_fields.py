@@ -10,7 +10,7 @@ from tests.data.folders import coco_dict, write_image, write_json
 from yolox.config import AugmentConfig, InputSpec
 from yolox.data.coco import read_coco
 from yolox.data.dataset import load_image
-from yolox.data.pipeline import plain_sample, train_sample
+from yolox.data.pipeline import no_aug_sample, train_sample
 
 SPEC = InputSpec(input_size=(32, 32), pad_value=40)
 RAW = AugmentConfig(affine_scale=(0.4, 0.6), hsv_prob=0.0, flip_prob=0.0)
@@ -43,7 +43,7 @@ def levels(dataset, config, function=train_sample):
 
 def test_padding_and_blends_by_hand(flat):
     """Images are 200 and padding is 40; the raw partner lies on black, and each of the two has one half."""
-    assert levels(flat, RAW, plain_sample) == {40, 200}
+    assert levels(flat, RAW, no_aug_sample) == {40, 200}
     assert levels(flat, ALONE) == {40, 200}
     halves = {(a + b) // 2 for a in (40, 200) for b in (0, 40, 200)}
     assert halves == {20, 40, 100, 120, 200} == levels(flat, RAW)
@@ -105,8 +105,8 @@ def test_the_raw_partner_is_an_image_with_objects(tmp_path):
 
 
 @pytest.mark.parametrize(("box_filter", "kept"), [("min_side", 1), ("candidates", 2)])
-@pytest.mark.parametrize("function", [train_sample, plain_sample])
-def test_a_plain_sample_keeps_boxes_of_a_pixel_under_the_filter_of_candidates(tmp_path, box_filter, kept, function):
+@pytest.mark.parametrize("function", [train_sample, no_aug_sample])
+def test_a_no_aug_sample_keeps_boxes_of_a_pixel_under_the_filter_of_candidates(tmp_path, box_filter, kept, function):
     write_image(tmp_path / "a.png", np.zeros((32, 32, 3), np.uint8))
     rows = [(1, 1, 1, (5, 5, 1.5, 20)), (2, 1, 1, (5, 5, 1, 20))]
     dataset = read_coco(write_json(tmp_path / "a.json", coco_dict([(1, "a.png", 32, 32)], rows)), str(tmp_path))
@@ -121,7 +121,7 @@ def test_training_images_shrink_linearly_whatever_evaluation_does(tmp_path, shri
     write_image(tmp_path / "a.png", image)
     content = coco_dict([(1, "a.png", 96, 96)], [])
     dataset = read_coco(write_json(tmp_path / "a.json", content), str(tmp_path))
-    sample = make(dataset, 0, RAW, plain_sample, attrs.evolve(SPEC, shrink_interpolation=shrink))
+    sample = make(dataset, 0, RAW, no_aug_sample, attrs.evolve(SPEC, shrink_interpolation=shrink))
     np.testing.assert_array_equal(sample.image, image[1::3, 1::3])  # centres of blocks of three
 
 
@@ -140,7 +140,7 @@ def test_colour_and_flip_come_after_mixup(flat, config):
     assert -19 <= min(shifts) < -12 and 12 < max(shifts) <= 19
 
 
-@pytest.mark.parametrize("function", [train_sample, plain_sample])
+@pytest.mark.parametrize("function", [train_sample, no_aug_sample])
 def test_flip_probability_is_kept(flat, function):
     config = attrs.evolve(ALONE, flip_prob=0.3)
     never = attrs.evolve(ALONE, flip_prob=0.0)
@@ -148,7 +148,7 @@ def test_flip_probability_is_kept(flat, function):
     assert 0.6 < np.mean(same) < 0.8
 
 
-def test_a_plain_sample_changes_colour_by_the_recipe(flat):
+def test_a_no_aug_sample_changes_colour_by_the_recipe(flat):
     config = attrs.evolve(RAW, hsv_prob=1.0, hsv_mode="multiplicative", hsv_gains=(0.0, 0.0, 0.25))
-    values = [int(make(flat, seed, config, plain_sample).image.max()) for seed in range(60)]
+    values = [int(make(flat, seed, config, no_aug_sample).image.max()) for seed in range(60)]
     assert 150 <= min(values) < 160 and 240 < max(values) <= 250

@@ -11,7 +11,7 @@ BOX = [10.0, 10.0, 50.0, 50.0]  # medium
 FAR = [200.0, 10.0, 50.0, 50.0]
 
 
-def _truth(number, box, *, image=1, category=1, **more):
+def _annotation(number, box, *, image=1, category=1, **more):
     more = {"area": box[2] * box[3], "iscrowd": 0, **more}
     return {"id": number, "image_id": image, "category_id": category, "bbox": box, **more}
 
@@ -29,25 +29,25 @@ def _record(box, score, *, image=1, category=1):
 
 
 def _random(seed=0, images=6, classes=4):
-    """Truths, and records that hit most of them."""
+    """Ground ground_truth, and records that hit most of them."""
     rng = np.random.default_rng(seed)
-    truths, records = [], []
+    annotations, records = [], []
     for image in range(images):
         for number in range(8):
             category = int(rng.integers(classes))
             box = [*(rng.random(2) * 300).tolist(), *(rng.random(2) * 120 + 10).tolist()]
-            truths.append(_truth(len(truths), box, image=image, category=category, iscrowd=int(number == 7)))
+            annotations.append(_annotation(len(annotations), box, image=image, category=category, iscrowd=int(number == 7)))
             moved = (np.array(box) + rng.normal(size=4) * 3).tolist()
             guess = category if rng.random() < 0.8 else 0
             records.append(_record(moved, float(rng.random()), image=image, category=guess))
-    names = [(i, f"c{i}") for i in range(classes + 1)]  # the last class has no truths
-    return _ground_truth(truths, images=range(images), categories=names), records
+    names = [(i, f"c{i}") for i in range(classes + 1)]  # the last class has no objects
+    return _ground_truth(annotations, images=range(images), categories=names), records
 
 
 def test_hand_worked_average_precision():
-    truth = _ground_truth([_truth(1, BOX), _truth(2, FAR)])
+    ground_truth = _ground_truth([_annotation(1, BOX), _annotation(2, FAR)])
     found = [_record(BOX, 0.9), _record([400.0, 10.0, 50.0, 50.0], 0.8), _record(FAR, 0.7)]
-    metrics = evaluate_coco(truth, found)
+    metrics = evaluate_coco(ground_truth, found)
     # precision 1 up to recall .5 (51 of 101 recall levels), then 2/3
     assert metrics["AP"] == pytest.approx((51 + 50 * 2 / 3) / 101)
     assert [metrics["AP50"], metrics["APm"]] == pytest.approx([metrics["AP"]] * 2)
@@ -57,14 +57,14 @@ def test_hand_worked_average_precision():
 
 def test_ap_depends_on_the_overlap():
     shifted = [BOX[0] + 10, *BOX[1:]]  # IoU 40 / 60
-    metrics = evaluate_coco(_ground_truth([_truth(1, BOX)]), [_record(shifted, 0.9)])
+    metrics = evaluate_coco(_ground_truth([_annotation(1, BOX)]), [_record(shifted, 0.9)])
     assert (metrics["AP50"], metrics["AP75"]) == pytest.approx((1.0, 0.0))
     assert metrics["AP"] == pytest.approx(0.4)  # right at .50, .55, .60 and .65
 
 
 def test_all_keys_are_valid_json():
-    truth, records = _random()
-    metrics = evaluate_coco(truth, records)
+    ground_truth, records = _random()
+    metrics = evaluate_coco(ground_truth, records)
     assert set(metrics) == {*METRIC_NAMES, "per_class"}
     back = json.loads(json.dumps(metrics, allow_nan=False))
     assert back == metrics and back["per_class"]["c4"] is None
@@ -73,7 +73,7 @@ def test_all_keys_are_valid_json():
     assert all(0 <= v <= 1 for v in defined)
 
 
-@pytest.mark.parametrize("annotations", [[], [_truth(1, BOX)]])
+@pytest.mark.parametrize("annotations", [[], [_annotation(1, BOX)]])
 def test_nothing_found(annotations):
     metrics = evaluate_coco(_ground_truth(annotations), [])
     expected = 0.0 if annotations else None
@@ -85,13 +85,13 @@ def test_detections_where_there_are_no_ground_truths():
 
 
 def test_any_ids_give_the_same_numbers():
-    truth, records = _random()
-    expected = evaluate_coco(truth, records)
+    ground_truth, records = _random()
+    expected = evaluate_coco(ground_truth, records)
     for image_ids, category_ids in [
         ([900, 7, 10**12, 3, 0, 44], [90, 3, 1, 0, 17]),
         (["b.jpg", "a", "", "zz", "x/y", "c"], [5, 4, 3, 2, 1]),
     ]:
-        changed = copy.deepcopy((truth, records))
+        changed = copy.deepcopy((ground_truth, records))
         for entry in changed[0]["annotations"] + changed[1]:
             entry["image_id"] = image_ids[entry["image_id"]]
             entry["category_id"] = category_ids[entry["category_id"]]
@@ -104,38 +104,38 @@ def test_any_ids_give_the_same_numbers():
 
 def test_annotation_id_zero_counts():
     # pycocotools alone takes the id 0 for "matched nothing"
-    assert evaluate_coco(_ground_truth([_truth(0, BOX)]), [_record(BOX, 0.9)])["AP"] == pytest.approx(1.0)
+    assert evaluate_coco(_ground_truth([_annotation(0, BOX)]), [_record(BOX, 0.9)])["AP"] == pytest.approx(1.0)
 
 
 def test_finds_in_crowds_are_neither_right_nor_wrong():
-    crowd = _truth(2, [190.0, 0.0, 100.0, 100.0], iscrowd=1)
-    truth = _ground_truth([_truth(1, BOX), crowd])
-    metrics = evaluate_coco(truth, [_record(FAR, 0.99), _record(BOX, 0.9)])
+    crowd = _annotation(2, [190.0, 0.0, 100.0, 100.0], iscrowd=1)
+    ground_truth = _ground_truth([_annotation(1, BOX), crowd])
+    metrics = evaluate_coco(ground_truth, [_record(FAR, 0.99), _record(BOX, 0.9)])
     assert metrics["AP"] == pytest.approx(1.0)
 
 
 def test_class_names():
-    truth = _ground_truth([_truth(1, BOX, category=7)], categories=[(9, "cat"), (7, "cat"), (8, "dog")])
+    ground_truth = _ground_truth([_annotation(1, BOX, category=7)], categories=[(9, "cat"), (7, "cat"), (8, "dog")])
     records = [_record(BOX, 0.9, category=7)]
-    assert list(evaluate_coco(truth, records)["per_class"]) == ["cat (9)", "cat (7)", "dog"]
-    named = evaluate_coco(truth, records, class_names=("a", "b", "c"))["per_class"]
+    assert list(evaluate_coco(ground_truth, records)["per_class"]) == ["cat (9)", "cat (7)", "dog"]
+    named = evaluate_coco(ground_truth, records, class_names=("a", "b", "c"))["per_class"]
     assert (named["a"], named["b"], named["c"]) == (None, pytest.approx(1.0), None)
     with pytest.raises(ValueError, match="2 class names for 3 categories"):
-        evaluate_coco(truth, records, class_names=("a", "b"))
+        evaluate_coco(ground_truth, records, class_names=("a", "b"))
 
 
 def test_is_silent_and_changes_nothing(capsys):
-    truth, records = _random()
-    before = copy.deepcopy((truth, records))
-    evaluate_coco(truth, records)
-    assert (truth, records) == before and capsys.readouterr().out == ""
+    ground_truth, records = _random()
+    before = copy.deepcopy((ground_truth, records))
+    evaluate_coco(ground_truth, records)
+    assert (ground_truth, records) == before and capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("wrong", [{"image_id": 99}, {"category_id": 99}])
 def test_records_of_another_data_set(wrong):
     (key,) = wrong
     with pytest.raises(ValueError, match=f"1 {key} of the records, such as 99, are not among the 1"):
-        evaluate_coco(_ground_truth([_truth(1, BOX)]), [{**_record(BOX, 0.9), **wrong}])
+        evaluate_coco(_ground_truth([_annotation(1, BOX)]), [{**_record(BOX, 0.9), **wrong}])
 
 
 def test_detections_to_coco():
@@ -158,7 +158,7 @@ def test_detections_to_coco_errors():
 
 
 def test_official_results_on_coco_images(data_dir):
-    truth = json.loads((data_dir / "coco_ccby_val" / "instances.json").read_text())
+    ground_truth = json.loads((data_dir / "coco_ccby_val" / "instances.json").read_text())
     results = json.loads((data_dir / "coco_ccby_val" / "yolox_nano_results_coco_ccby_val.json").read_text())
-    metrics = evaluate_coco(truth, results)
+    metrics = evaluate_coco(ground_truth, results)
     assert [metrics[k] for k in ("AP", "AP50", "AP75")] == pytest.approx([0.3088, 0.4636, 0.3224], abs=1e-4)

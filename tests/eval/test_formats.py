@@ -1,4 +1,4 @@
-"""The same detections get the same numbers whichever format the truths were read from, without a JSON on disk."""
+"""The same detections get the same numbers whichever format the annotations were read from, without a JSON on disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from yolox.eval.coco import detections_to_coco, evaluate_coco
 from yolox.eval.postprocess import Detections
 
 
-def shaken_truths(dataset, seed=0):
+def shaken_boxes(dataset, seed=0):
     """Each image's boxes moved by a few pixels, some with a wrong class, in random order of score."""
     rng, found = np.random.default_rng(seed), []
     for first, last in zip(dataset.offsets, dataset.offsets[1:], strict=False):
@@ -45,7 +45,7 @@ def metrics(dataset, found):
 
 def test_every_format_is_evaluated_alike(tmp_path):
     coco = noise_dataset(tmp_path / "images", count=6, boxes=4)
-    found = shaken_truths(coco)
+    found = shaken_boxes(coco)
     for name in ("labels", "xml"):
         (tmp_path / name).mkdir()
     write_as_yolo(coco, tmp_path / "labels")

@@ -53,8 +53,8 @@ def assert_close(what, got, want, tolerance, exact, unit=1.0):
     error = (np.abs(got - want) / unit).max()
     if error <= tolerance:
         return
-    truth = exact()
-    ours, theirs = np.abs(got - truth) / unit, np.abs(want - truth) / unit
+    exact_values = exact()
+    ours, theirs = np.abs(got - exact_values) / unit, np.abs(want - exact_values) / unit
     figures = (
         f"{what}: {error:.1e} from the reference, above the tolerance {tolerance:.0e}; from float64 at most "
         f"{ours.max():.1e}, the reference {theirs.max():.1e}; rms {rms(ours):.1e} and {rms(theirs):.1e}"

@@ -49,44 +49,44 @@ def class_cost(obj_logit, cls_logits, label) -> float:
 
 
 def image_tables(boxes, obj, cls, points, strides, gt_boxes, gt_classes, rows, *, prior="center", penalty=1e6, radius=1.5):
-    """Candidates and, for each truth of `rows` and each candidate, overlap and cost. Dictionaries keyed (truth, point)."""
-    def own(g, p):
+    """Candidates and, for each row and candidate, IoU and cost: dictionaries keyed (ground truth, point)."""
+    def preferred(g, p):
         near = near_center(points[p], strides[p], gt_boxes[g], radius)
         return near if prior == "center" else near and inside(points[p], gt_boxes[g])
 
-    def reach(g, p):
-        return own(g, p) if prior == "center" else inside(points[p], gt_boxes[g])
+    def is_candidate(g, p):
+        return preferred(g, p) if prior == "center" else inside(points[p], gt_boxes[g])
 
-    candidates = [p for p in range(len(points)) if any(reach(g, p) for g in rows)]
+    candidates = [p for p in range(len(points)) if any(is_candidate(g, p) for g in rows)]
     overlap, cost = {}, {}
     for g in rows:
         for p in candidates:
             overlap[g, p] = iou([float(v) for v in gt_boxes[g]], corners(boxes[p]))
             cost[g, p] = class_cost(obj[p], cls[p], gt_classes[g]) - 3.0 * math.log(overlap[g, p] + 1e-8)
-            if not own(g, p):  # float32 leaves steps of 1/16 at a million: part of the rule, it makes ties
+            if not preferred(g, p):  # float32 leaves steps of 1/16 at a million: part of the rule, it makes ties
                 cost[g, p] = float(np.float32(np.float32(cost[g, p]) + np.float32(penalty)))
     return candidates, overlap, cost
 
 
 def assign_image(boxes, obj, cls, points, strides, gt_boxes, gt_classes, valid, *, top_k=10, **rule):
-    """Owner [P] and matched overlap [P] of one image."""
+    """Returns matched_gt [P] and matched IoU [P] of one image."""
     rows = [g for g in range(len(gt_boxes)) if valid[g]]
     candidates, overlap, cost = image_tables(boxes, obj, cls, points, strides, gt_boxes, gt_classes, rows, **rule)
-    takers: dict[int, list[int]] = {}
+    selected: dict[int, list[int]] = {}
     for g in rows:
         best = sorted((overlap[g, p] for p in candidates), reverse=True)[:top_k]
         k = max(int(sum(best)), 1)
         for p in sorted(candidates, key=lambda p, g=g: (cost[g, p], p))[:k]:
-            takers.setdefault(p, []).append(g)
+            selected.setdefault(p, []).append(g)
     matched_gt, matched = np.full(len(points), -1, np.int32), np.zeros(len(points))
-    for p, gs in takers.items():
+    for p, gs in selected.items():
         matched_gt[p] = gs[0] if len(gs) == 1 else min(rows, key=lambda g, p=p: (cost[g, p], g))
         matched[p] = overlap[matched_gt[p], p]
     return matched_gt, matched
 
 
 def assign(boxes, obj, cls, points, strides, gt_boxes, gt_classes, valid, **rule):
-    """Owner [B,P] and matched overlap [B,P] of a batch."""
+    """Returns matched_gt [B,P] and matched IoU [B,P] of a batch."""
     images = [
         assign_image(boxes[b], obj[b], cls[b], points, strides, gt_boxes[b], gt_classes[b], valid[b], **rule)
         for b in range(len(boxes))
@@ -104,17 +104,17 @@ def detection_loss(raw, boxes, points, strides, gt_boxes, gt_classes, matched_gt
             sums[1] += math.log1p(math.exp(-abs(raw[b, p, 4]))) + max(raw[b, p, 4], 0.0) - raw[b, p, 4] * (g >= 0)
             if g < 0:
                 continue
-            truth = [float(v) for v in gt_boxes[b, g]]
-            sums[0] += 5.0 * (1.0 - iou(truth, corners(boxes[b, p])) ** 2)
+            gt_box = [float(v) for v in gt_boxes[b, g]]
+            sums[0] += 5.0 * (1.0 - iou(gt_box, corners(boxes[b, p])) ** 2)
             for c, x in enumerate(raw[b, p, 5:].astype(float)):
                 target = matched[b, p] if c == gt_classes[b, g] else 0.0
                 sums[2] += math.log1p(math.exp(-abs(x))) + max(x, 0.0) - x * target
             s = float(strides[p])
             want = (
-                (truth[0] + truth[2]) / 2 / s - (points[p][0] / s - 0.5),
-                (truth[1] + truth[3]) / 2 / s - (points[p][1] / s - 0.5),
-                math.log((truth[2] - truth[0]) / s + 1e-8),
-                math.log((truth[3] - truth[1]) / s + 1e-8),
+                (gt_box[0] + gt_box[2]) / 2 / s - (points[p][0] / s - 0.5),
+                (gt_box[1] + gt_box[3]) / 2 / s - (points[p][1] / s - 0.5),
+                math.log((gt_box[2] - gt_box[0]) / s + 1e-8),
+                math.log((gt_box[3] - gt_box[1]) / s + 1e-8),
             )
             sums[3] += sum(abs(float(r) - w) for r, w in zip(raw[b, p, :4], want, strict=True))
     parts = sums / positives

@@ -44,8 +44,8 @@ def _floats(monkeypatch):
 
 def floating_batch(index):
     """A batch with float32 images."""
-    images, *truths = (part.asnumpy() for part in batch(index))
-    return [images.astype(np.float32), *truths]
+    images, *gt = (part.asnumpy() for part in batch(index))
+    return [images.astype(np.float32), *gt]
 
 
 def train(bad_images=(), optim=OPTIM, before_step=lambda index, state: None):

@@ -57,7 +57,7 @@ def test_an_eager_step_that_is_not_finite_changes_no_bit():
     step = make_train_step(cell, toy_loss, state, optim=OPTIM, spec=SPEC, compiled=False)
     step(*batch(), *scalars(0.1, 0.5, 0.0))
     before = snapshot(state)
-    _, _, finite, _ = step(*batch(1, truth=np.nan), *scalars(0.1, 0.5, 0.0))
+    _, _, finite, _ = step(*batch(1, box=np.nan), *scalars(0.1, 0.5, 0.0))
     assert not finite.item()
     for name, value in snapshot(state).items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)

@@ -68,13 +68,13 @@ def golden_detector(golden_dir):
 
 
 def step_inputs(case, index):
-    truths = case["truths"][index]
-    boxes = cxcywh_to_xyxy(ms.Tensor(truths[..., 1:])).asnumpy()
+    gt = case["truths"][index]
+    boxes = cxcywh_to_xyxy(ms.Tensor(gt[..., 1:])).asnumpy()
     images = np.ascontiguousarray(case["images"][index].transpose(0, 2, 3, 1))
-    parts = (images, boxes, truths[..., 0].astype(np.int32), truths[..., 3] > 0)
+    parts = (images, boxes, gt[..., 0].astype(np.int32), gt[..., 3] > 0)
     l1_weight = 1.0 if index >= L1_FROM_STEP else 0.0
     scalars = (float(case["lrs"][index]), ema_decay(index + 1, decay=0.9998, ramp=2000.0), l1_weight)
-    return tuple(ms.Tensor(p) for p in parts) + tuple(ms.Tensor(s, ms.float32) for s in scalars), truths
+    return tuple(ms.Tensor(p) for p in parts) + tuple(ms.Tensor(s, ms.float32) for s in scalars), gt
 
 
 class GoldenRun(NamedTuple):
@@ -116,10 +116,10 @@ def train(run: GoldenRun, steps: int) -> np.ndarray:  # [steps, 6]
     """Run the first steps; the losses as the golden case has them."""
     losses = []
     for index in range(steps):
-        inputs, truths = step_inputs(run.case, index)
+        inputs, gt = step_inputs(run.case, index)
         named, num_pos, finite, _ = run.step(*inputs)
         assert bool(finite.asnumpy())
-        count = max(float(num_pos.asnumpy()), 1.0) / max((truths[..., 3] > 0).sum(), 1)
+        count = max(float(num_pos.asnumpy()), 1.0) / max((gt[..., 3] > 0).sum(), 1)
         losses.append([float(value.asnumpy()) for value in named.values()] + [count])
     return np.array(losses)
 

@@ -36,10 +36,10 @@ def toy_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
     return quadratic + l1_weight * l1, losses, valid.astype(ms.float32).sum()
 
 
-def batch(seed=0, truth=1.0):
+def batch(seed=0, box=1.0):
     rng = np.random.default_rng(seed)
     images = ms.Tensor(rng.integers(0, 256, (2, 4, 4, 3)).astype(np.uint8))
-    boxes = ms.Tensor(np.full((2, 1, 4), truth / 8, np.float32))
+    boxes = ms.Tensor(np.full((2, 1, 4), box / 8, np.float32))
     return images, boxes, ms.Tensor(np.zeros((2, 1), np.int32)), ms.Tensor(np.ones((2, 1), bool))
 
 
@@ -110,7 +110,7 @@ def test_a_step_that_is_not_finite_changes_no_bit(toy, bad):
     _, state, step = toy
     step(*batch(), *scalars(0.1, 0.5, 0.0))
     before = snapshot(state)
-    *_, finite, sums = step(*batch(1, truth=bad), *scalars(0.1, 0.5, 0.0))
+    *_, finite, sums = step(*batch(1, box=bad), *scalars(0.1, 0.5, 0.0))
     assert not bool(finite.asnumpy())
     assert not np.isfinite(sums.asnumpy()).all()
     for name, value in snapshot(state).items():

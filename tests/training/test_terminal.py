@@ -44,7 +44,7 @@ def test_plain_progress_prints_each_epoch_on_one_line():
 
 
 def test_plain_progress_prints_steps_of_long_epochs(monkeypatch):
-    monkeypatch.setattr(terminal, "PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr(terminal, "LINE_SECONDS", 0.0)
     target = console()
     progress_of(target).on_step(STEP)
     line = target.file.getvalue()

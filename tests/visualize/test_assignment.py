@@ -1,4 +1,4 @@
-"""Predictions beside truths, and the assignment of an image, looked at pixel by pixel."""
+"""Predictions beside ground truth, and the assignment of an image, looked at pixel by pixel."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_ground_truths_lie_left_and_detections_right():
     left, right = picture[26:, :640], picture[26:, 644:]
     assert has(left, class_color(0)) and not has(left, class_color(1))
     assert has(right, class_color(1)) and not has(right, class_color(0))
-    assert (left[40 * 32 // 10 + 60, 10 * 32 // 10] == class_color(0)).all()  # the left edge of the truth
+    assert (left[40 * 32 // 10 + 60, 10 * 32 // 10] == class_color(0)).all()  # the left edge of the ground truth
     assert (image == 128).all()
 
 

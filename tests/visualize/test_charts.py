@@ -20,14 +20,14 @@ from yolox.visualize.charts import chart_names, confusion_chart, f1_chart, histo
 
 def analysis_of(names, *, images=20):
     rng, count = np.random.default_rng(0), len(names)
-    truths, detections = [], []
+    gt, detections = [], []
     for _ in range(images):
         corners = rng.uniform(0, 300, (6, 2))
         boxes, classes = np.hstack([corners, corners + rng.uniform(20, 90, (6, 2))]), rng.integers(0, count, 6)
-        truths.append(GroundTruth(boxes=boxes, classes=classes, crowd=np.zeros(6, bool)))
+        gt.append(GroundTruth(boxes=boxes, classes=classes, crowd=np.zeros(6, bool)))
         guess = np.where(rng.random(6) < 0.8, classes, (classes + 1) % count)
         detections.append(Detections(boxes + rng.normal(0, 5, boxes.shape), rng.random(6), guess))
-    return analyse(truths, detections, class_names=names)
+    return analyse(gt, detections, class_names=names)
 
 
 FEW = analysis_of(["red blood cell with a very long name", "platelets", "white"])

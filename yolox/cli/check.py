@@ -25,7 +25,7 @@ from yolox.nn import initialise, set_precision
 from yolox.training.overfit import overfit
 from yolox.training.run_folder import make_folder, write_json
 from yolox.training.step import create_train_state
-from yolox.training.terminal import PLAIN_SECONDS
+from yolox.training.terminal import LINE_SECONDS
 from yolox.visualize.evaluation import write_picture
 from yolox.visualize.grids import sample_grid
 
@@ -118,7 +118,7 @@ def step_lines(console: Console, update: Callable[[str], None]) -> Callable[[int
         nonlocal last
         line = f"one batch: step {number}, loss {loss:.2f}"
         update(line)
-        if not console.is_terminal and time.monotonic() - last >= PLAIN_SECONDS:
+        if not console.is_terminal and time.monotonic() - last >= LINE_SECONDS:
             console.print(line)
             last = time.monotonic()
 

@@ -13,7 +13,7 @@ from einops import rearrange
 from yolox.config import InputSpec, Recipe, Size
 from yolox.data.dataset import DetectionDataset, load_image
 from yolox.data.letterbox import letterbox
-from yolox.data.pipeline import Read, plain_sample, train_sample
+from yolox.data.pipeline import Read, no_aug_sample, train_sample
 from yolox.data.sample import Sample, keep_boxes
 from yolox.data.sampler import endless_order, epoch_order, steps_per_epoch, train_size
 
@@ -87,7 +87,7 @@ class TrainSource:
         rng = np.random.default_rng((SAMPLE, self.recipe.loader.seed, self.epoch, position))
         index, augment = int(order[position]), self.recipe.augment
         if not self.augment:
-            return plain_sample(
+            return no_aug_sample(
                 self.dataset,
                 index,
                 rng=rng,
@@ -172,7 +172,7 @@ class EvalSource:
 
 
 class Batch(NamedTuple):
-    """What a training step takes. B images, G rows for truths.
+    """What a training step takes. B images, G rows for ground truths.
 
     Args:
         images: [B,H,W,3] uint8, BGR.
@@ -188,14 +188,14 @@ class Batch(NamedTuple):
 
 
 def collate(samples: Sequence[Sample], *, max_gt: int) -> Batch:
-    """Stack samples of one size and pad their truths to a fixed number of rows.
+    """Stack samples of one size and pad their ground truths to a fixed number of rows.
 
     Args:
         samples: B samples whose images have one size.
-        max_gt: G. Of an image with more truths the smallest boxes go; `count_dropped` tells how many.
+        max_gt: G. Of an image with more ground truths the smallest boxes are left out; `count_dropped` counts them.
 
     Returns:
-        Batch; truths keep their order.
+        Batch; ground truths keep their order.
 
     Raises:
         ValueError: no samples, or images of several sizes.
@@ -228,7 +228,7 @@ def collate(samples: Sequence[Sample], *, max_gt: int) -> Batch:
 
 
 def padding_size(samples: Sequence[Sample], sizes: Sequence[int]) -> int:
-    """Choose the least of the padding sizes that holds the truths of every sample, or else the largest.
+    """Choose the least of the padding sizes that holds the ground truths of every sample, or else the largest.
 
     Fewer rows make the assignment cheaper; a finite number of sizes keeps the number of compiled steps finite.
 

@@ -96,7 +96,7 @@ def load_image(dataset: DetectionDataset, index: int, *, reduce: int = 1) -> np.
     return read_image(image_path(dataset, index), reduce=reduce, **limits)
 
 
-def truths(dataset: DetectionDataset, index: int, *, keep_crowd: bool = False):  # -> [n,4] float32, [n] int32
+def image_labels(dataset: DetectionDataset, index: int, *, keep_crowd: bool = False):  # -> [n,4] float32, [n] int32
     """Give the boxes of an image that can be trained on: clipped to the image, with an area, no crowds.
 
     Args:
@@ -117,7 +117,7 @@ def truths(dataset: DetectionDataset, index: int, *, keep_crowd: bool = False): 
 
 
 def trainable(dataset: DetectionDataset) -> np.ndarray:  # -> [M] bool
-    """Tell of every box whether `truths` gives it to training.
+    """Tell of every box whether `image_labels` gives it to training.
 
     Args:
         dataset: the dataset.
@@ -144,7 +144,7 @@ def load_sample(dataset: DetectionDataset, index: int, *, keep_crowd: bool = Fal
     Raises:
         DataError: the image is missing, cannot be decoded, or has another size than annotated.
     """
-    return Sample(load_image(dataset, index), *truths(dataset, index, keep_crowd=keep_crowd))
+    return Sample(load_image(dataset, index), *image_labels(dataset, index, keep_crowd=keep_crowd))
 
 
 def ground_truth(dataset: DetectionDataset) -> dict:

@@ -96,7 +96,7 @@ def pad_to(
 def letterbox(image: np.ndarray, size: Size, *, spec: InputSpec) -> tuple[np.ndarray, LetterboxTransform]:
     """Fit an image into the network's input: resize it, keep its shape, pad the rest with grey.
 
-    Evaluation and prediction feed the network with this; training's plain epochs use its two parts.
+    Evaluation and prediction feed the network with this; the no-augmentation epochs of training use its two parts.
 
     Args:
         image: [H,W,3] uint8 BGR.

@@ -198,23 +198,23 @@ def mosaic4(
     if len(samples) != 4:
         raise ValueError(f"mosaic4: got {len(samples)} samples, want 4")
     plan = draw_plan([s.image.shape[:2] for s in samples], size=size, rng=rng, config=config)
-    truths = [(s.boxes, s.classes) for s in samples]
+    labels = [(s.boxes, s.classes) for s in samples]
     return render_mosaic(
         plan,
         lambda i, reduce: shrink_image(samples[i].image, reduce),
-        truths,
+        labels,
         config=config,
         pad_value=pad_value,
     )
 
 
-def render_mosaic(plan: MosaicPlan, load, truths, *, config: AugmentConfig, pad_value: int = 114) -> Sample:
+def render_mosaic(plan: MosaicPlan, load, labels, *, config: AugmentConfig, pad_value: int = 114) -> Sample:
     """Load the images that a plan shows and draw them.
 
     Args:
         plan: the mosaic.
         load: function of (position, reduce) to [h,w,3] uint8; called once for each visible tile.
-        truths: for each tile its boxes [N,4] xyxy px of the full image and classes [N].
+        labels: for each tile its boxes [N,4] xyxy px of the full image and classes [N].
         config: `box_filter`.
         pad_value: grey level where there is no image.
 
@@ -226,7 +226,7 @@ def render_mosaic(plan: MosaicPlan, load, truths, *, config: AugmentConfig, pad_
         reduce = tile_reduction(plan, position)
         if reduce:
             draw_tile(canvas, load(position, reduce), plan, position, reduce=reduce)
-    kept = [(tile_boxes(boxes, plan, i, config=config), classes) for i, (boxes, classes) in enumerate(truths)]
+    kept = [(tile_boxes(boxes, plan, i, config=config), classes) for i, (boxes, classes) in enumerate(labels)]
     boxes = np.concatenate([boxes for (boxes, _), _ in kept])
     return Sample(
         canvas, boxes, np.concatenate([classes[keep] for (_, keep), classes in kept]).astype(np.int32)

@@ -15,7 +15,7 @@ import numpy as np
 from yolox.config import AugmentConfig, InputSpec, Size
 from yolox.data.affine import min_side_above, random_flip
 from yolox.data.color import random_hsv
-from yolox.data.dataset import DetectionDataset, load_image, truths
+from yolox.data.dataset import DetectionDataset, image_labels, load_image
 from yolox.data.letterbox import LetterboxTransform, boxes_to_letterbox, fit_ratio, pad_to, resize_to_fit
 from yolox.data.mixup import blend, draw_partner_plan, render_partner
 from yolox.data.mosaic import draw_plan, render_mosaic
@@ -28,7 +28,7 @@ PARTNER_DRAWS = 20
 
 @attrs.frozen(eq=False, kw_only=True)
 class Source:
-    """Where a sample's pixels and truths come from.
+    """Where a sample's pixels and labels come from.
 
     Args:
         dataset: images and boxes.
@@ -93,7 +93,7 @@ def train_sample(
     """
     source, size = make_source(dataset, read=read, partners=partners), size or spec.input_size
     if rng.random() >= config.mosaic_prob:
-        return _plain(source, index, size, rng, config, spec)
+        return _no_aug(source, index, size, rng, config, spec)
     sample, mixed = _mosaic(source, index, size, rng, config, spec), rng.random() < config.mixup_prob
     if mixed and config.mixup_partner == "mosaic":
         other = _mosaic(source, _any_index(source, rng), size, rng, config, spec)
@@ -104,7 +104,7 @@ def train_sample(
     return _drop_small(random_flip(recoloured, rng=rng, prob=config.flip_prob), config)
 
 
-def plain_sample(
+def no_aug_sample(
     dataset: DetectionDataset,
     index: int,
     *,
@@ -119,14 +119,14 @@ def plain_sample(
     Arguments, result and errors as in `train_sample`. The colour change leaves the padding alone, and the
     flipped image keeps its place at the top left (or in the middle, as `spec` says).
     """
-    return _plain(make_source(dataset, read=read), index, size or spec.input_size, rng, config, spec)
+    return _no_aug(make_source(dataset, read=read), index, size or spec.input_size, rng, config, spec)
 
 
-def _plain(
+def _no_aug(
     source: Source, index: int, size: Size, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec
 ) -> Sample:
     original = source.read(index)
-    boxes, classes = truths(source.dataset, index)
+    boxes, classes = image_labels(source.dataset, index)
     ratio = fit_ratio(original.shape[:2], size)
     image = random_hsv(resize_to_fit(original, size), rng=rng, config=config)
     sample = random_flip(Sample(image, boxes * np.float32(ratio), classes), rng=rng, prob=config.flip_prob)
@@ -141,11 +141,11 @@ def _mosaic(
     pool = len(source.dataset) if source.partners is None else source.partners
     indices = [index, *rng.choice(pool, 3).tolist()]
     plan = draw_plan([source.dataset.sizes[i].tolist() for i in indices], size=size, rng=rng, config=config)
-    tile_truths = [truths(source.dataset, i) for i in indices]
+    labels = [image_labels(source.dataset, i) for i in indices]
     return render_mosaic(
         plan,
         lambda position, reduce: source.read(indices[position], reduce=reduce),
-        tile_truths,
+        labels,
         config=config,
         pad_value=spec.pad_value,
     )
@@ -157,7 +157,7 @@ def _mix_raw(
     """Blend with a raw image that has objects; where few have any, the search ends and the sample stays."""
     for _ in range(PARTNER_DRAWS):
         index = int(rng.integers(len(source.dataset)))
-        boxes, classes = truths(source.dataset, index)
+        boxes, classes = image_labels(source.dataset, index)
         if len(classes):
             break
     else:

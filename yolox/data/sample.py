@@ -1,4 +1,4 @@
-"""One image with its truths: what every augmentation takes and gives."""
+"""One image with its ground truths: what every augmentation takes and returns."""
 
 from __future__ import annotations
 

@@ -108,8 +108,8 @@ def confusion_counts(ground_truth: GroundTruth, found: Detections, count: int, i
 
     Example:
         >>> one = np.array([[0, 0, 10, 10.0]])
-        >>> truth = GroundTruth(boxes=one, classes=np.array([0]), crowd=np.array([False]))
-        >>> confusion_counts(truth, Detections(one, np.array([0.9]), np.array([1])), 2, 0.5, 0.25).tolist()
+        >>> ground_truth = GroundTruth(boxes=one, classes=np.array([0]), crowd=np.array([False]))
+        >>> confusion_counts(ground_truth, Detections(one, np.array([0.9]), np.array([1])), 2, 0.5, 0.25).tolist()
         [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
     """
     order = [i for i in np.argsort(-found.scores, kind="stable") if found.scores[i] > score_threshold]

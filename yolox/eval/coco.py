@@ -49,7 +49,7 @@ def detections_to_coco(detections, *, image_ids, category_ids) -> list[dict]:
 def evaluate_coco(ground_truth: dict, records: list[dict], *, class_names=None) -> dict:
     """Compute the twelve COCO numbers and the AP of every class.
 
-    Call it with the truths of a data set and the records of ``detections_to_coco``. It prints nothing and
+    Call it with the ground truth of a dataset and the records of ``detections_to_coco``. It prints nothing and
     changes neither argument.
 
     Args:
@@ -61,8 +61,8 @@ def evaluate_coco(ground_truth: dict, records: list[dict], *, class_names=None) 
 
     Returns:
         A dict for ``json.dumps``: AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl in [0,1],
-        and ``per_class``, AP by class name. None stands where there is no truth to find (no small objects, a
-        class without objects); zero where there are truths and nothing was found.
+        and ``per_class``, AP by class name. None stands where there is no object to find (no small objects, a
+        class without objects); zero where there are objects and nothing was found.
 
     Raises:
         ValueError: when a record names an image or a category that the ground truth does not have.
@@ -71,17 +71,17 @@ def evaluate_coco(ground_truth: dict, records: list[dict], *, class_names=None) 
         pycocotools' COCOeval with its default parameters (ten IoU thresholds, at most 100 detections).
 
     Example:
-        >>> truth = {"images": [{"id": 5}], "categories": [{"id": 3, "name": "cat"}], "annotations": [
+        >>> ground_truth = {"images": [{"id": 5}], "categories": [{"id": 3, "name": "cat"}], "annotations": [
         ...     {"id": 0, "image_id": 5, "category_id": 3, "bbox": [0, 0, 50, 50]}]}
         >>> record = {"image_id": 5, "category_id": 3, "bbox": [0, 0, 50, 50], "score": 0.9}
-        >>> metrics = evaluate_coco(truth, [record])
+        >>> metrics = evaluate_coco(ground_truth, [record])
         >>> round(metrics["APm"], 6), metrics["APs"], sorted(metrics["per_class"])
         (1.0, None, ['cat'])
     """
     _check_ids(ground_truth, records)
     with contextlib.redirect_stdout(io.StringIO()):
-        truths, results = _index(ground_truth, _truths(ground_truth)), _index(ground_truth, _results(records))
-        evaluation = _Evaluation(truths, results, "bbox")
+        annotations, results = _index(ground_truth, _annotations(ground_truth)), _index(ground_truth, _results(records))
+        evaluation = _Evaluation(annotations, results, "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -112,11 +112,11 @@ def _image_records(found, image_id, category_ids) -> list[dict]:
     ]
 
 
-def _truths(ground_truth: dict) -> list[dict]:
-    # COCOeval takes a truth whose id is 0 for "no match", so ids start from 1; it writes into the records
+def _annotations(ground_truth: dict) -> list[dict]:
+    # COCOeval takes an annotation whose id is 0 for "no match", so ids start from 1; it writes into the records
     return [
-        {"iscrowd": 0, "area": truth["bbox"][2] * truth["bbox"][3], **truth, "id": number}
-        for number, truth in enumerate(ground_truth["annotations"], start=1)
+        {"iscrowd": 0, "area": entry["bbox"][2] * entry["bbox"][3], **entry, "id": number}
+        for number, entry in enumerate(ground_truth["annotations"], start=1)
     ]
 
 
@@ -136,7 +136,7 @@ def _index(ground_truth: dict, annotations: list[dict]) -> COCO:
 
 
 def _per_class(evaluation: COCOeval, names: dict) -> dict[str, float | None]:
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [T,R,classes], -1 for a class without truths
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [T,R,classes], -1 for a class without objects
     means = precision.mean(axis=(0, 1))
     by_id = dict(zip(evaluation.params.catIds, means, strict=True))
     return {name: _defined(by_id[category]) for category, name in names.items()}

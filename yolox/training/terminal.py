@@ -9,8 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from yolox.training.callbacks import Callback, EpochEvent, RunContext, StepEvent
 
-PLAIN_SECONDS = 30.0
-"""Seconds between the plain lines within an epoch."""
+LINE_SECONDS = 30.0
+"""Seconds between the lines within an epoch in a file or pipe."""
 
 MOST_CLASSES = 5
 """Classes whose AP stands in the line of an epoch."""
@@ -114,7 +114,7 @@ def _share(value: float | None) -> str:
 class TerminalProgress(Callback):
     """Shows the progress of a run: a live bar in a terminal, a line after every epoch everywhere.
 
-    Within long epochs a file or a pipe gets a line every `PLAIN_SECONDS`. Of several devices only rank 0 prints.
+    Within long epochs a file or a pipe gets a line every `LINE_SECONDS`. Of several devices only rank 0 prints.
 
     Args:
         console: where the lines go; None takes standard output.
@@ -148,7 +148,7 @@ class TerminalProgress(Callback):
             state = f"{format_losses(event.losses)}\n{format_rates(event)}, {left}"
             done = event.step - event.epoch * self._steps
             self._bar.update(self._task, description=epoch, completed=done, state=state)
-        elif time.monotonic() - self._last >= PLAIN_SECONDS:
+        elif time.monotonic() - self._last >= LINE_SECONDS:
             self._print("  ".join((epoch, f"step {event.step}", format_losses(event.losses), format_rates(event), left)))
 
     def on_epoch(self, event: EpochEvent) -> None:

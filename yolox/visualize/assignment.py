@@ -113,12 +113,12 @@ def assign_costs(decoded, points, point_strides, gt_boxes, gt_classes, config: A
     boxes, obj, cls = decoded[None, :, :4], _logit(decoded[None, :, 4]), _logit(decoded[None, :, 5:])
     predicted = [Tensor(np.ascontiguousarray(part, np.float32)) for part in (boxes, obj, cls)]
     places = [Tensor(points), Tensor(point_strides)]
-    truth = Tensor(gt_boxes[None].astype(np.float32)), Tensor(gt_classes[None].astype(np.int32))
+    boxes_and_classes = Tensor(gt_boxes[None].astype(np.float32)), Tensor(gt_classes[None].astype(np.int32))
     valid = Tensor(np.ones((1, len(gt_boxes)), bool))
-    matched_gt, _ = simota_assign(*predicted, *places, *truth, valid, config=config)
-    prior, _ = geometry_prior(*places, truth[0], valid, config=config)
-    iou = pairwise_iou(truth[0], cxcywh_to_xyxy(predicted[0]))
-    cost = simota_cost(class_cost(*class_terms(*predicted[1:]), truth[1]), iou, prior, config=config)
+    matched_gt, _ = simota_assign(*predicted, *places, *boxes_and_classes, valid, config=config)
+    prior, _ = geometry_prior(*places, boxes_and_classes[0], valid, config=config)
+    iou = pairwise_iou(boxes_and_classes[0], cxcywh_to_xyxy(predicted[0]))
+    cost = simota_cost(class_cost(*class_terms(*predicted[1:]), boxes_and_classes[1]), iou, prior, config=config)
     return matched_gt.asnumpy()[0], cost.asnumpy()[0]
 
 

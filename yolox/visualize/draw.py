@@ -216,7 +216,7 @@ def _numbered(text: str, index: int, most: int, gap: str) -> str:
 def draw_detections(image, detections: Detections, class_names, *, show_scores=True):  # [H,W,3] -> [H,W,3]
     """Draw boxes with class names and scores.
 
-    Call it to look at predictions, or at truths (``show_scores=False``). Lines and letters grow with the
+    Call it to look at predictions, or at ground truth (``show_scores=False``). Lines and letters grow with the
     image; a label stays inside it and, where there is room, off the labels of better detections. Of many objects,
     names are cut shorter, so that they do not cover the picture.
 

@@ -17,7 +17,7 @@ from yolox.visualize.draw import ascii_text, draw_detections
 
 SIDE = 640  # longest side of one picture beside another, px
 BAR = 26  # height of the title, px
-COLUMNS, AUGMENTED, PLAIN = 4, 8, 4  # of the sample grid
+COLUMNS, AUGMENTED, NO_AUG = 4, 8, 4  # of the sample grid
 CELL = 320  # longest side of one image of the sample grid, px
 
 
@@ -78,7 +78,7 @@ def sample_grid(dataset: DetectionDataset, recipe: Recipe) -> np.ndarray:  # -> 
         DataError: an image cannot be read.
     """
     rows = []
-    for augment, count in ((True, AUGMENTED), (False, PLAIN)):
+    for augment, count in ((True, AUGMENTED), (False, NO_AUG)):
         count = min(count, len(dataset))
         loader = attrs.evolve(recipe.loader, batch_size=count, multiscale_sizes=(), gt_paddings=())
         source = TrainSource(dataset=dataset, recipe=attrs.evolve(recipe, loader=loader), epoch=0, augment=augment)

@@ -1,11 +1,11 @@
-"""The truths of the published works: 8 boxes an image, seeded."""
+"""The ground truths of the timed works: 8 boxes an image, seeded."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def make_truths(batch: int, size: int, *, per_image: int = 8, rows: int = 120, num_classes: int = 80):
+def make_ground_truths(batch: int, size: int, *, per_image: int = 8, rows: int = 120, num_classes: int = 80):
     """Draw boxes of 20 to 200 px with centres 100 px or more from the edges.
 
     Returns:
