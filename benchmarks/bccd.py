@@ -4,7 +4,7 @@
 
 `--data` holds `bccd/instances_{train,val,test}.json`, `bccd/images` and the official weights
 `weights/yolox_nano_fused_megvii_keys.npz`. Starts `examples/yolox_nano.py train` once for each seed, 40 epochs of 205 images
-(15 to 40 minutes on two cores), then `eval` of its last checkpoint on both parts that training did not see. Words after
+(15 to 40 minutes on two cores), then `eval` of its last checkpoint on both parts that training did not see. Arguments after
 `--` go to `train`: `-- --hsv-prob 0` trains without the change of colours. Prints one JSON line: for each seed the losses of
 the epochs 1, 10 and 40 and the AP and AP50 of both parts, and the means over the seeds.
 """
@@ -34,24 +34,24 @@ SETTINGS = (
 PARTS, EPOCHS = ("val", "test"), (1, 10, 40)
 
 
-def train_words(data: Path, run: Path, *, seed: int, extra: Sequence[str] = ()) -> list[str]:
-    """List the words of the training command.
+def train_arguments(data: Path, run: Path, *, seed: int, extra: Sequence[str] = ()) -> list[str]:
+    """Returns the arguments of the training command.
 
     Args:
         data: folder of weights and images.
         run: output of the run.
         seed: of the run.
-        extra: words that come last.
+        extra: arguments that come last.
     """
-    words = [*_part(data, "train", "train"), *_part(data, "val", "val")]
-    words += ["--weights", data / WEIGHTS, *SETTINGS.split(), "--seed", seed, *extra, "--output", run]
-    return ["train", *map(str, words)]
+    argv = [*_part(data, "train", "train"), *_part(data, "val", "val")]
+    argv += ["--weights", data / WEIGHTS, *SETTINGS.split(), "--seed", seed, *extra, "--output", run]
+    return ["train", *map(str, argv)]
 
 
-def eval_words(data: Path, run: Path, part: str) -> list[str]:
-    """List the words that evaluate the last checkpoint of a run on a part of the data."""
-    words = ["--weights", run / LAST, *_part(data, "val", part), "--json", run / f"{part}.json"]
-    return ["eval", *map(str, words)]
+def eval_arguments(data: Path, run: Path, part: str) -> list[str]:
+    """Returns the arguments that evaluate the last checkpoint of a run on a part of the data."""
+    argv = ["--weights", run / LAST, *_part(data, "val", part), "--json", run / f"{part}.json"]
+    return ["eval", *map(str, argv)]
 
 
 def _part(data: Path, option: str, part: str) -> list:
@@ -74,8 +74,8 @@ def measure(data: Path, output: Path, seeds: Sequence[int], extra: Sequence[str]
     runs = {}
     for seed in seeds:
         run = output / f"seed{seed}"
-        for words in (train_words(data, run, seed=seed, extra=extra), *(eval_words(data, run, part) for part in PARTS)):
-            subprocess.run([sys.executable, str(SCRIPT), *words], check=True, stdout=sys.stderr)
+        for argv in (train_arguments(data, run, seed=seed, extra=extra), *(eval_arguments(data, run, part) for part in PARTS)):
+            subprocess.run([sys.executable, str(SCRIPT), *argv], check=True, stdout=sys.stderr)
         runs[seed] = summary(run)
     means = {name: round(mean(row[name] for row in runs.values()), 4) for name in runs[seeds[0]]}
     return {"options": list(extra), "seeds": runs, "mean": means}

@@ -102,20 +102,20 @@ def left_behind(leader: int, before: set[str]) -> list[str]:
 
 def command_of(folder: Path, steps: int, workers: int) -> list[str]:
     """Draw the images, and give the command: mosaic and mixup until the last quarter, a rate that stays finite."""
-    words = []
+    argv = []
     for seed, (name, images) in enumerate({"train": BATCH * EPOCH, "val": 20}.items()):
         config = SyntheticConfig(image_size=(96, 128), sides=(20, 60))
         write_synthetic(folder / name, images=images, seed=seed, config=config)
-        words += [f"--{name}-json", folder / name / "instances.json", f"--{name}-images", folder / name / "images"]
+        argv += [f"--{name}-json", folder / name / "instances.json", f"--{name}-images", folder / name / "images"]
     epochs = steps // EPOCH
     options = {
         "epochs": epochs, "plain-epochs": epochs // 4, "eval-interval": 5, "plain-eval-interval": 5, "save-steps": 10,
         "input-size": 64, "batch-size": BATCH, "max-truths": 40, "workers": workers, "mixup-prob": 1.0,
         "lr": 0.001, "warmup-epochs": 1, "flat-epochs": 1, "output": folder / "run",
     }  # fmt: skip
-    words += [word for name, value in options.items() for word in (f"--{name}", value)]
-    words += ["--multiscale-sizes"]  # none
-    return [sys.executable, str(ROOT / "examples/yolox_nano.py"), "train", *map(str, words)]
+    argv += [part for name, value in options.items() for part in (f"--{name}", value)]
+    argv += ["--multiscale-sizes"]  # none
+    return [sys.executable, str(ROOT / "examples/yolox_nano.py"), "train", *map(str, argv)]
 
 
 def main() -> int:

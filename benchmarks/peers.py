@@ -7,7 +7,7 @@
 The processes of a work stay alive and do one call each in turn, so that all meet the same machine. One JSON line for each
 system: work, system (ours, megvii, mindyolo), median_s, min_s, max_s, first_s, peak_mb of its process, and for a peer
 ratio, ours to theirs: the median of the rounds' ratios. A work that needs more memory than is there is passed over in one
-line with the reason (passed_over), and one that ends before its time has a line with its last words (failed).
+line with the reason (passed_over), and one that ends before its time has a line with its last lines (failed).
 """
 
 from __future__ import annotations

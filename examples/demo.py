@@ -56,8 +56,8 @@ def train_settings(demo: Demo) -> list[str]:
         "plain-eval-interval": 1,
         "ema-ramp": 200,
     }
-    words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-    return [*words, "--multiscale-sizes"]
+    argv = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+    return [*argv, "--multiscale-sizes"]
 
 
 def commands(demo: Demo) -> list[list[str]]:

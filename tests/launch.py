@@ -16,17 +16,17 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start_msrun(world: int, logs: Path, script: str, *words, **pipes) -> subprocess.Popen:
+def start_msrun(world: int, logs: Path, script: str, *argv, **pipes) -> subprocess.Popen:
     """Begin a script of the repository in `world` processes; their output goes to logs/worker_*.log."""
     paths = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "GLOG_v": "3"}
     options = [f"--worker_num={world}", f"--local_worker_num={world}", f"--master_port={free_port()}", "--join=True"]
-    command = ["msrun", *options, f"--log_dir={logs}", "--cluster_time_out=120", str(ROOT / script), *map(str, words)]
+    command = ["msrun", *options, f"--log_dir={logs}", "--cluster_time_out=120", str(ROOT / script), *map(str, argv)]
     return subprocess.Popen(command, env={**os.environ, **paths}, text=True, **pipes)
 
 
-def msrun(world: int, logs: Path, script: str, *words) -> subprocess.CompletedProcess:
+def msrun(world: int, logs: Path, script: str, *argv) -> subprocess.CompletedProcess:
     """Run a script of the repository in `world` processes to its end."""
-    process = start_msrun(world, logs, script, *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start_msrun(world, logs, script, *argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate(timeout=400)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 

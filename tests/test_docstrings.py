@@ -20,7 +20,7 @@ def missing(function: ast.FunctionDef) -> list[str]:
     wanted = {"Args": bool(arguments), "Returns": returns, "Raises": raises}
     if "Arguments, result and errors as" in text:
         return []
-    return sorted(word for word, needed in wanted.items() if needed and f"{word}:\n" not in text)
+    return sorted(section for section, needed in wanted.items() if needed and f"{section}:\n" not in text)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -71,8 +71,8 @@ def imports(name: str, tree: ast.AST) -> set[str]:
 
 def part(name: str) -> str:
     """`yolox.data.coco` belongs to `data`, `numpy.linalg` to `numpy`."""
-    words = name.split(".")
-    return words[1] if words[0] == "yolox" and len(words) > 1 else words[0]
+    parts = name.split(".")
+    return parts[1] if parts[0] == "yolox" and len(parts) > 1 else parts[0]
 
 
 LIBRARY = {name: imports(name, tree) for name, tree in modules("yolox").items()}

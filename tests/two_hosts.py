@@ -33,9 +33,9 @@ NAMES = tuple(f"yolox{os.getpid()}{letter}" for letter in "ab")
 ADDRESSES, PORT = ("10.213.77.1", "10.213.77.2"), 8118
 
 
-def ip(words: str) -> str:
+def ip(argv: str) -> str:
     """Run a command of iproute2."""
-    return subprocess.run(["ip", *words.split()], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(["ip", *argv.split()], check=True, capture_output=True, text=True).stdout
 
 
 @contextmanager
@@ -59,12 +59,12 @@ def two_hosts() -> Iterator[None]:
                 ip(f"netns delete {name}")  # the link goes with it
 
 
-def start_host(number: int, folder: Path, words: list[str]) -> subprocess.Popen:
+def start_host(number: int, folder: Path, argv: list[str]) -> subprocess.Popen:
     """Begin the processes of a host."""
     options = [f"--worker_num={WORLD}", f"--local_worker_num={LOCAL}", f"--master_addr={ADDRESSES[0]}"]
     options += [f"--master_port={PORT}", f"--node_rank={number}", "--join=True", f"--log_dir={folder / f'logs{number}'}"]
     paths = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "GLOG_v": "3"}
-    command = ["msrun", *options, "--cluster_time_out=240", str(ROOT / "tests/cli/tiny.py"), "train", *words]
+    command = ["msrun", *options, "--cluster_time_out=240", str(ROOT / "tests/cli/tiny.py"), "train", *argv]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(["ip", "netns", "exec", NAMES[number], *command], env={**os.environ, **paths}, **quiet)
 
@@ -77,10 +77,10 @@ def logs_of_all(folder: Path) -> dict[str, str]:
 def run(folder: Path, kill: int | None) -> dict:
     """Train on both hosts, to the end or to the death of a rank; give what is to be told, with `problems`."""
     epochs = EPOCHS if kill is None else 500
-    words = [*write_data(folder / "data", images=24), "--parallel", "--epochs", str(epochs), "--eval-interval", "3"]
-    words += ["--plain-epochs", "2", "--workers", "2", "--output", str(folder / "run")]
+    argv = [*write_data(folder / "data", images=24), "--parallel", "--epochs", str(epochs), "--eval-interval", "3"]
+    argv += ["--plain-epochs", "2", "--workers", "2", "--output", str(folder / "run")]
     history, result = folder / "run/history.csv", {"work": "two hosts", "killed": kill}
-    hosts = [start_host(number, folder, words) for number in range(len(NAMES))]
+    hosts = [start_host(number, folder, argv) for number in range(len(NAMES))]
     if kill is not None:
         _seconds(history.exists, "no epoch was done")
         os.kill(worker_of(hosts[kill // LOCAL], kill), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The words and the summary of `benchmarks/bccd.py`; its training takes half an hour."""
+"""The arguments and the summary of `benchmarks/bccd.py`; its training takes half an hour."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ METRICS = {"val": {"AP": 0.51234, "AP50": 0.8, "per_class": {}}, "test": {"AP": 
 
 
 def test_the_arguments_are_the_settings_of_the_recorded_runs():
-    options = parse_options(bccd.train_words(Path("D"), Path("R"), seed=3, extra=["--hsv-prob", "0"]), RECIPES["megvii"])
+    options = parse_options(bccd.train_arguments(Path("D"), Path("R"), seed=3, extra=["--hsv-prob", "0"]), RECIPES["megvii"])
     recipe = options.settings
     assert (recipe.epochs, recipe.loader.batch_size, recipe.loader.seed) == (40, 8, 3)
     assert (recipe.optim.warmup_epochs, recipe.no_aug_epochs, recipe.optim.flat_epochs) == (1, 5, 5)
     assert (recipe.augment.mosaic_prob, recipe.augment.hsv_prob, recipe.augment.mixup_prob) == (0.5, 0, 0)
     assert recipe.loader.multiscale_sizes == () and recipe.optim.lr_per_image == 0.01 / 64
-    evaluated = parse_options(bccd.eval_words(Path("D"), Path("R"), "test"), RECIPES["megvii"])
+    evaluated = parse_options(bccd.eval_arguments(Path("D"), Path("R"), "test"), RECIPES["megvii"])
     assert evaluated.val_json == Path("D/bccd/instances_test.json") and evaluated.weights == Path("R/last.safetensors")
 
 
 def test_each_seed_is_trained_and_evaluated_and_the_means_are_taken(tmp_path, monkeypatch):
     def start(command, **_options):
-        verb, words = command[2], command[3:]
-        run = Path(words[words.index("--output") + 1] if verb == "train" else words[words.index("--json") + 1])
-        if verb == "train":
+        name, argv = command[2], command[3:]
+        run = Path(argv[argv.index("--output") + 1] if name == "train" else argv[argv.index("--json") + 1])
+        if name == "train":
             run.mkdir()
-            seed = int(words[words.index("--seed") + 1])
+            seed = int(argv[argv.index("--seed") + 1])
             (run / "history.csv").write_text(f"epoch,total\n1,{14 + seed}\n2,9\n40,4\n")
         else:
             run.write_text(json.dumps(METRICS[run.stem]))

@@ -18,9 +18,9 @@ MOST_MB_A_STEP = 0.5
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_run_grows_by_less_than_half_a_megabyte_a_step_and_leaves_nothing_behind(tmp_path):
     """Data workers, evaluations and checkpoints included. The first steps are left out: MindSpore compiles, arenas fill."""
-    words, run, before = write_data(tmp_path / "data", images=20), tmp_path / "run", shared_memory()
+    argv, run, before = write_data(tmp_path / "data", images=20), tmp_path / "run", shared_memory()
     options = ["--epochs", EPOCHS, "--eval-interval", 3, "--plain-epochs", 2, "--workers", 2, "--save-steps", 2]
-    process = start(*words, *options, "--output", run)
+    process = start(*argv, *options, "--output", run)
     samples = observe(process, run / "history.csv", steps_per_epoch=STEPS_PER_EPOCH, pause=0.05)
     assert process.returncode == 0, process.communicate()[0]
     assert left_behind(process.pid, before) == []

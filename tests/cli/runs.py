@@ -21,9 +21,9 @@ TIMES = ("images_per_second", "data_wait_share", "seconds", "waited")
 PATIENCE = 120.0
 
 
-def start(*words) -> subprocess.Popen:
-    """Begin ``train`` with these words in a process group of its own."""
-    command = [sys.executable, "-m", "tests.cli.tiny", "train", *map(str, words)]
+def start(*argv) -> subprocess.Popen:
+    """Begin ``train`` with these arguments in a process group of its own."""
+    command = [sys.executable, "-m", "tests.cli.tiny", "train", *map(str, argv)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes)

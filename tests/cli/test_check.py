@@ -1,4 +1,4 @@
-"""The verb ``check`` and the check before training: files written, errors listed, warnings that go on."""
+"""The command ``check`` and the check before training: files written, errors listed, warnings that go on."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from tests.cli.arguments import SMALL
 from tests.cli.test_commands import nano, without_fit  # noqa: F401 (fixtures)
 from tests.cli.tiny import EXPERIMENT
-from tests.cli.words import SMALL
 from tests.data.folders import write_as_yolo
 from yolox.cli import check, run
 from yolox.config import InputSpec, Recipe
@@ -35,13 +35,13 @@ def data(tmp_path):
     return tmp_path
 
 
-def words(data, verb, *more, parts=("train", "val")):
+def arguments(data, command, *more, parts=("train", "val")):
     named = [(f"--{p}-json", data / p / "instances.json", f"--{p}-images", data / p / "images") for p in parts]
-    return [str(word) for word in (verb, "--output", data / "out", *(w for group in named for w in group), *SMALL, *more)]
+    return [str(part) for part in (command, "--output", data / "out", *(w for group in named for w in group), *SMALL, *more)]
 
 
 def test_check_writes_a_report_and_a_picture(nano, data, capsys):  # noqa: F811
-    assert run(nano, words(data, "check")) == 0
+    assert run(nano, arguments(data, "check")) == 0
     out = capsys.readouterr().out
     assert "of these crowd regions" in out and "circle" in out and "most boxes of an image" in out and "labels.png" in out
     report = json.loads((data / "out/report.json").read_text())
@@ -54,7 +54,7 @@ def test_check_writes_a_report_and_a_picture(nano, data, capsys):  # noqa: F811
 
 def test_check_writes_into_a_folder_whose_name_is_not_utf8(nano, data, capsys):  # noqa: F811
     out = data / os.fsdecode(b"\xd6\xd0")
-    assert run(nano, [*words(data, "check"), "--output", str(out)]) == 0
+    assert run(nano, [*arguments(data, "check"), "--output", str(out)]) == 0
     assert "\\xd6\\xd0/labels.png: look" in capsys.readouterr().out
     assert (out / "labels.png").stat().st_size > 0
 
@@ -62,19 +62,19 @@ def test_check_writes_into_a_folder_whose_name_is_not_utf8(nano, data, capsys): 
 def test_validation_images_that_training_sees_are_told(nano, data, capsys):  # noqa: F811
     copied = json.loads((data / "val/instances.json").read_text())["images"][0]["file_name"]
     (data / "val/images" / copied).write_bytes((data / "train/images/shapes_00002.png").read_bytes())
-    assert run(nano, words(data, "check")) == 0
+    assert run(nano, arguments(data, "check")) == 0
     out = capsys.readouterr().out
     assert "warning: groups of image files that are equal byte for byte: 1 (shapes_00002.png = shapes_00001.png)" in out
     same = ["--val-json", str(data / "train/instances.json"), "--val-images", str(data / "train/images")]
-    assert run(nano, [*words(data, "check", parts=("train",)), *same]) == 0
+    assert run(nano, [*arguments(data, "check", parts=("train",)), *same]) == 0
     assert "warning: images for validation that are trained on too: 4 (shapes_00001.png, " in capsys.readouterr().out
 
 
 def test_images_that_cannot_be_read_stop_the_check_and_training_with_all_named(nano, data, capsys, without_fit):  # noqa: F811
     for number in range(1, 4):
         (data / f"train/images/shapes_0000{number}.png").write_bytes(b"no image")
-    for verb in ("check", "train"):
-        assert run(nano, words(data, verb)) == 1
+    for command in ("check", "train"):
+        assert run(nano, arguments(data, command)) == 1
         err = capsys.readouterr().err
         assert "instances.json: 3 problems" in err and all(f"shapes_0000{number}.png" in err for number in range(1, 4))
     assert without_fit == [] and not (data / "out/last.safetensors").exists()
@@ -144,9 +144,9 @@ def test_every_format_trains_on_the_same_batches(other_formats, without_fit):  #
     named = [("--train-voc", data / "train", "--val-voc", data / "val"),
              ("--train-yolo", data / "data.yaml", "--val-yolo", data / "data.yaml", "--overwrite", "--cache", "ram"),
              ("--train-yolo", data / "data.yaml", "--overwrite", "--cache", "disk")]  # fmt: skip
-    assert run(EXPERIMENT, words(data, "train")) == 0
+    assert run(EXPERIMENT, arguments(data, "train")) == 0
     for options in named:
-        assert run(EXPERIMENT, [*words(data, "train", "--overwrite", parts=()), *map(str, options)]) == 0
+        assert run(EXPERIMENT, [*arguments(data, "train", "--overwrite", parts=()), *map(str, options)]) == 0
     assert [settings["evaluate"] is None for settings in without_fit] == [False, False, False, True]
     assert (data / "out/recipe.json").exists() and not (data / "out" / CACHE_FILE).exists()
     want, *others = (list(settings["train_batches"](0, True, 0)) for settings in without_fit[:3])
@@ -179,7 +179,7 @@ def test_the_steps_of_one_batch_are_lines_where_nothing_is_live(monkeypatch, ter
 
 
 def test_one_batch_is_learned_or_the_check_fails(data, capsys):
-    argv = words(data, "check", "--overfit", "--max-truths", "8", parts=("train",))
+    argv = arguments(data, "check", "--overfit", "--max-truths", "8", parts=("train",))
     assert run(EXPERIMENT, argv) == 0
     out = capsys.readouterr().out
     assert "one batch: sound: the loss of one batch fell from" in out
@@ -191,7 +191,7 @@ def test_one_batch_is_learned_or_the_check_fails(data, capsys):
 
 @pytest.mark.slow
 def test_one_batch_of_drawn_shapes_is_learned(nano, data, capsys):  # noqa: F811
-    assert run(nano, words(data, "check", "--overfit", "--batch-size", "4", parts=("train",))) == 0
+    assert run(nano, arguments(data, "check", "--overfit", "--batch-size", "4", parts=("train",))) == 0
     assert "one batch: sound: the loss of one batch fell from" in capsys.readouterr().out
-    assert run(nano, words(data, "check", "--overfit", "--overfit-steps", "2", parts=("train",))) == 1
+    assert run(nano, arguments(data, "check", "--overfit", "--overfit-steps", "2", parts=("train",))) == 1
     assert "give --overfit-steps more if it still falls" in capsys.readouterr().err

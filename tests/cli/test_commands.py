@@ -1,4 +1,4 @@
-"""The verbs of one scale, run in this process on drawn images of 64 px: files, numbers and messages."""
+"""The commands of one scale, run in this process on drawn images of 64 px: files, numbers and messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from tests.cli.words import draw_both_sets, eval_words, experiment_of, rewritten, train_words
+from tests.cli.arguments import draw_both_sets, eval_arguments, experiment_of, rewritten, train_arguments
 from yolox.cli import run
 from yolox.config_io import recipe_from_json
 from yolox.data.synthetic import SHAPE_NAMES
@@ -38,7 +38,7 @@ def data(tmp_path_factory):
 def trained(nano, data, tmp_path_factory):
     """A run of two epochs; one training step is compiled for all tests of this file."""
     output = tmp_path_factory.mktemp("runs") / "first"
-    assert run(nano, train_words(data, output, "--seed", "5")) == 0
+    assert run(nano, train_arguments(data, output, "--seed", "5")) == 0
     return output
 
 
@@ -79,8 +79,8 @@ def test_the_checkpoint_carries_recipe_names_and_all_states(trained):
 
 def test_eval_takes_size_and_names_from_the_checkpoint(nano, data, trained, tmp_path, capsys):
     target = tmp_path / "metrics.json"
-    words = eval_words(data, trained / "best.safetensors", "--json", target, "--score-threshold", "0")
-    assert run(nano, words) == 0
+    argv = eval_arguments(data, trained / "best.safetensors", "--json", target, "--score-threshold", "0")
+    assert run(nano, argv) == 0
     metrics = json.loads(target.read_text())
     assert tuple(metrics)[:12] == METRIC_NAMES and tuple(metrics["per_class"]) == SHAPE_NAMES
     assert metrics["AP"] == pytest.approx(read_history(trained / "history.csv")[-1]["AP"], abs=0.05)
@@ -90,9 +90,9 @@ def test_eval_takes_size_and_names_from_the_checkpoint(nano, data, trained, tmp_
 
 def test_predict_writes_pictures_and_boxes(nano, data, trained, tmp_path):
     sources = [data / "val/images", data / "train/images/shapes_00001.png"]
-    words = ["predict", "--weights", trained / "best.safetensors", "--source", *sources, "--output", tmp_path]
-    words += ["--score-threshold", "0.0001"]
-    assert run(nano, [str(word) for word in words]) == 0
+    argv = ["predict", "--weights", trained / "best.safetensors", "--source", *sources, "--output", tmp_path]
+    argv += ["--score-threshold", "0.0001"]
+    assert run(nano, [str(part) for part in argv]) == 0
     records = json.loads((tmp_path / "predictions.json").read_text())
     assert [Path(record["image"]).name for record in records] == [
         f"shapes_0000{i}.png" for i in (1, 2, 3, 4, 1)
@@ -119,7 +119,7 @@ def test_fine_tuning_on_other_classes_says_what_is_new(nano, data, trained, tmp_
     detector = nano.build_detector(7)
     tensors = {f"params.{p.name}": p.asnumpy() for p in detector.get_parameters()}
     save_checkpoint(tmp_path / "seven.safetensors", tensors, recipe=recipe, class_names=list("abcdefg"))
-    assert run(nano, train_words(data, tmp_path / "run", "--weights", tmp_path / "seven.safetensors")) == 0
+    assert run(nano, train_arguments(data, tmp_path / "run", "--weights", tmp_path / "seven.safetensors")) == 0
     out = capsys.readouterr().out
     assert "another number of classes" in out and "new, for 3 classes" in out
     assert len(without_fit) == 1
@@ -130,20 +130,20 @@ def test_fine_tuning_on_other_names_of_as_many_classes_says_so(nano, data, train
     last = load_checkpoint(trained / "last.safetensors")
     names = [SHAPE_NAMES[i] for i in order]
     save_checkpoint(tmp_path / "other.safetensors", last.tensors, recipe=last.recipe, class_names=names)
-    assert run(nano, train_words(data, tmp_path / "run", "--weights", tmp_path / "other.safetensors")) == 0
+    assert run(nano, train_arguments(data, tmp_path / "run", "--weights", tmp_path / "other.safetensors")) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert (f"2 of 3 classes are others than the dataset's (class 1: {names[1]}, now {SHAPE_NAMES[1]})" in out) == said
     assert ("predictions are kept" in out) == said
 
 
 def test_training_feeds_the_pixels_that_the_weights_want(nano, data, trained, tmp_path, without_fit):
-    rgb = train_words(data, tmp_path / "a", "--channel-order", "rgb", "--letterbox", "center")
+    rgb = train_arguments(data, tmp_path / "a", "--channel-order", "rgb", "--letterbox", "center")
     assert run(nano, rgb) == 0
     recipe = without_fit[0]["recipe"]
     tensors = load_checkpoint(trained / "last.safetensors").tensors
     save_checkpoint(tmp_path / "rgb.safetensors", tensors, recipe=recipe, class_names=SHAPE_NAMES)
     more = ("--weights", tmp_path / "rgb.safetensors", "--letterbox", "top_left", "--input-size", "96")
-    assert run(nano, train_words(data, tmp_path / "b", *more)) == 0
+    assert run(nano, train_arguments(data, tmp_path / "b", *more)) == 0
     spec = without_fit[1]["recipe"].input
     assert (spec.channel_order, spec.letterbox, spec.input_size) == ("rgb", "top_left", (96, 96))
 
@@ -152,7 +152,7 @@ def test_training_feeds_the_pixels_that_the_weights_want(nano, data, trained, tm
 def test_the_precision_option_reaches_the_convolutions(nano, data, tmp_path, without_fit, precision, dtype):
     seen = []
     experiment = attrs.evolve(nano, make_step=lambda detector, state, recipe: seen.append(detector))
-    assert run(experiment, train_words(data, tmp_path / "run", "--precision", precision)) == 0
+    assert run(experiment, train_arguments(data, tmp_path / "run", "--precision", precision)) == 0
     convolution = seen[0].backbone.stem.conv.conv
     assert convolution(ms.ops.zeros((1, 12, 8, 8))).dtype == dtype
 
@@ -175,7 +175,7 @@ def test_evaluating_fewer_categories_finds_them_by_name(nano, data, trained, tmp
     change = rewritten(data, tmp_path, keep_triangles)
     target = tmp_path / "metrics.json"
     assert (
-        run(nano, [*map(str, (*eval_words(data, trained / "best.safetensors"), *change, "--json", target))])
+        run(nano, [*map(str, (*eval_arguments(data, trained / "best.safetensors"), *change, "--json", target))])
         == 0
     )
     per_class = json.loads(target.read_text())["per_class"]
@@ -186,7 +186,7 @@ def test_official_weights_on_real_images(nano, data_dir, tmp_path):
     """The numbers of the published ONNX file on these images; the weights need no options."""
     weights = data_dir / "weights/yolox_nano_fused_megvii_keys.npz"
     folder, target = data_dir / "coco_ccby_val", tmp_path / "metrics.json"
-    words = [
+    argv = [
         "eval",
         "--weights",
         weights,
@@ -195,7 +195,7 @@ def test_official_weights_on_real_images(nano, data_dir, tmp_path):
         "--val-images",
         folder / "images",
     ]
-    assert run(nano, [*map(str, words), "--json", str(target), "--workers", "0"]) == 0
+    assert run(nano, [*map(str, argv), "--json", str(target), "--workers", "0"]) == 0
     metrics = json.loads(target.read_text())
     want = {"AP": 0.3088, "AP50": 0.4636, "AP75": 0.3224}
     assert {name: metrics[name] for name in want} == pytest.approx(want, abs=1e-3)
@@ -203,9 +203,9 @@ def test_official_weights_on_real_images(nano, data_dir, tmp_path):
 
 def test_official_weights_on_a_photo(nano, data_dir, tmp_path):
     weights, photo = data_dir / "weights/yolox_nano_fused_megvii_keys.npz", data_dir / "photos/dog.jpg"
-    words = ["predict", "--weights", weights, "--source", photo, "--output", tmp_path]
-    words += ["--score-threshold", "0.3", "--iou-threshold", "0.45"]
-    assert run(nano, [*map(str, words)]) == 0
+    argv = ["predict", "--weights", weights, "--source", photo, "--output", tmp_path]
+    argv += ["--score-threshold", "0.3", "--iou-threshold", "0.45"]
+    assert run(nano, [*map(str, argv)]) == 0
     (record,) = json.loads((tmp_path / "predictions.json").read_text())
     reference = json.loads((data_dir / "weights/detections_s0.3_nms0.45.json").read_text())
     wanted = reference["images"]["dog.jpg"]["detections"]

@@ -1,4 +1,4 @@
-"""The verb export: its messages, and one file written and used by predict."""
+"""The command export: its messages, and one file written and used by predict."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def weights(tmp_path_factory):
     return path
 
 
-def words(*parts) -> list[str]:
+def arguments(*parts) -> list[str]:
     return [str(part) for part in parts]
 
 
 def predicted(experiment, weights, images, folder) -> list[dict]:
-    argv = words("predict", "--weights", weights, "--source", images, "--output", folder)
+    argv = arguments("predict", "--weights", weights, "--source", images, "--output", folder)
     assert run(experiment, [*argv, "--score-threshold", "0.3", "--max-detections", "20"]) == 0
     return json.loads((folder / "predictions.json").read_text())
 
@@ -49,7 +49,7 @@ def predicted(experiment, weights, images, folder) -> list[dict]:
 def test_predict_gives_the_same_from_the_file(experiment, weights, tmp_path, capsys):
     write_synthetic(tmp_path / "data", images=3, seed=0)
     images, target = tmp_path / "data/images", tmp_path / "new/small.onnx"
-    assert run(experiment, words("export", "--weights", weights, "--output", target, "--batch", "2")) == 0
+    assert run(experiment, arguments("export", "--weights", weights, "--output", target, "--batch", "2")) == 0
     out = capsys.readouterr().out
     assert "run with 2 images: largest difference from the detector" in out and f"wrote {target}" in out
     ours = predicted(experiment, weights, images, tmp_path / "a")
@@ -59,7 +59,7 @@ def test_predict_gives_the_same_from_the_file(experiment, weights, tmp_path, cap
         assert one["names"] == other["names"]
         np.testing.assert_allclose(one["boxes"], other["boxes"], atol=0.01)
         np.testing.assert_allclose(one["scores"], other["scores"], atol=1e-4)
-    argv = words("predict", "--weights", target, "--source", images, "--output", tmp_path / "c")
+    argv = arguments("predict", "--weights", target, "--source", images, "--output", tmp_path / "c")
     assert run(experiment, [*argv, "--input-size", "64"]) == 2
     assert "leave out --input-size" in capsys.readouterr().err
 
@@ -77,7 +77,7 @@ def test_predict_gives_the_same_from_the_file(experiment, weights, tmp_path, cap
 )
 def test_mistakes(experiment, weights, tmp_path, monkeypatch, capsys, more, status, message):
     monkeypatch.chdir(tmp_path)
-    assert run(experiment, words("export", "--weights", weights, *more)) == status
+    assert run(experiment, arguments("export", "--weights", weights, *more)) == status
     err = capsys.readouterr().err
     assert message in err and "Traceback" not in err
     assert not list(tmp_path.iterdir())
@@ -85,10 +85,10 @@ def test_mistakes(experiment, weights, tmp_path, monkeypatch, capsys, more, stat
 
 def test_a_missing_package_is_named(experiment, weights, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    assert run(experiment, words("export", "--weights", weights, "--output", tmp_path / "a.onnx")) == 1
+    assert run(experiment, arguments("export", "--weights", weights, "--output", tmp_path / "a.onnx")) == 1
     assert "pip install -c constraints.txt -e '.[onnx]' in the repository" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     Path(tmp_path / "b.onnx").touch()
-    argv = words("predict", "--weights", tmp_path / "b.onnx", "--source", weights, "--output", tmp_path / "p")
+    argv = arguments("predict", "--weights", tmp_path / "b.onnx", "--source", weights, "--output", tmp_path / "p")
     assert run(experiment, argv) == 1
     assert "needs ONNX Runtime: pip install -c constraints.txt -e '.[onnx]' in the repository" in capsys.readouterr().err

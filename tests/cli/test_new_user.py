@@ -18,11 +18,11 @@ pip uninstall -y opencv-python; pip install --force-reinstall 'opencv-python-hea
 """
 
 
-def type_in(*words, before=(), packages: Path | None = None) -> subprocess.CompletedProcess:
-    """Run Python with these words in the repository; packages in `packages` hide the installed ones."""
+def type_in(*argv, before=(), packages: Path | None = None) -> subprocess.CompletedProcess:
+    """Run Python with these arguments in the repository; packages in `packages` hide the installed ones."""
     environment = {name: value for name, value in os.environ.items() if name != "GLOG_v"}
     environment["PYTHONPATH"] = os.pathsep.join([str(packages or ROOT), str(ROOT)])
-    command = [*before, sys.executable, *map(str, words)]
+    command = [*before, sys.executable, *map(str, argv)]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -57,12 +57,12 @@ def test_ascend_on_a_machine_without_it_takes_two_lines():
 
 
 @pytest.fixture(scope="module")
-def words(tmp_path_factory):
+def argv(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-@pytest.mark.parametrize("verb", ["train", "check"])
-def test_a_folder_that_may_not_be_written_is_named(words, tmp_path, verb):
+@pytest.mark.parametrize("command", ["train", "check"])
+def test_a_folder_that_may_not_be_written_is_named(argv, tmp_path, command):
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o555)
     before = []
@@ -70,6 +70,6 @@ def test_a_folder_that_may_not_be_written_is_named(words, tmp_path, verb):
         if shutil.which("setpriv") is None:
             pytest.skip("root may write everywhere, and there is no setpriv")
         before = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
-    done = type_in("-m", "tests.cli.tiny", verb, *words, "--output", folder / "run", before=before)
+    done = type_in("-m", "tests.cli.tiny", command, *argv, "--output", folder / "run", before=before)
     assert done.stderr.splitlines()[-1] == f"error: --output {folder / 'run'}: cannot be written (Permission denied)"
     assert done.returncode == 1 and "Traceback" not in done.stderr

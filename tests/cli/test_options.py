@@ -76,7 +76,7 @@ def test_help_shows_the_defaults_of_the_chosen_recipe(capsys, recipe, channel):
 
 def test_help_without_a_command_lists_the_commands(capsys):
     text = help_of(capsys, "--help")
-    assert all(verb in text for verb in ("info", "check", "train", "eval", "predict"))
+    assert all(command in text for command in ("info", "check", "train", "eval", "predict"))
 
 
 @pytest.mark.parametrize("name", ["megvii", "mindyolo"])
@@ -98,10 +98,10 @@ def test_options_change_single_fields():
     assert options.settings == want
 
 
-@pytest.mark.parametrize("words, size", [(["416"], (416, 416)), (["416", "640"], (416, 640))])
-def test_input_size_takes_one_number_or_two(words, size):
-    assert parse(*TRAIN, "--input-size", *words).settings.input.input_size == size
-    assert parse(*EVAL, "--input-size", *words).input.input_size == size
+@pytest.mark.parametrize("argv, size", [(["416"], (416, 416)), (["416", "640"], (416, 640))])
+def test_input_size_takes_one_number_or_two(argv, size):
+    assert parse(*TRAIN, "--input-size", *argv).settings.input.input_size == size
+    assert parse(*EVAL, "--input-size", *argv).input.input_size == size
 
 
 def test_multiscale_sizes_take_none_or_many():
@@ -110,16 +110,16 @@ def test_multiscale_sizes_take_none_or_many():
     assert sizes == (320, 416)
 
 
-def multiscale(scale, *words, verb=TRAIN):
-    argv = [*verb, *words]
+def multiscale(scale, *options, command=TRAIN):
+    argv = [*command, *options]
     return parse_options(argv, base_recipe(argv, {"megvii": megvii_recipe(scale)})).settings.loader.multiscale_sizes
 
 
-@pytest.mark.parametrize("verb", [TRAIN, ["info"]])
-@pytest.mark.parametrize("word", ["--input-size=320", "--input_size=320"])
-def test_training_sizes_go_along_with_the_input_size(verb, word):
-    assert multiscale("s", word, verb=verb) == tuple(range(160, 481, 32))  # five steps of 32 each way, as around 640
-    assert multiscale("nano", word, verb=verb) == tuple(range(224, 545, 32))  # three down and seven up, as around 416
+@pytest.mark.parametrize("command", [TRAIN, ["info"]])
+@pytest.mark.parametrize("option", ["--input-size=320", "--input_size=320"])
+def test_training_sizes_go_along_with_the_input_size(command, option):
+    assert multiscale("s", option, command=command) == tuple(range(160, 481, 32))  # five steps of 32 each way, as around 640
+    assert multiscale("nano", option, command=command) == tuple(range(224, 545, 32))  # three down and seven up, as around 416
 
 
 def test_training_sizes_that_are_given_stay():
@@ -153,12 +153,12 @@ def test_the_fine_tuning_preset_is_a_default_that_options_change(name):
 
 
 def test_every_setting_of_a_short_fine_tuning_can_be_given():
-    words = (
+    argv = (
         "--epochs 40 --batch-size 8 --lr-per-image 0.00015625 --warmup-epochs 1 --plain-epochs 5 "
         "--flat-epochs 5 --mosaic-prob 0.5 --affine-scale 0.5 1.5 --mixup-prob 0 --multiscale-sizes "
         "--ema-decay 0.9998 --seed 1 --input-size 416 --score-threshold 0.01 --iou-threshold 0.65"
     ).split()
-    recipe = parse(*TRAIN, *words).settings
+    recipe = parse(*TRAIN, *argv).settings
     assert (recipe.epochs, recipe.no_aug_epochs, recipe.optim.warmup_epochs, recipe.optim.flat_epochs) == (
         40,
         5,
@@ -221,7 +221,7 @@ def test_a_mistake_gives_one_line_and_where_to_find_help(argv, want):
 
 
 @pytest.mark.parametrize(
-    "words, line",
+    "argv, line",
     [
         ((*PREDICT, "--batch-size", "five"), "--batch-size: got 'five', want a whole number"),
         ((*PREDICT, "--score-threshold", "a"), "--score-threshold: got 'a', want a number"),
@@ -229,7 +229,7 @@ def test_a_mistake_gives_one_line_and_where_to_find_help(argv, want):
         ((*PREDICT, "--save_csv"), "--save-csv: write --save csv; it takes one or more of json, txt, csv, coco"),
     ],
 )
-def test_values_that_cannot_be_read_are_one_plain_line(words, line):
+def test_values_that_cannot_be_read_are_one_plain_line(argv, line):
     with pytest.raises(UsageError) as error:
-        parse(*words)
+        parse(*argv)
     assert str(error.value).splitlines()[0] == line

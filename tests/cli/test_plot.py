@@ -1,4 +1,4 @@
-"""The verb plot draws what a folder holds, and says what it does not."""
+"""The command plot draws what a folder holds, and says what it does not."""
 
 from __future__ import annotations
 

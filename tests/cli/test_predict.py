@@ -1,4 +1,4 @@
-"""The verb predict with a step that finds the bright square: sources, files, videos and broken images."""
+"""The command predict with a step that finds the bright square: sources, files, videos and broken images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from yolox.cli import predict as verb
+from yolox.cli import predict as predict_command
 from yolox.cli import run
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import OpenedWeights
@@ -41,7 +41,7 @@ def experiment(monkeypatch):
     metadata = LoadedWeights(source="yolox", loaded=(), class_names=("cat", "big dog"), recipe=recipe)
     opened = OpenedWeights(detector=None, num_classes=2, strides=(8, 16, 32), metadata=metadata, path=Path("weights"))
     monkeypatch.setattr(OpenedWeights, "make_step", lambda self, spec: find_square)
-    monkeypatch.setattr(verb, "open_weights", lambda *args: opened)
+    monkeypatch.setattr(predict_command, "open_weights", lambda *args: opened)
     nothing = {"build_detector": None, "make_step": None}
     return Experiment(name="square", recipes={"megvii": recipe}, **nothing)
 
@@ -71,14 +71,14 @@ def video(tmp_path):
     return path
 
 
-def predict(experiment, *words) -> int:
-    return run(experiment, ["predict", "--weights", "w", *map(str, words)])
+def predict(experiment, *argv) -> int:
+    return run(experiment, ["predict", "--weights", "w", *map(str, argv)])
 
 
 def test_every_form_says_the_same(experiment, folder, tmp_path):
     out = tmp_path / "out"
-    words = ["--source", folder, "--output", out, "--save", "json", "txt", "csv", "coco", "--batch-size", "2"]
-    assert predict(experiment, *words) == 0
+    argv = ["--source", folder, "--output", out, "--save", "json", "txt", "csv", "coco", "--batch-size", "2"]
+    assert predict(experiment, *argv) == 0
     want = [[8.0 * i, 8, 8 * i + 16, 24] for i in range(3)]
     records = json.loads((out / "predictions.json").read_text())
     assert [record["boxes"] for record in records] == [[box] for box in want]
@@ -111,8 +111,8 @@ def test_a_video_becomes_a_video(experiment, video, tmp_path, capsys):
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_broken_image_is_named_and_the_others_go_on(experiment, folder, tmp_path, capsys, strict):
     (folder / "1.png").write_text("no picture")
-    words = ["--source", folder, "--output", tmp_path / "out"] + ["--strict"] * strict
-    assert predict(experiment, *words) == int(strict)
+    argv = ["--source", folder, "--output", tmp_path / "out"] + ["--strict"] * strict
+    assert predict(experiment, *argv) == int(strict)
     err = capsys.readouterr().err
     assert "1 of 3 sources could not be read" in err and "1.png: cannot be decoded as an image" in err
     records = json.loads((tmp_path / "out/predictions.json").read_text())
@@ -209,16 +209,16 @@ def test_labels_that_are_there_are_not_overwritten(experiment, folder, tmp_path,
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels/0.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     before = contents(tmp_path)
-    words = ["--source", folder, "--output", tmp_path, "--save", "json"]
-    assert predict(experiment, *words, "txt") == 2
+    argv = ["--source", folder, "--output", tmp_path, "--save", "json"]
+    assert predict(experiment, *argv, "txt") == 2
     assert "has label files already, such as 0.txt" in capsys.readouterr().err
     assert contents(tmp_path) == before
-    assert predict(experiment, *words) == 0  # without txt nobody touches them
+    assert predict(experiment, *argv) == 0  # without txt nobody touches them
 
 
 def test_pictures_of_a_run_before_are_replaced(experiment, folder, tmp_path):
-    words = ["--source", folder, "--output", tmp_path / "out"]
-    assert [predict(experiment, *words) for _ in range(2)] == [0, 0]
+    argv = ["--source", folder, "--output", tmp_path / "out"]
+    assert [predict(experiment, *argv) for _ in range(2)] == [0, 0]
 
 
 def test_frames_of_a_video_are_read_one_by_one(experiment, tmp_path, monkeypatch):
@@ -245,7 +245,7 @@ def test_frames_of_a_video_are_read_one_by_one(experiment, tmp_path, monkeypatch
 
     (tmp_path / "clip.mp4").touch()
     monkeypatch.setattr(cv2, "VideoCapture", Capture)
-    words = ["--source", tmp_path / "clip.mp4", "--output", tmp_path / "out", "--save", "json", "csv", "--batch-size", "2"]
-    assert predict(experiment, *words) == 0
+    argv = ["--source", tmp_path / "clip.mp4", "--output", tmp_path / "out", "--save", "json", "csv", "--batch-size", "2"]
+    assert predict(experiment, *argv) == 0
     assert len(json.loads((tmp_path / "out/predictions.json").read_text())) == len(most) == 60
     assert max(most) <= 4

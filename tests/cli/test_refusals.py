@@ -1,11 +1,11 @@
-"""What the verbs refuse: one message that says what to do, and nothing written."""
+"""What the commands refuse: one message that says what to do, and nothing written."""
 
 from __future__ import annotations
 
 import attrs
 import pytest
 
-from tests.cli.words import draw_both_sets, eval_words, experiment_of, fails, rewritten, train_words
+from tests.cli.arguments import draw_both_sets, eval_arguments, experiment_of, fails, rewritten, train_arguments
 from yolox.cli import run
 from yolox.config import InputSpec
 from yolox.data.synthetic import SHAPE_NAMES
@@ -35,7 +35,7 @@ def weights(nano, tmp_path_factory):
 
 def test_a_run_is_not_overwritten_without_the_option(nano, data, tmp_path, capsys):
     (tmp_path / "history.csv").write_text("before")
-    err = fails(capsys, nano, train_words(data, tmp_path), 2)
+    err = fails(capsys, nano, train_arguments(data, tmp_path), 2)
     assert "is not empty" in err and "--overwrite" in err
     assert (tmp_path / "history.csv").read_text() == "before"
 
@@ -50,22 +50,22 @@ def test_a_run_is_not_overwritten_without_the_option(nano, data, tmp_path, capsy
     ],
 )
 def test_settings_that_do_not_fit_are_refused(nano, data, tmp_path, capsys, more, want):
-    words = train_words(data, tmp_path / "run", *more)
-    assert want in fails(capsys, nano, words, 1 if "--batch-size" in more else 2)
+    argv = train_arguments(data, tmp_path / "run", *more)
+    assert want in fails(capsys, nano, argv, 1 if "--batch-size" in more else 2)
     assert not (tmp_path / "run").exists()
 
 
 def test_half_a_validation_set_is_refused(nano, data, tmp_path, capsys):
-    words = train_words(data, tmp_path / "run")
-    place = words.index("--val-images")
-    assert "give both" in fails(capsys, nano, words[:place] + words[place + 2 :], 2)
+    argv = train_arguments(data, tmp_path / "run")
+    place = argv.index("--val-images")
+    assert "give both" in fails(capsys, nano, argv[:place] + argv[place + 2 :], 2)
 
 
 def test_evaluating_a_dataset_of_other_classes_fails_and_names_them(nano, data, weights, tmp_path, capsys):
     change = rewritten(
         data, tmp_path, lambda content: content["categories"].append({"id": 9, "name": "star"})
     )
-    err = fails(capsys, nano, [*eval_words(data, weights), *change], 1)
+    err = fails(capsys, nano, [*eval_arguments(data, weights), *change], 1)
     assert "1 of 4 categories (star) are none of the detector's 3 classes (circle, square, triangle)" in err
 
 
@@ -74,15 +74,15 @@ def test_an_empty_validation_set_is_refused(nano, data, weights, tmp_path, capsy
         content["images"], content["annotations"] = [], []
 
     err = fails(
-        capsys, nano, [*eval_words(data, weights), *rewritten(data, tmp_path, clear)], 1
+        capsys, nano, [*eval_arguments(data, weights), *rewritten(data, tmp_path, clear)], 1
     )
     assert "has no images" in err
 
 
 def test_a_training_set_without_boxes_is_refused(nano, data, tmp_path, capsys):
     change = rewritten(data, tmp_path, lambda content: content["annotations"].clear())
-    words = [*train_words(data, tmp_path / "run"), "--train-json", str(change[1]), "--train-images"]
-    assert "no box" in fails(capsys, nano, [*words, data / "val/images"], 1)
+    argv = [*train_arguments(data, tmp_path / "run"), "--train-json", str(change[1]), "--train-images"]
+    assert "no box" in fails(capsys, nano, [*argv, data / "val/images"], 1)
 
 
 @pytest.mark.parametrize(
@@ -94,38 +94,38 @@ def test_a_training_set_without_boxes_is_refused(nano, data, tmp_path, capsys):
     ],
 )
 def test_a_wrong_path_is_named(nano, data, weights, capsys, replaced, want):
-    words = eval_words(data, weights)
+    argv = eval_arguments(data, weights)
     for option, value in replaced.items():
-        words[words.index(option) + 1] = value
-    assert want in fails(capsys, nano, words, 1)
+        argv[argv.index(option) + 1] = value
+    assert want in fails(capsys, nano, argv, 1)
 
 
 def test_predict_without_images_is_refused(nano, weights, tmp_path, capsys):
-    words = ["predict", "--weights", weights, "--output", tmp_path / "out", "--source"]
-    assert "no such file or folder" in fails(capsys, nano, [*words, tmp_path / "nothing"], 1)
-    assert "no images found" in fails(capsys, nano, [*words, tmp_path], 1)
+    argv = ["predict", "--weights", weights, "--output", tmp_path / "out", "--source"]
+    assert "no such file or folder" in fails(capsys, nano, [*argv, tmp_path / "nothing"], 1)
+    assert "no images found" in fails(capsys, nano, [*argv, tmp_path], 1)
 
 
-@pytest.mark.parametrize("verb", ["predict", "export"])
-def test_weights_that_cannot_be_used_leave_no_folder(nano, data, tmp_path, capsys, verb):
-    place = tmp_path / "out" / ("w.onnx" if verb == "export" else "pictures")
-    source = ["--source", data / "val/images"] if verb == "predict" else []
-    assert "no such file" in fails(capsys, nano, [verb, "--weights", tmp_path / "w.pth", "--output", place, *source], 1)
+@pytest.mark.parametrize("command", ["predict", "export"])
+def test_weights_that_cannot_be_used_leave_no_folder(nano, data, tmp_path, capsys, command):
+    place = tmp_path / "out" / ("w.onnx" if command == "export" else "pictures")
+    source = ["--source", data / "val/images"] if command == "predict" else []
+    assert "no such file" in fails(capsys, nano, [command, "--weights", tmp_path / "w.pth", "--output", place, *source], 1)
     (tmp_path / "w.pth").write_text("no weights")
-    assert "w.pth" in fails(capsys, nano, [verb, "--weights", tmp_path / "w.pth", "--output", place, *source], 1)
+    assert "w.pth" in fails(capsys, nano, [command, "--weights", tmp_path / "w.pth", "--output", place, *source], 1)
     assert not (tmp_path / "out").exists()
 
 
 def test_arguments_that_cannot_be_read_or_contradict_are_usage_errors(nano, data, weights, tmp_path, capsys):
-    words = ["predict", "--weights", weights, "--output", tmp_path / "out", "--source", data / "val/images"]
-    err = fails(capsys, nano, [*words, "--batch-size", "five"], 2)
+    argv = ["predict", "--weights", weights, "--output", tmp_path / "out", "--source", data / "val/images"]
+    err = fails(capsys, nano, [*argv, "--batch-size", "five"], 2)
     assert err.splitlines()[0] == "error: --batch-size: got 'five', want a whole number"
-    assert fails(capsys, nano, [*words, "--save-txt"], 2).startswith("error: --save-txt: write --save txt; it takes one or more")
+    assert fails(capsys, nano, [*argv, "--save-txt"], 2).startswith("error: --save-txt: write --save txt; it takes one or more")
     assert not (tmp_path / "out").exists()
 
 
 def test_weights_of_another_scale_are_refused(data, weights, capsys):
-    err = fails(capsys, experiment_of("yolox_tiny"), eval_words(data, weights), 1)
+    err = fails(capsys, experiment_of("yolox_tiny"), eval_arguments(data, weights), 1)
     assert "does not fit" in err and "detector wants" in err
     assert "tensors differ: it looks like scale nano; the detector is tiny" in err.splitlines()[0]
 
@@ -136,5 +136,5 @@ def test_ascend_on_a_machine_without_it_is_a_message(nano, capsys):
 
 
 def test_debug_shows_the_traceback(nano, data, capsys):
-    assert run(nano, [*eval_words(data, "nothing.pth"), "--debug"]) == 1
+    assert run(nano, [*eval_arguments(data, "nothing.pth"), "--debug"]) == 1
     assert "Traceback" in capsys.readouterr().err

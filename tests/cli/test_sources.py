@@ -108,16 +108,16 @@ def test_the_conventions_of_the_voc_challenge_reach_both_parts(voc):
 
 def test_every_command_with_data_takes_the_conventions(voc):
     given = ["--val-voc", str(voc), "--voc-first-pixel", "1"]
-    for verb, more in (("check", ["--train-voc", str(voc)]), ("eval", ["--weights", "a.pth"])):
-        made = parse_options([verb, *given, *more], Recipe())
+    for command, more in (("check", ["--train-voc", str(voc)]), ("eval", ["--weights", "a.pth"])):
+        made = parse_options([command, *given, *more], Recipe())
         assert evaluation_source(made).read().boxes[0].tolist() == [0, 2, 30, 9]
     with pytest.raises(UsageError, match="voc-first-pixel"):
         parse_options(["eval", *given[:-1], "2", "--weights", "a.pth"], Recipe())
 
 
 def test_a_run_remembers_the_conventions_and_older_runs_have_the_defaults(tmp_path):
-    words = "train --train-voc VOC --output run --voc-first-pixel 1 --voc-difficult-as-crowd".split()
-    made = parse_options(words, Recipe())
+    argv = "train --train-voc VOC --output run --voc-first-pixel 1 --voc-difficult-as-crowd".split()
+    made = parse_options(argv, Recipe())
     write_recipe(tmp_path, made.settings)
     remember(tmp_path, made)
     recipe, values = remembered(tmp_path)

@@ -18,8 +18,8 @@ def seen(monkeypatch):
     return calls
 
 
-def start(folder, *words):
-    return run(EXPERIMENT, ["train", *write_data(folder / "data", images=4), "--output", str(folder / "run"), *words])
+def start(folder, *argv):
+    return run(EXPERIMENT, ["train", *write_data(folder / "data", images=4), "--output", str(folder / "run"), *argv])
 
 
 @pytest.mark.parametrize("average", [True, False])
@@ -32,17 +32,17 @@ def test_statistics_come_together_before_an_evaluation_and_before_a_checkpoint(t
 
     monkeypatch.setattr(trainer, "make_evaluator", make_evaluator)
     monkeypatch.setattr(trainer.RunRecorder, "on_epoch", lambda *_: events.append("save"))
-    words = ["--epochs", "2", "--plain-epochs", "0", "--flat-epochs", "0", "--eval-interval", "2"]
-    start(tmp_path, *words, "--average-bn-stats" if average else "--no-average-bn-stats")
+    argv = ["--epochs", "2", "--plain-epochs", "0", "--flat-epochs", "0", "--eval-interval", "2"]
+    start(tmp_path, *argv, "--average-bn-stats" if average else "--no-average-bn-stats")
     assert events == [("sync", average), "save", ("sync", average), "copy", "evaluate", "save"]
 
 
 def test_what_the_recipe_says_reaches_the_run(tmp_path, monkeypatch, seen):
     monkeypatch.setattr(trainer, "make_evaluator", lambda *_, **knobs: seen.update(evaluator=knobs))
     monkeypatch.setattr(trainer, "fit", lambda _, **knobs: seen.update(fit=knobs))
-    words = ["--seed", "7", "--precision", "float16", "--cache", "ram", "--batch-size", "3", "--workers", "1"]
-    words += ["--score-threshold", "0.2", "--multi-label", "--letterbox", "center", "--epochs", "5"]
-    assert start(tmp_path, *words) == 0
+    argv = ["--seed", "7", "--precision", "float16", "--cache", "ram", "--batch-size", "3", "--workers", "1"]
+    argv += ["--score-threshold", "0.2", "--multi-label", "--letterbox", "center", "--epochs", "5"]
+    assert start(tmp_path, *argv) == 0
     assert (seen["initialise"], seen["precision"], seen["cache"]) == ({"seed": 7}, "float16", "ram")
     evaluated, recipe = seen["evaluator"], seen["fit"]["recipe"]
     assert evaluated["spec"] == InputSpec(input_size=(32, 32), letterbox="center")

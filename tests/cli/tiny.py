@@ -64,12 +64,12 @@ EXPERIMENT = Experiment(
 
 def write_data(folder, images=10):
     """Draw a training and a validation set, and give the options that name them."""
-    words = []
+    argv = []
     for seed, name in enumerate(("train", "val")):
         config = SyntheticConfig(image_size=(48, 64), sides=(12, 30))
         write_synthetic(folder / name, images=images, seed=seed, config=config)
-        words += [f"--{name}-json", folder / name / "instances.json", f"--{name}-images", folder / name / "images"]
-    return [str(word) for word in words]
+        argv += [f"--{name}-json", folder / name / "instances.json", f"--{name}-images", folder / name / "images"]
+    return [str(part) for part in argv]
 
 
 if __name__ == "__main__":

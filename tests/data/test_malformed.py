@@ -162,8 +162,8 @@ def test_damaged_text(folder, content):
 
 @given(st.lists(number, min_size=3, max_size=7))
 @quiet
-def test_text_with_any_numbers(folder, words):
-    usable_or_named(read_text(folder, " ".join(words).encode()), "a.")
+def test_text_with_any_numbers(folder, tokens):
+    usable_or_named(read_text(folder, " ".join(tokens).encode()), "a.")
 
 
 @given(damaged("path: .\ntrain: images\nnames:\n  0: cat\n  1: dog\n"))

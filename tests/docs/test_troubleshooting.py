@@ -1,4 +1,4 @@
-"""Each entry of the page names a symptom and ends in a command; messages of this library are words of its source."""
+"""Each entry of the page names a symptom and ends in a command; messages of this library are texts of its source."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def texts_of_the_source() -> list[str]:
 
 
 def fits(message: str, text: str) -> bool:
-    """Tell whether a text has the fixed words of a message, in their order and with something wherever the page has a value."""
-    return re.search(r"[^\n]+?".join(re.escape(words) for words in re.split(OURS, message)), text) is not None
+    """Returns whether a text has the fixed parts of a message in order, with something wherever the page has a value."""
+    return re.search(r"[^\n]+?".join(re.escape(part) for part in re.split(OURS, message)), text) is not None
 
 
 QUOTED = [code for head, _ in entries() for code in re.findall(r"`([^`]+)`", head)]
@@ -69,9 +69,9 @@ def test_every_entry_has_a_command():
 
 
 @pytest.mark.parametrize(
-    "words",
+    "symptom",
     ["--resume RUN", "--hang-seconds", "Memory grows", "--format mindir", "AIR", "int8", "--patience", "--device GPU",
      "2.7 to 2.10", "--bind_core"],
 )  # fmt: skip
-def test_what_users_of_such_systems_report_has_an_entry(words):
-    assert any(words in head + text for head, text in entries())
+def test_what_users_of_such_systems_report_has_an_entry(symptom):
+    assert any(symptom in head + text for head, text in entries())

@@ -41,16 +41,16 @@ def test_commands_can_be_read_and_their_phases_fit(demo, tmp_path, epochs):
 
 
 @pytest.mark.parametrize(
-    ("words", "ap50", "status"), [((), 0.7, 0), ((), 0.699, 1), ((), None, 1), (("--least-ap50", "0"), 0.02, 0)]
+    ("argv", "ap50", "status"), [((), 0.7, 0), ((), 0.699, 1), ((), None, 1), (("--least-ap50", "0"), 0.02, 0)]
 )
-def test_the_demo_fails_below_its_target(demo, tmp_path, monkeypatch, capsys, words, ap50, status):
-    def verb(experiment, argv):
+def test_the_demo_fails_below_its_target(demo, tmp_path, monkeypatch, capsys, argv, ap50, status):
+    def run_command(experiment, argv):
         (tmp_path / "metrics.json").write_text(json.dumps({"AP50": ap50}))
         return 0
 
-    monkeypatch.setattr(demo, "run", verb)
+    monkeypatch.setattr(demo, "run", run_command)
     monkeypatch.setattr(demo, "write_curves", lambda *folders: None)
-    settings = tyro.cli(demo.Demo, args=["--output", str(tmp_path), "--images", "4", *words])
+    settings = tyro.cli(demo.Demo, args=["--output", str(tmp_path), "--images", "4", *argv])
     assert demo.main(settings) == status
     message = f"error: AP50 is {ap50 or 0:.3f}, want at least 0.70 (--least-ap50)\n"
     assert capsys.readouterr().err == message * status

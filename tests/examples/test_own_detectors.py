@@ -26,13 +26,13 @@ def test_the_custom_detector_trains_and_predicts(tmp_path):
     write_synthetic(tmp_path / "data", images=4, seed=0)
     data = ["--train-json", f"{tmp_path}/data/instances.json", "--train-images", f"{tmp_path}/data/images"]
     small = "--input-size 64 --batch-size 2 --epochs 1 --warmup-epochs 0 --flat-epochs 0 --plain-epochs 0"
-    words = ["train", *data, "--output", f"{tmp_path}/run", *small.split(), "--multiscale-sizes", "--workers", "0"]
-    assert run(custom_detector.EXPERIMENT, words) == 0
+    argv = ["train", *data, "--output", f"{tmp_path}/run", *small.split(), "--multiscale-sizes", "--workers", "0"]
+    assert run(custom_detector.EXPERIMENT, argv) == 0
     weights, out = f"{tmp_path}/run/best.safetensors", tmp_path / "out"
     images = f"{tmp_path}/data/images"
     assert run(custom_detector.EXPERIMENT, ["export", "--weights", weights, "--output", f"{out}/plain.onnx"]) == 0
-    words = ["predict", "--weights", f"{out}/plain.onnx", "--source", images, "--output", str(out)]
-    assert run(custom_detector.EXPERIMENT, words) == 0
+    argv = ["predict", "--weights", f"{out}/plain.onnx", "--source", images, "--output", str(out)]
+    assert run(custom_detector.EXPERIMENT, argv) == 0
     assert len(json.loads((out / "predictions.json").read_text())) == 4
 
 

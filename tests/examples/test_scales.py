@@ -41,7 +41,7 @@ def test_docstring_states_published_ap_and_commands(scale):
     for part in (published.ap_megvii, published.ap_mindyolo, f"{PARAMETERS[scale]:,}", "not repeated here"):
         assert str(part) in script.__doc__
     assert all(
-        f"python examples/yolox_{scale}.py {verb}" in script.__doc__ for verb in ("train", "eval", "predict")
+        f"python examples/yolox_{scale}.py {command}" in script.__doc__ for command in ("train", "eval", "predict")
     )
 
 

@@ -23,6 +23,6 @@ def in_openvino(path, planes: np.ndarray) -> dict[str, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         given, answer = Path(folder, "in.npy"), Path(folder, "out.npz")
         np.save(given, planes)
-        words = [sys.executable, "-c", PROGRAM, str(path), str(given), str(answer)]
-        subprocess.run(words, check=True, env=environment)
+        command = [sys.executable, "-c", PROGRAM, str(path), str(given), str(answer)]
+        subprocess.run(command, check=True, env=environment)
         return dict(np.load(answer))

@@ -51,13 +51,13 @@ def test_only_evaluated_epochs_count():
 
 
 @pytest.fixture(scope="module")
-def words(tmp_path_factory):
+def argv(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-def test_training_stops_with_its_files_and_says_why(words, tmp_path, capsys):
+def test_training_stops_with_its_files_and_says_why(argv, tmp_path, capsys):
     more = ["--epochs", "30", "--eval-interval", "1", "--patience", "2", "--output", str(tmp_path / "run")]
-    assert run(EXPERIMENT, ["train", *words, *more]) == 0
+    assert run(EXPERIMENT, ["train", *argv, *more]) == 0
     out = capsys.readouterr().out
     assert "AP has not risen for 2 epochs" in out and "wrote" in out
     epochs = len(read_history(tmp_path / "run/history.csv"))
@@ -73,7 +73,7 @@ def test_training_stops_with_its_files_and_says_why(words, tmp_path, capsys):
     assert before == ((tmp_path / "run/history.csv").read_bytes(), (tmp_path / "run/last.safetensors").read_bytes())
 
 
-def test_patience_needs_an_evaluation(words, tmp_path, capsys):
-    train_only = words[:4]
+def test_patience_needs_an_evaluation(argv, tmp_path, capsys):
+    train_only = argv[:4]
     assert run(EXPERIMENT, ["train", *train_only, "--patience", "3", "--output", str(tmp_path / "run")]) == 2
     assert "--patience 3: want 1 or more, and validation images" in capsys.readouterr().err

@@ -67,9 +67,9 @@ def seconds_to_end(process) -> float:
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_without_msrun_the_processes_finish_the_step_save_and_end(tmp_path, number):
     """SIGTERM goes to its process group, as `kill -TERM -PID` and schedulers send it: the scheduler of MindSpore ends too."""
-    words, run = write_data(tmp_path / "data", images=16), tmp_path / "run"
+    argv, run = write_data(tmp_path / "data", images=16), tmp_path / "run"
     options, tree = [*OPTIONS, "--workers", "2", "--output", run, "--epochs", "500"], []
-    process = start_msrun(2, tmp_path / "logs", TINY, "train", *words, *options, **QUIET, start_new_session=True)
+    process = start_msrun(2, tmp_path / "logs", TINY, "train", *argv, *options, **QUIET, start_new_session=True)
     try:
         wait_for(lambda: saved_at(run) >= (1, 1), process)
         tree = [pid for pid in children_of(process.pid) if name_of(pid) != "tail"]  # tail shows logs
@@ -91,8 +91,8 @@ def test_without_msrun_the_processes_finish_the_step_save_and_end(tmp_path, numb
 @pytest.mark.parametrize(("world", "victim"), VICTIMS)
 def test_a_killed_rank_ends_the_run_and_the_resumed_run_has_the_same_bits(tmp_path, world, victim):
     """Within an epoch the BN statistics of the processes differ: the checkpoint has those of all."""
-    words, run = write_data(tmp_path / "data", images=8 * world), tmp_path / "run"
-    process = start_msrun(world, tmp_path / "logs", TINY, "train", *words, *OPTIONS, "--output", run, **QUIET)
+    argv, run = write_data(tmp_path / "data", images=8 * world), tmp_path / "run"
+    process = start_msrun(world, tmp_path / "logs", TINY, "train", *argv, *OPTIONS, "--output", run, **QUIET)
     try:
         wait_for(lambda: saved_at(run) >= (1, 1), process)
         os.kill(worker_of(process, victim), signal.SIGKILL)
@@ -106,7 +106,7 @@ def test_a_killed_rank_ends_the_run_and_the_resumed_run_has_the_same_bits(tmp_pa
     assert f"rank{world - 1}.params.bn.0.moving_mean" in names or saved_at(run)[1] == 0
     done = msrun(world, tmp_path / "again", TINY, "train", "--resume", run, "--parallel")
     assert done.returncode == 0, logs_of(tmp_path / "again")
-    done = msrun(world, tmp_path / "whole_logs", TINY, "train", *words, *OPTIONS, "--output", tmp_path / "whole")
+    done = msrun(world, tmp_path / "whole_logs", TINY, "train", *argv, *OPTIONS, "--output", tmp_path / "whole")
     assert done.returncode == 0 and not any("error" in text for text in logs_of(tmp_path / "whole_logs").values())
     assert_same_run(run, tmp_path / "whole")
 
@@ -114,9 +114,9 @@ def test_a_killed_rank_ends_the_run_and_the_resumed_run_has_the_same_bits(tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_rank_stopped_in_an_evaluation_ends_the_run(tmp_path, world):
-    words, run = write_data(tmp_path / "data", images=60), tmp_path / "run"
+    argv, run = write_data(tmp_path / "data", images=60), tmp_path / "run"
     options = [*OPTIONS, "--output", run, "--hang-seconds", "6", "--epochs", "200", "--eval-interval", "1"]
-    process = start_msrun(world, tmp_path / "logs", TINY, "train", *words, *options, **QUIET)
+    process = start_msrun(world, tmp_path / "logs", TINY, "train", *argv, *options, **QUIET)
     recipe = {}
 
     def evaluates() -> bool:

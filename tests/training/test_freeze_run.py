@@ -17,25 +17,25 @@ FROZEN = ("down", "bn.0")
 
 
 @pytest.fixture(scope="module")
-def words(tmp_path_factory):
+def argv(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
-def weights(words, tmp_path_factory):
+def weights(argv, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "first"
-    assert run(EXPERIMENT, ["train", *words, "--output", str(folder)]) == 0
+    assert run(EXPERIMENT, ["train", *argv, "--output", str(folder)]) == 0
     return folder / "last.safetensors"
 
 
-def frozen_run(words, weights, folder):
-    return run(EXPERIMENT, ["train", *words, "--weights", str(weights), "--freeze", *FROZEN, "--output", str(folder)])
+def frozen_run(argv, weights, folder):
+    return run(EXPERIMENT, ["train", *argv, "--weights", str(weights), "--freeze", *FROZEN, "--output", str(folder)])
 
 
 @pytest.fixture(scope="module")
-def frozen(words, weights, tmp_path_factory):
+def frozen(argv, weights, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "frozen"
-    assert frozen_run(words, weights, folder) == 0
+    assert frozen_run(argv, weights, folder) == 0
     return folder
 
 
@@ -49,11 +49,11 @@ def test_frozen_tensors_have_the_bits_of_the_weights_and_the_others_do_not(weigh
     assert not any(name.startswith(("momentum.down", "momentum.bn.0")) for name in after)
 
 
-def test_a_stopped_run_goes_on_with_what_it_froze(words, weights, frozen, tmp_path, monkeypatch, capsys):
+def test_a_stopped_run_goes_on_with_what_it_froze(argv, weights, frozen, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "run"
     with monkeypatch.context() as patched:
         patched.setattr(trainer, "StopSignals", StopAfterEightSteps)
-        assert frozen_run(words, weights, folder) == 143
+        assert frozen_run(argv, weights, folder) == 143
     assert json.loads((folder / "options.json").read_text())["freeze"] == list(FROZEN)
     assert run(EXPERIMENT, ["train", "--resume", str(folder), "--freeze", "preds"]) == 2
     assert "--freeze preds: the run has frozen down bn.0; leave it out" in capsys.readouterr().err
@@ -61,9 +61,9 @@ def test_a_stopped_run_goes_on_with_what_it_froze(words, weights, frozen, tmp_pa
     assert_same_run(folder, frozen)
 
 
-def test_the_evaluation_of_the_file_gives_the_numbers_of_the_run(words, frozen, tmp_path):
+def test_the_evaluation_of_the_file_gives_the_numbers_of_the_run(argv, frozen, tmp_path):
     numbers = tmp_path / "metrics.json"
-    val = words[words.index("--val-json") :]
+    val = argv[argv.index("--val-json") :]
     assert run(EXPERIMENT, ["eval", *val, "--weights", str(frozen / "last.safetensors"), "--json", str(numbers)]) == 0
     assert json.loads(numbers.read_text())["AP"] == read_history(frozen / "history.csv")[-1]["AP"]
 
@@ -76,9 +76,9 @@ def test_the_evaluation_of_the_file_gives_the_numbers_of_the_run(words, frozen, 
         (["--weights", "W", "--freeze", "down", "bn", "preds"], "--freeze down bn preds: nothing is left to train"),
     ],
 )
-def test_what_cannot_be_frozen_is_refused_before_anything_is_written(words, weights, tmp_path, capsys, more, message):
-    more = [str(weights) if word == "W" else word for word in more]
-    assert run(EXPERIMENT, ["train", *words, *more, "--output", str(tmp_path / "run")]) == 2
+def test_what_cannot_be_frozen_is_refused_before_anything_is_written(argv, weights, tmp_path, capsys, more, message):
+    more = [str(weights) if part == "W" else part for part in more]
+    assert run(EXPERIMENT, ["train", *argv, *more, "--output", str(tmp_path / "run")]) == 2
     err = capsys.readouterr().err
     assert message in err and "Traceback" not in err and len(err.splitlines()) == 1
     assert not (tmp_path / "run").exists()

@@ -24,15 +24,15 @@ LONG = ("--epochs", "14", "--eval-interval", "4", "--plain-epochs", "2")
 
 
 @pytest.fixture(scope="module")
-def words(tmp_path_factory):
+def argv(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
-def whole(words, tmp_path_factory):
+def whole(argv, tmp_path_factory):
     """A run that nothing disturbs."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    assert run(EXPERIMENT, ["train", *words, *LONG, "--output", str(folder)]) == 0
+    assert run(EXPERIMENT, ["train", *argv, *LONG, "--output", str(folder)]) == 0
     return folder
 
 
@@ -40,11 +40,11 @@ def resume(folder, *more):
     return run(EXPERIMENT, ["train", "--resume", str(folder), *more])
 
 
-def test_killed_twice_then_ctrl_c_then_sigterm_then_finished(words, whole, tmp_path):
+def test_killed_twice_then_ctrl_c_then_sigterm_then_finished(argv, whole, tmp_path):
     """The first two at random times; the signals save and say so; no process and no shared memory is left behind."""
     folder, rng = tmp_path / "run", random.Random(1)
     last = folder / "last.safetensors"
-    first = [*words, *LONG, "--output", folder, "--save-steps", 2]
+    first = [*argv, *LONG, "--output", folder, "--save-steps", 2]
     shared = shared_memory()
     for arguments in (first, ["--resume", folder, "--workers", 2]):
         process = start(*arguments)
@@ -65,14 +65,14 @@ def test_killed_twice_then_ctrl_c_then_sigterm_then_finished(words, whole, tmp_p
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_run_that_ends_leaves_no_process_and_no_shared_memory(words, tmp_path, fails):
+def test_a_run_that_ends_leaves_no_process_and_no_shared_memory(argv, tmp_path, fails):
     """Also one that ends with an error while its data workers live: an image that is gone, or is none."""
     if fails:
-        words = write_data(tmp_path / "data")
+        argv = write_data(tmp_path / "data")
         next(path for path in sorted((tmp_path / "data/train/images").iterdir())).write_bytes(b"\x89PNG but no more")
     shared = shared_memory()
     options = ["--epochs", 2, "--warmup-epochs", 0, "--flat-epochs", 0, "--plain-epochs", 0, "--workers", 2]
-    process = start(*words, *options, "--output", tmp_path / "run")
+    process = start(*argv, *options, "--output", tmp_path / "run")
     out, _ = process.communicate(timeout=300)
     assert process.returncode == int(fails), out
     assert_gone(process)
@@ -127,12 +127,12 @@ class Kills:
         return where
 
 
-def kill_often(words, whole, folder, *, kills, seed):
+def kill_often(argv, whole, folder, *, kills, seed):
     """Kill and resume until so many kills were survived and every run is done."""
     rng, finished, killed = random.Random(seed), 0, Kills(folder / "last.safetensors", kills)
     while (done := sum(killed.count.values())) < kills or folder.exists():
         where, last = killed.next(), killed.last
-        fresh = [*words, *LONG, "--output", folder, "--overwrite"]
+        fresh = [*argv, *LONG, "--output", folder, "--overwrite"]
         steps = 1 if where == "in an evaluation" else rng.choice([1, 3, 7])
         process = start(*(["--resume", folder] if last.exists() else fresh), "--save-steps", steps)
         if done < kills:
@@ -149,13 +149,13 @@ def kill_often(words, whole, folder, *, kills, seed):
 
 
 @pytest.mark.slow
-def test_killed_twenty_five_times(words, whole, tmp_path):
-    said = kill_often(words, whole, tmp_path / "run", kills=25, seed=2)
+def test_killed_twenty_five_times(argv, whole, tmp_path):
+    said = kill_often(argv, whole, tmp_path / "run", kills=25, seed=2)
     print(said)
     assert " 0" not in said  # of every kind one at least
 
 
-def test_a_full_disk_is_a_message_and_the_last_good_checkpoint_stays(words, tmp_path, capsys, monkeypatch):
+def test_a_full_disk_is_a_message_and_the_last_good_checkpoint_stays(argv, tmp_path, capsys, monkeypatch):
     folder, original, saves = tmp_path / "run", checkpoint_module.save_file, []
 
     def full(tensors, temporary, **options):
@@ -166,7 +166,7 @@ def test_a_full_disk_is_a_message_and_the_last_good_checkpoint_stays(words, tmp_
         original(tensors, temporary, **options)
 
     monkeypatch.setattr(checkpoint_module, "save_file", full)
-    assert run(EXPERIMENT, ["train", *words, *LONG, "--output", str(folder)]) == 1
+    assert run(EXPERIMENT, ["train", *argv, *LONG, "--output", str(folder)]) == 1
     err = capsys.readouterr().err
     assert "last.safetensors: not written, the file before is untouched" in err and "No space left" in err
     assert load_checkpoint(folder / "last.safetensors").extra["epoch"] == 1
@@ -209,8 +209,8 @@ def test_options_that_would_make_it_another_run_are_refused(whole, capsys, more,
     assert message is None or message in capsys.readouterr().err
 
 
-def test_an_interval_of_no_steps_is_refused(words, tmp_path, capsys):
-    assert run(EXPERIMENT, ["train", *words, "--output", str(tmp_path / "run"), "--save-steps", "0"]) == 2
+def test_an_interval_of_no_steps_is_refused(argv, tmp_path, capsys):
+    assert run(EXPERIMENT, ["train", *argv, "--output", str(tmp_path / "run"), "--save-steps", "0"]) == 2
     assert "--save-steps 0: want 1 or more" in capsys.readouterr().err
 
 
@@ -234,8 +234,8 @@ def test_folders_that_are_no_runs_are_refused(whole, tmp_path, capsys):
     assert "did you mean 'epochs'" in fails(folder, capsys)
 
 
-def test_other_data_are_refused(words, whole, tmp_path, capsys):
-    content = json.loads(open(words[1]).read())
+def test_other_data_are_refused(argv, whole, tmp_path, capsys):
+    content = json.loads(open(argv[1]).read())
     content["annotations"][0]["bbox"][0] += 1
     (tmp_path / "changed.json").write_text(json.dumps(content))
     err = fails(whole, capsys, "--train-json", str(tmp_path / "changed.json"))

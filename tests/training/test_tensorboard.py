@@ -61,13 +61,13 @@ def test_ranks_other_than_0_write_nothing(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def words(tmp_path_factory):
+def argv(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-def test_a_run_and_its_resume_write_every_step_once_and_overwrite_begins_anew(words, tmp_path, monkeypatch):
+def test_a_run_and_its_resume_write_every_step_once_and_overwrite_begins_anew(argv, tmp_path, monkeypatch):
     folder = tmp_path / "run"
-    begin = ["train", *words, "--tensorboard", "--output", str(folder)]
+    begin = ["train", *argv, "--tensorboard", "--output", str(folder)]
     assert run(EXPERIMENT, begin) == 0
     rows = read_history(folder / "history.csv")
     aps = [(5 * int(row["epoch"]), round(row["AP"], 4)) for row in rows if row["AP"] is not None]
@@ -82,9 +82,9 @@ def test_a_run_and_its_resume_write_every_step_once_and_overwrite_begins_anew(wo
     assert len(list((folder / "events").iterdir())) == 2
 
 
-def test_without_the_package_the_command_to_install_it_is_named(words, tmp_path, capsys, monkeypatch):
+def test_without_the_package_the_command_to_install_it_is_named(argv, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.event_file_writer", None)
-    assert run(EXPERIMENT, ["train", *words, "--tensorboard", "--output", str(tmp_path / "run")]) == 1
+    assert run(EXPERIMENT, ["train", *argv, "--tensorboard", "--output", str(tmp_path / "run")]) == 1
     err = capsys.readouterr().err
     assert err.startswith("error: tensorboard is not installed: pip install 'yolox-mindspore[tensorboard]'")
     assert len(err.splitlines()) == 1 and not (tmp_path / "run").exists()

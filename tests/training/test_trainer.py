@@ -23,14 +23,14 @@ from yolox.weights.load import load_weights
 @pytest.mark.parametrize("name", ["net.onnx", "net.MINDIR"])
 def test_exported_files_do_not_train(tmp_path, capsys, name):
     (tmp_path / name).write_bytes(b"exported")
-    words = ["--weights", tmp_path / name, "--output", tmp_path / "run"]
-    assert run(EXPERIMENT, ["train", *write_data(tmp_path / "data", 2), *map(str, words)]) == 2
+    argv = ["--weights", tmp_path / name, "--output", tmp_path / "run"]
+    assert run(EXPERIMENT, ["train", *write_data(tmp_path / "data", 2), *map(str, argv)]) == 2
     assert f"{name}: an exported file cannot be trained; give the weights it was made of" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
-    ("sizes", "words"),
+    ("sizes", "text"),
     [
         ((), ""),
         ((640,), ""),
@@ -38,8 +38,8 @@ def test_exported_files_do_not_train(tmp_path, capsys, name):
         ((704, 320, 640, 320), " (training at 3 heights, 320 to 704 px)"),
     ],
 )
-def test_training_sizes_are_named_where_they_are_not_the_input_size(sizes, words):
-    assert describe_sizes(Recipe(loader=LoaderConfig(multiscale_sizes=sizes))) == "640 x 640 px" + words
+def test_training_sizes_are_named_where_they_are_not_the_input_size(sizes, text):
+    assert describe_sizes(Recipe(loader=LoaderConfig(multiscale_sizes=sizes))) == "640 x 640 px" + text
 
 
 def test_a_run_announces_its_training_sizes(tmp_path, capsys):

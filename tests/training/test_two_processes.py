@@ -1,4 +1,4 @@
-"""The verb train in two processes of msrun, with the detector of tests/cli/tiny.py."""
+"""The command train in two processes of msrun, with the detector of tests/cli/tiny.py."""
 
 import json
 
@@ -20,17 +20,17 @@ def test_two_processes_leave_one_run_and_the_metrics_of_all_images(tmp_path):
     """
     train, output = write_data(tmp_path / "data", images=9), tmp_path / "run"
     val = write_data(tmp_path / "one", images=1)
-    words = train[: train.index("--val-json")] + val[val.index("--val-json") :]
+    argv = train[: train.index("--val-json")] + val[val.index("--val-json") :]
     common = ["--score-threshold", "0", "--parallel", "--epochs", "3", "--plain-epochs", "1", "--eval-interval", "3"]
     common += ["--workers", "2"]
-    done = msrun(2, tmp_path / "logs", "tests/cli/tiny.py", "train", *words, *common, "--output", output)
+    done = msrun(2, tmp_path / "logs", "tests/cli/tiny.py", "train", *argv, *common, "--output", output)
     logs = {path.name: path.read_text() for path in (tmp_path / "logs").glob("worker_*.log")}
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 steps on 2 devices" in logs["worker_0.log"] and "epoch 3/3" in logs["worker_0.log"]
     assert "epoch 3/3" not in logs["worker_1.log"]
     assert len(read_history(output / "history.csv")) == 3
     weights, numbers = output / "last.safetensors", tmp_path / "metrics.json"
-    val = words[words.index("--val-json") :]
+    val = argv[argv.index("--val-json") :]
     assert run(EXPERIMENT, ["eval", *val, "--weights", str(weights), "--score-threshold", "0", "--json", str(numbers)]) == 0
     alone, row = json.loads(numbers.read_text()), read_history(output / "history.csv")[-1]
     assert {name: row[name] for name in METRIC_NAMES} == {name: alone[name] for name in METRIC_NAMES}
@@ -42,11 +42,11 @@ def test_parallel_without_msrun_says_how(monkeypatch):
         open_group(True)
 
 
-@pytest.mark.parametrize("verb", [["train", "--output", "run"], ["eval", "--weights", "a.npz"]])
-def test_a_limit_below_zero_is_refused(tmp_path, capsys, verb):
-    words = write_data(tmp_path)
-    words = words if verb[0] == "train" else words[words.index("--val-json") :]
-    assert run(EXPERIMENT, [*verb, *words, "--hang-seconds", "-1"]) == 2
+@pytest.mark.parametrize("command", [["train", "--output", "run"], ["eval", "--weights", "a.npz"]])
+def test_a_limit_below_zero_is_refused(tmp_path, capsys, command):
+    argv = write_data(tmp_path)
+    argv = argv if command[0] == "train" else argv[argv.index("--val-json") :]
+    assert run(EXPERIMENT, [*command, *argv, "--hang-seconds", "-1"]) == 2
     assert "--hang-seconds -1: want 0 (no limit) or more" in capsys.readouterr().err
 
 

@@ -30,7 +30,7 @@ SHORT = ["--epochs", "3", "--plain-epochs", "1", "--eval-interval", "1"]
 
 
 @pytest.fixture(scope="module")
-def words(tmp_path_factory):
+def argv(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("data"), images=4)
 
 
@@ -72,11 +72,11 @@ def test_the_best_evaluation_is_kept_with_what_it_found(tmp_path, monkeypatch, a
     assert written == ([] if best is None else [[f"of epoch {best}"]])
 
 
-def test_training_leaves_all_pictures_and_plot_draws_them_again(words, tmp_path, capsys, monkeypatch):
+def test_training_leaves_all_pictures_and_plot_draws_them_again(argv, tmp_path, capsys, monkeypatch):
     folder, evaluations = tmp_path / "run", []
     predict = evaluate.predict_dataset
     monkeypatch.setattr(evaluate, "predict_dataset", lambda *a, **k: evaluations.append(1) or predict(*a, **k))
-    assert run(EXPERIMENT, ["train", *words, *SHORT, "--output", str(folder)]) == 0
+    assert run(EXPERIMENT, ["train", *argv, *SHORT, "--output", str(folder)]) == 0
     history = read_history(folder / "history.csv")
     assert len(evaluations) == len(history) == 3  # none for the pictures
     content = json.loads((folder / "evaluation.json").read_text())
@@ -96,8 +96,8 @@ def test_training_leaves_all_pictures_and_plot_draws_them_again(words, tmp_path,
     assert all((cv2.imread(str(path)) == before[path]).all() for path in charts)
 
 
-def test_a_resumed_run_whose_best_is_from_before_says_so(words, tmp_path, monkeypatch):
-    dataset, lines = read_coco(words[1], words[3]), io.StringIO()
+def test_a_resumed_run_whose_best_is_from_before_says_so(argv, tmp_path, monkeypatch):
+    dataset, lines = read_coco(argv[1], argv[3]), io.StringIO()
     console = Console(file=lines, soft_wrap=True)
     for before in (0.3, 0.1):
         (tmp_path / "history.csv").write_text(f"epoch,AP\n1,{before}\n")
@@ -109,20 +109,20 @@ def test_a_resumed_run_whose_best_is_from_before_says_so(words, tmp_path, monkey
     ]  # fmt: skip
 
 
-def test_a_disk_that_is_full_after_the_last_epoch_is_a_warning(words, tmp_path, monkeypatch, caplog):
+def test_a_disk_that_is_full_after_the_last_epoch_is_a_warning(argv, tmp_path, monkeypatch, caplog):
     def full(*_arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(run_pictures, "write_json", full)
     folder = tmp_path / "run"
-    assert run(EXPERIMENT, ["train", *words[:4], *SHORT, "--output", str(folder)]) == 0
+    assert run(EXPERIMENT, ["train", *argv[:4], *SHORT, "--output", str(folder)]) == 0
     assert caplog.messages[-1] == f"{folder}/pictures: not drawn (No space left on device); the run is complete without it"
     assert len(read_history(folder / "history.csv")) == 3 and (folder / "last.safetensors").is_file()
 
 
-def test_without_validation_images_the_labels_are_left(words, tmp_path, capsys):
+def test_without_validation_images_the_labels_are_left(argv, tmp_path, capsys):
     folder = tmp_path / "run"
-    assert run(EXPERIMENT, ["train", *words[:4], *SHORT, "--output", str(folder)]) == 0
+    assert run(EXPERIMENT, ["train", *argv[:4], *SHORT, "--output", str(folder)]) == 0
     assert f"{folder}/pictures: the labels" in capsys.readouterr().out
     assert list(json.loads((folder / "evaluation.json").read_text())) == ["train_labels"]
     assert [path.name for path in (folder / "pictures").iterdir()] == ["labels_train.png"]

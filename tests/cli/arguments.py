@@ -1,4 +1,4 @@
-"""Words of the command line for a scale's script and drawn images, and what such a command says when it fails."""
+"""Arguments of the command line for a scale's script and drawn images, and what such a command says when it fails."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ def draw_both_sets(folder):
     return folder
 
 
-def train_words(data, output, *more):
-    """Words of a run of two epochs at 64 px."""
-    words = ["train", "--output", output]
+def train_arguments(data, output, *more):
+    """Returns the arguments of a run of two epochs at 64 px."""
+    argv = ["train", "--output", output]
     for part in ("train", "val"):
-        words += [f"--{part}-json", data / part / "instances.json", f"--{part}-images", data / part / "images"]
-    return [str(word) for word in (*words, *SMALL, *more)]
+        argv += [f"--{part}-json", data / part / "instances.json", f"--{part}-images", data / part / "images"]
+    return [str(part) for part in (*argv, *SMALL, *more)]
 
 
-def eval_words(data, weights, *more):
-    """Words of an evaluation of the validation images."""
-    words = ["eval", "--weights", weights, "--val-json", data / "val/instances.json", "--val-images"]
-    return [str(word) for word in (*words, data / "val/images", "--workers", "0", *more)]
+def eval_arguments(data, weights, *more):
+    """Returns the arguments of an evaluation of the validation images."""
+    argv = ["eval", "--weights", weights, "--val-json", data / "val/instances.json", "--val-images"]
+    return [str(part) for part in (*argv, data / "val/images", "--workers", "0", *more)]
 
 
-def fails(capsys, experiment, words, status):
+def fails(capsys, experiment, argv, status):
     """Run a command that has to fail with one message; give the message."""
-    assert run(experiment, [str(word) for word in words]) == status
+    assert run(experiment, [str(part) for part in argv]) == status
     out, err = capsys.readouterr()
     assert err.startswith("error: ") and "Traceback" not in err
     assert len(err.splitlines()) <= 2 or ("does not fit" in err and len(err.splitlines()) <= 5)  # that lists three tensors
@@ -59,7 +59,7 @@ def fails(capsys, experiment, words, status):
 
 
 def rewritten(data, tmp_path, change):
-    """Words for a changed copy of the validation annotations."""
+    """Returns the arguments for a changed copy of the validation annotations."""
     content = json.loads((data / "val/instances.json").read_text())
     change(content)
     (tmp_path / "changed.json").write_text(json.dumps(content))
