@@ -244,7 +244,7 @@ def _check_scale(function: str, scale: str) -> None:
 
 
 def finetune_recipe(recipe: Recipe, *, epochs: int = 40) -> Recipe:
-    """Change a recipe of 300 epochs on COCO into one for weights that know COCO already, and a few hundred images or more.
+    """Returns a recipe for fine-tuning COCO weights on a few hundred images or more, from one of 300 epochs.
 
     What changes, and why:
 

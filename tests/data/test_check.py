@@ -9,7 +9,7 @@ import pytest
 from tests.data.folders import coco_dict, noise_dataset, write_image, write_json
 from tests.data.test_image import smooth, with_orientation
 from yolox.data import check
-from yolox.data.check import check_dataset, copied_images, probe_header, probe_pixels, shared_images
+from yolox.data.check import check_dataset, duplicate_images, probe_header, probe_pixels, shared_images
 from yolox.data.coco import read_coco
 from yolox.data.header import read_header
 from yolox.data.voc import read_voc
@@ -161,10 +161,10 @@ def test_headers_are_read_without_decoding(tmp_path, monkeypatch):
 def test_shared_files_are_found_by_path_and_copies_by_content(tmp_path):
     one = noise_dataset(tmp_path / "one", count=3, seed=1)
     other = noise_dataset(tmp_path / "other", count=3, seed=2)
-    assert shared_images(one, other) == [] and copied_images(one, other) == []
+    assert shared_images(one, other) == [] and duplicate_images(one, other) == []
     (tmp_path / "other/1.png").unlink()
     (tmp_path / "other/1.png").symlink_to(tmp_path / "one/0.png")
     (tmp_path / "one/2.png").write_bytes((tmp_path / "other/0.png").read_bytes())
     assert shared_images(other, one) == ["1.png"]
-    groups = {tuple(path[len(str(tmp_path)) + 1 :] for path in group) for group in copied_images(one, other)}
+    groups = {tuple(path[len(str(tmp_path)) + 1 :] for path in group) for group in duplicate_images(one, other)}
     assert groups == {("one/0.png", "other/1.png"), ("one/2.png", "other/0.png")}

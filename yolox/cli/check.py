@@ -17,7 +17,7 @@ from yolox.cli.options import CheckOptions
 from yolox.cli.sources import DataSource, data_source, training_source
 from yolox.config import Recipe
 from yolox.data.batches import TrainSource
-from yolox.data.check import EXAMPLES, DatasetReport, check_dataset, copied_images, probe_pixels, training_warnings
+from yolox.data.check import EXAMPLES, DatasetReport, check_dataset, duplicate_images, probe_pixels, training_warnings
 from yolox.data.dataset import DetectionDataset
 from yolox.data.image import shown_path
 from yolox.errors import CommandError, raise_problems
@@ -48,10 +48,10 @@ def run(experiment: Experiment, options: CheckOptions, parse: Callable[[Recipe],
     with console.status("looking at every image"):
         limits = {"input_size": recipe.input.input_size, "max_gt": recipe.loader.max_gt, "probe": probe_pixels}
         reports = {name: check_dataset(data, **limits) for name, data in datasets.items()}
-        copies = _copies(datasets)
+        duplicates = _duplicates(datasets)
     write_json(folder / "report.json", {name: attrs.asdict(report) for name, report in reports.items()})
     console.print(_counts(reports), _classes(reports))
-    for line in [*training_warnings(reports, datasets), *copies]:
+    for line in [*training_warnings(reports, datasets), *duplicates]:
         console.print(f"warning: {line}", markup=False)
     for name, report in reports.items():
         raise_problems(sources[name].name, report.errors)
@@ -69,8 +69,8 @@ def read_sets(sources: dict[str, DataSource | None]) -> dict[str, DetectionDatas
     return {"train": train_set, "val": read_evaluation_set(sources["val"], num_classes=len(names), class_names=names)}
 
 
-def _copies(datasets: dict[str, DetectionDataset]) -> list[str]:
-    groups = [group for group in copied_images(*datasets.values()) if len(set(group)) > 1]
+def _duplicates(datasets: dict[str, DetectionDataset]) -> list[str]:
+    groups = [group for group in duplicate_images(*datasets.values()) if len(set(group)) > 1]
     some = ", ".join(" = ".join(Path(path).name for path in group) for group in groups[:EXAMPLES])
     return [f"groups of image files that are equal byte for byte: {len(groups)} ({some})"] if groups else []
 

@@ -16,7 +16,7 @@ from yolox.data.sample import Sample, clip_boxes
 
 
 def rotation_shear(*, degrees: float, zoom: float, shear_x: float, shear_y: float) -> np.ndarray:  # [2,3]
-    """Build a map about the origin: zoom and rotate, then add to each row its shear times the other.
+    """Builds the matrix of a map about the origin: rotation and zoom, then shear.
 
     Args:
         degrees: rotation, counter-clockwise as seen on the image.
@@ -38,7 +38,7 @@ def rotation_shear(*, degrees: float, zoom: float, shear_x: float, shear_y: floa
 
 
 def random_affine_matrix(*, canvas_size: Size, size: Size, rng: np.random.Generator, config: AugmentConfig):
-    """Draw the map from a mosaic canvas to the network's input.
+    """Draws a random matrix from a mosaic canvas to the network's input.
 
     Args:
         canvas_size: (height, width) px of what is mapped.
@@ -63,7 +63,7 @@ def random_affine_matrix(*, canvas_size: Size, size: Size, rng: np.random.Genera
 
 
 def warp_sample(sample: Sample, matrix: np.ndarray, size: Size, *, pad_value: int = 114) -> Sample:
-    """Map a sample by an affine matrix: pixels bilinearly, boxes to the upright box around their corners.
+    """Maps a sample by an affine matrix: pixels bilinearly, boxes to the upright box around their corners.
 
     Args:
         sample: [H,W,3] image and boxes.
@@ -84,7 +84,7 @@ def warp_sample(sample: Sample, matrix: np.ndarray, size: Size, *, pad_value: in
 
 
 def min_side_above(boxes: np.ndarray, pixels: float = 1.0) -> np.ndarray:  # [N,4] xyxy -> [N] bool
-    """Tell which boxes have both sides above a number of pixels: Megvii's filter, with 1.
+    """Returns which boxes have both sides above a number of pixels: Megvii's filter, with 1.
 
     Args:
         boxes: [N,4] xyxy px.
@@ -109,7 +109,7 @@ def are_candidates(
     min_area_ratio: float = 0.1,
     max_aspect: float = 20.0,
 ) -> np.ndarray:  # [N,4],[N,4] xyxy -> [N] bool
-    """Tell which boxes an affine map left usable: MindYOLO's filter.
+    """Returns which boxes an affine map left large enough and not too elongated: MindYOLO's filter.
 
     Args:
         before: [N,4] xyxy px on the mosaic canvas.
@@ -135,7 +135,7 @@ def are_candidates(
 def surviving_boxes(
     before: np.ndarray, after: np.ndarray, *, zoom: float, config: AugmentConfig
 ) -> np.ndarray:
-    """Tell which boxes survive a map under the recipe's `box_filter`; shapes as in `are_candidates`.
+    """Returns which boxes survive a map under the recipe's `box_filter`; shapes as in `are_candidates`.
 
     Args:
         before: [N,4] xyxy px before the map.
@@ -154,7 +154,7 @@ def surviving_boxes(
 def scaling(
     scale_x: float, scale_y: float, shift_x: float = 0.0, shift_y: float = 0.0
 ) -> np.ndarray:  # [2,3]
-    """Build the map x -> scale * x + shift.
+    """Builds the matrix of x -> scale * x + shift.
 
     Args:
         scale_x: factor of x.
@@ -169,7 +169,7 @@ def scaling(
 
 
 def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:  # [2,3],[2,3] -> [2,3]
-    """Build the map that applies `inner` and then `outer`.
+    """Builds the matrix that applies `inner` and then `outer`.
 
     Args:
         outer: [2,3], applied second.
@@ -182,7 +182,7 @@ def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:  # [2,3],[2,3] 
 
 
 def map_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:  # [...,2],[2,3] -> [...,2]
-    """Map points by an affine matrix.
+    """Maps points by an affine matrix.
 
     Args:
         points: [...,2] x, y px.
@@ -195,7 +195,7 @@ def map_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:  # [...,2]
 
 
 def box_corners(boxes: np.ndarray) -> np.ndarray:  # [N,4] xyxy -> [N,4,2]
-    """List the corners of boxes clockwise from the top left.
+    """Returns the corners of boxes, clockwise from the top left.
 
     Args:
         boxes: [N,4] xyxy.
@@ -207,7 +207,7 @@ def box_corners(boxes: np.ndarray) -> np.ndarray:  # [N,4] xyxy -> [N,4,2]
 
 
 def map_boxes(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:  # [N,4] xyxy,[2,3] -> [N,4] xyxy
-    """Map boxes by an affine matrix; the result is the upright box around the four mapped corners.
+    """Maps boxes by an affine matrix; the result is the upright box around the four mapped corners.
 
     Args:
         boxes: [N,4] xyxy px.
@@ -225,7 +225,7 @@ def map_boxes(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:  # [N,4] xyx
 
 
 def magnification(matrix: np.ndarray) -> float:  # [2,3]
-    """Give the largest factor by which a map stretches any direction.
+    """Computes the largest factor by which a map stretches any direction.
 
     Args:
         matrix: [2,3]; its shift does not matter.
@@ -239,7 +239,7 @@ def magnification(matrix: np.ndarray) -> float:  # [2,3]
 
 
 def reduction_for(matrix: np.ndarray) -> int:  # [2,3]
-    """Choose how far to reduce an image before `matrix` draws it, never below its drawn size: 1, 2, 4, 8.
+    """Returns the largest reduction (1, 2, 4, 8) at which an image still has the pixels that `matrix` draws.
 
     Args:
         matrix: [2,3], from px of the full image to px of the result.
@@ -251,7 +251,7 @@ def reduction_for(matrix: np.ndarray) -> int:  # [2,3]
 
 
 def quad_bounds(quad: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int] | None:  # [4,2]
-    """Give whole-pixel bounds x1, y1, x2, y2 of a quadrilateral on a canvas (height, width), None outside.
+    """Computes the whole-pixel bounds x1, y1, x2, y2 of a quadrilateral on a canvas, None outside it.
 
     Args:
         quad: [4,2] x, y px of its corners.
@@ -266,7 +266,7 @@ def quad_bounds(quad: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int,
 
 
 def draw_warped(canvas: np.ndarray, image: np.ndarray, matrix: np.ndarray, quad: np.ndarray) -> None:
-    """Draw an image onto a canvas through an affine map, in place, inside a quadrilateral.
+    """Draws an image onto a canvas through an affine map, in place, inside a quadrilateral.
 
     One warp straight to the final pixels: no enlarged canvas in between, nothing computed outside the
     quadrilateral's bounds.
@@ -292,7 +292,7 @@ def draw_warped(canvas: np.ndarray, image: np.ndarray, matrix: np.ndarray, quad:
 
 
 def flip_horizontal(sample: Sample) -> Sample:
-    """Mirror a sample left to right, boxes included.
+    """Mirrors a sample left to right, boxes included.
 
     Args:
         sample: boxes xyxy px.
@@ -312,7 +312,7 @@ def flip_horizontal(sample: Sample) -> Sample:
 
 
 def flip_boxes(boxes: np.ndarray, *, width: float) -> np.ndarray:  # [N,4] xyxy
-    """Mirror boxes [N,4] xyxy px in an image of the given width px.
+    """Mirrors boxes left to right.
 
     Args:
         boxes: [N,4] xyxy px.
@@ -327,7 +327,7 @@ def flip_boxes(boxes: np.ndarray, *, width: float) -> np.ndarray:  # [N,4] xyxy
 
 
 def random_flip(sample: Sample, *, rng: np.random.Generator, prob: float = 0.5) -> Sample:
-    """Mirror a sample with a probability; draws one number whatever the probability.
+    """Mirrors a sample with a probability; draws one number whatever the probability.
 
     Args:
         sample: boxes xyxy px.

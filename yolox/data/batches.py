@@ -1,4 +1,4 @@
-"""Samples to batches of fixed shape, each computable by itself, so that any worker can make any of them."""
+"""Batches of fixed shape from samples. Each is computable by itself, so that any worker can make any of them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TrainSource:
 
     @cached_property
     def order(self) -> np.ndarray:
-        """The epoch's order of images over all devices: int64 indices, as many as its steps take or more.
+        """Indices of the images of the epoch over all devices, int64, at least as many as its steps take.
 
         Made once: the shuffles of 118,000 images take 4 ms, which every step would pay.
         """
@@ -65,7 +65,7 @@ class TrainSource:
         return endless_order(count, seed=loader.seed, start=self.epoch * length, length=length)
 
     def samples(self, step: int) -> list[Sample]:
-        """Make the samples of one step of the epoch.
+        """Makes the samples of one step of the epoch.
 
         Args:
             step: of this epoch, counted from 0.
@@ -121,7 +121,7 @@ class TrainSource:
 
 
 def evaluated_images(count: int, *, rank: int = 0, world: int = 1) -> np.ndarray:  # [n] int64
-    """Give the positions of the images that one device evaluates: rank, rank + world, ...
+    """Returns the indices of the images that one device evaluates: rank, rank + world, ...
 
     Args:
         count: number of images.
@@ -172,7 +172,7 @@ class EvalSource:
 
 
 class Batch(NamedTuple):
-    """What a training step takes. B images, G rows for ground truths.
+    """A batch of a training step. B images, G rows for ground truths.
 
     Args:
         images: [B,H,W,3] uint8, BGR.
@@ -188,7 +188,7 @@ class Batch(NamedTuple):
 
 
 def collate(samples: Sequence[Sample], *, max_gt: int) -> Batch:
-    """Stack samples of one size and pad their ground truths to a fixed number of rows.
+    """Stacks samples of one size and pads their ground truths to a fixed number of rows.
 
     Args:
         samples: B samples whose images have one size.
@@ -228,7 +228,7 @@ def collate(samples: Sequence[Sample], *, max_gt: int) -> Batch:
 
 
 def padding_size(samples: Sequence[Sample], sizes: Sequence[int]) -> int:
-    """Choose the least of the padding sizes that holds the ground truths of every sample, or else the largest.
+    """Returns the least of the padding sizes that holds the ground truths of every sample, or else the largest.
 
     Fewer rows make the assignment cheaper; a finite number of sizes keeps the number of compiled steps finite.
 
@@ -249,7 +249,7 @@ def padding_size(samples: Sequence[Sample], sizes: Sequence[int]) -> int:
 
 
 def keep_largest(sample: Sample, count: int) -> Sample:
-    """Keep the `count` boxes of largest area, in the order in which they stand.
+    """Keeps the `count` boxes of largest area, in their order.
 
     Args:
         sample: boxes xyxy px.
@@ -265,7 +265,7 @@ def keep_largest(sample: Sample, count: int) -> Sample:
 
 
 def count_dropped(samples: Sequence[Sample], *, max_gt: int) -> int:
-    """Count the boxes that `collate` would leave out.
+    """Counts the boxes that `collate` leaves out.
 
     Args:
         samples: of one batch.

@@ -1,4 +1,4 @@
-"""From plain columns and text files to a checked DetectionDataset: what all readers share."""
+"""Builds a checked DetectionDataset from columns; readers of text files."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _ROWS = 1 << 16  # boxes that are checked at a time
 
 
 def _column(kind: str):
-    """A field of numbers that grows without an object for each of them."""
+    """Declares a field of numbers in an array, which has no Python object for each of them."""
     return attrs.Factory(lambda: array(kind))
 
 
 @attrs.define
 class Columns:
-    """What a reader collects: images first, then a row for each box, in any order of images.
+    """Columns that a reader fills: images, then a row for each box, in any order of images.
 
     Args:
         file_names: a name for each image, relative to the image folder.
@@ -60,7 +60,7 @@ def build_dataset(
     problems: Sequence[str] = (),
     keep_flat: bool = True,
 ) -> DetectionDataset:
-    """Check what a reader collected and pack it into flat arrays.
+    """Checks the columns of a reader and packs them into flat arrays.
 
     A box that reaches over the edge of its image is kept (COCO has such; training clips it), a box without
     area too (training leaves it out); a box wholly outside its image, with a negative size or with a number
@@ -72,7 +72,7 @@ def build_dataset(
         image_dir: folder of the images.
         class_names: C names.
         category_ids: C ids.
-        problems: problems that the reader found already; listed together with those found here.
+        problems: those that the reader found; listed together with those found here.
         keep_flat: whether boxes without width or height stay in the ground truth, as COCO's evaluation counts
             them; False leaves them out, logs how many and puts their ids into `left_out`.
 
@@ -129,7 +129,7 @@ def _bad_images(names: Sequence[str], image_ids: array, image_dir: str) -> list[
 
 
 def _outside(names: Sequence[str], image_dir: str) -> dict[str, str]:
-    """Find the names that lead out of the image folder: upwards, absolute, or by a link."""
+    """Returns the names that lead out of the image folder: upwards, absolute, or by a link."""
     root = os.path.realpath(image_dir)
     folders = {
         folder: _is_within(os.path.realpath(os.path.join(root, folder)), root)
@@ -176,7 +176,7 @@ def _bad_boxes(
 
 
 def _complaints(boxes: np.ndarray, sizes: np.ndarray) -> list[tuple[int, str]]:
-    """Say of the boxes [n,4] that cannot be, in images of sizes [n,2], which they are and why."""
+    """Returns indices and reasons of boxes [n,4] that are not valid in images of sizes [n,2]."""
     (height, width), (x1, y1, x2, y2) = sizes.T, boxes.T
     wild = ~(np.abs(boxes) < 1e9).all(axis=1)  # NaN and infinity too
     negative = (x2 < x1) | (y2 < y1)
@@ -189,11 +189,11 @@ def _complaints(boxes: np.ndarray, sizes: np.ndarray) -> list[tuple[int, str]]:
         (outside, lambda i: f"is outside its image of {width[i]}x{height[i]}"),
     )
     wrong = np.flatnonzero(wild | negative | outside).tolist()
-    return [(i, next(say(i) for mask, say in causes if mask[i])) for i in wrong]
+    return [(i, next(reason(i) for mask, reason in causes if mask[i])) for i in wrong]
 
 
 def read_text(path: str) -> str:
-    """Read a text file in UTF-8, with or without a byte order mark.
+    """Reads a text file in UTF-8, with or without a byte order mark.
 
     Args:
         path: of the file.
@@ -214,7 +214,7 @@ def read_text(path: str) -> str:
 
 
 def read_lines(path: str) -> list[str]:
-    """Read the lines of a text file without their ends; errors as in `read_text`.
+    """Reads the lines of a text file without their ends; errors as in `read_text`.
 
     Args:
         path: of the file.
@@ -229,11 +229,11 @@ def read_lines(path: str) -> list[str]:
 
 
 def files_below(folder: str, wanted: Callable[[str], bool]) -> list[str]:
-    """List the files in a folder and its sub-folders that are wanted, by name relative to it.
+    """Lists the files in a folder and its sub-folders, as names relative to it.
 
     Args:
         folder: to search.
-        wanted: tells of a file's name, without folders, whether it counts.
+        wanted: function of a file's name without folders; True includes the file.
 
     Returns:
         Names with their sub-folders, sorted.

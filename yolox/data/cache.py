@@ -35,14 +35,14 @@ class ImageCache:
     sizes: np.ndarray
 
     def __call__(self, index: int, reduce: int = 1) -> np.ndarray:  # [H,W,3] uint8
-        """Give an image, reduced by averaging blocks of pixels where `reduce` is 2, 4 or 8."""
+        """Returns an image, reduced by averaging blocks of pixels where `reduce` is 2, 4 or 8."""
         height, width = self.sizes[index].tolist()
         flat = self.pixels[self.offsets[index] : self.offsets[index + 1]]
         return shrink_image(flat.reshape(height, width, 3), reduce)
 
 
 def cache_bytes(dataset: DetectionDataset) -> int:
-    """Tell how many bytes a cache of the dataset will take, before any image is read.
+    """Computes the size in bytes of a cache of the dataset, before any image is read.
 
     Args:
         dataset: whose sizes count.
@@ -54,7 +54,7 @@ def cache_bytes(dataset: DetectionDataset) -> int:
 
 
 def cache_images(dataset: DetectionDataset, *, max_bytes: int, path: str | None = None) -> ImageCache:
-    """Decode all images of a dataset once and keep them.
+    """Decodes all images of a dataset and stores them in an `ImageCache`.
 
     Pixels are those of the files. Only where a tile shrinks to half or less do samples differ by a few grey
     levels from those without a cache: there the file's decoder averages pixels in its own way.
@@ -90,7 +90,7 @@ def cache_images(dataset: DetectionDataset, *, max_bytes: int, path: str | None 
 def open_cache(
     dataset: DetectionDataset, kind: str, folder: Path, *, name: str = "images.cache", sharers: int = 1
 ) -> ImageCache | None:
-    """Decodes the images of a dataset once, where a cache is wanted.
+    """Opens the cache of a training run: decodes the images once, unless `kind` is ``none``.
 
     Args:
         dataset: the training images.

@@ -1,4 +1,4 @@
-"""What is in a dataset and what is wrong with it, before any training."""
+"""Checks a dataset before training: counts, errors and warnings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Probe = Callable[[DetectionDataset, int], str | None]
 
 @frozen(kw_only=True)
 class DatasetReport:
-    """Counts of a dataset, and what is wrong with it.
+    """Counts of a dataset, and the errors and warnings of a check.
 
     Args:
         images: number of images.
@@ -51,10 +51,10 @@ class DatasetReport:
 def check_dataset(
     dataset: DetectionDataset, *, input_size: Size, max_gt: int, probe: Probe | None = None
 ) -> DatasetReport:
-    """Count what is in a dataset and collect what is wrong with it.
+    """Counts images and boxes of a dataset and collects errors and warnings.
 
     Args:
-        dataset: the dataset; its reader has refused already what cannot be read at all.
+        dataset: the dataset; its reader refuses what cannot be read at all.
         input_size: (height, width) px of the network, to find boxes too small for it.
         max_gt: largest number of ground truths; images with more are reported.
         probe: function of dataset and index that raises DataError for a file that training cannot use and returns a
@@ -80,11 +80,11 @@ def check_dataset(
 
 
 def probe_header(dataset: DetectionDataset, index: int) -> str | None:
-    """Look at the header of an image file: its size must be the annotated one, its end should be there.
+    """Reads the header of an image file and compares its size with the annotated one.
 
     Args:
         dataset: the dataset.
-        index: position of the image in it.
+        index: of the image.
 
     Returns:
         The image's name where the file seems to be cut off, else None.
@@ -103,11 +103,11 @@ def probe_header(dataset: DetectionDataset, index: int) -> str | None:
 
 
 def probe_pixels(dataset: DetectionDataset, index: int) -> str | None:
-    """Decode an image file; result and errors as in `probe_header`.
+    """Decodes an image file; result and errors as in `probe_header`.
 
     Args:
         dataset: the dataset.
-        index: position of the image in it.
+        index: of the image.
 
     Returns:
         As `probe_header`.
@@ -120,7 +120,7 @@ def probe_pixels(dataset: DetectionDataset, index: int) -> str | None:
 
 
 def check_for_training(datasets: Mapping[str, DetectionDataset], *, input_size: Size, max_gt: int) -> list[str]:
-    """Looks at the headers of all images and at all boxes, as training does before it begins.
+    """Checks datasets before training: all boxes, and the headers of all images.
 
     Args:
         datasets: by name: "train", and "val" where there is one.
@@ -140,7 +140,7 @@ def check_for_training(datasets: Mapping[str, DetectionDataset], *, input_size: 
 
 
 def training_warnings(reports: Mapping[str, DatasetReport], datasets: Mapping[str, DetectionDataset]) -> list[str]:
-    """Returns the warnings of reports, and that about images that are in both parts.
+    """Returns the warnings of reports, and one about images that are in both datasets.
 
     Args:
         reports: of the datasets, by name.
@@ -158,7 +158,7 @@ def training_warnings(reports: Mapping[str, DatasetReport], datasets: Mapping[st
 
 
 def shared_images(one: DetectionDataset, other: DetectionDataset) -> list[str]:
-    """List the file names of `one` whose files are in `other` too, links included; copies are not found.
+    """Returns the file names of `one` whose files are in `other` too; links are found, duplicates are not.
 
     Args:
         one: a dataset.
@@ -172,7 +172,7 @@ def shared_images(one: DetectionDataset, other: DetectionDataset) -> list[str]:
 
 
 def _identities(dataset: DetectionDataset) -> list[tuple[int, int] | None]:
-    """Give what tells the file of each image from every other, None where there is no file."""
+    """Returns device and inode of the file of each image, None where there is no file."""
     found = []
     for index in range(len(dataset)):
         try:
@@ -199,7 +199,7 @@ def _per_class(dataset: DetectionDataset) -> list[int]:
 
 
 def _between(values: np.ndarray, edges: Sequence[float]) -> np.ndarray:
-    """Count the values up to each edge and above the one before."""
+    """Counts the values up to each edge and above the one before."""
     return np.diff([0, *(int((values <= edge).sum()) for edge in edges)])
 
 
@@ -241,7 +241,7 @@ def _repeated_boxes(dataset: DetectionDataset, image_indices: np.ndarray) -> np.
 
 
 def _named_boxes(dataset: DetectionDataset, image_indices: np.ndarray, mask: np.ndarray) -> np.ndarray:  # [n,2]
-    """Give position of the image and id of the boxes that a mask [M] selects."""
+    """Returns image index and annotation id of the boxes that a mask [M] selects."""
     return np.column_stack([image_indices[mask], dataset.annotation_ids[mask]])
 
 
@@ -263,15 +263,15 @@ def _doubtful_images(dataset: DetectionDataset, max_gt: int) -> list[str]:
 
 
 def _several(what: str, found: list[str], *, most: int = EXAMPLES) -> list[str]:
-    """Word a warning with its count and a few examples; nothing where nothing was found."""
+    """Returns a warning with its count and a few examples, or nothing where nothing was found."""
     if not found:
         return []
     more = ", ..." if len(found) > most else ""
     return [f"{what}: {len(found)} ({', '.join(found[:most])}{more})"]
 
 
-def copied_images(*datasets: DetectionDataset) -> list[tuple[str, ...]]:
-    """Find image files that are the same, byte for byte.
+def duplicate_images(*datasets: DetectionDataset) -> list[tuple[str, ...]]:
+    """Finds image files that are equal byte for byte.
 
     Call it to find photos that were saved twice, and images for validation that training sees too. Only files of
     equal length are read.

@@ -1,4 +1,4 @@
-"""Class names: COCO's eighty, and datasets in the classes of a detector."""
+"""Class names: those of COCO, and datasets with the classes of a detector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yolox.errors import DataError
 
 
 def with_classes(dataset: DetectionDataset, names: Sequence[str]) -> DetectionDataset:
-    """Give a dataset the classes of a detector, found by their names, whichever format it came from.
+    """Returns a dataset with the classes of a detector, matched by name.
 
     Args:
         dataset: the dataset; may lack some of the classes.
@@ -53,7 +53,7 @@ COCO_NAMES = tuple(name.strip() for name in _TEXT.split(","))
 
 
 def names_of_classes(num_classes: int, known: tuple[str, ...] | None = None) -> tuple[str, ...]:
-    """Name the classes of a detector: as known, as COCO's if there are 80, else by number.
+    """Returns the class names of a detector: the known ones, COCO's for 80 classes, else numbered ones.
 
     Args:
         num_classes: C, used where no names are known.

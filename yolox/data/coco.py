@@ -1,4 +1,4 @@
-"""COCO annotation files to a dataset, every value checked."""
+"""Reads COCO annotation files, with every value checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from yolox.errors import DataError, raise_problems
 def read_coco(
     json_path: str, image_dir: str, *, class_names: Sequence[str] | None = None
 ) -> DetectionDataset:
-    """Read a COCO annotation file of any category ids and any file names.
+    """Reads a COCO annotation file with any category ids and file names.
 
     Args:
         json_path: the annotation file, with `images`, `annotations` and `categories`.
@@ -67,7 +67,7 @@ class _Marks:
 
 
 def _add_object(key: str, add: Callable, problems: list[str], position: int, entry) -> None:
-    """Hand an element on to what takes up the objects of its list; what is no object is an offender."""
+    """Calls `add` for an element that is an object, and notes a problem for any other."""
     if isinstance(entry, dict):
         add(position, entry, problems)
     else:
@@ -133,7 +133,7 @@ def _complaint(entry: dict, ident: object) -> str | None:
 
 
 def _resolve(columns: Columns, marks: _Marks, category_ids: Sequence[int], problems: list[str]) -> None:
-    """Put positions of images and classes in place of their ids; boxes of unknown ones are told and left out."""
+    """Replaces ids of images and classes by indices; notes boxes of unknown ids and leaves them out."""
     image_indices = _places(columns.image_ids, marks.images)
     classes = _places(array("q", category_ids), marks.categories)
     for kind, many, place, ids in (
@@ -153,7 +153,7 @@ def _resolve(columns: Columns, marks: _Marks, category_ids: Sequence[int], probl
 
 
 def _places(known: array, wanted: array) -> np.ndarray:  # -> [len(wanted)] int32
-    """Find where each of the ids wanted stands among the known; -1 for one that is not there."""
+    """Returns the index of each wanted id among the known ones; -1 for one that is not there."""
     known, wanted = np.asarray(known), np.asarray(wanted)
     order = np.argsort(known, kind="stable").astype(np.int32)
     if not len(order):
@@ -189,7 +189,7 @@ _EXACT = 2**53  # from here on a float stands for several integers
 
 
 def as_id(value: object) -> int | None:
-    """Read an integer, also where a tool wrote it as 1.0.
+    """Returns a value as an integer, also where a tool wrote it as 1.0.
 
     Args:
         value: as it came from the file.
@@ -207,7 +207,7 @@ def as_id(value: object) -> int | None:
 
 
 def as_crowd(value: object) -> bool | None:
-    """Read `iscrowd`: 0 or 1, or false or true.
+    """Returns `iscrowd` as a bool: 0 or 1, or false or true.
 
     A text such as "0" is refused, not guessed at: taken for a crowd, a box would silently be left out of training.
 
@@ -225,7 +225,7 @@ def as_crowd(value: object) -> bool | None:
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a value is a finite number within int64; true and false are none.
+    """Returns whether a value is a finite number within int64; true and false are none.
 
     Args:
         value: as it came from the file.
@@ -239,7 +239,7 @@ def is_number(value: object) -> bool:
 
 
 def short(value: object) -> str:
-    """Write a value for a message, which a list of a million numbers would make too long.
+    """Returns the text of a value for a message, cut after 200 characters.
 
     Args:
         value: as it came from the file.

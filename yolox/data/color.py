@@ -13,7 +13,7 @@ LEVELS = np.arange(256)
 def random_hsv(
     image: np.ndarray, *, rng: np.random.Generator, config: AugmentConfig
 ) -> np.ndarray:  # [H,W,3] uint8 BGR
-    """Change the colours of an image at random, with probability `config.hsv_prob`.
+    """Changes the colours of an image at random, with probability `config.hsv_prob`.
 
     Args:
         image: [H,W,3] uint8 BGR.
@@ -33,7 +33,7 @@ def random_hsv(
 
 
 def shift_hsv(image: np.ndarray, shifts) -> np.ndarray:  # [H,W,3] uint8 BGR
-    """Add whole numbers to hue, saturation and value.
+    """Adds whole numbers to hue, saturation and value.
 
     Args:
         image: [H,W,3] uint8 BGR.
@@ -57,7 +57,7 @@ def shift_hsv(image: np.ndarray, shifts) -> np.ndarray:  # [H,W,3] uint8 BGR
 
 
 def scale_hsv(image: np.ndarray, gains) -> np.ndarray:  # [H,W,3] uint8 BGR
-    """Multiply hue, saturation and value.
+    """Multiplies hue, saturation and value.
 
     Args:
         image: [H,W,3] uint8 BGR.
@@ -74,7 +74,7 @@ def scale_hsv(image: np.ndarray, gains) -> np.ndarray:  # [H,W,3] uint8 BGR
 
 
 def _apply(image: np.ndarray, *tables: np.ndarray) -> np.ndarray:
-    """Look up each channel of the image's HSV in its table of 256 levels; unchanged channels cost nothing."""
+    """Applies a table of 256 levels to each channel of the image's HSV; unchanged channels cost nothing."""
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
     for channel, table in enumerate(tables):
         if (table != LEVELS).any():

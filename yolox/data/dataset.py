@@ -28,7 +28,7 @@ class DetectionDataset:
         annotation_ids: [M] int64.
         class_names: C names.
         category_ids: C ids, as in the annotation file.
-        left_out: [F,2] int64, for each box without area that the reader left out: position of its image, and its id.
+        left_out: [F,2] int64, for each box without area that the reader left out: index of its image, and its id.
         max_pixels: image files whose header states more are refused before they are decoded.
         source: the file or folder that the annotations were read from, for messages; empty where there is none.
 
@@ -65,11 +65,11 @@ class DetectionDataset:
 
 
 def image_path(dataset: DetectionDataset, index: int) -> str:
-    """Give the path of an image file.
+    """Returns the path of an image file.
 
     Args:
         dataset: the dataset.
-        index: position of the image in it.
+        index: of the image.
 
     Returns:
         `image_dir` and the name, joined.
@@ -78,11 +78,11 @@ def image_path(dataset: DetectionDataset, index: int) -> str:
 
 
 def load_image(dataset: DetectionDataset, index: int, *, reduce: int = 1) -> np.ndarray:  # [H,W,3] uint8 BGR
-    """Read an image of the dataset, at full size or decoded at 1/2, 1/4 or 1/8 of it (`read_image`).
+    """Reads an image of the dataset, at full size or decoded at 1/2, 1/4 or 1/8 of it (`read_image`).
 
     Args:
         dataset: the dataset.
-        index: position of the image in it.
+        index: of the image.
         reduce: 1, 2, 4 or 8.
 
     Returns:
@@ -97,11 +97,11 @@ def load_image(dataset: DetectionDataset, index: int, *, reduce: int = 1) -> np.
 
 
 def image_labels(dataset: DetectionDataset, index: int, *, keep_crowd: bool = False):  # -> [n,4] float32, [n] int32
-    """Give the boxes of an image that can be trained on: clipped to the image, with an area, no crowds.
+    """Returns the boxes and classes of an image for training: clipped, with an area, without crowds.
 
     Args:
         dataset: the dataset.
-        index: position of the image in it.
+        index: of the image.
         keep_crowd: True keeps crowd regions too.
 
     Returns:
@@ -117,7 +117,7 @@ def image_labels(dataset: DetectionDataset, index: int, *, keep_crowd: bool = Fa
 
 
 def trainable(dataset: DetectionDataset) -> np.ndarray:  # -> [M] bool
-    """Tell of every box whether `image_labels` gives it to training.
+    """Returns for every box whether `image_labels` returns it.
 
     Args:
         dataset: the dataset.
@@ -131,11 +131,11 @@ def trainable(dataset: DetectionDataset) -> np.ndarray:  # -> [M] bool
 
 
 def load_sample(dataset: DetectionDataset, index: int, *, keep_crowd: bool = False) -> Sample:
-    """Read an image of the dataset with its boxes.
+    """Reads an image of the dataset with its boxes.
 
     Args:
         dataset: the dataset.
-        index: position of the image in it.
+        index: of the image.
         keep_crowd: True keeps crowd regions, which training leaves out.
 
     Returns:
@@ -148,7 +148,7 @@ def load_sample(dataset: DetectionDataset, index: int, *, keep_crowd: bool = Fal
 
 
 def ground_truth(dataset: DetectionDataset) -> dict:
-    """Build COCO ground truth in memory, so that pycocotools evaluates any format without a JSON on disk.
+    """Builds COCO ground truth in memory, so that pycocotools evaluates any format without a JSON on disk.
 
     Args:
         dataset: the dataset.

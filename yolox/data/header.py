@@ -18,11 +18,11 @@ _TAIL = 1024  # bytes at the end in which a JPEG's last marker is looked for; ca
 
 @frozen
 class ImageHeader:
-    """What the header of a JPEG or PNG file tells.
+    """Size, orientation and completeness of a JPEG or PNG file, by its header.
 
     Args:
         size: height and width in pixels as stored.
-        orientation: 1 (as stored) to 8, as EXIF says that the stored pixels are turned; None where only decoding tells.
+        orientation: 1 (as stored) to 8, the orientation by EXIF; None where only decoding shows it.
         whole: whether the end of the file is there; a file that was cut off decodes to a picture with a grey rest.
     """
 
@@ -32,14 +32,14 @@ class ImageHeader:
 
     @property
     def shown(self) -> tuple[int, int] | None:
-        """Height and width after turning; None where only decoding tells."""
+        """Height and width after applying the orientation; None where only decoding shows it."""
         if self.orientation is None:
             return None
         return self.size[::-1] if self.orientation in QUARTER_TURNS else self.size
 
 
 def is_image_name(name: str) -> bool:
-    """Tell whether a file name has the suffix of an image, in upper or lower case.
+    """Returns whether a file name has the suffix of an image, in upper or lower case.
 
     Args:
         name: of a file, with or without folders.
@@ -51,13 +51,13 @@ def is_image_name(name: str) -> bool:
 
 
 def read_header(path: str) -> ImageHeader | None:
-    """Read the header of a JPEG or PNG file: a few hundred bytes, wherever in the file they stand.
+    """Reads the header of a JPEG or PNG file: a few hundred bytes, wherever in the file they are.
 
     Args:
         path: the file.
 
     Returns:
-        ImageHeader, or None where the file is of another format or tells no size.
+        ImageHeader, or None where the file is of another format or states no size.
 
     Raises:
         DataError: the file is missing or cannot be read.
@@ -90,7 +90,7 @@ def _jpeg_has_end(file: BinaryIO) -> bool:
 
 
 def _png_parts(file: BinaryIO) -> tuple[bool, bool]:
-    """Walk over the chunks to the end, since EXIF may stand before or after the pixels; tell of EXIF, and of the end."""
+    """Returns whether a PNG has EXIF data and an end. All chunks are visited: EXIF may follow the pixels."""
     exif, place = False, 8
     for _ in range(_MOST_PARTS):
         file.seek(place)
@@ -109,7 +109,7 @@ _LARGE_TILE = 4096  # px
 
 
 def stated_size(file: BinaryIO) -> tuple[int, int] | None:
-    """Read the height and width that the header of an image file states.
+    """Reads the height and width that the header of an image file states.
 
     JPEG, PNG, BMP, TIFF and WebP are known. The walk over a JPEG's segments is libjpeg's.
 
@@ -174,7 +174,7 @@ def _tiff(head: bytes, file: BinaryIO) -> tuple[int, int] | None:
 
 
 def _fair_tiles(found: dict[int, int | None], height: int, width: int) -> bool:
-    """Tell whether tiles are about as large as the image at most: a decoder makes room for a whole one."""
+    """Returns whether tiles are not much larger than the image: a decoder allocates a whole tile."""
     tiles = ((found.get(TILE_WIDTH, 1), width), (found.get(TILE_HEIGHT, 1), height))
     return all(tile is not None and tile <= max(side, _LARGE_TILE) for tile, side in tiles)
 
@@ -190,7 +190,7 @@ _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 
 
 def jpeg_orientation(file: BinaryIO) -> int | None:
-    """Read the orientation that OpenCV applies when it decodes a JPEG.
+    """Reads the orientation that OpenCV applies when it decodes a JPEG.
 
     OpenCV takes the first segment APP1 alone, whatever it is called: EXIF behind another such segment (XMP) is not seen.
 
@@ -198,7 +198,7 @@ def jpeg_orientation(file: BinaryIO) -> int | None:
         file: opened for reading bytes.
 
     Returns:
-        1 (as stored) to 8; None for EXIF so broken that only decoding tells.
+        1 (as stored) to 8; None for EXIF so broken that only decoding shows it.
     """
     for marker, length in jpeg_segments(file):
         if marker == _APP1:
@@ -208,13 +208,13 @@ def jpeg_orientation(file: BinaryIO) -> int | None:
 
 
 def tiff_orientation(file: BinaryIO) -> int:
-    """Read how a TIFF file is turned.
+    """Reads the orientation of a TIFF file.
 
     Args:
         file: opened for reading bytes.
 
     Returns:
-        1 (as stored) to 8; 1 for what is no TIFF or does not tell.
+        1 (as stored) to 8; 1 for what is no TIFF or states none.
     """
     file.seek(0)
     head = file.read(16)
@@ -226,7 +226,7 @@ def tiff_orientation(file: BinaryIO) -> int:
 
 
 def exif_orientation(data: bytes) -> int | None:
-    """Read the orientation from EXIF data: a TIFF header and its first directory, no other.
+    """Reads the orientation from EXIF data: a TIFF header and its first directory, no other.
 
     Args:
         data: from the mark of the byte order on.
@@ -255,7 +255,7 @@ class _Beyond(Exception):
 
 
 def _exif_entry(data: bytes, place: int, order: str) -> int | None:
-    """Give the orientation of an entry that states one, None of any other."""
+    """Returns the orientation of an entry that states one, None of any other."""
     tag, kind, count, value = struct.unpack_from(order + "HHII", data, place)
     if tag == ORIENTATION:
         (stated,) = struct.unpack_from(order + "H", data, place + 8)
@@ -269,11 +269,11 @@ def _exif_entry(data: bytes, place: int, order: str) -> int | None:
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # both byte orders, of TIFF and BigTIFF
 WIDTH, HEIGHT, ORIENTATION, TILE_WIDTH, TILE_HEIGHT = 256, 257, 274, 322, 323
 _MOST_ENTRIES = 10_000
-_TIFF_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # BYTE, SHORT, LONG, and LONG8, for which only a big TIFF has room
+_TIFF_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # BYTE, SHORT, LONG, and LONG8 (BigTIFF only)
 
 
 def tiff_tags(head: bytes, file: BinaryIO) -> dict[int, int | None]:
-    """Read the tags of a TIFF's first directory.
+    """Reads the tags of a TIFF's first directory.
 
     Args:
         head: the first 16 bytes, which begin with one of `STARTS`.
@@ -301,7 +301,7 @@ def tiff_tags(head: bytes, file: BinaryIO) -> dict[int, int | None]:
 
 
 def _tiff_entry(entry: bytes, order: str, big: bool) -> tuple[int, int | None]:
-    """Give an entry's tag and its number.
+    """Returns an entry's tag and its number.
 
     libtiff also takes signed types, and in a small TIFF eight bytes that stand elsewhere; writers do not make those.
     """
@@ -318,7 +318,7 @@ _MOST_SEGMENTS = 10_000
 
 
 def jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
-    """Walk over the segments before the pixels; bytes between two segments are skipped.
+    """Yields the segments before the pixels; bytes between two segments are skipped.
 
     Args:
         file: opened for reading bytes.

@@ -1,4 +1,4 @@
-"""Image files to uint8 BGR pixels."""
+"""Reads image files as uint8 BGR pixels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_FILE_BYTES = 1 << 30
 def read_image(
     path: str, *, size: tuple[int, int] | None = None, reduce: int = 1, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
-    """Read an image file as uint8 BGR, at full size or decoded at 1/2, 1/4 or 1/8 of it.
+    """Reads an image file as uint8 BGR, at full size or decoded at 1/2, 1/4 or 1/8 of it.
 
     JPEG decoding at reduced size costs a fraction of the time and averages the pixels, which a tile that will
     shrink needs anyway. Grey, palette, RGBA and 16-bit images become three channels of 8 bits; alpha is
@@ -64,7 +64,7 @@ def read_image(
 
 
 def image_size(path: str) -> tuple[int, int]:
-    """Find the height and width that `read_image` will give, without decoding where that is possible.
+    """Returns the height and width that `read_image` returns, without decoding where that is possible.
 
     Headers of JPEG and PNG files are read, the orientation in a JPEG's EXIF too; a JPEG with broken EXIF, a PNG with
     any, and any other format are decoded.
@@ -84,7 +84,7 @@ def image_size(path: str) -> tuple[int, int]:
 
 
 def shrink_image(image: np.ndarray, reduce: int) -> np.ndarray:  # [H,W,3] -> [H//r,W//r,3]
-    """Average blocks of `reduce` x `reduce` pixels: reduced decoding for pixels already in memory.
+    """Averages blocks of `reduce` x `reduce` pixels: reduced decoding for pixels already in memory.
 
     Args:
         image: [H,W,3] uint8.

@@ -1,4 +1,4 @@
-"""The lists of a JSON file, read one element at a time: a file of a gigabyte takes the memory of its largest element."""
+"""Reads the lists of a JSON file one element at a time, in the memory of the largest element."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _decoder = JSONDecoder()
 
 
 def read_lists(path: str, handlers: Mapping[str, Callable[[int, object], None]], *, chunk: int = _CHUNK) -> dict[str, int]:
-    """Give every element of the lists in a JSON file's outer object to a function, in the order of the file.
+    """Calls a function for every element of the lists in a JSON file's outer object, in the order of the file.
 
     An element is read as `json.loads` reads it, NaN and integers of any size included, and dropped after its function
     has seen it.
 
     Args:
         path: a text file in UTF-8, with or without a byte order mark.
-        handlers: for each key that is wanted a function of an element's position in its list and the element.
+        handlers: for each key that is wanted a function of an element's index in its list and the element.
         chunk: characters that are read at a time.
 
     Returns:
@@ -55,7 +55,7 @@ class _Text:
         self.where = "at its start"
 
     def comes(self, wanted: str) -> bool:
-        """Tell whether a character comes next, apart from spaces; step over it if so."""
+        """Returns whether a character comes next, apart from spaces, and steps over it if so."""
         if not self._skip():
             raise self.error("the file ends")
         found = self._text[self._place] == wanted
@@ -63,7 +63,7 @@ class _Text:
         return found
 
     def value(self) -> object:
-        """Read the value that comes, of whatever length."""
+        """Reads the next value, of whatever length."""
         self._skip()
         while True:
             try:
@@ -77,7 +77,7 @@ class _Text:
                 return value
 
     def end(self) -> None:
-        """Make sure that nothing comes any more."""
+        """Raises ValueError unless only spaces are left."""
         if self._skip():
             raise self.error("something follows")
 
@@ -85,7 +85,7 @@ class _Text:
         return ValueError(f"{what}, {self.where}, from character {self._passed + self._place}")
 
     def _skip(self) -> bool:
-        """Step over spaces; tell whether anything is left."""
+        """Steps over spaces; returns whether anything is left."""
         while True:
             self._place = _SPACE.match(self._text, self._place).end()
             if self._place < len(self._text):
@@ -94,7 +94,7 @@ class _Text:
                 return False
 
     def _grow(self) -> bool:
-        """Forget what is passed and read on, the more the longer the window is; tell whether there was more."""
+        """Drops what is passed and reads on, more where the window is longer; returns whether there was more."""
         more = self._file.read(max(self._chunk, len(self._text) - self._place))
         if not more:
             return False

@@ -1,4 +1,4 @@
-"""Letterbox: fit an image into the network's input, keeping its shape, and map boxes there and back."""
+"""Letterbox: fits an image into the network's input, keeping its shape, and maps boxes there and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yolox.data.sample import Sample, clip_boxes
 
 @attrs.frozen
 class LetterboxTransform:
-    """How an image lies in its letterbox.
+    """Scale and offset of an image in its letterbox.
 
     Args:
         ratio: pixels of the letterbox per pixel of the image.
@@ -26,7 +26,7 @@ class LetterboxTransform:
 
 
 def fit_ratio(image_size: Size, size: Size) -> float:
-    """Give the largest factor at which an image fits into a size; both are (height, width) in pixels.
+    """Computes the largest factor at which an image fits into a size; both are (height, width) in pixels.
 
     Args:
         image_size: of the image.
@@ -39,7 +39,7 @@ def fit_ratio(image_size: Size, size: Size) -> float:
 
 
 def fitted_size(image_size: Size, size: Size) -> Size:
-    """Give the whole number of pixels, at least one, that an image has after fitting into a size.
+    """Computes the size in whole pixels, at least one, of an image that is fitted into a size.
 
     Args:
         image_size: (height, width) px of the image.
@@ -55,7 +55,7 @@ def fitted_size(image_size: Size, size: Size) -> Size:
 def resize_to_fit(
     image: np.ndarray, size: Size, *, shrink: str = "linear"
 ) -> np.ndarray:  # [H,W,3] -> [h,w,3]
-    """Resize an image as large as fits into a size, keeping its shape.
+    """Resizes an image as large as fits into a size, keeping its shape.
 
     Args:
         image: [H,W,3] uint8.
@@ -75,7 +75,7 @@ def resize_to_fit(
 def pad_to(
     image: np.ndarray, size: Size, *, spec: InputSpec
 ) -> tuple[np.ndarray, int, int]:  # [h,w,3] -> [H,W,3]
-    """Place an image on a grey canvas, at its top left or in its middle as the input convention says.
+    """Places an image on a grey canvas, at the top left or centred, as the input convention says.
 
     Args:
         image: [h,w,3] uint8, not larger than `size`.
@@ -94,7 +94,7 @@ def pad_to(
 
 
 def letterbox(image: np.ndarray, size: Size, *, spec: InputSpec) -> tuple[np.ndarray, LetterboxTransform]:
-    """Fit an image into the network's input: resize it, keep its shape, pad the rest with grey.
+    """Fits an image into the network's input: resizes it with its shape kept, and pads the rest with grey.
 
     Evaluation and prediction feed the network with this; the no-augmentation epochs of training use its two parts.
 
@@ -121,7 +121,7 @@ def letterbox(image: np.ndarray, size: Size, *, spec: InputSpec) -> tuple[np.nda
 
 
 def boxes_to_letterbox(boxes: np.ndarray, transform: LetterboxTransform) -> np.ndarray:  # [N,4] -> [N,4] xyxy
-    """Map boxes of an image into its letterbox.
+    """Maps boxes of an image into its letterbox.
 
     Args:
         boxes: [N,4] xyxy px of the image.
@@ -137,7 +137,7 @@ def boxes_to_letterbox(boxes: np.ndarray, transform: LetterboxTransform) -> np.n
 def boxes_from_letterbox(
     boxes: np.ndarray, transform: LetterboxTransform, image_size: Size | None = None
 ) -> np.ndarray:
-    """Map boxes of a letterbox back to its image: the way of predictions.
+    """Maps boxes of a letterbox back to its image, as predictions need it.
 
     Args:
         boxes: [N,4] xyxy px of the letterbox.
@@ -157,7 +157,7 @@ def boxes_from_letterbox(
 
 
 def letterbox_sample(sample: Sample, size: Size, *, spec: InputSpec) -> Sample:
-    """Fit a sample into the network's input, with its boxes.
+    """Fits a sample into the network's input, with its boxes.
 
     Args:
         sample: boxes xyxy px of the image.

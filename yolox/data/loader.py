@@ -36,17 +36,17 @@ def train_batches(
     first: int = 0,
     on_dropped: OnDropped | None = None,
 ) -> Iterator[Batch]:
-    """Iterate over the training batches of one epoch.
+    """Iterates over the training batches of one epoch.
 
     Args:
         dataset: the dataset.
-        recipe: `loader` says batch size, workers, seed, sizes; `augment` and `input` say the rest.
+        recipe: `loader` has batch size, workers, seed and sizes; `augment` and `input` the rest.
         epoch: counted from 0; sets the order and the augmentations.
         augment: False leaves out mosaic and mixup (the last epochs).
         rank: of this device; the devices share every step's global batch without overlap.
         world: number of devices.
         read: cache to read pixels from; None reads files.
-        first: batch to begin with; those before it are not made, which is how a resumed epoch goes on.
+        first: batch to begin with; those before it are not made, so that a resumed epoch continues.
         on_dropped: called once, at the end of an epoch in which ground truths beyond `max_gt` were left out, with the
             epoch, their number and `max_gt`; None logs it (`log_dropped`). A run of many epochs passes
             ``report_once(log_dropped)``.
@@ -129,7 +129,7 @@ def eval_batches(
     rank: int = 0,
     world: int = 1,
 ) -> Iterator[EvalBatch]:
-    """Iterate over the images of a dataset for evaluation, in order.
+    """Iterates over the images of a dataset for evaluation, in order.
 
     Args:
         dataset: the dataset.
@@ -153,10 +153,10 @@ def eval_batches(
 
 
 def load_rows(source, *, columns: int, workers: int, first: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
-    """Iterate over the rows of a random-access source, in order.
+    """Iterates over the rows of a random-access source, in order.
 
     Args:
-        source: has a length, and gives a tuple of arrays for each index below it.
+        source: has a length, and returns a tuple of arrays for each index below it.
         columns: number of arrays in a row.
         workers: 0 makes rows here, 1 in a thread, more in processes; never more than the machine has
             processors, which is `mindspore.dataset`'s limit.
@@ -212,7 +212,7 @@ class _Reporting:
 
 @contextmanager
 def _single_threaded_cv2():
-    """Stop OpenCV's threads while workers live: threads do not survive a fork, and the workers are many."""
+    """Stops OpenCV's threads while workers live: threads do not survive a fork, and the workers are many."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)
     try:

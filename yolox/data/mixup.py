@@ -15,7 +15,7 @@ from yolox.data.sample import Sample, clip_boxes
 
 @attrs.frozen(eq=False)
 class PartnerPlan:
-    """Where the raw partner image lies under the first image.
+    """Size, flip and place of the raw partner image under the first image.
 
     Args:
         size: (height, width) px of the result.
@@ -33,7 +33,7 @@ class PartnerPlan:
 
     @property
     def matrix(self) -> np.ndarray:  # [2,3]
-        """The map from px of the partner image to px of the result."""
+        """The [2,3] map from px of the partner image to px of the result."""
         zoom_y, zoom_x = (new / old for new, old in zip(self.resized, self.image_size, strict=True))
         left, top, right, _ = self.letterbox
         return scaling(-zoom_x, zoom_y, right, top) if self.flip else scaling(zoom_x, zoom_y, left, top)
@@ -42,7 +42,7 @@ class PartnerPlan:
 def draw_partner_plan(
     image_size: Size, *, size: Size, rng: np.random.Generator, config: AugmentConfig
 ) -> PartnerPlan:
-    """Draw zoom, flip and crop of the partner.
+    """Draws zoom, flip and crop of the partner at random.
 
     Args:
         image_size: (height, width) px of the partner image.
@@ -69,7 +69,7 @@ def draw_partner_plan(
 def render_partner(
     plan: PartnerPlan, load, boxes: np.ndarray, classes: np.ndarray, *, pad_value: int = 114
 ) -> Sample:
-    """Load the partner at the size it needs and draw it in its place.
+    """Loads the partner at a sufficient size and draws it.
 
     Args:
         plan: from `draw_partner_plan`.
@@ -94,7 +94,7 @@ def render_partner(
 
 
 def blend(first: Sample, second: Sample, *, weight: float = 0.5) -> Sample:
-    """Blend two samples of one size; the result has the boxes of both, those of the first before.
+    """Blends two samples of one size; the result has the boxes of the first, then those of the second.
 
     Args:
         first: a sample.
@@ -124,7 +124,7 @@ def blend(first: Sample, second: Sample, *, weight: float = 0.5) -> Sample:
 def mixup(
     sample: Sample, partner: Sample, *, rng: np.random.Generator, config: AugmentConfig, pad_value: int = 114
 ) -> Sample:
-    """Lay a zoomed, flipped, cropped raw image under a sample, half and half.
+    """Lays a zoomed, flipped, cropped raw image under a sample, half and half.
 
     Args:
         sample: the first image; its size is the size of the result.

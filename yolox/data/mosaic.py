@@ -31,7 +31,7 @@ from yolox.data.sample import Sample, clip_boxes
 
 @attrs.frozen(eq=False)
 class Tile:
-    """Where one image of a mosaic lies.
+    """Placement and region of one image of a mosaic.
 
     Args:
         placement: [2,3] from image px to px of the mosaic canvas (twice the network's input).
@@ -44,7 +44,7 @@ class Tile:
 
 @attrs.frozen(eq=False)
 class MosaicPlan:
-    """All that is random about a mosaic, drawn before any pixel is loaded.
+    """All random values of a mosaic, drawn before any pixel is loaded.
 
     Args:
         size: (height, width) px of the result.
@@ -62,7 +62,7 @@ class MosaicPlan:
 def draw_plan(
     image_sizes: Sequence[Size], *, size: Size, rng: np.random.Generator, config: AugmentConfig
 ) -> MosaicPlan:
-    """Draw the centre and the map of a mosaic.
+    """Draws the centre and the map of a mosaic at random.
 
     Args:
         image_sizes: (height, width) px of four images: top left, top right, lower left, lower right.
@@ -98,7 +98,7 @@ def _tile(image_size: Size, position: int, centre: tuple[int, int], size: Size) 
 
 
 def tile_reduction(plan: MosaicPlan, position: int) -> int:
-    """Tell how a tile's image should be decoded: 1, 2, 4 or 8, or 0 when no pixel of it will be seen.
+    """Returns at which reduction a tile's image is decoded: 1, 2, 4 or 8, or 0 when no pixel of it is visible.
 
     Args:
         plan: of the mosaic.
@@ -116,7 +116,7 @@ def tile_reduction(plan: MosaicPlan, position: int) -> int:
 def draw_tile(
     canvas: np.ndarray, image: np.ndarray, plan: MosaicPlan, position: int, *, reduce: int = 1
 ) -> None:
-    """Draw one tile onto the result, in place.
+    """Draws one tile onto the result, in place.
 
     Args:
         canvas: [H,W,3] uint8, written.
@@ -137,7 +137,7 @@ def _quad(plan: MosaicPlan, tile: Tile) -> np.ndarray:  # [4,2]
 def tile_boxes(
     boxes: np.ndarray, plan: MosaicPlan, position: int, *, config: AugmentConfig
 ):  # [N,4] -> [n,4], [N] bool
-    """Map the boxes of one tile's image to the result.
+    """Maps the boxes of one tile's image to the result.
 
     A box is first cut to the part of its image that lies on the mosaic canvas. One that this leaves without
     area is dropped; the published code keeps it as a line, which a rotation can open into a box around
@@ -169,7 +169,7 @@ def mosaic4(
     config: AugmentConfig,
     pad_value: int = 114,
 ) -> Sample:
-    """Make a mosaic of four samples and map it by a random rotation, zoom, shear and shift.
+    """Makes a mosaic of four samples and maps it by a random rotation, zoom, shear and shift.
 
     Args:
         samples: four samples of any sizes: top left, top right, lower left, lower right.
@@ -209,7 +209,7 @@ def mosaic4(
 
 
 def render_mosaic(plan: MosaicPlan, load, labels, *, config: AugmentConfig, pad_value: int = 114) -> Sample:
-    """Load the images that a plan shows and draw them.
+    """Loads the visible images of a plan and draws them.
 
     Args:
         plan: the mosaic.

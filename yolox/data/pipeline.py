@@ -28,7 +28,7 @@ PARTNER_DRAWS = 20
 
 @attrs.frozen(eq=False, kw_only=True)
 class Source:
-    """Where a sample's pixels and labels come from.
+    """Pixels and labels of a dataset, and the images that mosaics draw from.
 
     Args:
         dataset: images and boxes.
@@ -44,7 +44,7 @@ class Source:
 def make_source(
     dataset: DetectionDataset, *, read: Read | None = None, partners: np.ndarray | None = None
 ) -> Source:
-    """Make a source that reads files unless another `read` is given.
+    """Makes a source that reads files unless another `read` is given.
 
     Args:
         dataset: images and boxes.
@@ -68,7 +68,7 @@ def train_sample(
     partners: np.ndarray | None = None,
     read: Read | None = None,
 ) -> Sample:
-    """Make one augmented training sample.
+    """Makes one augmented training sample.
 
     Args:
         dataset: images and boxes.
@@ -114,7 +114,7 @@ def no_aug_sample(
     size: Size | None = None,
     read: Read | None = None,
 ) -> Sample:
-    """Make a training sample without mosaic and mixup: the image fitted into the input, colour, flip.
+    """Makes a training sample without mosaic and mixup: the image fitted into the input, colour, flip.
 
     Arguments, result and errors as in `train_sample`. The colour change leaves the padding alone, and the
     flipped image keeps its place at the top left (or in the middle, as `spec` says).
@@ -154,7 +154,7 @@ def _mosaic(
 def _mix_raw(
     source: Source, sample: Sample, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec
 ) -> Sample:
-    """Blend with a raw image that has objects; where few have any, the search ends and the sample stays."""
+    """Blends with a raw image that has objects; after `PARTNER_DRAWS` images without any, the sample stays as it is."""
     for _ in range(PARTNER_DRAWS):
         index = int(rng.integers(len(source.dataset)))
         boxes, classes = image_labels(source.dataset, index)

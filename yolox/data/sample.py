@@ -1,4 +1,4 @@
-"""One image with its ground truths: what every augmentation takes and returns."""
+"""An image with its ground truths, as augmentations take and return it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Sample:
 
 
 def empty_sample(image: np.ndarray) -> Sample:  # [H,W,3] uint8
-    """Make a sample without objects from an image.
+    """Makes a sample without objects from an image.
 
     Args:
         image: [H,W,3] uint8.
@@ -49,7 +49,7 @@ def empty_sample(image: np.ndarray) -> Sample:  # [H,W,3] uint8
 
 
 def keep_boxes(sample: Sample, keep: np.ndarray) -> Sample:  # keep [N] bool or indices
-    """Keep some boxes of a sample, with their classes.
+    """Keeps some boxes of a sample, with their classes.
 
     Args:
         sample: of N boxes.
@@ -62,7 +62,7 @@ def keep_boxes(sample: Sample, keep: np.ndarray) -> Sample:  # keep [N] bool or 
 
 
 def clip_boxes(boxes: np.ndarray, *, height: float, width: float) -> np.ndarray:  # [N,4] xyxy
-    """Clip boxes to an image.
+    """Clips boxes to an image.
 
     Args:
         boxes: [N,4] xyxy px.

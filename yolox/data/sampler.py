@@ -1,4 +1,4 @@
-"""Which images a training step takes and how large they are: functions of seed, epoch and step alone."""
+"""Order and size of the images of training steps, as functions of seed, epoch and step alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ORDER, SCALE = 1, 3  # first numbers of the seeds, so that no two streams are th
 
 
 def steps_per_epoch(dataset: DetectionDataset, *, batch_size: int, world: int = 1, last_batch: str = "drop") -> int:
-    """Count the batches of an epoch.
+    """Counts the batches of an epoch.
 
     Args:
         dataset: the dataset.
@@ -41,7 +41,7 @@ def steps_per_epoch(dataset: DetectionDataset, *, batch_size: int, world: int = 
 
 
 def epoch_order(count: int, *, seed: int, epoch: int) -> np.ndarray:  # [count] int64
-    """Shuffle all images once; every process finds the same order.
+    """Returns a permutation of all images, equal in every process.
 
     Args:
         count: number of images.
@@ -55,7 +55,7 @@ def epoch_order(count: int, *, seed: int, epoch: int) -> np.ndarray:  # [count] 
 
 
 def endless_order(count: int, *, seed: int, start: int, length: int) -> np.ndarray:  # [length] int64
-    """Cut a piece out of the shuffles of all images put end to end.
+    """Returns a section of the endless sequence of permutations of all images.
 
     Epochs cut from it one after the other leave no image out, however their length fits the number of images.
 
@@ -81,7 +81,7 @@ def endless_order(count: int, *, seed: int, start: int, length: int) -> np.ndarr
 
 
 def train_size(step: int, *, input_size: Size, config: LoaderConfig) -> Size:
-    """Give the size of the images of a training step.
+    """Returns the image size of a training step.
 
     Args:
         step: counted from the start of training.

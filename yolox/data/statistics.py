@@ -13,7 +13,7 @@ SMALL_SIDE = 8  # px, the finest stride
 
 
 def label_statistics(dataset: DetectionDataset, *, input_size: Size) -> dict:
-    """Count objects by class, by size, by image and by place, as values for `json.dumps`.
+    """Counts objects by class, by size, by image and by place, as values for `json.dumps`.
 
     Call it before training: a class without objects, objects below 8 px, or images with hundreds of objects
     call for another input size or recipe.

@@ -1,4 +1,4 @@
-"""Drawn datasets: coloured shapes on noise, with exact boxes, for a first training without any download."""
+"""Synthetic datasets: coloured shapes on noise with exact boxes, for a first training without any download."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHAPE_NAMES = ("circle", "square", "triangle")
 
 @frozen(kw_only=True)
 class SyntheticConfig:
-    """What a drawn image looks like."""
+    """Sizes, colours and noise of drawn images."""
 
     image_size: tuple[int, int] = (128, 128)
     """Height and width in pixels."""
@@ -31,7 +31,7 @@ class SyntheticConfig:
     hue_jitter: float = 25.0
     """Degrees, plus and minus, around the hue of a class: circles are red, squares green, triangles blue.
 
-    From 60 the hues of the classes meet, only the outline tells them apart, and training takes much longer.
+    From 60 the hues of the classes meet, only the outline distinguishes them, and training takes much longer.
     """
     contrast: float = 60.0
     """Least distance between the colour of a shape and that of the background, in grey levels."""
@@ -46,7 +46,7 @@ def _corner_points(shape: str, centre, radius: float, angle: float) -> np.ndarra
 
 
 def shape_mask(shape: str, *, centre, radius: float, angle: float, size: tuple[int, int]) -> np.ndarray:
-    """Draw one shape as a mask.
+    """Draws one shape as a mask.
 
     Args:
         shape: one of SHAPE_NAMES.
@@ -69,7 +69,7 @@ def shape_mask(shape: str, *, centre, radius: float, angle: float, size: tuple[i
 
 
 def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:  # [H,W] bool
-    """Give the smallest box around a mask as xyxy, where pixel i covers i to i + 1.
+    """Returns the smallest box around a mask as xyxy, where pixel i covers i to i + 1.
 
     Args:
         mask: [H,W] bool, with at least one True.
@@ -129,7 +129,7 @@ def _place(rng, classes, config: SyntheticConfig) -> tuple[list[np.ndarray], lis
 
 
 def draw_shapes(*, rng: np.random.Generator, config: SyntheticConfig | None = None) -> Sample:
-    """Draw one image of shapes with its boxes.
+    """Draws one image of shapes with its boxes.
 
     Later shapes lie over earlier ones; the box of a shape is around all of it, hidden parts too.
 
@@ -168,13 +168,13 @@ def _annotations(samples: list[Sample]) -> list[dict]:
 
 
 def write_synthetic(folder: str | Path, *, images: int, seed: int, config: SyntheticConfig | None = None) -> Path:
-    """Draw a dataset in COCO's format: ``images/*.png`` and ``instances.json``.
+    """Draws a dataset in COCO's format: ``images/*.png`` and ``instances.json``.
 
     Args:
         folder: made if it is not there; files of the same names are replaced.
         images: how many.
         seed: same seed, same files; other seeds give unseen images.
-        config: what the images look like.
+        config: sizes, colours and noise.
 
     Returns:
         Path of the JSON; the images lie in ``images`` beside it.

@@ -23,7 +23,7 @@ def read_voc(
     first_pixel: int = 0,
     difficult_as_crowd: bool = False,
 ) -> DetectionDataset:
-    """Read a folder of Pascal VOC annotations.
+    """Reads a folder of Pascal VOC annotations.
 
     Args:
         annotation_dir: folder of the XML files, searched with its sub-folders.
@@ -78,7 +78,7 @@ def read_voc(
 
 
 def _annotation_files(annotation_dir: str, image_set: str | None) -> list[tuple[str, str]]:
-    """List the annotations to read as name and path; a line of an image set may end with a flag for one class."""
+    """Returns name and path of the annotations to read; a line of an image set may end with a flag for one class."""
     if not os.path.isdir(annotation_dir):
         raise DataError(f"{annotation_dir}: no such folder")
     have = {os.path.splitext(name)[0]: name for name in files_below(annotation_dir, _is_xml)}
@@ -91,7 +91,7 @@ def _annotation_files(annotation_dir: str, image_set: str | None) -> list[tuple[
 
 
 def _is_inside(name: str, folder: str) -> bool:
-    """Tell whether a name, whatever folders and links it goes through, leads to a place in the folder."""
+    """Returns whether a name, with all folders and links, leads to a place in the folder."""
     root = os.path.realpath(folder)
     return os.path.realpath(os.path.join(root, name)).startswith(root.rstrip(os.sep) + os.sep)
 
@@ -101,7 +101,7 @@ def _is_xml(name: str) -> bool:
 
 
 def _stem(line: str, have: dict[str, str]) -> str:
-    """Find the annotation that a line of an image set means: a name, perhaps with a suffix or a flag."""
+    """Returns the annotation that a line of an image set names, perhaps with a suffix or a flag."""
     line = line.strip()
     forms = (line, os.path.splitext(line)[0], line.rsplit(maxsplit=1)[0])
     return next((form for form in forms if form in have), forms[2]).replace("\0", "")
@@ -140,7 +140,7 @@ def _image_size(root: ElementTree.Element) -> tuple[int, int]:
 
 
 def _image_index(image_dir: str) -> dict[str, str]:
-    """Map names with and without suffix to the names of the files that are there."""
+    """Maps names with and without suffix to the names of existing files."""
     names = files_below(image_dir, is_image_name) if os.path.isdir(image_dir) else []
     return {os.path.splitext(name)[0]: name for name in names} | {name: name for name in names}
 
@@ -154,7 +154,7 @@ def _file_name(root: ElementTree.Element, stem: str, images: dict[str, str]) -> 
 def _add_object(
     entry, place: str, columns: Columns, found: dict[str, int], problems: list[str], first_pixel: int
 ) -> None:
-    """Take up one object; `found` numbers the names of classes as they come."""
+    """Adds one object to the columns; `found` numbers the names of classes in the order of their appearance."""
     name = (entry.findtext("name") or "").strip()
     corners = [_number(entry.find(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
     if not name or any(v is None for v in corners):
@@ -172,7 +172,7 @@ def _add_object(
 
 
 def _number(element) -> float | None:
-    """Read a finite number from an element's text."""
+    """Returns the finite number in an element's text, or None."""
     try:
         value = float(element.text)
     except (AttributeError, TypeError, ValueError):
@@ -192,7 +192,7 @@ def read_voc_data(
     first_pixel: int = 0,
     difficult_as_crowd: bool = False,
 ) -> DetectionDataset:
-    """Read one part of a VOC folder.
+    """Reads one part of a VOC folder.
 
     Args:
         folder: one with ``Annotations`` and ``JPEGImages``, and perhaps ``ImageSets/Main``; or any folder of XML
@@ -205,7 +205,7 @@ def read_voc_data(
         difficult_as_crowd: True leaves objects marked difficult out of training and ignores them in evaluation.
 
     Returns:
-        DetectionDataset as `read_voc` gives it, with the classes that occur, by name.
+        DetectionDataset as `read_voc` returns it, with the classes that occur, by name.
 
     Raises:
         DataError: no such list; or as `read_voc`.

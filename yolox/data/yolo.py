@@ -19,7 +19,7 @@ _WANTED = "a class index and four finite shares of the image (class cx cy w h)"
 
 
 def read_yolo(label_dir: str, image_dir: str, *, class_names: Sequence[str]) -> DetectionDataset:
-    """Read a folder of YOLO labels.
+    """Reads a folder of YOLO labels.
 
     Args:
         label_dir: folder of the text files; sub-folders as in the image folder. Each line: class index, x and
@@ -42,7 +42,7 @@ def read_yolo(label_dir: str, image_dir: str, *, class_names: Sequence[str]) -> 
 
 
 def folder_pairs(label_dir: str, image_dir: str) -> tuple[list[tuple[str, str | None]], list[str]]:
-    """Find the label file of every image below a folder.
+    """Finds the label file of every image below a folder.
 
     Args:
         label_dir: folder of the text files.
@@ -71,7 +71,7 @@ def read_pairs(
     class_names: Sequence[str],
     problems: Sequence[str] = (),
 ) -> DetectionDataset:
-    """Read images with their label files, wherever the two lie.
+    """Reads images with their label files, wherever the two lie.
 
     Args:
         source: the file or folder that named them, for messages.
@@ -107,7 +107,7 @@ def _is_text(name: str) -> bool:
 
 
 def _looks_like(line: str) -> str:
-    """Say which other kind of label a line may be, by how many numbers it has."""
+    """Returns a hint at another kind of label that a line may be, by the count of its numbers."""
     count = len(line.split())
     if count == 6:
         return " has 6 numbers (with a confidence?)"
@@ -158,7 +158,7 @@ MOST_BRACKETS = 1000  # the parser's time grows with the square of their depth
 
 
 def read_yolo_data(path: str, *, split: str, image_dir: str | None = None) -> DetectionDataset:
-    """Read one part of a dataset that a YAML or a names file describes.
+    """Reads one part of a dataset that a YAML or a names file describes.
 
     Args:
         path: a YAML with `names`, with `train`, `val` and `test` as folders of images, lists of such folders, or text
@@ -166,14 +166,14 @@ def read_yolo_data(path: str, *, split: str, image_dir: str | None = None) -> De
             own). Or a text file with a class name on each line; then images lie in ``images/SPLIT`` or ``images``
             beside it.
         split: the part, such as ``train``.
-        image_dir: folder of the images, in place of what the file says.
+        image_dir: folder of the images, in place of that of the file.
 
     Returns:
-        DetectionDataset as `read_yolo` gives it. The labels of ``a/images/b.jpg`` are in ``a/labels/b.txt``; where no
+        DetectionDataset as `read_yolo` returns it. The labels of ``a/images/b.jpg`` are in ``a/labels/b.txt``; where no
         folder of the path is called images, they lie beside the images.
 
     Raises:
-        DataError: the file says nothing about the part; or as `read_yolo`.
+        DataError: the file names no such part; or as `read_yolo`.
     """
     names, folder = read_class_names(path), os.path.dirname(os.path.abspath(path))
     if image_dir is not None:
@@ -194,7 +194,7 @@ def read_yolo_data(path: str, *, split: str, image_dir: str | None = None) -> De
 
 
 def read_class_names(path: str) -> list[str]:
-    """Read class names from a dataset's YAML file (its `names`) or from a text file with a name on each line.
+    """Reads class names from a dataset's YAML file (its `names`) or from a text file with a name on each line.
 
     Args:
         path: the file; `.yaml` and `.yml` are read as YAML with `names` as a list or as indices with names.
@@ -218,7 +218,7 @@ def read_class_names(path: str) -> list[str]:
 
 
 def labels_of(image_path: str) -> str:
-    """Tell where the labels of a folder or file of images lie: under labels where the last images stands.
+    """Returns where the labels of a folder or file of images lie: the last ``images`` of the path becomes ``labels``.
 
     Args:
         image_path: of a folder or a file.
@@ -238,7 +238,7 @@ def labels_of(image_path: str) -> str:
 
 
 def _read_yaml(path: str) -> dict:
-    """Read a YAML whose scalars all stay texts, so that a class may be called no or 1."""
+    """Reads a YAML file whose scalars all stay texts, so that a class may be called no or 1."""
     if os.path.isfile(path) and os.path.getsize(path) > MOST_BYTES:
         raise DataError(f"{path}: is not a YAML file of a dataset (more than {MOST_BYTES} bytes)")
     text = read_text(path)
@@ -255,7 +255,7 @@ def _read_yaml(path: str) -> dict:
 
 
 def _by_index(names) -> list[str]:
-    """Put names into order; an empty list stands for anything that is no list of texts."""
+    """Returns the names in order, or an empty list for anything that is no list of texts."""
     if isinstance(names, dict):
         keys = [str(i) for i in range(len(names))]
         names = [names[key] for key in keys] if set(names) == set(keys) else []
@@ -264,7 +264,7 @@ def _by_index(names) -> list[str]:
 
 
 def _places(content: dict, path: str, split: str, folder: str) -> list[str]:
-    """Resolve what the YAML says about a part to paths that are there."""
+    """Returns the existing paths that the YAML names for a part."""
     entries, base = content.get(split), content.get("path")
     entries = [entries] if isinstance(entries, str) else entries
     if not isinstance(entries, list) or not entries or not all(isinstance(e, str) and e for e in entries):
@@ -293,7 +293,7 @@ def _exists(place: str) -> bool:
 
 
 def _listed_pairs(path: str) -> tuple[list[tuple[str, str | None]], list[str]]:
-    """Pair the images that a text file lists, relative to it, with their label files."""
+    """Pairs the images that a text file lists, relative to it, with their label files."""
     folder, pairs = os.path.dirname(path), []
     for line in read_lines(path):
         if line.strip():

@@ -101,7 +101,7 @@ def _take(b: _Builder, column: str, limit: int, order: str) -> str:
 
 
 def _boxes_and_scores(b: _Builder, index: int, classes: int, config: PostprocessConfig) -> tuple[str, str]:
-    """Boxes [1,P,4] xyxy and scores [1,C,P] of one image."""
+    """Adds nodes that compute boxes [1,P,4] xyxy and scores [1,C,P] of one image."""
 
     def part(rows: str, first: int, last: int) -> str:
         ends = [b.constant([value], np.int64) for value in (first, last, 2)]

@@ -181,7 +181,7 @@ def constants_of(graph, onnx) -> dict[str, np.ndarray]:
 
 
 def _chains(graph):
-    """Triples of nodes in a row that nothing else reads: Reshape, Expand or Transpose, Reshape."""
+    """Returns triples of nodes in a row that nothing else reads: Reshape, Expand or Transpose, Reshape."""
     readers: dict[str, list] = {}
     for node in graph.node:
         for name in node.input:
@@ -202,14 +202,14 @@ def _only(readers, node, kind: str, following: tuple[str, ...]):
 
 
 def _doubles(shape, expanded) -> bool:
-    """[B,C,H,1,W,1] to [B,C,H,2,W,2]."""
+    """Returns whether shapes go from [B,C,H,1,W,1] to [B,C,H,2,W,2]."""
     if expanded is None or len(expanded) != 6 or (shape[3], shape[5]) != (1, 1):
         return False
     return (expanded[3], expanded[5]) == (2, 2) and all(expanded[i] in (1, shape[i]) for i in (0, 1, 2, 4))
 
 
 def _halves(shape, transpose, onnx) -> bool:
-    """[B,C,H,2,W,2] with the columns of a cell moved first, then its rows."""
+    """Returns whether [B,C,H,2,W,2] is transposed to the columns of a cell first, then its rows."""
     (order,) = (onnx.helper.get_attribute_value(a) for a in transpose.attribute if a.name == "perm")
     return (shape[3], shape[5]) == (2, 2) and list(order) == [0, 5, 3, 1, 2, 4]
 
@@ -223,7 +223,7 @@ def _resize(graph, onnx, given: str, made: str, number: int) -> list:
 
 
 def _space_to_depth(graph, onnx, given: str, made: str, channels: int, number: int) -> list:
-    """ONNX counts the cell's pixels row by row, the detector column by column."""
+    """Returns the nodes of a space-to-depth: ONNX counts the cell's pixels row by row, the detector column by column."""
     name = f"halved_{number}"
     order = np.arange(4 * channels).reshape(2, 2, channels).transpose(1, 0, 2).ravel()
     graph.initializer.append(onnx.numpy_helper.from_array(order, f"{name}_order"))

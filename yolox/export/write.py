@@ -1,4 +1,4 @@
-"""Writes a detector as a file for other runtimes, run the file, and keep it only if it agrees."""
+"""Writes a detector as a file for other runtimes, runs the file, and keeps it only if it agrees."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TOLERANCE = 1e-3
 
 @frozen(kw_only=True)
 class ExportReport:
-    """What was written, and how far it is from the detector."""
+    """Result of an export: the file, and its differences from the detector."""
 
     path: Path
     """The file."""
@@ -208,7 +208,7 @@ def _wanted(detector, images, spec) -> np.ndarray:
 
 
 def _apart(found, wanted) -> float:
-    """Difference of detections; of another number of them, infinite."""
+    """Returns the difference of detections, infinite where their numbers differ."""
     if len(found) != len(wanted):
         return float("inf")
     rows = [np.column_stack([d.boxes, d.scores, d.classes])[None] for d in (found, wanted)]

@@ -1,4 +1,4 @@
-"""From a training state to a checkpoint and back, so that a resumed run has the same bits."""
+"""Converts a training state to a checkpoint and back, so that a resumed run has the same bits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from yolox.training.step import TrainState
 
 
 def state_tensors(state: TrainState) -> dict[str, np.ndarray]:
-    """Copy a training state to numpy: ``params.*`` with BN statistics, ``ema.*`` and ``momentum.*``.
+    """Copies a training state to numpy: ``params.*`` with BN statistics, ``ema.*`` and ``momentum.*``.
 
     Between two steps the backup of the BN statistics equals them, so that it is not stored.
 
@@ -37,7 +37,7 @@ def state_tensors(state: TrainState) -> dict[str, np.ndarray]:
 
 
 def state_statistics(state: TrainState) -> dict[str, np.ndarray]:
-    """Copy what differs between devices within an epoch: BN statistics, and their averages.
+    """Copies the tensors that differ between devices within an epoch: BN statistics and their averages.
 
     Frozen parameters are buffers too, and the same everywhere.
 
@@ -54,7 +54,7 @@ def state_statistics(state: TrainState) -> dict[str, np.ndarray]:
 
 
 def write_statistics(state: TrainState, statistics: Mapping[str, np.ndarray]) -> None:
-    """Write what `state_statistics` gave, and the backup of it.
+    """Writes the tensors of `state_statistics` into a training state, and the backup of them.
 
     Args:
         state: is changed in place.
@@ -78,7 +78,7 @@ def save_state(
     extra: Mapping[str, Any] | None = None,
     others: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Write a training state and where the run stands as a checkpoint, whole or not at all.
+    """Writes a training state and the progress of the run as a checkpoint, whole or not at all.
 
     Args:
         path: the file.
@@ -98,7 +98,7 @@ def save_state(
 
 
 def restore_state(checkpoint: Checkpoint, state: TrainState, *, rank: int = 0) -> TrainingProgress:
-    """Write a checkpoint's tensors into a training state, all of them or none.
+    """Writes a checkpoint's tensors into a training state, all of them or none.
 
     Args:
         checkpoint: one that `save_state` wrote.
@@ -197,7 +197,7 @@ def _average_names(state: TrainState) -> list[str]:
 
 
 def _of_rank(tensors: Mapping[str, np.ndarray], rank: int) -> dict[str, np.ndarray]:
-    """Leave the tensors of one device, under the names of `state_tensors`."""
+    """Returns the tensors of one device, under the names of `state_tensors`."""
     own = f"rank{rank}."
     shared = {name: tensor for name, tensor in tensors.items() if not re.match(r"rank\d+\.", name)}
     return shared | {name.removeprefix(own): tensor for name, tensor in tensors.items() if name.startswith(own)}

@@ -1,4 +1,4 @@
-"""SimOTA on one image as a picture: which points learn which object, and at what cost."""
+"""Draws SimOTA on one image: which points are assigned to which object, and at what cost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def visualize_assign(
     strides: Sequence[int] = (8, 16, 32),
     config: AssignConfig = AssignConfig(),  # noqa: B008  frozen
 ) -> np.ndarray:  # [H,W,3],[P,5+C],[N,4],[N] -> [h,w,3]
-    """Draw which points SimOTA gives to which object of an image.
+    """Draws which points SimOTA assigns to which object of an image.
 
     Call it to understand a dataset: an object with a single point is hardly learned, and two objects that
     share a centre take points from each other. Points are squares that grow with their stride, the predicted
@@ -39,7 +39,7 @@ def visualize_assign(
 
     Args:
         image: [H,W,3] uint8 BGR, the input of the network (after the letterbox).
-        decoded: [P,5+C] float32 predictions for it: cxcywh px and probabilities, as `make_eval_step` gives.
+        decoded: [P,5+C] float32 predictions for it: cxcywh px and probabilities, of `make_eval_step`.
         gt_boxes: [N,4] xyxy px of the input.
         gt_classes: [N] int.
         class_names: names of the classes.
@@ -47,7 +47,7 @@ def visualize_assign(
         config: the rule.
 
     Returns:
-        [h,w,3] uint8 BGR; the list has the objects with the fewest points first and tells how many more there are.
+        [h,w,3] uint8 BGR; the list has the objects with the fewest points first and ends with the number of those left out.
 
     Raises:
         ValueError: predictions and image do not fit together.
@@ -84,7 +84,7 @@ def _draw_boxes(picture, predicted, matched_gt, gt_boxes, colors) -> None:
 
 
 def _draw_points(picture, points, point_strides, matched_gt, colors) -> None:
-    """The coarse ones first: they would hide the fine ones."""
+    """Draws the points, coarse ones first: they would hide the fine ones."""
     assigned = np.flatnonzero(matched_gt >= 0)
     for row in assigned[np.argsort(-point_strides[assigned], kind="stable")]:
         _draw_point(picture, points[row], point_strides[row], colors[matched_gt[row]])
@@ -97,7 +97,7 @@ def _draw_names(picture, gt_boxes, gt_classes, class_names, colors) -> None:
 
 
 def assign_costs(decoded, points, point_strides, gt_boxes, gt_classes, config: AssignConfig):
-    """Run SimOTA on one image.
+    """Runs SimOTA on one image and computes the costs.
 
     Args:
         decoded: [P,5+C] float32 boxes cxcywh px, objectness and class probabilities.
@@ -128,7 +128,7 @@ def _logit(probability):
 
 
 def object_lines(matched_gt, cost, gt_classes, class_names) -> list[tuple[int, str]]:
-    """Say of each object how many points it has and what they cost, those with the fewest points first.
+    """Returns for each object a line with the number and costs of its points, fewest points first.
 
     Args:
         matched_gt: int [P], the object of each point, -1 for none.
@@ -137,7 +137,7 @@ def object_lines(matched_gt, cost, gt_classes, class_names) -> list[tuple[int, s
         class_names: by class.
 
     Returns:
-        The object's position and a line of ASCII, which OpenCV can draw; "far" stands for the cost of a point outside
+        The object's index and a line of ASCII, which OpenCV can draw; "far" stands for the cost of a point outside
         of the object's centre region.
 
     Example:
@@ -172,15 +172,15 @@ def _draw_box(picture, box, color, line) -> None:
 
 
 def _beside(picture, lines):
-    """Add the list on the right: as many lines as have room."""
+    """Adds the list at the right of the picture: as many lines as fit."""
     panel = np.full((max(picture.shape[0], 10 * ROW), PANEL, 3), 255, np.uint8)
-    room = panel.shape[0] // ROW
-    shown = lines if len(lines) <= room else lines[: room - 1]
+    rows = panel.shape[0] // ROW
+    shown = lines if len(lines) <= rows else lines[: rows - 1]
     for place, (index, line) in enumerate(shown):
         cv2.rectangle(panel, (6, place * ROW + 5), (16, place * ROW + 15), class_color(index), cv2.FILLED)
         _write(panel, line, (22, place * ROW + 14), 0.4)
-    if len(lines) > room:
-        _write(panel, f"and {len(lines) - room + 1} more objects, with as many points or more", (22, room * ROW - 4), 0.4)
+    if len(lines) > rows:
+        _write(panel, f"and {len(lines) - rows + 1} more objects, with as many points or more", (22, rows * ROW - 4), 0.4)
     below = panel.shape[0] - picture.shape[0]
     return np.hstack([cv2.copyMakeBorder(picture, 0, below, 0, 0, cv2.BORDER_CONSTANT, value=(255, 255, 255)), panel])
 

@@ -1,4 +1,4 @@
-"""Detections drawn on an image."""
+"""Draws detections on an image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_COVERED = 0.25  # share of the picture under labels from which names are c
 
 
 def class_color(index: int) -> tuple[int, int, int]:
-    """Give a class its colour, as BGR in 0..255.
+    """Returns the colour of a class, as BGR in 0..255.
 
     Neighbouring classes are far apart in hue, and the colour depends on the index alone.
 
@@ -60,11 +60,11 @@ def _whole_pixels(boxes, shape):  # [N,4] -> list of N lists of 4 int, inside th
 
 
 def _fitting_labels(detections, class_names, show_scores, picture) -> list[str]:
-    """With the longest names that leave most of the picture free, else with the shortest."""
-    scale, room = _font_scale(picture), _MOST_COVERED * picture.shape[0] * picture.shape[1]
+    """Returns the labels with the longest names that leave most of the picture free, else with the shortest."""
+    scale, max_area = _font_scale(picture), _MOST_COVERED * picture.shape[0] * picture.shape[1]
     for most in _NAME_LENGTHS:
         labels = _labels(detections, class_names, show_scores, most)
-        if sum(width * height for width, height in (_text_size(label, scale) for label in labels)) <= room:
+        if sum(width * height for width, height in (_text_size(label, scale) for label in labels)) <= max_area:
             break
     return labels
 
@@ -78,7 +78,7 @@ def _labels(detections, class_names, show_scores, most) -> list[str]:
 
 
 def _text_size(label, scale) -> tuple[int, int]:
-    """Width and height of a label with its margin."""
+    """Returns width and height of a label with its margin."""
     (width, height), below = cv2.getTextSize(label, _FONT, scale, _thickness(scale))
     return width + _margin(scale) * 2, height + below + _margin(scale)
 
@@ -92,7 +92,7 @@ def _margin(scale) -> int:
 
 
 def _places(boxes, labels, shape, scale) -> list[tuple[int, int, int, int]]:
-    """A rectangle x1, y1, x2, y2 for each label: the first spot that hides least of the labels before it."""
+    """Returns a rectangle x1, y1, x2, y2 for each label: the first spot that hides least of the labels before it."""
     taken = []
     for box, label in zip(boxes, labels, strict=True):
         spots = _spots(box, _text_size(label, scale), shape)
@@ -102,7 +102,7 @@ def _places(boxes, labels, shape, scale) -> list[tuple[int, int, int, int]]:
 
 
 def _spots(box, size, shape):
-    """Above the box, inside its top, below it, and inside its bottom; each moved into the image."""
+    """Returns the spots for a label: above the box, inside its top, below it, inside its bottom; each moved into the image."""
     (x1, y1, _, y2), (width, height) = box, size
     left = max(min(x1, shape[1] - width), 0)
     above, inside = ([y1 - height] if y1 >= height else []), [y1]
@@ -132,7 +132,7 @@ def _write(picture, label, place, color, scale) -> None:
 def drawn_names(
     names: Sequence[str], *, most: int = LONGEST_NAME, gap: str = "..", has: Callable[[str], bool] = str.isascii
 ) -> list[str]:
-    """Write class names so that a picture can show them and they can be told apart.
+    """Returns class names in ASCII, all different, as OpenCV can draw them.
 
     Accents are dropped; a name whose letters the font does not have becomes "class 7". Of a long name, the middle
     is left out: names of a dataset often begin alike. Where two would look the same, their numbers are added.
@@ -160,7 +160,7 @@ def drawn_names(
 
 
 def cut_middle(text: str, most: int, gap: str = "..") -> str:
-    """Leave out the middle of a long text.
+    """Shortens a long text by leaving out its middle.
 
     Args:
         text: any.
@@ -181,7 +181,7 @@ def cut_middle(text: str, most: int, gap: str = "..") -> str:
 
 
 def ascii_text(text: str) -> str:
-    """Write a text in ASCII: accents dropped, and a question mark for each letter that is none without them.
+    """Returns a text in ASCII: accents dropped, and a question mark for each letter that has no ASCII form.
 
     Args:
         text: any, such as the name of a file.
@@ -199,7 +199,7 @@ def ascii_text(text: str) -> str:
 
 
 def _spelled(name: str, index: int) -> str:
-    """In ASCII; with the number of the class where letters are lost, and that alone where no letter is left."""
+    """Returns a name in ASCII; with the number of the class where letters are lost, and that alone where none is left."""
     text = ascii_text(name)
     lost = text.count("?") > name.count("?")
     rest = " ".join(text.replace("?", " ").split()) if lost else text
@@ -214,10 +214,10 @@ def _numbered(text: str, index: int, most: int, gap: str) -> str:
 
 
 def draw_detections(image, detections: Detections, class_names, *, show_scores=True):  # [H,W,3] -> [H,W,3]
-    """Draw boxes with class names and scores.
+    """Draws boxes with class names and scores.
 
     Call it to look at predictions, or at ground truth (``show_scores=False``). Lines and letters grow with the
-    image; a label stays inside it and, where there is room, off the labels of better detections. Of many objects,
+    image; a label stays inside it and, where possible, away from the labels of better detections. Of many objects,
     names are cut shorter, so that they do not cover the picture.
 
     Args:
@@ -255,7 +255,7 @@ def draw_detections(image, detections: Detections, class_names, *, show_scores=T
 
 
 def draw_labels(picture, boxes, labels, colors, *, scale=None) -> None:
-    """Write a label at each box, where there is room off the labels before it.
+    """Writes a label at each box, away from the labels before it where possible.
 
     Args:
         picture: [H,W,3] uint8; changed in place.
@@ -271,7 +271,7 @@ def draw_labels(picture, boxes, labels, colors, *, scale=None) -> None:
 
 
 def enlarge_small(image, detections: Detections, *, least=480):  # [H,W,3] -> [kH,kW,3]
-    """Enlarge a small image and its boxes by a whole factor, so that labels have room.
+    """Enlarges a small image and its boxes by a whole factor, so that labels fit.
 
     Args:
         image: [H,W,3] uint8.

@@ -33,7 +33,7 @@ CHARTS = {  # name of the file: key of the evaluation's JSON, and what draws its
 def evaluation_report(
     metrics: dict, dataset: DetectionDataset, found: Sequence[Detections], *, input_size: Size
 ) -> dict:
-    """Returns what the JSON of an evaluation holds, from which its charts are drawn without weights and images.
+    """Returns the content of the JSON of an evaluation, from which its charts are drawn without weights and images.
 
     Args:
         metrics: from `evaluate_coco`, the AP of each class among them.

@@ -24,7 +24,7 @@ _DTYPES = {
 
 
 def read_ckpt(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads the tensors of a MindSpore checkpoint and check each against the bytes that the file holds.
+    """Reads the tensors of a MindSpore checkpoint and checks each against the bytes that the file holds.
 
     `mindspore.load_checkpoint` is not used, because it trusts the declared shape: a damaged file with 16 bytes of data
     can ask for a tensor of any size. Its message type is not used, because it makes objects of any number of entries.
@@ -52,7 +52,7 @@ def read_ckpt(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def _parse(data: bytes) -> dict[str, tuple[str, tuple[int, ...], bytes | memoryview]]:
-    """Name to (type, shape, bytes); a large tensor is stored as several values of the same name in a row."""
+    """Maps names to (type, shape, bytes); a large tensor is stored as several values of the same name in a row."""
     reader = WireReader(most=MAX_FIELDS)
     parts: dict[str, tuple[str, tuple[int, ...], list[memoryview]]] = {}
     for number, entry in reader.fields(_without_checksum(memoryview(data))):
@@ -71,7 +71,7 @@ def _parse(data: bytes) -> dict[str, tuple[str, tuple[int, ...], bytes | memoryv
 
 
 def _entry(reader: WireReader, entry: memoryview) -> tuple[str, str, tuple[int, ...], memoryview]:
-    """Name, type, shape and bytes of an entry: the messages `Checkpoint.Value` and `TensorProto` of MindSpore."""
+    """Returns name, type, shape and bytes of an entry: the messages `Checkpoint.Value` and `TensorProto` of MindSpore."""
     fields = list(islice(reader.fields(entry), 3))
     names = [value for number, value in fields if number == 1]
     tensors = [value for number, value in fields if number == 2]
@@ -93,7 +93,7 @@ def _entry(reader: WireReader, entry: memoryview) -> tuple[str, str, tuple[int, 
 
 
 def _dims(value: int | memoryview) -> list[int]:
-    """Signed sizes, of which a field has one, or several one after the other."""
+    """Returns signed sizes, of which a field has one, or several one after the other."""
     if isinstance(value, int):
         return [value - (1 << 64) if value >> 63 else value]
     sizes, place = [], 0

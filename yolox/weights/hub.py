@@ -25,7 +25,7 @@ _MINDYOLO_910B = "https://download-mindspore.osinfra.cn/toolkits/mindyolo/yolox/
 
 @frozen
 class PublishedFile:
-    """Where a checkpoint lies, and how its SHA-256 is thought to begin.
+    """Address of a checkpoint and the expected beginning of its SHA-256.
 
     Megvii states no hash. The eight hex digits in the names of MindYOLO's files look like one; that they are the
     start of the SHA-256 was not verified, so that a difference is a warning.

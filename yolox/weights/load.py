@@ -31,7 +31,7 @@ NANO_WIDTH = 16
 
 @frozen(kw_only=True)
 class LoadedWeights:
-    """What was loaded: where the weights come from, what they expect, and what was left fresh."""
+    """Source, pixels, class names and parameter names of loaded weights."""
 
     source: str
     """`yolox`, `megvii`, `mindyolo` or `unknown` (this library's names without a header)."""
@@ -69,7 +69,7 @@ def load_weights(detector: nn.Cell, path: str | os.PathLike) -> LoadedWeights:
             checkpoint of this library (`.safetensors`). The content decides, not the name.
 
     Returns:
-        What was loaded. `detector.spec` and `detector.class_names` are set where the file tells them.
+        What was loaded. `detector.spec` and `detector.class_names` are set where the file has them.
 
     Raises:
         WeightsError: the file is missing, damaged, of no supported form, holds numbers that are not finite,

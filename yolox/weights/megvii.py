@@ -50,7 +50,7 @@ def megvii_name(name: str) -> str | None:
 
 
 def megvii_to_yolox(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Renames Megvii's state dict, and undo the folding of BN into convolutions where it was folded.
+    """Renames the tensors of a Megvii state dict, and undoes the folding of BN into convolutions where it was folded.
 
     A folded convolution carries a bias and has no BN. It becomes convolution and BN with gamma 1, beta the
     bias, mean 0 and variance 1 - epsilon, which compute the same.

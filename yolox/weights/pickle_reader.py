@@ -198,7 +198,7 @@ class Name:
 
 
 class _Ignored:
-    """Stands for a value that is not evaluated."""
+    """A placeholder for a value that is not evaluated."""
 
 
 def known_name(name: str) -> Name:

@@ -71,7 +71,7 @@ def _find_state(root: Any) -> dict[str, TensorRef]:
 
 
 def _check_apart(state: dict[str, TensorRef]) -> None:
-    """Refuse tensors that share memory: a small file could claim any amount, and no detector has them."""
+    """Refuses tensors that share memory: a small file could claim any amount, and no detector has them."""
     spans = sorted(
         (tensor.storage.key, tensor.offset, last, name)
         for name, tensor in state.items()
@@ -83,7 +83,7 @@ def _check_apart(state: dict[str, TensorRef]) -> None:
 
 
 def _last_element(name: str, tensor: TensorRef) -> int | None:
-    """Index of the last element in the storage, None for an empty tensor; checks that the view is plain."""
+    """Returns the index of the last element in the storage, None for an empty tensor; checks that the view is contiguous."""
     label = f"tensor {name[:100]!r}: size {tensor.size} with stride {tensor.stride}"
     if len(tensor.size) != len(tensor.stride):
         raise WeightsError(f"{label} differ in length")
