@@ -201,7 +201,7 @@ class LoaderConfig:
 
 @frozen(kw_only=True)
 class PostprocessConfig:
-    """From decoded predictions to detections."""
+    """Postprocessing of decoded predictions."""
 
     score_threshold: float = attrs.field(default=0.01, validator=_probability)
     """Predictions must score above this."""
@@ -217,7 +217,7 @@ class PostprocessConfig:
 
 @frozen(kw_only=True)
 class Recipe:
-    """All that decides a training run apart from the layers and the data."""
+    """All settings of a training run apart from the layers and the data."""
 
     epochs: int = attrs.field(default=300, validator=_positive)
     """Passes over the training images."""

@@ -1,4 +1,4 @@
-"""Recipes as plain dicts and JSON, and back with every field checked."""
+"""Converts recipes to dicts and JSON, and back with every field checked."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _proposal(name: str, known: list[str]) -> str:
 
 
 def _value(kind: Any, value: Any, path: str) -> Any:
-    """Check `value` against a type of the configuration, and convert it where JSON has no such type."""
+    """Checks `value` against a type of the configuration, and converts it where JSON has no such type."""
     if attrs.has(kind):
         return _config(kind, value, path)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)

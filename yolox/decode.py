@@ -1,4 +1,4 @@
-"""From raw head maps to boxes in pixels and back.
+"""Decodes raw head maps to boxes in pixels and encodes boxes back.
 
 Channels of a raw map are box (4), objectness (1), classes (C), in this order.
 """

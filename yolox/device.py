@@ -1,4 +1,4 @@
-"""Choice of the device, with a message where it is not there."""
+"""Selects the device, with a message where it is not available."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMPILE_CACHE = "MS_COMPILER_CACHE_ENABLE"
 
 
 def use_device(name: str | None = None) -> None:
-    """Run MindSpore's graphs on CPU or Ascend from here on.
+    """Sets the device on which MindSpore runs from here on, CPU or Ascend.
 
     A device that is in use already stays as it is: MindSpore refuses every call of ``set_device`` after its first
     kernel, and a notebook has run many before it calls a command.
@@ -42,7 +42,7 @@ def use_device(name: str | None = None) -> None:
 
 
 def _keep_dumps_away() -> None:
-    """Name a folder that MindSpore makes only when it has something to write there."""
+    """Sets the folder of MindSpore's dumps, which MindSpore makes only when it has something to write."""
     os.environ.setdefault(DUMPS, str(Path(tempfile.gettempdir()) / f"yolox-{os.getpid()}"))
 
 
@@ -57,6 +57,6 @@ def _set_device(name: str) -> None:
 
 
 def _plan_memory() -> None:
-    """Let each graph lay out its memory beforehand: a training step of nano takes 230 MB less, to the same bits."""
+    """Lets each graph plan its memory beforehand: a training step of nano takes 230 MB less, to the same bits."""
     with contextlib.suppress(RuntimeError):  # it can be set once: what the user has set stays
         ms.runtime.set_memory(optimize_level="O1")

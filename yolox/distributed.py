@@ -1,4 +1,4 @@
-"""Several devices as one: what a process knows of the others, and what they bring together.
+"""Data parallelism: the group of processes, reduction of gradients and positives, and gathering of values.
 
 Every function here is called by all processes at the same point of their program, as collectives want it. Alone, with
 one process, nothing is sent and every value comes back as it was.
@@ -68,7 +68,7 @@ def join_group(*, seconds: float = 90.0, advice: str = "") -> Group:
 
 
 def gradient_reducer(group: Group, how: Literal["mean", "sum"]) -> Callable[[tuple], tuple] | None:
-    """Make the function that brings gradients together, for `make_train_step`.
+    """Returns the function that reduces gradients over processes, for `make_train_step`.
 
     Args:
         group: the processes.
@@ -92,7 +92,7 @@ def gradient_reducer(group: Group, how: Literal["mean", "sum"]) -> Callable[[tup
 
 
 def positives_reducer(group: Group) -> Callable[[Tensor], Tensor] | None:
-    """Make the function that turns a device's positives into the mean over all, for `detection_loss`.
+    """Returns the function that replaces a device's number of positives by the mean over devices, for `detection_loss`.
 
     Divided by this mean, the losses of N devices average to the loss of all their images together. (Divided by its own
     positives, a device with few of them pulls as hard as one with many.)
@@ -114,7 +114,7 @@ def positives_reducer(group: Group) -> Callable[[Tensor], Tensor] | None:
 
 
 def recipe_reducers(recipe: Recipe, group: Group) -> tuple[Callable | None, Callable | None]:
-    """Make what a recipe says about several devices.
+    """Returns the reducers of a recipe for several devices.
 
     Args:
         recipe: its ``optim.gradient_reduction`` and ``loss.loss_normalizer`` count.
@@ -133,7 +133,7 @@ def recipe_reducers(recipe: Recipe, group: Group) -> tuple[Callable | None, Call
 
 
 def share_statistics(arrays: Sequence[np.ndarray], group: Group, *, average: bool) -> list[np.ndarray]:
-    """Find the BN statistics that every device shall have: their mean, or those of rank 0.
+    """Computes the BN statistics for all devices: their mean, or those of rank 0.
 
     Call it before an evaluation or a checkpoint: batches differ, so the statistics of the devices drift apart.
 
@@ -155,20 +155,20 @@ def share_statistics(arrays: Sequence[np.ndarray], group: Group, *, average: boo
 
 
 def any_of(flag: bool, group: Group) -> bool:
-    """Tell whether any process says so; all of them get the same answer.
+    """Returns whether the flag is True in any process; the result is the same in all of them.
 
     Args:
-        flag: what this process says.
+        flag: of this process.
         group: the processes, of which every one has to call.
 
     Returns:
-        True where one of them said True.
+        True where it is True in one of them.
     """
     return flag if group.world == 1 else bool(_sum_over(np.array([flag], np.float32), group)[0])
 
 
 def gather_rows(rows: np.ndarray, group: Group) -> list[np.ndarray]:  # [n,k] of this process -> N arrays [n_r,k]
-    """Collect a table from every process, without files.
+    """Gathers a table from every process, without files.
 
     Args:
         rows: [n,k] float64; n may differ between processes and be 0, k may not.
@@ -188,7 +188,7 @@ def gather_rows(rows: np.ndarray, group: Group) -> list[np.ndarray]:  # [n,k] of
 
 
 def from_first(value: Any, group: Group) -> Any:
-    """Give every process what rank 0 has.
+    """Broadcasts a value of rank 0 to every process.
 
     Args:
         value: anything that JSON holds, on rank 0; not looked at on the others.

@@ -1,4 +1,4 @@
-"""What importing the library does first: refuse packages that cannot work, and choose the fast path on CPU.
+"""Checks at import: refuses packages that cannot work together, and selects the fast convolutions on CPU.
 
 On processors with AVX-512, MindSpore 2.9 and 2.10 (oneDNN 3.10) send most convolutions larger than 1x1 through a
 reference kernel that is about seventy times slower. Capping oneDNN at AVX2 avoids it. MindSpore 2.7 and 2.8 are not
@@ -23,7 +23,7 @@ _logger = logging.getLogger("yolox")
 
 
 def parse_version(text: str) -> tuple[int, int]:
-    """Read the first two numbers of a version, to compare releases.
+    """Returns the first two numbers of a version, to compare releases.
 
     Args:
         text: a version such as ``"2.10.0"`` or ``"2.9.0rc1"``.
@@ -45,7 +45,7 @@ def parse_version(text: str) -> tuple[int, int]:
 
 
 def needs_cap(mindspore_version: str) -> bool:
-    """Tell whether this MindSpore has the slow convolutions on AVX-512.
+    """Returns whether this MindSpore has the slow convolutions on AVX-512.
 
     Args:
         mindspore_version: such as ``2.10.0``.
@@ -61,7 +61,7 @@ def needs_cap(mindspore_version: str) -> bool:
 
 
 def use_fast_convolutions(environment: MutableMapping[str, str], mindspore_version: str) -> bool:
-    """Cap oneDNN at AVX2 in `environment` where the MindSpore version needs it and the user has set nothing.
+    """Caps oneDNN at AVX2 in `environment` where the MindSpore version needs it and the user has set nothing.
 
     Args:
         environment: usually ``os.environ``; changed in place.
@@ -78,7 +78,7 @@ def use_fast_convolutions(environment: MutableMapping[str, str], mindspore_versi
 
 
 def installed_mindspore() -> str:
-    """Read the version of the installed MindSpore without importing it.
+    """Returns the version of the installed MindSpore without importing it.
 
     Returns:
         The version, such as ``2.10.0``.
@@ -109,7 +109,7 @@ def library_version() -> str:
 
 
 def installed_numpy() -> str:
-    """Give the version of the numpy that this Python imports, which may be another than its metadata says.
+    """Returns the version of the numpy that this Python imports, which may be another than its metadata says.
 
     Returns:
         The version, such as "1.26.4".
@@ -125,7 +125,7 @@ def installed_numpy() -> str:
 
 
 def check_numpy(numpy_version: str) -> None:
-    """Refuse numpy 2, with which MindSpore fails later and less clearly.
+    """Refuses numpy 2, with which MindSpore fails later and less clearly.
 
     Args:
         numpy_version: such as ``1.26.4``.
@@ -142,7 +142,7 @@ def check_numpy(numpy_version: str) -> None:
 
 
 def explain_opencv(error: ImportError) -> str:
-    """Say what to do when OpenCV cannot be imported: most often a server without a display library.
+    """Returns a message with the command that helps if OpenCV cannot be imported: most often for lack of a display library.
 
     Args:
         error: that importing cv2 raised.
@@ -159,7 +159,7 @@ def explain_opencv(error: ImportError) -> str:
 
 
 def check_opencv() -> None:
-    """Import OpenCV, with a message that says what to do where that fails.
+    """Imports OpenCV; if that fails, the error names the command that helps.
 
     Raises:
         UnusableEnvironment: OpenCV is missing or cannot be loaded.
@@ -171,7 +171,7 @@ def check_opencv() -> None:
 
 
 def print_plainly(before, kind, error, trace) -> None:
-    """Stand in for ``sys.excepthook``: an `UnusableEnvironment` is its message alone, unless ``--debug`` is an argument.
+    """Replaces ``sys.excepthook``: prints of an `UnusableEnvironment` the message alone, unless ``--debug`` is an argument.
 
     Args:
         before: the hook for everything else.

@@ -16,7 +16,7 @@ from yolox.graph import materialize
 from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
 
 USUAL_POSITIVES = 128
-"""Positive points of an image that the faster branch has room for, on average over the batch."""
+"""Positive points of an image that the faster branch can hold, on average over the batch."""
 
 
 def iou_box_loss(boxes: Tensor, gt_boxes: Tensor) -> Tensor:  # xyxy [N,4],[N,4] -> [N]

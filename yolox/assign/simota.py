@@ -27,7 +27,7 @@ def simota_assign(
     """Computes the ground truth of each point.
 
     Call it with the current predictions of any one-stage detector that predicts one box a point. It computes on
-    ``[B, G, P]`` tables without loops over images; `simota_assign_gathered` gives the same result with less work.
+    ``[B, G, P]`` tables without loops over images; `simota_assign_gathered` returns the same result with less work.
 
     Args:
         pred_boxes: ``[B, P, 4]`` float32 cxcywh in pixels.

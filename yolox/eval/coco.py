@@ -14,9 +14,9 @@ METRIC_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100
 
 
 def detections_to_coco(detections, *, image_ids, category_ids) -> list[dict]:
-    """List detections as COCO results.
+    """Converts detections as COCO results.
 
-    Call it on what ``predict_dataset`` gives, to evaluate it or to write a results file.
+    Call it on the result of ``predict_dataset``, to evaluate it or to write a results file.
 
     Args:
         detections: one Detections per image, boxes xyxy in pixels of the original image.
@@ -47,7 +47,7 @@ def detections_to_coco(detections, *, image_ids, category_ids) -> list[dict]:
 
 
 def evaluate_coco(ground_truth: dict, records: list[dict], *, class_names=None) -> dict:
-    """Compute the twelve COCO numbers and the AP of every class.
+    """Computes the twelve COCO metrics and the AP of every class.
 
     Call it with the ground truth of a dataset and the records of ``detections_to_coco``. It prints nothing and
     changes neither argument.
@@ -143,7 +143,7 @@ def _per_class(evaluation: COCOeval, names: dict) -> dict[str, float | None]:
 
 
 def _names(ground_truth: dict, class_names) -> dict:
-    """Name of each category id, unique."""
+    """Returns the name of each category id, unique."""
     categories = ground_truth["categories"]
     names = [category["name"] for category in categories] if class_names is None else list(class_names)
     if len(names) != len(categories):

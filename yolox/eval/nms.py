@@ -8,7 +8,7 @@ _CHUNK = 2048  # boxes resolved at once: bounds the memory when all of them over
 
 
 def nms(boxes, scores, iou_threshold, *, max_kept=None):  # [N,4],[N] -> [K]
-    """Keep the best-scored boxes that overlap no better kept box by more than a threshold.
+    """Keeps the best-scored boxes that overlap no better kept box by more than a threshold.
 
     Call it for boxes of one class, or to suppress across classes; ``batched_nms`` keeps the classes apart.
 
@@ -36,7 +36,7 @@ def nms(boxes, scores, iou_threshold, *, max_kept=None):  # [N,4],[N] -> [K]
 
 
 def batched_nms(boxes, scores, classes, iou_threshold, *, max_kept=None):  # [N,4],[N],[N] -> [K]
-    """Suppress overlapping boxes within each class, all classes in one call.
+    """Suppresses overlapping boxes within each class, all classes in one call.
 
     Call it on the candidates of one image. Typical inputs (1,000 boxes, 80 classes) take about a millisecond.
 
@@ -89,7 +89,7 @@ def _survivors(boxes, classes, iou_threshold):  # [N,4] by falling score, [N] ->
 
 
 def _close_pairs(boxes, classes, iou_threshold):  # [N,4],[N] -> [E],[E]
-    """Pairs of one class whose left edges allow an IoU above the threshold; each pair once.
+    """Returns pairs of one class whose left edges allow an IoU above the threshold; each pair once.
 
     IoU is at most the horizontal overlap over the width of the left box, so the right box must start within
     (1 - threshold) widths. One sort by class and left edge then holds the partners of a box in one run.
@@ -107,7 +107,7 @@ def _close_pairs(boxes, classes, iou_threshold):  # [N,4],[N] -> [E],[E]
 
 
 def _run_ends(left, reach, classes):  # [N] each -> [N]
-    """Number of boxes that come, by class and left edge, no later than the class and reach of each."""
+    """Returns the number of boxes that come, by class and left edge, no later than the class and reach of each."""
     n = len(left)
     kind = np.repeat([0, 1], n)
     order = np.lexsort((kind, np.concatenate([left, reach]), np.tile(classes, 2)))

@@ -1,4 +1,4 @@
-"""From decoded predictions of one image to detections."""
+"""Postprocessing: converts the decoded predictions of one image to detections."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from yolox.eval.nms import batched_nms
 class Detections:
     """The objects found in one image, by falling score.
 
-    A plain value: the function that made it says what its pixels refer to (network input or original image).
+    The function that made it states whether its pixels are of the network input or of the original image.
     """
 
     boxes: np.ndarray = field(factory=lambda: np.zeros((0, 4), np.float32))
@@ -40,7 +40,7 @@ class Detections:
         return len(self.scores)
 
     def to_coco(self, *, image_id, category_ids) -> list[dict]:
-        """List them as COCO results of one image; see ``detections_to_coco``.
+        """Converts them to COCO results of one image; see ``detections_to_coco``.
 
         Args:
             image_id: of their image.
@@ -52,7 +52,7 @@ class Detections:
         return detections_to_coco([self], image_ids=[image_id], category_ids=category_ids)
 
     def to_supervision(self):
-        """Turn them into ``supervision.Detections``, with the names as data of the key ``class_name``.
+        """Converts them to ``supervision.Detections``, with the names as data of the key ``class_name``.
 
         Raises:
             ImportError: the package supervision is not installed, or cannot be loaded.
@@ -68,7 +68,7 @@ class Detections:
 
 
 def with_names(found: Detections, class_names: Sequence[str]) -> Detections:
-    """Name detections.
+    """Adds class names to detections.
 
     Args:
         found: any detections.
@@ -91,9 +91,9 @@ def with_names(found: Detections, class_names: Sequence[str]) -> Detections:
 
 
 def postprocess(decoded, *, config: PostprocessConfig) -> Detections:  # [P,5+C]
-    """Turn the decoded predictions of one image into detections.
+    """Converts the decoded predictions of one image to detections.
 
-    Call it on each row of what a network gives for a batch. Both published systems are values of ``config``:
+    Call it on each row of the network's output for a batch. Both published systems are values of ``config``:
     Megvii takes the best class of a box, MindYOLO (``multi_label``) every class above the threshold.
 
     Args:

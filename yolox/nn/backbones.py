@@ -78,13 +78,13 @@ class Darknet53(nn.Cell):
 
 
 def _residual_stage(channels: int, repeats: int, act: str) -> list[nn.Cell]:
-    """Halve the size, double the channels, then refine with residual layers."""
+    """Halves the size, doubles the channels, then refines with residual layers."""
     down = ConvBNAct(channels, 2 * channels, 3, 2, act=act)
     return [down, *(ResLayer(2 * channels, act=act) for _ in range(repeats))]
 
 
 def _pyramid(wide: int, narrow: int, act: str) -> list[nn.Cell]:
-    """Squeeze, widen, pool at four scales, widen, squeeze."""
+    """Squeezes, widens, pools at four scales, widens, squeezes."""
     return [
         ConvBNAct(wide, narrow, 1, 1, act=act),
         ConvBNAct(narrow, wide, 3, 1, act=act),

@@ -250,7 +250,7 @@ class SPPBottleneck(nn.Cell):
 
 
 class Focus(nn.Cell):
-    """Moves every second pixel into channels, then convolve: the stem of CSPDarknet.
+    """Moves every second pixel into channels, then convolves: the stem of CSPDarknet.
 
     Args:
         in_channels: channels of the image.

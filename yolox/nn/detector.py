@@ -18,9 +18,9 @@ class Detector(nn.Cell):
     left to functions (decoding, the loss), the same for every detector.
 
     Args:
-        backbone: cell that takes [B,3,H,W] float32 images and gives three maps at strides 8, 16, 32.
-        neck: cell that takes and gives such three maps.
-        head: cell that takes them and gives three [B,5+C,H,W] maps; has the attribute `num_classes`.
+        backbone: cell that takes [B,3,H,W] float32 images and returns three maps at strides 8, 16, 32.
+        neck: cell that takes and returns such three maps.
+        head: cell that takes them and returns three [B,5+C,H,W] maps; has the attribute `num_classes`.
 
     Returns:
         (when called) three raw maps [B,5+C,H/s,W/s] for s in `strides`: box 4, objectness 1, classes C.
@@ -72,7 +72,7 @@ def initialise(detector: nn.Cell, *, seed: int, prior: float = 0.01) -> None:
     Args:
         detector: cell whose parameters are overwritten.
         seed: non-negative integer.
-        prior: probability that fresh class and objectness outputs give, in (0, 1).
+        prior: probability of fresh class and objectness outputs, in (0, 1).
 
     Raises:
         ValueError: `prior` is not in (0, 1).

@@ -1,4 +1,4 @@
-"""Fold batch normalisation into the convolutions before it, for inference and export."""
+"""Folds batch normalisation into the convolutions before it, for inference and export."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def fold_detector(detector: nn.Cell) -> nn.Cell:
         detector: cell that holds `ConvBNAct` layers; it stays as it is.
 
     Returns:
-        A new cell in inference mode, with the names and shapes that `fold_batch_norm` gives.
+        A new cell in inference mode, with the names and shapes of `fold_batch_norm`.
 
     Example:
         >>> from mindspore import ops

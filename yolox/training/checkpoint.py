@@ -27,7 +27,7 @@ _KEY = "yolox"  # one entry only: the order of several is not the same in every 
 
 @frozen(kw_only=True)
 class Checkpoint:
-    """What a checkpoint holds.
+    """Content of a checkpoint.
 
     Tensors are named `params.<name>`, `ema.<name>` (moving averages) and `momentum.<name>`, where `<name>`
     is the detector's; a file for inference may have only one of the first two.
@@ -52,7 +52,7 @@ def save_checkpoint(
     class_names: Sequence[str],
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint whole or not at all.
+    """Writes a checkpoint whole or not at all.
 
     The file is written under a temporary name beside `path`, synced and renamed: whenever the process or the
     machine stops, `path` is the one before or the new one. A checksum over header and tensors is stored in
@@ -93,7 +93,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: str | os.PathLike) -> Checkpoint:
-    """Read a checkpoint and check it against its checksum.
+    """Reads a checkpoint and checks it against its checksum.
 
     Args:
         path: a file of `save_checkpoint`.
@@ -119,7 +119,7 @@ def load_checkpoint(path: str | os.PathLike) -> Checkpoint:
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a temporary path to write to, which becomes `path` when the body ends without an error.
+    """Yields a temporary path to write to, which becomes `path` when the body ends without an error.
 
     The file may be read and written by whom the umask says, whatever the body made of that.
 

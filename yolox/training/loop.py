@@ -67,7 +67,7 @@ def fit(
             `StopRequested`. None skips evaluation.
         save_step: writes a checkpoint within an epoch where one is due.
         save_epoch: writes history and checkpoints.
-        mark: is told what comes next, for a watchdog: ``mark(description, slow=False)``.
+        mark: called with what comes next, for a watchdog: ``mark(description, slow=False)``.
         parameters: the trainable Parameters in the order of the step's sums, then any others (`TrainState.averaged`),
             to name what is not finite.
         start: where a saved run continues; None begins one.

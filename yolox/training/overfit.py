@@ -15,7 +15,7 @@ SAME_BEFORE_GIVING_UP = 20
 
 @frozen(kw_only=True)
 class OverfitReport:
-    """What came of training on one batch.
+    """Result of training on one batch.
 
     Args:
         sound: whether the loss collapsed.
@@ -37,7 +37,7 @@ def overfit(
     target: float = TARGET,
     on_step: Callable[[int, float], None] | None = None,
 ) -> OverfitReport:
-    """Train on one batch again and again, and tell whether its loss collapses.
+    """Trains on one batch repeatedly and returns whether its loss collapses.
 
     Call it first with a new dataset or a changed step: whatever is wrong between annotations and update shows here in
     minutes, not after a night. It proves that the boxes reach the network and the network can learn them; that they
@@ -72,7 +72,7 @@ def overfit(
 
 
 def _verdict(losses: list[float], num_pos: int, finite: bool, target: float) -> tuple[bool, str] | None:
-    """Judge after a step; None goes on."""
+    """Returns the result after a step; None to continue."""
     count, first, last = len(losses), losses[0], losses[-1]
     if not finite:
         return False, f"loss or gradients are not finite at step {count}: look at the images and `precision`"

@@ -1,4 +1,4 @@
-"""What the recipe says about an epoch or a step: which phase it is in, and its learning rate."""
+"""Phase of an epoch and learning rate of a step, by the recipe."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from yolox.schedule import learning_rate
 
 
 def check_epochs(recipe: Recipe) -> None:
-    """Raise ValueError if warm-up and the flat end leave no room in the epochs of `recipe`, or a phase is negative.
+    """Raises ValueError if warm-up and flat end are longer than the epochs of `recipe`, or a phase is negative.
 
     Args:
         recipe: any.
 
     Raises:
-        ValueError: as said; the message names the numbers.
+        ValueError: the message has the numbers.
 
     Example:
         >>> check_epochs(Recipe(epochs=3))
@@ -31,7 +31,7 @@ def check_epochs(recipe: Recipe) -> None:
 
 
 def is_no_aug(recipe: Recipe, epoch: int) -> bool:
-    """Tell whether an epoch, counted from 0, is one of the last without mosaic and with L1.
+    """Returns whether an epoch, counted from 0, is one of the last without mosaic and with L1.
 
     Args:
         recipe: `epochs` and `no_aug_epochs`.
@@ -48,7 +48,7 @@ def is_no_aug(recipe: Recipe, epoch: int) -> bool:
 
 
 def is_evaluated(recipe: Recipe, epoch: int) -> bool:
-    """Tell whether an epoch, counted from 0, ends with an evaluation: those of its interval, and the last.
+    """Returns whether an epoch, counted from 0, ends with an evaluation: those of its interval, and the last.
 
     Args:
         recipe: `eval_interval`, and `no_aug_eval_interval` for the no-augmentation epochs.
@@ -62,7 +62,7 @@ def is_evaluated(recipe: Recipe, epoch: int) -> bool:
 
 
 def peak_rate(optim: OptimConfig, global_batch: int) -> float:
-    """Give the peak learning rate: absolute, or per image times the images of a step over all devices.
+    """Returns the peak learning rate: absolute, or per image times the images of a step over all devices.
 
     Args:
         optim: `lr` or `lr_per_image`.
@@ -79,7 +79,7 @@ def peak_rate(optim: OptimConfig, global_batch: int) -> float:
 
 
 def rate_at(recipe: Recipe, step: int, steps_per_epoch: int, global_batch: int) -> float:
-    """Give the learning rate that the step with this index, counted from 0 over the whole run, uses.
+    """Returns the learning rate of a step.
 
     Args:
         recipe: epochs and the rates of `optim`.

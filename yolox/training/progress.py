@@ -16,14 +16,14 @@ MIN_LOSS_SCALE, MAX_LOSS_SCALE = 1.0, 2.0**24
 
 @frozen
 class LossScale:
-    """What the loss is multiplied by before the gradients, and for how many steps it has done well."""
+    """Factor of the loss before the gradients, and number of finite steps since its last change."""
 
     value: float = 1.0
     good_steps: int = 0
 
 
 def initial_loss_scale(optim: OptimConfig) -> LossScale:
-    """Give the scale that a run begins with: that of the configuration in float16, 1 in float32.
+    """Returns the scale at the start of a run: that of the configuration in float16, 1 in float32.
 
     Args:
         optim: `precision` and `loss_scale`.
@@ -39,14 +39,14 @@ def initial_loss_scale(optim: OptimConfig) -> LossScale:
 
 
 def next_loss_scale(scale: LossScale, finite: bool, optim: OptimConfig) -> LossScale:
-    """Give the scale after a step: half of it after an overflow, twice after enough good steps in a row.
+    """Returns the scale after a step: half of it after an overflow, twice after enough good steps in a row.
 
     Gradients in half precision vanish below 6e-8 and overflow above 65504. The scale climbs until it overflows,
     which costs one skipped step, and so stays near the largest that fits.
 
     Args:
         scale: that of the step.
-        finite: whether loss and gradients of the step were.
+        finite: whether loss and gradients of the step were finite.
         optim: `loss_scale_interval` good steps double the scale; in float32 nothing changes it.
 
     Returns:
@@ -71,7 +71,7 @@ def next_loss_scale(scale: LossScale, finite: bool, optim: OptimConfig) -> LossS
 
 @frozen(kw_only=True)
 class TrainingProgress:
-    """Everything of a run that is neither in the tensors nor in the recipe.
+    """State of a run that is neither in the tensors nor in the recipe.
 
     Batches are a pure function of seed, epoch and step, and rates one of the step, so that these numbers and the
     tensors decide every bit that follows.

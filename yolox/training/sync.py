@@ -1,4 +1,4 @@
-"""What writes parameters beside the training step: BN statistics of several devices, and copies of the moving averages."""
+"""Writes parameters outside the training step: BN statistics of several devices, and copies of the moving averages."""
 
 from __future__ import annotations
 

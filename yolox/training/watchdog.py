@@ -33,7 +33,7 @@ class Watchdog:
         seconds: limit for usual work; 0 for none.
         group: the processes.
         checkpoint: of the run, for the message.
-        advice: how the run can continue, in the words of the caller.
+        advice: how the run can continue, as text of the caller.
     """
 
     def __init__(self, seconds: float, *, group: Group, checkpoint: Path | None = None, advice: str = "") -> None:
