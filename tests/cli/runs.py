@@ -30,7 +30,7 @@ def start(*argv) -> subprocess.Popen:
 
 
 class StopAfterEightSteps(StopSignals):
-    """A SIGTERM that comes at a step; put it in the place of `yolox.cli.train.StopSignals`."""
+    """A SIGTERM that comes at a step; put it in the place of `yolox.training.trainer.StopSignals`."""
 
     asked = 0
 

@@ -17,7 +17,7 @@ from tests.docs.folder import draw_everything, write_weights
 from tests.docs.small import SmallDetector
 from tests.docs.typed import make_small, type_in
 from tests.nn.scales import build_detector
-from yolox.cli import train
+from yolox.training import trainer
 
 REAL = {"README", "index"}  # tests/examples trains the custom detector
 GO_ON = {"deployment", "long_runs", "pictures", "troubleshooting"}  # pages that begin with a run and a file that are there
@@ -44,7 +44,7 @@ def begun(drawn, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         make_small(patch)
-        patch.setattr(train, "StopSignals", StopAfterEightSteps)  # three steps, three batches of the evaluation, two steps
+        patch.setattr(trainer, "StopSignals", StopAfterEightSteps)  # three steps, three batches of the evaluation, two steps
         assert [type_in(text, patch) for text in BEGIN] == [143, 0]
     return folder
 

@@ -69,12 +69,14 @@ def _added(arguments: Sequence[str]) -> list[str]:
 
 
 def type_in(text: str, patch: pytest.MonkeyPatch) -> int:
-    """Runs ``yolox ...``, ``python -c CODE`` or ``python SCRIPT ...`` in the present folder; returns the exit status."""
+    """Runs ``[python -m] yolox ...``, ``python -c CODE`` or ``python SCRIPT ...`` in this folder; returns the exit status."""
     arguments = arguments_of(text)
     if text.startswith("yolox "):
         return COMMAND_LINE.run_model(arguments)
     if arguments[0] == "-c":
         return subprocess.run([sys.executable, *arguments], env=_fresh_environment()).returncode
+    if arguments[:2] == ["-m", "yolox"]:
+        return COMMAND_LINE.run_model(arguments[2:])
     patch.setattr(sys, "argv", arguments)
     patch.setattr(sys, "path", [str((ROOT / arguments[0]).parent), *sys.path])
     try:
