@@ -19,8 +19,7 @@ def test_nano_in_two_processes_trains_as_one_with_twice_the_batch(tmp_path):
     assert {name for name in names - moved if not name.endswith(("moving_mean", "moving_variance"))} == set()
     for name in names:
         want, before = alone[f"after.{name}"], alone[f"before.{name}"]
-        scale = np.abs(want).max()
-        assert np.abs(ranks[0][f"after.{name}"] - want).max() <= 1e-4 * scale, name
-        if name in moved:  # also of the way that five steps have gone, which is shorter than the weights are long
-            assert np.abs(ranks[0][f"after.{name}"] - want).max() <= 1e-4 * np.abs(want - before).max(), name
+        # Of the way that five steps have gone. A batch of two goes through other kernels than one of four, which shows as
+        # 1e-4 of it; the divisor or the sum of one process alone would show as a third or a half.
+        assert np.abs(ranks[0][f"after.{name}"] - want).max() <= 1e-3 * np.abs(want - before).max(), name
         np.testing.assert_array_equal(ranks[1][f"after.{name}"], ranks[0][f"after.{name}"], err_msg=name)
