@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,14 @@ def golden_dir() -> Path:
 def data_dir() -> Path:
     """Folder of real weights and images: YOLOX_DATA, else ../shared/data."""
     return _folder("YOLOX_DATA", _SHARED / "data")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_charts() -> Iterator[None]:
+    """Leaves out the six charts at the end of a run: they take longer than the runs of these tests.
+
+    tests/visualize/test_run_pictures.py draws them.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yolox.visualize.run_pictures.write_charts", lambda folder, evaluation: [])
+        yield

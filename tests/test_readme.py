@@ -37,6 +37,7 @@ def write_files(folder: Path) -> None:
     yolox.save_checkpoint(str(folder / "megvii:nano"), weights, recipe=yolox.megvii_recipe("nano"), class_names=names)
 
 
+@pytest.mark.slow
 def test_the_front_door(tmp_path, monkeypatch):
     write_files(tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -15,6 +15,7 @@ STEPS_PER_EPOCH, EPOCHS = 10, 12
 MOST_MB_A_STEP = 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_run_grows_by_less_than_half_a_megabyte_a_step_and_leaves_nothing_behind(tmp_path):
     """Data workers, evaluations and checkpoints included. The first steps are left out: MindSpore compiles, arenas fill."""

@@ -11,7 +11,9 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from tests.cli import tiny
 from tests.cli.arguments import draw_both_sets, eval_arguments, experiment_of, rewritten, train_arguments
+from tests.docs.small import SmallDetector
 from yolox.cli import run
 from yolox.config_io import recipe_from_json
 from yolox.data.synthetic import SHAPE_NAMES
@@ -30,15 +32,21 @@ def nano():
 
 
 @pytest.fixture(scope="module")
+def small(nano):
+    """The same script with a detector that compiles in seconds; tests/test_front_door.py trains the real one."""
+    return attrs.evolve(nano, build_detector=SmallDetector, make_step=tiny.make_step)
+
+
+@pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return draw_both_sets(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
-def trained(nano, data, tmp_path_factory):
+def trained(small, data, tmp_path_factory):
     """A run of two epochs; one training step is compiled for all tests of this file."""
     output = tmp_path_factory.mktemp("runs") / "first"
-    assert run(nano, train_arguments(data, output, "--seed", "5")) == 0
+    assert run(small, train_arguments(data, output, "--seed", "5")) == 0
     return output
 
 
@@ -72,15 +80,15 @@ def test_the_checkpoint_carries_recipe_names_and_all_states(trained):
     assert last.recipe == recipe_from_json((trained / "recipe.json").read_text())
     assert last.extra["epoch"] == 2
     assert {name.split(".")[0] for name in last.tensors} == {"params", "ema", "momentum"}
-    kernel = "backbone.stem.conv.conv.weight"
+    kernel = "down.0.weight"
     assert np.abs(last.tensors[f"params.{kernel}"] - last.tensors[f"ema.{kernel}"]).max() > 0
     assert np.abs(last.tensors[f"momentum.{kernel}"]).max() > 0
 
 
-def test_eval_takes_size_and_names_from_the_checkpoint(nano, data, trained, tmp_path, capsys):
+def test_eval_takes_size_and_names_from_the_checkpoint(small, data, trained, tmp_path, capsys):
     target = tmp_path / "metrics.json"
     argv = eval_arguments(data, trained / "best.safetensors", "--json", target, "--score-threshold", "0")
-    assert run(nano, argv) == 0
+    assert run(small, argv) == 0
     metrics = json.loads(target.read_text())
     assert tuple(metrics)[:12] == METRIC_NAMES and tuple(metrics["per_class"]) == SHAPE_NAMES
     assert metrics["AP"] == pytest.approx(read_history(trained / "history.csv")[-1]["AP"], abs=0.05)
@@ -88,11 +96,11 @@ def test_eval_takes_size_and_names_from_the_checkpoint(nano, data, trained, tmp_
     assert all(name in out for name in (*METRIC_NAMES, *SHAPE_NAMES))
 
 
-def test_predict_writes_pictures_and_boxes(nano, data, trained, tmp_path):
+def test_predict_writes_pictures_and_boxes(small, data, trained, tmp_path):
     sources = [data / "val/images", data / "train/images/shapes_00001.png"]
     argv = ["predict", "--weights", trained / "best.safetensors", "--source", *sources, "--output", tmp_path]
     argv += ["--score-threshold", "0.0001"]
-    assert run(nano, [str(part) for part in argv]) == 0
+    assert run(small, [str(part) for part in argv]) == 0
     records = json.loads((tmp_path / "predictions.json").read_text())
     assert [Path(record["image"]).name for record in records] == [
         f"shapes_0000{i}.png" for i in (1, 2, 3, 4, 1)
@@ -114,36 +122,36 @@ def without_fit(monkeypatch):
     return calls
 
 
-def test_fine_tuning_on_other_classes_says_what_is_new(nano, data, trained, tmp_path, capsys, without_fit):
+def test_fine_tuning_on_other_classes_says_what_is_new(small, data, trained, tmp_path, capsys, without_fit):
     recipe = load_checkpoint(trained / "last.safetensors").recipe
-    detector = nano.build_detector(7)
+    detector = small.build_detector(7)
     tensors = {f"params.{p.name}": p.asnumpy() for p in detector.get_parameters()}
     save_checkpoint(tmp_path / "seven.safetensors", tensors, recipe=recipe, class_names=list("abcdefg"))
-    assert run(nano, train_arguments(data, tmp_path / "run", "--weights", tmp_path / "seven.safetensors")) == 0
+    assert run(small, train_arguments(data, tmp_path / "run", "--weights", tmp_path / "seven.safetensors")) == 0
     out = capsys.readouterr().out
     assert "another number of classes" in out and "new, for 3 classes" in out
     assert len(without_fit) == 1
 
 
 @pytest.mark.parametrize(("order", "said"), [([0, 1, 2], False), ([0, 2, 1], True)])
-def test_fine_tuning_on_other_names_of_as_many_classes_says_so(nano, data, trained, tmp_path, capsys, without_fit, order, said):
+def test_fine_tuning_on_other_names_of_as_many_classes_says_so(small, data, trained, tmp_path, capsys, without_fit, order, said):
     last = load_checkpoint(trained / "last.safetensors")
     names = [SHAPE_NAMES[i] for i in order]
     save_checkpoint(tmp_path / "other.safetensors", last.tensors, recipe=last.recipe, class_names=names)
-    assert run(nano, train_arguments(data, tmp_path / "run", "--weights", tmp_path / "other.safetensors")) == 0
+    assert run(small, train_arguments(data, tmp_path / "run", "--weights", tmp_path / "other.safetensors")) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert (f"2 of 3 classes are others than the dataset's (class 1: {names[1]}, now {SHAPE_NAMES[1]})" in out) == said
     assert ("predictions are kept" in out) == said
 
 
-def test_training_feeds_the_pixels_that_the_weights_want(nano, data, trained, tmp_path, without_fit):
+def test_training_feeds_the_pixels_that_the_weights_want(small, data, trained, tmp_path, without_fit):
     rgb = train_arguments(data, tmp_path / "a", "--channel-order", "rgb", "--letterbox", "center")
-    assert run(nano, rgb) == 0
+    assert run(small, rgb) == 0
     recipe = without_fit[0]["recipe"]
     tensors = load_checkpoint(trained / "last.safetensors").tensors
     save_checkpoint(tmp_path / "rgb.safetensors", tensors, recipe=recipe, class_names=SHAPE_NAMES)
     more = ("--weights", tmp_path / "rgb.safetensors", "--letterbox", "top_left", "--input-size", "96")
-    assert run(nano, train_arguments(data, tmp_path / "b", *more)) == 0
+    assert run(small, train_arguments(data, tmp_path / "b", *more)) == 0
     spec = without_fit[1]["recipe"].input
     assert (spec.channel_order, spec.letterbox, spec.input_size) == ("rgb", "top_left", (96, 96))
 
@@ -157,9 +165,9 @@ def test_the_precision_option_reaches_the_convolutions(nano, data, tmp_path, wit
     assert convolution(ms.ops.zeros((1, 12, 8, 8))).dtype == dtype
 
 
-def test_averages_are_copied_in_place(nano, trained):
-    state = create_train_state(nano.build_detector(3))
-    other = nano.build_detector(3)
+def test_averages_are_copied_in_place(small, trained):
+    state = create_train_state(small.build_detector(3))
+    other = small.build_detector(3)
     load_weights(other, trained / "last.safetensors")
     copy_ema(state, other)
     for parameter, average in zip(state.averaged, state.ema.arrays(), strict=True):
@@ -167,7 +175,7 @@ def test_averages_are_copied_in_place(nano, trained):
         np.testing.assert_array_equal(copied.asnumpy(), average)
 
 
-def test_evaluating_fewer_categories_finds_them_by_name(nano, data, trained, tmp_path):
+def test_evaluating_fewer_categories_finds_them_by_name(small, data, trained, tmp_path):
     def keep_triangles(content):
         content["categories"] = content["categories"][2:]
         content["annotations"] = [a for a in content["annotations"] if a["category_id"] == 3]
@@ -175,13 +183,14 @@ def test_evaluating_fewer_categories_finds_them_by_name(nano, data, trained, tmp
     change = rewritten(data, tmp_path, keep_triangles)
     target = tmp_path / "metrics.json"
     assert (
-        run(nano, [*map(str, (*eval_arguments(data, trained / "best.safetensors"), *change, "--json", target))])
+        run(small, [*map(str, (*eval_arguments(data, trained / "best.safetensors"), *change, "--json", target))])
         == 0
     )
     per_class = json.loads(target.read_text())["per_class"]
     assert per_class["circle"] is None and per_class["triangle"] is not None
 
 
+@pytest.mark.slow
 def test_official_weights_on_real_images(nano, data_dir, tmp_path):
     """The numbers of the published ONNX file on these images; the weights need no options."""
     weights = data_dir / "weights/yolox_nano_fused_megvii_keys.npz"
@@ -201,6 +210,7 @@ def test_official_weights_on_real_images(nano, data_dir, tmp_path):
     assert {name: metrics[name] for name in want} == pytest.approx(want, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_official_weights_on_a_photo(nano, data_dir, tmp_path):
     weights, photo = data_dir / "weights/yolox_nano_fused_megvii_keys.npz", data_dir / "photos/dog.jpg"
     argv = ["predict", "--weights", weights, "--source", photo, "--output", tmp_path]

@@ -39,8 +39,8 @@ def toy_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
     """A loss that every output, every box and the L1 weight move; SimOTA would compile much longer."""
     target = gt_boxes.mean() / 64.0 + gt_classes.astype(f32).mean()
     error = [((m.astype(f32) - target) ** 2).mean() for m in maps]
-    l1 = sum([ops.abs(m.astype(f32)).mean() for m in maps])
-    total = sum(error) + l1_weight * l1
+    l1 = l1_weight * sum([ops.abs(m.astype(f32)).mean() for m in maps])
+    total = sum(error) + l1
     losses = {"iou": error[0], "obj": error[1], "cls": error[2], "l1": l1}
     return total, losses, valid.astype(f32).sum()
 

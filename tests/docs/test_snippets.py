@@ -35,7 +35,13 @@ def blocks(page: Path) -> str:
     return "\n\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
+SLOW = {"callbacks"}  # trains nano
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, id=page.stem, marks=pytest.mark.slow if page.stem in SLOW else []) for page in PAGES if blocks(page)],
+)
 def test_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     path = tmp_path / "page.py"  # MindSpore compiles functions only from files
     path.write_text(blocks(page))

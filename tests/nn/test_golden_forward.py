@@ -67,7 +67,10 @@ def rms(values):
     return np.sqrt(np.mean(values**2))
 
 
-@pytest.mark.parametrize("scale", SCALES)
+FAST = ("nano", "darknet53")  # depthwise convolutions, and the other backbone; the rest differ in depth and width
+
+
+@pytest.mark.parametrize("scale", [pytest.param(s, marks=[] if s in FAST else pytest.mark.slow) for s in SCALES])
 def test_forward(scale, golden_dir):
     path = golden_dir / f"forward_{scale}.npz"
     if not path.exists():

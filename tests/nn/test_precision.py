@@ -9,6 +9,7 @@ from tests.nn.scales import build_detector, fill_by_rule
 from yolox.nn import ConvBNAct, set_precision
 
 
+@pytest.mark.slow
 def test_float16_maps_are_float32_near_those_of_float32():
     detector = build_detector("nano", 3).set_train(False)
     fill_by_rule(detector, seed=0)

@@ -42,12 +42,30 @@ def train_nano(compiled):
     return np.array(losses), snapshot(state)
 
 
+@pytest.mark.slow
 def test_eager_and_compiled_nano_agree_over_five_steps():
     (compiled, after), (eager, after_eager) = train_nano(True), train_nano(False)
     np.testing.assert_allclose(eager, compiled, rtol=1e-5)
     assert (compiled[:, 5] > 0).all() and after.keys() == after_eager.keys()
     for name, value in after.items():
         np.testing.assert_allclose(after_eager[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def train_toy(compiled):
+    ms.set_seed(1)
+    cell = Toy()
+    state = create_train_state(cell)
+    step = make_train_step(cell, toy_loss, state, optim=OPTIM, spec=SPEC, compiled=compiled)
+    losses = [step(*batch(n), *scalars(0.1, 0.5, float(n > 2)))[0]["total"].item() for n in range(STEPS)]
+    return losses, snapshot(state)
+
+
+def test_eager_and_compiled_steps_agree():
+    (compiled, after), (eager, after_eager) = train_toy(True), train_toy(False)
+    np.testing.assert_allclose(eager, compiled, rtol=1e-5)
+    for name, value in after.items():
+        np.testing.assert_allclose(after_eager[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+    assert len(set(compiled)) == STEPS and after.keys() == after_eager.keys()
 
 
 def test_an_eager_step_that_is_not_finite_changes_no_bit():

@@ -64,7 +64,8 @@ def seconds_to_end(process) -> float:
     return seconds
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_without_msrun_the_processes_finish_the_step_save_and_end(tmp_path, number):
     """SIGTERM goes to its process group, as `kill -TERM -PID` and schedulers send it: the scheduler of MindSpore ends too."""
     argv, run = write_data(tmp_path / "data", images=16), tmp_path / "run"

@@ -65,6 +65,7 @@ def argv(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("data"))
 
 
+@pytest.mark.slow
 def test_a_run_and_its_resume_write_every_step_once_and_overwrite_begins_anew(argv, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     begin = ["train", *argv, "--tensorboard", "--output", str(folder)]

@@ -13,6 +13,7 @@ from yolox.eval.coco import METRIC_NAMES
 from yolox.training.run_folder import read_history
 
 
+@pytest.mark.slow
 def test_two_processes_leave_one_run_and_the_metrics_of_all_images(tmp_path):
     """One validation image: a process without any must take part, and nothing it does not have is waited for.
 

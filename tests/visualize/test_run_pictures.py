@@ -23,7 +23,7 @@ from yolox.training.callbacks import EpochEvent
 from yolox.training.progress import TrainingProgress
 from yolox.training.run_folder import read_history
 from yolox.visualize import run_pictures
-from yolox.visualize.evaluation import CHARTS
+from yolox.visualize.evaluation import CHARTS, write_charts
 from yolox.visualize.run_pictures import RunPictures
 
 SHORT = ["--epochs", "3", "--plain-epochs", "1", "--eval-interval", "1"]
@@ -74,6 +74,7 @@ def test_the_best_evaluation_is_kept_with_what_it_found(tmp_path, monkeypatch, a
 
 def test_training_leaves_all_pictures_and_plot_draws_them_again(argv, tmp_path, capsys, monkeypatch):
     folder, evaluations = tmp_path / "run", []
+    monkeypatch.setattr(run_pictures, "write_charts", write_charts)  # tests/conftest.py leaves them out
     predict = evaluate.predict_dataset
     monkeypatch.setattr(evaluate, "predict_dataset", lambda *a, **k: evaluations.append(1) or predict(*a, **k))
     assert run(EXPERIMENT, ["train", *argv, *SHORT, "--output", str(folder)]) == 0
@@ -120,9 +121,24 @@ def test_a_disk_that_is_full_after_the_last_epoch_is_a_warning(argv, tmp_path, m
     assert len(read_history(folder / "history.csv")) == 3 and (folder / "last.safetensors").is_file()
 
 
-def test_without_validation_images_the_labels_are_left(argv, tmp_path, capsys):
+def test_without_validation_images_the_labels_are_left(argv, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run_pictures, "write_charts", write_charts)
     folder = tmp_path / "run"
     assert run(EXPERIMENT, ["train", *argv[:4], *SHORT, "--output", str(folder)]) == 0
     assert f"{folder}/pictures: the labels" in capsys.readouterr().out
     assert list(json.loads((folder / "evaluation.json").read_text())) == ["train_labels"]
     assert [path.name for path in (folder / "pictures").iterdir()] == ["labels_train.png"]
+
+
+def test_the_curves_of_short_epochs_are_drawn_now_and_then_and_at_the_end(tmp_path, monkeypatch):
+    drawn, clock = [], [0.0]
+    pictures = started(tmp_path, monkeypatch)
+    monkeypatch.setattr(run_pictures, "write_curves", lambda folder: drawn.append(clock[0]))
+    monkeypatch.setattr(run_pictures.time, "monotonic", lambda: clock[0])
+    for epoch in range(8):
+        clock[0] = 4.0 * epoch
+        pictures.on_epoch(event(epoch, 0.1))
+    assert drawn == [0.0, 12.0, 24.0]
+    pictures.on_end()
+    pictures.on_end()
+    assert drawn == [0.0, 12.0, 24.0, 28.0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mindspore as ms
 import numpy as np
+import pytest
 from mindspore import Tensor
 
 from tests.nn.scales import build_detector
@@ -26,6 +27,7 @@ def _decoded(flat: np.ndarray, size) -> np.ndarray:
     return np.concatenate([boxes, flat[..., 4:]], axis=-1)
 
 
+@pytest.mark.slow
 def test_every_mindyolo_checkpoint_of_the_folder(golden_dir):
     paths = sorted(golden_dir.glob("mindyolo_*.ckpt"))
     assert paths

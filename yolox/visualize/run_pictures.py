@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,9 +28,13 @@ from yolox.visualize.grids import sample_grid
 
 log = logging.getLogger("yolox.visualize")
 
+CURVES_SECONDS = 10.0  # between two drawings of the curves, which take half a second: epochs may be as short
+
 
 class RunPictures(Callback):
-    """Draws first_batches.jpg, curves.png after every epoch, and evaluation.json and pictures of the best epoch at the end.
+    """Draws first_batches.jpg, curves.png, and evaluation.json and pictures of the best epoch at the end.
+
+    The curves are drawn after an epoch, of short ones every ten seconds, and when the run ends or is stopped.
 
     A picture that cannot be drawn is a warning, never the end of the run. Only rank 0 draws.
 
@@ -44,6 +49,8 @@ class RunPictures(Callback):
         self._metrics: dict = {}
         self._found: list = []
         self._best_ap = 0.0
+        self._curves_drawn = float("-inf")  # when, by the monotonic clock
+        self._curves_stale = False
 
     def on_start(self, context: RunContext) -> None:
         """Draws the first batches of a new run."""
@@ -65,13 +72,24 @@ class RunPictures(Callback):
         if event.metrics is not None and (self._epoch is None or ap > (self._metrics["AP"] or 0.0)):
             self._epoch, self._metrics, self._found = event.epoch + 1, event.metrics, event.detections
             self._best_ap = max(self._best_ap, ap)
-        folder = self._context.folder
-        try_picture(folder / CURVES, lambda: write_curves(folder))
+        self._curves_stale = True
+        if time.monotonic() - self._curves_drawn >= CURVES_SECONDS:
+            self._draw_curves()
 
     def on_finish(self) -> None:
         """Writes evaluation.json and the pictures."""
         if self._context is not None:
             try_picture(self._context.folder / PICTURES, self._write_evaluation)
+
+    def on_end(self) -> None:
+        """Draws the curves of the last epochs."""
+        if self._context is not None and self._curves_stale:
+            self._draw_curves()
+
+    def _draw_curves(self) -> None:
+        folder = self._context.folder
+        try_picture(folder / CURVES, lambda: write_curves(folder))
+        self._curves_drawn, self._curves_stale = time.monotonic(), False
 
     def _write_evaluation(self) -> None:
         context = self._context
