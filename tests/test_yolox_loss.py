@@ -159,6 +159,18 @@ def test_without_ground_truths_only_objectness_is_left():
         assert touched[4] and touched.sum() == 1
 
 
+@pytest.mark.parametrize("mode", ["eager", "jit"])
+def test_zero_rows_are_images_without_objects(mode):
+    _, maps, truths = _random("mixed")
+    nothing = tuple(Tensor(part.asnumpy()[:, :0]) for part in truths)
+    padding = (*truths[:2], Tensor(np.zeros((2, 5), bool)))
+    step = value_and_grad() if mode == "eager" else jitted()
+    (values, gradients), (want, wanted) = (step(*maps, *gts, Tensor(1.0)) for gts in (nothing, padding))
+    assert numbers(*values) == numbers(*want)
+    for gradient, expected in zip(gradients, wanted, strict=True):
+        np.testing.assert_array_equal(gradient.asnumpy(), expected.asnumpy())
+
+
 def test_overflow_elsewhere_does_not_reach_owned_points():
     _, maps, gt = _random("good", seed=1)
     step = value_and_grad()

@@ -29,6 +29,8 @@ def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:  # [...,4] -> [...,4]
         [[8.0, 17.0, 12.0, 23.0]]
     """
     check_last_dim("cxcywh_to_xyxy", "boxes", boxes.shape, 4)
+    if 0 in boxes.shape:  # compiled slices of nothing end the process
+        return boxes
     center, half = boxes[..., :2], boxes[..., 2:] * 0.5
     return ops.cat((center - half, center + half), axis=-1)
 
@@ -53,6 +55,8 @@ def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:  # [...,4] -> [...,4]
         [[10.0, 20.0, 4.0, 6.0]]
     """
     check_last_dim("xyxy_to_cxcywh", "boxes", boxes.shape, 4)
+    if 0 in boxes.shape:  # compiled slices of nothing end the process
+        return boxes
     top_left, bottom_right = boxes[..., :2], boxes[..., 2:]
     return ops.cat(((top_left + bottom_right) * 0.5, bottom_right - top_left), axis=-1)
 
@@ -77,6 +81,8 @@ def xywh_to_xyxy(boxes: Tensor) -> Tensor:  # [...,4] -> [...,4]
         [[8.0, 17.0, 12.0, 23.0]]
     """
     check_last_dim("xywh_to_xyxy", "boxes", boxes.shape, 4)
+    if 0 in boxes.shape:  # compiled slices of nothing end the process
+        return boxes
     top_left = boxes[..., :2]
     return ops.cat((top_left, top_left + boxes[..., 2:]), axis=-1)
 
@@ -170,6 +176,8 @@ def pairwise_iou(a: Tensor, b: Tensor, *, eps: float = 1e-8) -> Tensor:  # [B,N,
         raise ValueError(f"pairwise_iou: a is {a.shape} and b {b.shape}, want the same batch")
     # The CPU's minimum and maximum are fifty times slower on operands that broadcast than on equal shapes.
     shape = (a.shape[0], a.shape[1], b.shape[1])
+    if 0 in shape:
+        return ops.zeros(shape, a.dtype)
     wide_a = tuple(ops.broadcast_to(ops.expand_dims(a[..., i], 2), shape) for i in range(4))
     wide_b = tuple(ops.broadcast_to(ops.expand_dims(b[..., i], 1), shape) for i in range(4))
     return _iou(wide_a, wide_b, eps=eps)

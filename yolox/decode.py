@@ -140,6 +140,8 @@ def decode_boxes(raw: Tensor, points: Tensor, point_strides: Tensor) -> Tensor:
         [[[12.0, 4.0, 8.0, 8.0]]]
     """
     _check_points("decode_boxes", raw, points, point_strides)
+    if 0 in raw.shape:  # compiled slices of nothing end the process
+        return ops.zeros((*raw.shape[:-1], 4), raw.dtype)
     stride = ops.expand_dims(point_strides, -1)
     center = raw[..., :2] * stride + (points - 0.5 * stride)
     size = ops.exp(ops.clamp(raw[..., 2:4], max=MAX_LOG_SIZE)) * stride
@@ -174,6 +176,8 @@ def encode_boxes(boxes: Tensor, points: Tensor, point_strides: Tensor, *, eps: f
     """
     check_last_dim("encode_boxes", "boxes", boxes.shape, 4)
     _check_points("encode_boxes", boxes, points, point_strides)
+    if 0 in boxes.shape:
+        return boxes
     stride = ops.expand_dims(point_strides, -1)
     offset = (boxes[..., :2] - (points - 0.5 * stride)) / stride
     log_size = ops.log(ops.clamp(boxes[..., 2:] / stride, min=eps))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
 from mindspore.ops import constexpr
@@ -44,6 +45,32 @@ def materialize(x: Tensor) -> Tensor:  # [...] -> [...]
         The same values in memory of their own.
     """
     return ops.deepcopy(x)
+
+
+def with_gt_row(gt_boxes: Tensor, gt_classes: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    # [B,G,4],[B,G],[B,G] -> [B,max(G,1),4],[B,max(G,1)],[B,max(G,1)]
+    """Returns ground truths with at least one row: one of padding where there are none.
+
+    MindSpore's reductions and searches raise errors on tensors without elements, and its compiled slices end the process
+    by a signal (SIGFPE). Batches of images without objects, as an importer makes them, are such tensors.
+
+    Args:
+        gt_boxes: ``[B, G, 4]``; G may be 0.
+        gt_classes: ``[B, G]``.
+        valid: ``[B, G]`` bool.
+
+    Returns:
+        The arguments, or for G = 0 a box of zeros, class 0, and False.
+
+    Example:
+        >>> boxes, classes, valid = with_gt_row(ops.zeros((2, 0, 4)), ops.zeros((2, 0)), ops.zeros((2, 0)))
+        >>> boxes.shape, valid.asnumpy().tolist()
+        ((2, 1, 4), [[False], [False]])
+    """
+    batch, rows = valid.shape
+    if rows > 0:
+        return gt_boxes, gt_classes, valid
+    return ops.zeros((batch, 1, 4), ms.float32), ops.zeros((batch, 1), ms.int32), ops.zeros((batch, 1), ms.bool_)
 
 
 def join_arrays(arrays: Iterable[np.ndarray]) -> np.ndarray:  # [...], [...], ... -> [N]

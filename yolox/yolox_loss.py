@@ -12,7 +12,7 @@ from yolox.boxes import cxcywh_to_xyxy, elementwise_iou, xyxy_to_cxcywh
 from yolox.checks import check_rank
 from yolox.config import AssignConfig, LossConfig
 from yolox.decode import decode_boxes, encode_boxes, flatten_levels, make_points, split_predictions
-from yolox.graph import materialize
+from yolox.graph import materialize, with_gt_row
 from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
 
 USUAL_POSITIVES = 128
@@ -59,7 +59,7 @@ def detection_loss(
 
     Args:
         maps: one ``[B, 5 + C, H, W]`` tensor a level, finest first, any float dtype; computed on in float32.
-        gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels of the network input.
+        gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels of the network input; G may be 0.
         gt_classes: ``[B, G]`` int32 in [0, C).
         valid: ``[B, G]`` bool, False for padding.
         l1_weight: float32 scalar; 0 leaves the L1 loss out without another compilation, 1 is the usual on.
@@ -94,6 +94,7 @@ def detection_loss(
         (['iou', 'obj', 'cls', 'l1'], 1.0)
     """
     _check_levels(maps, strides)
+    gt_boxes, gt_classes, valid = with_gt_row(gt_boxes, gt_classes, valid)
     size = (maps[0].shape[2] * strides[0], maps[0].shape[3] * strides[0])
     points, point_strides = _constant_points(size, strides)
     raw = flatten_levels(maps).astype(ms.float32)
@@ -131,7 +132,7 @@ def decoded_loss(
         decoded: ``[B, P, 5 + C]`` float32: cxcywh in pixels, objectness and classes before the sigmoid.
         points: ``[P, 2]`` float32 x, y in pixels.
         point_strides: ``[P]`` float32 in pixels.
-        gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels.
+        gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels; G may be 0.
         gt_classes: ``[B, G]`` int32 in [0, C).
         valid: ``[B, G]`` bool, False for padding.
         assign: numbers of the assignment.
@@ -156,6 +157,7 @@ def decoded_loss(
         >>> {name: round(value.item(), 4) for name, value in losses.items()}
         {'iou': 0.0, 'obj': 0.6931, 'cls': 0.6931, 'l1': 0.0}
     """
+    gt_boxes, gt_classes, valid = with_gt_row(gt_boxes, gt_classes, valid)
     decoded = materialize(decoded)  # a view would be misread inside the branches of _positive_sums
     boxes, obj_logits, cls_logits = split_predictions(ops.stop_gradient(decoded))
     matched_gt, matched_iou = assign_fn(

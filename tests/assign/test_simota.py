@@ -87,6 +87,23 @@ def test_no_ground_truths_and_those_beyond_the_image_match_nothing(form):
         assert (matched_gt.asnumpy() == -1).all() and (iou.asnumpy() == 0).all()
 
 
+@ms.jit
+def _both_forms(boxes, obj, cls, points, strides, gt_boxes, gt_classes, valid):
+    arguments = (boxes, obj, cls, points, strides, gt_boxes, gt_classes, valid)
+    return *simota_assign(*arguments), *simota_assign_gathered(*arguments)
+
+
+@pytest.mark.parametrize("mode", ["eager", "jit"])
+def test_zero_rows_of_ground_truths_match_nothing(mode):
+    raw, boxes, points, strides, gt_boxes, gt_classes, valid = random_case(np.random.default_rng(1), rows=2, size=(32, 64))
+    nothing = (gt_boxes[:, :0], gt_classes[:, :0], valid[:, :0])
+    run = _both_forms if mode == "jit" else _both_forms.__wrapped__
+    results = run(*_tensors((raw, boxes, points, strides, *nothing)))
+    assert [part.shape for part in results] == [(2, len(points))] * 4
+    for matched_gt, iou in (results[:2], results[2:]):
+        assert (matched_gt.asnumpy() == -1).all() and (iou.asnumpy() == 0).all()
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_no_gradient_flows_and_half_precision_is_ranked_in_float32(form):
     case = _tensors(random_case(np.random.default_rng(4), kind="good", batch=1, rows=3))

@@ -9,7 +9,7 @@ from yolox.assign.matching import NEVER, dynamic_k, select_k_lowest
 from yolox.assign.simota import check_assign_shapes
 from yolox.boxes import cxcywh_to_xyxy, elementwise_iou, pairwise_iou
 from yolox.config import AssignConfig
-from yolox.graph import constant_arange, materialize
+from yolox.graph import constant_arange, materialize, with_gt_row
 
 CHUNK = 8
 """Ground truths of an image in one turn of the loop; a loop ends after the last chunk that holds a valid one."""
@@ -41,7 +41,7 @@ def simota_assign_gathered(
         cls_logits: ``[B, P, C]`` float32 before the sigmoid.
         points: ``[P, 2]`` float32 x, y in pixels.
         point_strides: ``[P]`` float32 in pixels.
-        gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels, any values in padding.
+        gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels, any values in padding; G may be 0.
         gt_classes: ``[B, G]`` int32 in [0, C).
         valid: ``[B, G]`` bool, False for padding; fastest with the valid rows first.
         config: numbers of the assignment.
@@ -63,6 +63,7 @@ def simota_assign_gathered(
         ([[0, -1]], [[1.0, 0.0]])
     """
     check_assign_shapes("simota_assign_gathered", pred_boxes, obj_logits, cls_logits, points, gt_boxes, gt_classes, valid)
+    gt_boxes, gt_classes, valid = with_gt_row(gt_boxes, gt_classes, valid)
     boxes = cxcywh_to_xyxy(ops.stop_gradient(pred_boxes).astype(ms.float32))
     obj_logits = materialize(ops.stop_gradient(obj_logits).astype(ms.float32))
     cls_logits = materialize(ops.stop_gradient(cls_logits).astype(ms.float32))

@@ -1,5 +1,6 @@
 """Geometry prior: the points near the centre of a ground truth, or inside its box."""
 
+import mindspore as ms
 from mindspore import Tensor, ops
 
 from yolox.checks import check_last_dim, check_rank
@@ -35,6 +36,8 @@ def center_prior(points: Tensor, point_strides: Tensor, gt_boxes: Tensor, *, rad
     """
     check_rank("center_prior", "gt_boxes", gt_boxes.shape, "B,G,4")
     check_last_dim("center_prior", "gt_boxes", gt_boxes.shape, 4)
+    if 0 in gt_boxes.shape:  # compiled slices of nothing end the process
+        return ops.zeros((*gt_boxes.shape[:2], points.shape[-2]), ms.bool_)
     center_x = (gt_boxes[..., 0:1] + gt_boxes[..., 2:3]) * 0.5
     center_y = (gt_boxes[..., 1:2] + gt_boxes[..., 3:4]) * 0.5
     reach = ops.expand_dims(radius * point_strides, -2)
@@ -66,6 +69,8 @@ def in_box(points: Tensor, gt_boxes: Tensor) -> Tensor:  # [P,2] or [B,P,2],[B,G
     """
     check_rank("in_box", "gt_boxes", gt_boxes.shape, "B,G,4")
     check_last_dim("in_box", "gt_boxes", gt_boxes.shape, 4)
+    if 0 in gt_boxes.shape:
+        return ops.zeros((*gt_boxes.shape[:2], points.shape[-2]), ms.bool_)
     x, y = ops.expand_dims(points[..., 0], -2), ops.expand_dims(points[..., 1], -2)
     between_x = ops.logical_and(x > gt_boxes[..., 0:1], x < gt_boxes[..., 2:3])
     between_y = ops.logical_and(y > gt_boxes[..., 1:2], y < gt_boxes[..., 3:4])
@@ -101,6 +106,9 @@ def geometry_prior(
         >>> prior.asnumpy().tolist(), candidate_mask.asnumpy().tolist()
         ([[[True, True, False]]], [[True, True, False]])
     """
+    if 0 in gt_boxes.shape:  # `any` over nothing reads memory of others
+        batch, rows, count = gt_boxes.shape[0], gt_boxes.shape[1], points.shape[-2]
+        return ops.zeros((batch, rows, count), ms.bool_), ops.zeros((batch, count), ms.bool_)
     prior = ops.logical_and(
         center_prior(points, point_strides, gt_boxes, radius=config.center_radius), ops.expand_dims(valid, -1)
     )

@@ -91,6 +91,8 @@ def dynamic_k_matching(cost: Tensor, iou: Tensor, *, valid: Tensor, candidate: T
         [[[True, False], [False, False]]]
     """
     check_rank("dynamic_k_matching", "cost", cost.shape, "B,G,P")
+    if 0 in cost.shape:
+        return ops.zeros(cost.shape, ms.bool_)
     allowed = ops.logical_and(ops.expand_dims(valid, -1), ops.expand_dims(candidate, 1))
     cost = ops.where(allowed, cost, NEVER)
     selected = select_k_lowest(cost, dynamic_k(iou, candidate=candidate, top_k=top_k), top_k=top_k)

@@ -9,7 +9,7 @@ from yolox.assign.matching import dynamic_k_matching
 from yolox.boxes import cxcywh_to_xyxy, pairwise_iou
 from yolox.checks import check_last_dim, check_rank
 from yolox.config import AssignConfig
-from yolox.graph import constant_arange
+from yolox.graph import constant_arange, with_gt_row
 
 
 def simota_assign(
@@ -35,7 +35,7 @@ def simota_assign(
         cls_logits: ``[B, P, C]`` float32 before the sigmoid.
         points: ``[P, 2]`` float32 x, y in pixels.
         point_strides: ``[P]`` float32 in pixels.
-        gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels, any values in padding.
+        gt_boxes: ``[B, G, 4]`` float32 xyxy in pixels, any values in padding; G may be 0.
         gt_classes: ``[B, G]`` int32 in [0, C).
         valid: ``[B, G]`` bool, False for padding.
         config: numbers of the assignment.
@@ -59,6 +59,7 @@ def simota_assign(
         ([[0, -1]], [[1.0, 0.0]])
     """
     check_assign_shapes("simota_assign", pred_boxes, obj_logits, cls_logits, points, gt_boxes, gt_classes, valid)
+    gt_boxes, gt_classes, valid = with_gt_row(gt_boxes, gt_classes, valid)
     boxes = cxcywh_to_xyxy(ops.stop_gradient(pred_boxes).astype(ms.float32))
     background, swap = class_terms(
         ops.stop_gradient(obj_logits).astype(ms.float32), ops.stop_gradient(cls_logits).astype(ms.float32)

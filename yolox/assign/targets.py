@@ -63,7 +63,7 @@ def gather_matched(matched_gt: Tensor, rows: Tensor, gt_boxes: Tensor, gt_classe
         gt_classes: ``[B, G]`` int32.
 
     Returns:
-        boxes ``[N, 4]`` and classes ``[N]``; the image's first ground truth where a point has no match.
+        boxes ``[N, 4]`` and classes ``[N]``; the image's first ground truth where a point has no match, zeros for G = 0.
 
     Raises:
         ValueError: if `matched_gt` is not ``[B, P]`` or `gt_classes` not ``[B, G]``.
@@ -76,6 +76,8 @@ def gather_matched(matched_gt: Tensor, rows: Tensor, gt_boxes: Tensor, gt_classe
     """
     check_rank("gather_matched", "matched_gt", matched_gt.shape, "B,P")
     check_rank("gather_matched", "gt_classes", gt_classes.shape, "B,G")
+    if 0 in gt_classes.shape:
+        return ops.zeros((rows.shape[0], 4), gt_boxes.dtype), ops.zeros((rows.shape[0],), gt_classes.dtype)
     image = ops.floor_divide(rows, matched_gt.shape[1])
     row = ops.clamp(ops.gather(matched_gt.reshape(-1), rows, 0), min=0) + image * gt_classes.shape[1]
     return ops.gather(gt_boxes.reshape(-1, 4), row, 0), ops.gather(gt_classes.reshape(-1), row, 0)
