@@ -159,7 +159,7 @@ def test_without_ground_truths_only_objectness_is_left():
         assert touched[4] and touched.sum() == 1
 
 
-@pytest.mark.parametrize("mode", ["eager", "jit"])
+@pytest.mark.parametrize("mode", ["eager", pytest.param("jit", marks=pytest.mark.slow)])
 def test_zero_rows_are_images_without_objects(mode):
     _, maps, truths = _random("mixed")
     nothing = tuple(Tensor(part.asnumpy()[:, :0]) for part in truths)
