@@ -63,7 +63,7 @@ def report(work: str, seconds: list[float], **more: float) -> None:
 
 
 def time_calls(call: Callable[[int], object], repeats: int) -> tuple[list[float], list[float]]:
-    """Give wall and processor seconds of a call of each of the first numbers, after a few that warm up."""
+    """Returns wall and processor seconds of a call of each of the first numbers, after a few that warm up."""
     wall, processor = [], []
     for i in range(-5, repeats):
         start, spent = time.perf_counter(), time.thread_time()

@@ -79,7 +79,7 @@ def observe(process: subprocess.Popen, history: Path, *, steps_per_epoch: int, p
 
 
 def usual(samples: Sequence[Sample], first: int, end: float = float("inf")) -> Sample:
-    """Give the medians of what was read while steps from `first` on and before `end` were done.
+    """Returns the medians of what was read while steps from `first` on and before `end` were done.
 
     Raises:
         ValueError: nobody looked then.

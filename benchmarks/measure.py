@@ -22,7 +22,7 @@ def measure(work: str, call: Callable[[], object], *, repeats: int) -> dict:
 
 
 def summary(first: float, seconds: Sequence[float], peak: float) -> dict:
-    """Give median_s, min_s, max_s, first_s and peak_mb of a work's calls."""
+    """Returns median_s, min_s, max_s, first_s and peak_mb of a work's calls."""
     return {
         "median_s": round(median(seconds), 4),
         "min_s": round(min(seconds), 4),
@@ -39,7 +39,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def peak_mb() -> float:
-    """Give the largest resident memory of this process so far in MiB."""
+    """Returns the largest resident memory of this process so far in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -64,12 +64,12 @@ def check_environments(pythons: Mapping[str, Path]) -> None:
 
 
 def available_gb() -> float:
-    """Give the memory in GB that can be taken without swapping."""
+    """Returns the memory in GB that can be taken without swapping."""
     return psutil.virtual_memory().available / 1e9
 
 
 def too_large(system: str, work: str, available: float) -> str:
-    """Say why a work does not fit into the available GB; empty if it does."""
+    """Returns why a work does not fit into the available GB; empty if it does."""
     needed = NEEDS.get((system, work), NEEDS_OTHER)
     if needed + SPARE <= available:
         return ""
@@ -77,7 +77,7 @@ def too_large(system: str, work: str, available: float) -> str:
 
 
 def time_in_turns(work: str, pythons: Mapping[str, Path], *, repeats: int) -> list[dict]:
-    """Start each system that has room, do its first call, then `repeats` rounds of one call each; give the lines."""
+    """Starts each system that fits, does its first call, then `repeats` rounds of one call each; returns the lines."""
     lines: dict[str, dict] = {}
     first, rounds, running = {}, [], {}
     with ExitStack() as stack:

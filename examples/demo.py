@@ -93,7 +93,7 @@ def main(demo: Demo) -> int:
 
 
 def judge(ap50: float | None, least: float) -> int:
-    """Give the exit status for an AP50, which is None without a box to find; say so if it falls short."""
+    """Returns the exit status for an AP50, which is None without a box to find; prints a line if it falls short."""
     if ap50 is not None and ap50 >= least:
         return 0
     print(f"error: AP50 is {ap50 or 0:.3f}, want at least {least:.2f} (--least-ap50)", file=sys.stderr)

@@ -29,7 +29,7 @@ IMAGES, STEPS = 20, 5  # of each step four images, of which each process has its
 
 
 def recipe_of(group: Group) -> Recipe:
-    """Give every process its part of the same batch, mosaic and mixup included, and divide by the positives of all."""
+    """Gives every process its part of the same batch, mosaic and mixup included, and divide by the positives of all."""
     return Recipe(
         input=InputSpec(input_size=(64, 64)),
         loader=LoaderConfig(batch_size=IMAGES // STEPS // group.world, max_gt=40, workers=0),

@@ -85,8 +85,8 @@ def test_iou_is_a_share_symmetric_and_follows_permutations(seed):
     assert ((iou >= 0) & (iou <= 1)).all()
     np.testing.assert_array_equal(pairwise_iou(*tensors(b, a)).asnumpy(), iou.transpose(0, 2, 1))
     np.testing.assert_array_equal(pairwise_iou(*tensors(a[:, order], b)).asnumpy(), iou[:, order])
-    together = elementwise_iou(*tensors(a, b)).asnumpy()
-    np.testing.assert_array_equal(together, np.diagonal(iou, axis1=1, axis2=2))
+    elementwise = elementwise_iou(*tensors(a, b)).asnumpy()
+    np.testing.assert_array_equal(elementwise, np.diagonal(iou, axis1=1, axis2=2))
 
 
 def _iou_sum(a, b):

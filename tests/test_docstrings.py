@@ -1,4 +1,4 @@
-"""Docstrings of public functions have the sections that the house rules want."""
+"""Docstrings of public functions have the sections that design and style ask for."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def wait_for(condition, process: subprocess.Popen, pause: float = 0.01) -> bool:
 
 
 def changes(path: Path):
-    """Give a condition: the file is not what it is now."""
+    """Returns a condition: the file is not what it is now."""
 
     def stamp():
         return (path.stat().st_ino, path.stat().st_size) if path.exists() else None

@@ -128,7 +128,7 @@ def other_formats(data):
 
 
 def to_voc(dataset):
-    """Give the name and the XML text of each image; VOC's corners are whole numbers here, as in the drawn boxes."""
+    """Returns the name and the XML text of each image; VOC's corners are whole numbers here, as in the drawn boxes."""
     for i, name in enumerate(dataset.file_names):
         rows = range(dataset.offsets[i], dataset.offsets[i + 1])
         corners = [(dataset.class_names[dataset.classes[r]], *dataset.boxes[r].tolist()) for r in rows]

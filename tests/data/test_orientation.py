@@ -50,7 +50,7 @@ def decoded_shape(data):
 
 
 def turns(data):
-    """Tell whether header and decoder agree on the sides; True where the sides are swapped."""
+    """Returns whether header and decoder agree on the sides; True where the sides are swapped."""
     found = jpeg_orientation(io.BytesIO(data))
     shape = (30, 20) if found in QUARTER_TURNS else (20, 30)
     assert found is not None and decoded_shape(data) == shape

@@ -54,8 +54,8 @@ def tiff(order, big, height, width, kind):
     return head + b"".join(struct.pack(order + "HHI", t, k, 1) + _value(order, k, v, 4) for t, k, v in entries)
 
 
-def _value(order, kind, value, room):
-    return struct.pack(order + {3: "H", 4: "I", 16: "Q"}[kind], value).ljust(room, b"\0")
+def _value(order, kind, value, width):
+    return struct.pack(order + {3: "H", 4: "I", 16: "Q"}[kind], value).ljust(width, b"\0")
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -72,15 +72,15 @@ def whole_tiff(order, big, kind, *, count=1, more=()):
     sizes = [(256, kind, count, 7), (257, kind, count, 5)]
     rest = [(t, 4, 1, v) for t, v in ((258, 8), (259, 1), (262, 1), (277, 1), (278, 5), (279, 35))]
     entries = sorted([*sizes, (273, 4, 1, 1000), *rest, *more], key=lambda entry: entry[0])
-    wide, room = ("Q", 8) if big else ("I", 4)
+    wide, width = ("Q", 8) if big else ("I", 4)
     head = struct.pack(order + "HHHQ", 43, 8, 0, 16) if big else struct.pack(order + "HI", 42, 8)
     head = (b"II" if order == "<" else b"MM") + head
     directory, behind = struct.pack(order + ("Q" if big else "H"), len(entries)), b""
     for tag, form, number, value in entries:
         data = struct.pack(order + FORMS[form], value)
-        if len(data) > room:
+        if len(data) > width:
             behind, data = behind + data, struct.pack(order + wide, 500 + len(behind))
-        directory += struct.pack(order + "HH" + wide, tag, form, number) + data.ljust(room, b"\0")
+        directory += struct.pack(order + "HH" + wide, tag, form, number) + data.ljust(width, b"\0")
     return ((head + directory).ljust(500, b"\0") + behind).ljust(1000, b"\0") + bytes(35)
 
 
@@ -121,7 +121,7 @@ def test_the_first_of_two_entries_counts_as_for_the_decoder(more):
 
 
 def test_tiles_much_larger_than_the_image_are_refused():
-    """OpenCV makes room for a whole tile, up to a gigabyte."""
+    """OpenCV allocates a whole tile, up to a gigabyte."""
     for width, height, size in ((4096, 4096, (5, 7)), (4112, 16, None), (16, 4112, None)):
         data = whole_tiff("<", False, 3, more=[(322, 4, 1, width), (323, 4, 1, height)])
         assert stated_size(io.BytesIO(data)) == size

@@ -12,7 +12,7 @@ import yolox
 from docs.reference import NAMESPACES, PAGE, entries, public_names, reference_page
 from tests.docs.commands import PAGES
 
-NOT_NAMES = {"yolox.git", "yolox.cli"}  # endings of addresses, packages that are imported on their own
+NOT_NAMES = {"yolox.git", "yolox.cli"}  # parts of addresses, packages that are imported on their own
 
 
 def python_blocks(text: str) -> list[str]:

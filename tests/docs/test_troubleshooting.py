@@ -24,7 +24,7 @@ OURS = r"\.\.\.|\d[\d.]*|\b(?:RUN|Ascend)\b"  # what the page has in place of a 
 
 
 def entries() -> list[tuple[str, str]]:
-    """Give the headline of each entry, which is bold, and all of the entry."""
+    """Returns the headline of each entry, which is bold, and all of the entry."""
     found = re.findall(r"^\*\*(.*?)\*\*(.*?)(?=^\*\*|^## |\Z)", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
     return [(" ".join(head.split()), text) for head, text in found]
 

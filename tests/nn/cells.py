@@ -43,7 +43,7 @@ def both_modes(function, x):
 
 
 def gradients(function, x, weight):
-    """Give the gradient of sum(function(x) * weight) on x, eager and compiled."""
+    """Returns the gradient of sum(function(x) * weight) on x, eager and compiled."""
 
     def loss(x):
         return (function(x) * weight).sum()

@@ -62,7 +62,7 @@ def yolox_name(megvii_name: str) -> str:
 
 
 def golden_value(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Give the reference weight called `name` by the rule of the golden folder's README."""
+    """Returns the reference weight called `name` by the rule of the golden folder's README."""
     rng = np.random.default_rng(zlib.crc32(name.encode()) + seed)
     noise = rng.standard_normal(shape).astype(np.float32)
     if name.endswith("running_var"):

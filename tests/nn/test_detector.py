@@ -77,9 +77,9 @@ def test_maps_equal_the_float64_network(scale):
 
 def test_one_call_gives_the_same_maps_alone_and_in_a_batch(nano):
     images = 100 + 50 * numbers((2, 3, 32, 64))
-    together = nano(ms.Tensor(images))
+    batched = nano(ms.Tensor(images))
     for i in range(2):
-        for one, many in zip(nano(ms.Tensor(images[i : i + 1])), together, strict=True):
+        for one, many in zip(nano(ms.Tensor(images[i : i + 1])), batched, strict=True):
             np.testing.assert_allclose(one.asnumpy()[0], many.asnumpy()[i], rtol=1e-4, atol=1e-5)
 
 

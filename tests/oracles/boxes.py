@@ -35,8 +35,8 @@ def _to_corners(box, source):
 
 def _iou(p, q):
     shared = _shared(p[0], p[2], q[0], q[2]) * _shared(p[1], p[3], q[1], q[3])
-    together = (p[2] - p[0]) * (p[3] - p[1]) + (q[2] - q[0]) * (q[3] - q[1]) - shared
-    return shared / together if together > 0 else 0.0
+    union = (p[2] - p[0]) * (p[3] - p[1]) + (q[2] - q[0]) * (q[3] - q[1]) - shared
+    return shared / union if union > 0 else 0.0
 
 
 def _shared(start, end, other_start, other_end):

@@ -150,8 +150,8 @@ class Ensemble(NamedTuple):
     golden_ema_norms: np.ndarray  # [N]
     losses: np.ndarray  # [runs, steps, 6]
 
-    def chosen(self, *endings: str) -> np.ndarray:
-        return np.array([i for i, name in enumerate(self.names) if name.endswith(endings)])
+    def chosen(self, *suffixes: str) -> np.ndarray:
+        return np.array([i for i, name in enumerate(self.names) if name.endswith(suffixes)])
 
 
 @pytest.fixture(scope="module")

@@ -71,14 +71,14 @@ def steps(tmp_path_factory):
     initialise(detector, seed=0)
     set_precision(detector, "float16")
     state = create_train_state(detector)
-    listener = Steps(state)
+    callback = Steps(state)
 
     def batches(epoch, augment, first):
         return train_batches(dataset, recipe=recipe, epoch=epoch, augment=augment, first=first)
 
     step = make_train_step(detector, large_loss, state, optim=recipe.optim, spec=recipe.input)
-    fit(step, recipe=recipe, steps_per_epoch=STEPS, train_batches=batches, callbacks=(listener,), parameters=state.averaged)
-    return listener
+    fit(step, recipe=recipe, steps_per_epoch=STEPS, train_batches=batches, callbacks=(callback,), parameters=state.averaged)
+    return callback
 
 
 def test_the_loss_falls(steps):
@@ -115,15 +115,15 @@ def nano_steps():
     initialise(detector, seed=0)
     set_precision(detector, "float16")
     state = create_train_state(detector)
-    listener = Steps(state)
+    callback = Steps(state)
     step = make_train_step(detector, detection_loss, state, optim=optim, spec=recipe.input)
     batch = nano_batch()
 
     def batches(epoch, augment, first):
         return (batch for _ in range(first, NANO_STEPS))
 
-    fit(step, recipe=recipe, steps_per_epoch=NANO_STEPS, train_batches=batches, callbacks=(listener,))
-    return listener
+    fit(step, recipe=recipe, steps_per_epoch=NANO_STEPS, train_batches=batches, callbacks=(callback,))
+    return callback
 
 
 def nano_batch():

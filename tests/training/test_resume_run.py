@@ -81,7 +81,7 @@ def test_a_run_that_ends_leaves_no_process_and_no_shared_memory(argv, tmp_path, 
 
 
 def evaluating(last) -> bool:
-    """Tell whether the last checkpoint is that of an epoch's last step, and an evaluation follows it."""
+    """Returns whether the last checkpoint is that of an epoch's last step, and an evaluation follows it."""
     try:
         found = load_checkpoint(last)
     except CheckpointError:
