@@ -17,6 +17,7 @@ from docs.order import ordered_pages
 from tests.docs.commands import PAGES as READ
 from tests.docs.commands import ROOT, commands_of, fragments_of
 from yolox.cli.experiment import Experiment, scale_experiment
+from yolox.cli.messages import option_name
 from yolox.cli.options import COMMANDS_BY_NAME, parse_options
 from yolox.cli.parsing import base_recipe
 
@@ -86,7 +87,7 @@ def _check_options(experiment: Experiment, arguments: list[str]) -> None:
 
 
 def test_options_within_the_text_exist():
-    names = {name.replace("_", "-") for kind in COMMANDS_BY_NAME.values() for name in option_names(kind)}
+    names = {option_name(name).removeprefix("--") for kind in COMMANDS_BY_NAME.values() for name in option_names(kind)}
     known = {f"--{no}{name}" for name in names for no in ("", "no-")} | OTHER_OPTIONS
     for page in READ:
         for code in fragments_of(page):
