@@ -41,8 +41,9 @@ def recipe_of(group: Group) -> Recipe:
 def fix_statistics(detector: nn.Cell, images: np.ndarray) -> None:
     """Puts BN into inference mode with the statistics of the images: with fresh ones, next to nothing reaches the loss.
 
-    The statistics are those of a bias of 4, which is then moved into the means, so that the bias trains from 0. At 4, SiLU is nearly linear. At 0, a random network of 90 layers amplifies the rounding of its first
-    convolutions, which depends on the batch size, to 6e-4 of the outputs; here it stays at 2e-6.
+    The statistics are those of a bias of 4, which is then moved into the means, so that the bias trains from 0. At 4, SiLU
+    is nearly linear. At 0, a random network of 90 layers amplifies the rounding of its first convolutions, which depends on
+    the batch size, to 6e-4 of the outputs; here it stays at 2e-6.
     """
     norms = [cell for _, cell in detector.cells_and_names() if isinstance(cell, nn.BatchNorm2d)]
     for cell in norms:
