@@ -51,7 +51,9 @@ def processes_of(folder) -> list[str]:
 def test_a_fault_of_one_rank_ends_the_job_within_two_minutes(tmp_path, world, fault, mode):
     status, seconds, logs = run(tmp_path, world, fault, world - 1, 15, mode)
     assert status != 0 and seconds < 120
-    assert all(ADVICE in text for text in logs.values()), logs
+    # A stopped rank prints nothing. The scheduler's child writes into its log, unless the scheduler itself ends before.
+    waiting = {name: text for name, text in logs.items() if fault != "stop" or name != f"worker_{world - 1}.log"}
+    assert all(ADVICE in text for text in waiting.values()) and len(waiting) >= world - 1, logs
     if fault == "hang":
         assert f"rank {world - 1} of {world}: no progress for 15 s in training step 10" in logs[f"worker_{world - 1}.log"]
         assert " in fail" in logs[f"worker_{world - 1}.log"]
