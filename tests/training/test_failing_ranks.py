@@ -115,8 +115,9 @@ def test_a_killed_rank_ends_the_run_and_the_resumed_run_has_the_same_bits(tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_rank_stopped_in_an_evaluation_ends_the_run(tmp_path, world):
+    """At the latest after 20 times the limit and ten seconds, when the others wait where a rank may be saving: 110 s."""
     argv, run = write_data(tmp_path / "data", images=60), tmp_path / "run"
-    options = [*OPTIONS, "--output", run, "--hang-seconds", "6", "--epochs", "200", "--eval-interval", "1"]
+    options = [*OPTIONS, "--output", run, "--hang-seconds", "5", "--epochs", "200", "--eval-interval", "1"]
     process = start_msrun(world, tmp_path / "logs", TINY, "train", *argv, *options, **QUIET)
     recipe = {}
 
