@@ -33,7 +33,7 @@ test: $(READY) lint
 	$(RUN) -m pytest $(TOGETHER)
 
 test-slow: $(READY)
-	$(RUN) -m pytest -m slow $(TOGETHER)
+	$(RUN) -m pytest -m slow $(subst -n 2,-n 3,$(TOGETHER))  # several of them wait for processes that hang
 
 demo: $(READY)
 	$(RUN) examples/demo.py --output demo

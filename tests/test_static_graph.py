@@ -25,6 +25,7 @@ def dump(kind: str, folder: Path) -> str:
     return "\n".join(path.read_text() for path in files)
 
 
+@pytest.mark.slow
 def test_the_training_step_is_static(tmp_path):
     text = dump("step", tmp_path)
     assert "SGD(" in text and "Lerp(" in text  # it is the whole step, update and average too

@@ -217,7 +217,7 @@ def focal_loss(logits, targets):  # [N,C],[N,C] -> [N,C]
     return binary_cross_entropy_with_logits(logits, targets) * (targets - ops.sigmoid(logits)) ** 2
 
 
-@pytest.mark.parametrize("hooks", [{"box_loss": wide_box_loss}, {"cls_loss": focal_loss}])
+@pytest.mark.parametrize("hooks", [{"box_loss": wide_box_loss}, pytest.param({"cls_loss": focal_loss}, marks=pytest.mark.slow)])
 def test_hooks_replace_one_loss_and_its_gradient_in_both_modes(hooks):
     _, maps, gt = _random("good", seed=1)
     (values, gradients), (_, default) = (value_and_grad(**h)(*maps, *gt, Tensor(0.0)) for h in (hooks, {}))

@@ -19,7 +19,7 @@ SLOW = 20
 """Factor on the limit for work that may compile a graph or write large files."""
 
 NO_LIMIT = 7 * 24 * 3600  # seconds
-GRACE = 8.0  # seconds in which a scheduler whose workers have ended well ends by itself; it takes about 3
+GRACE = 8.0  # seconds in which the scheduler ends by itself after its workers, which takes about 3, or they after it
 PORT_WAIT = 45.0  # seconds; importing MindSpore, before the scheduler listens, takes 3 to 20
 
 
@@ -63,9 +63,11 @@ def check_port() -> None:
 
 
 def end_with_workers(advice: str) -> None:
-    """Makes the scheduler end some seconds after its last worker, not after ``MS_NODE_TIMEOUT``; called by the scheduler.
+    """Makes scheduler and workers end some seconds after each other; called by the scheduler.
 
-    msrun kills all workers when one fails, and then waits for the scheduler. Linux only; elsewhere it does nothing.
+    msrun kills all workers when one fails, and then waits for the scheduler, which waits for ``MS_NODE_TIMEOUT``. When the
+    scheduler ends because a worker is stopped, msrun waits for the workers, which wait for the stopped one. A child of the
+    scheduler ends those that are left. Linux only; elsewhere it does nothing.
 
     Args:
         advice: how the run can continue; printed to all logs on this host and to the standard error of msrun.
@@ -73,19 +75,25 @@ def end_with_workers(advice: str) -> None:
     scheduler, msrun = os.getpid(), os.getppid()
     if not _workers(msrun, scheduler) or os.fork():
         return
-    left, logs = time.monotonic(), {"/proc/self/fd/2", f"/proc/{msrun}/fd/2"}
-    while os.getppid() == scheduler and _runs(msrun):
-        if workers := _workers(msrun, scheduler):
-            left = time.monotonic()
-            for pid in workers:
-                with suppress(OSError):
-                    logs.add(os.readlink(f"/proc/{pid}/fd/2"))
-        elif time.monotonic() - left > GRACE:
+    both, logs = time.monotonic(), {"/proc/self/fd/2", f"/proc/{msrun}/fd/2"}
+    while _runs(msrun):
+        alive, workers = os.getppid() == scheduler, _workers(msrun, scheduler)
+        if not alive and not workers:  # all has ended well, or msrun has killed them
+            break
+        for pid in workers:
+            with suppress(OSError):
+                logs.add(os.readlink(f"/proc/{pid}/fd/2"))
+        if alive and workers:
+            both = time.monotonic()
+        elif time.monotonic() - both > GRACE:
+            for pid in [scheduler] if alive else workers:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             text = f"\na process of this run has ended before its time; the logs of the workers tell why\n{advice}\n"
             for path in logs:  # nobody else writes to those of the workers any more
                 with suppress(OSError), open(path, "a") as file:
                     file.write(text)
-            os.kill(scheduler, signal.SIGKILL)
+            break
         time.sleep(0.5)
     os._exit(0)
 

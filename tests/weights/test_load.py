@@ -224,7 +224,10 @@ def test_mindyolo_names_of_a_small_file(tmp_path):
     assert json.dumps(metadata.input.pixel_scale) == json.dumps(1 / 255)
 
 
-@pytest.mark.parametrize("scale", SCALES)
+LARGE = ("m", "l", "x")
+
+
+@pytest.mark.parametrize("scale", [pytest.param(s, marks=pytest.mark.slow if s in LARGE else []) for s in SCALES])
 def test_each_published_scale_is_told(scale):
     assert scale_of({p.name: tuple(p.shape) for p in build_detector(scale, 3).get_parameters()}) == scale
 
