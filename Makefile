@@ -10,9 +10,10 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out $(PINNED),$(MINDSPORE)),-$(MINDSPORE))
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
-# Two processes: the tests mostly wait for one compiler thread; a file stays in one. In the order of the folders, so that
-# files of few long tests do not come last, when one process has nothing left to do.
-TOGETHER := -n 2 --dist loadfile --no-loadscope-reorder
+# Two processes, as the tests mostly wait for one compiler thread, and three for the slow ones, some of which wait for processes
+# that hang. A file stays in one. In the order of the folders, so that files of few long tests do not come last, when one
+# process has nothing left to do.
+TOGETHER := --dist loadfile --no-loadscope-reorder
 
 PEERS := .venv-megvii/.ready .venv-mindyolo/.ready
 
@@ -30,10 +31,10 @@ lint: $(READY)
 	$(VENV)/bin/ruff check .
 
 test: $(READY) lint
-	$(RUN) -m pytest $(TOGETHER)
+	$(RUN) -m pytest -n 2 $(TOGETHER)
 
 test-slow: $(READY)
-	$(RUN) -m pytest -m slow $(subst -n 2,-n 3,$(TOGETHER))  # several of them wait for processes that hang
+	$(RUN) -m pytest -m slow -n 3 $(TOGETHER)
 
 demo: $(READY)
 	$(RUN) examples/demo.py --output demo
