@@ -6,7 +6,8 @@ from pathlib import Path
 
 ORDER = (
     "index", "own_dataset", "datasets", "recipes", "callbacks", "custom_dataset", "custom_detector", "custom_loss",
-    "simota_elsewhere", "deployment", "pictures", "long_runs", "scaling", "performance", "conventions", "graph_mode", "troubleshooting", "reference",  # noqa: E501
+    "simota_elsewhere", "deployment", "pictures", "long_runs", "scaling", "performance", "verification", "structure",
+    "conventions", "graph_mode", "troubleshooting", "reference",
 )  # fmt: skip
 
 
