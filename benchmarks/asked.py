@@ -1,4 +1,4 @@
-"""A process that builds one work and does a call each time it is asked, so that several systems can be timed in turns.
+"""Builds one work and calls it once for each line of standard input, so that several systems can be timed in turns.
 
 Used by peer_ours.py, peer_megvii.py and peer_mindyolo.py, in environments that share nothing but the standard library.
 """
@@ -16,7 +16,7 @@ from measure import peak_mb  # this folder is on the path of its scripts; the re
 
 
 def split_work(work: str) -> tuple[str, str, int, int]:
-    """Take a work's name apart: kind, scale, image size in px, batch.
+    """Splits the name of a work into kind, scale, image size in px, batch.
 
     Example:
         >>> split_work("train nano 416 b8")
@@ -27,7 +27,7 @@ def split_work(work: str) -> tuple[str, str, int, int]:
 
 
 def answer_calls(build: Callable[[str], Callable[[], object]]) -> None:
-    """Build the work that the command line names, then do one call for each line of standard input.
+    """Builds the work that the command line names, then calls it once for each line of standard input.
 
     Every answer is one JSON line: the seconds of the call and the peak memory of the process in MiB; the first, empty,
     says that the work is built. What a package prints goes to standard error. When memory runs out, the system ends

@@ -1,4 +1,4 @@
-"""The side that asks: a process that runs benchmarks/asked.py, its answers, and its end."""
+"""Starts a process that runs benchmarks/asked.py, requests calls, reads the times and ends it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ LOOK_S = 0.1  # how often the memory is looked at while an answer is awaited
 
 
 class EndedError(Exception):
-    """The process ended, or was ended, before it answered."""
+    """Raised when the process ended before it returned a time."""
 
 
 class AskedProcess:
-    """A process that has a work ready and does one call when asked; use it in a ``with`` statement.
+    """Process that holds a work and calls it on request; use it in a ``with`` statement.
 
     Args:
         command: of a script that calls ``asked.answer_calls``.
@@ -31,7 +31,7 @@ class AskedProcess:
         self._ready = False
 
     def call(self) -> dict:
-        """Do one call; the first time, wait before it until the work is built.
+        """Requests one call; the first time, waits until the work is built.
 
         Returns:
             seconds of the call, and peak_mb of the process so far.

@@ -60,7 +60,7 @@ def _part(data: Path, option: str, part: str) -> list:
 
 
 def summary(run: Path) -> dict[str, float]:
-    """Read losses and metrics of a run that was trained and evaluated."""
+    """Reads losses and metrics of a run that was trained and evaluated."""
     losses = {row["epoch"]: row["total"] for row in read_history(run / HISTORY)}
     found = {f"loss_{epoch}": round(losses[epoch], 3) for epoch in EPOCHS if epoch in losses}
     for part in PARTS:
@@ -82,7 +82,7 @@ def measure(data: Path, output: Path, seeds: Sequence[int], extra: Sequence[str]
 
 
 def main() -> None:
-    """Read the command line, measure, print."""
+    """Reads the command line, measures and prints."""
     cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with bccd and weights")

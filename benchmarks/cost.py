@@ -1,4 +1,4 @@
-"""How time and memory of nano's training step grow: with images, their size, objects, and classes.
+"""Measures how time and memory of nano's training step grow with images, their size, objects and classes.
 
     python benchmarks/cost.py --output cost.json                   measures, each point in a process of its own (15 minutes)
     python benchmarks/cost.py --output cost.json --plot docs/cost.png     draws what is there; measures what is missing
@@ -29,7 +29,7 @@ REPEATS = 5
 
 
 def points() -> list[dict[str, int]]:
-    """List the points: along each axis, the others as in `BASE`; none twice."""
+    """Lists the points along each axis, the other values as in `BASE`, each once."""
     every = [{**BASE, axis: value} for axis, values in AXES.items() for value in values]
     return [point for i, point in enumerate(every) if point not in every[:i]]
 
@@ -61,7 +61,7 @@ def measure_missing(path: Path) -> list[dict]:
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    """Draw time and peak memory along each axis."""
+    """Draws time and peak memory along each axis."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 5.6), layout="constrained")

@@ -39,7 +39,7 @@ BATCH, BATCHES = 8, 40
 
 
 def draw_dataset(folder: Path, count: int = 32) -> DetectionDataset:
-    """Write JPEGs of 640x480 that take about as long to decode as photographs, with eight boxes each."""
+    """Writes JPEGs of 640x480 that take about as long to decode as photographs, with eight boxes each."""
     rng = np.random.default_rng(0)
     content = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "thing"}]}
     for i in range(count):
@@ -57,7 +57,7 @@ def draw_dataset(folder: Path, count: int = 32) -> DetectionDataset:
 
 
 def report(work: str, seconds: list[float], **more: float) -> None:
-    """Print one line."""
+    """Prints one line."""
     numbers = {"median_s": median(seconds), "min_s": min(seconds), "max_s": max(seconds), **more}
     print(json.dumps({"work": work, **{k: round(v, 5) for k, v in numbers.items()}}), flush=True)
 
@@ -105,7 +105,7 @@ def time_loader(dataset: DetectionDataset, workers: int, repeats: int) -> tuple[
 
 
 def repeat_images(dataset: DetectionDataset, times: int) -> DetectionDataset:
-    """List every image of a dataset several times."""
+    """Returns the dataset with every image repeated."""
     per_box = {k: np.concatenate([getattr(dataset, k)] * times)
                for k in ("boxes", "classes", "crowd", "areas", "annotation_ids")}
     counts = np.tile(np.diff(dataset.offsets), times)
@@ -116,7 +116,7 @@ def repeat_images(dataset: DetectionDataset, times: int) -> DetectionDataset:
 
 
 def main() -> None:
-    """Print one line for each work."""
+    """Prints one line for each work."""
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
     parser.add_argument("--json", help="COCO annotations; without them, drawn images")

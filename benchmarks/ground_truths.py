@@ -6,7 +6,7 @@ import numpy as np
 
 
 def make_ground_truths(batch: int, size: int, *, per_image: int = 8, rows: int = 120, num_classes: int = 80):
-    """Draw boxes of 20 to 200 px with centres 100 px or more from the edges.
+    """Draws boxes of 20 to 200 px with centres 100 px or more from the edges.
 
     Returns:
         gt_boxes float32 [B,rows,4] xyxy px, gt_classes int32 [B,rows], valid bool [B,rows].

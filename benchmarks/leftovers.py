@@ -1,4 +1,4 @@
-"""What a process that has ended may leave behind: processes of its group, and shared memory that nobody uses."""
+"""Lists what an ended process has left behind: processes of its group, and unused shared memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def group_of(leader: int) -> list[int]:
-    """List the processes of a process group that still run, zombies not counted."""
+    """Lists the running processes of a process group, without zombies."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -19,7 +19,7 @@ def group_of(leader: int) -> list[int]:
 
 
 def shared_memory() -> set[str]:
-    """List what lies in shared memory and is used by no process that lives: POSIX files, and System V segments."""
+    """Lists shared memory that no running process uses: POSIX files and System V segments."""
     rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
     used = "".join(_maps(path) for path in Path("/proc").glob("[0-9]*/maps"))
     segments = {f"segment {row[1]}" for row in rows if row[6] == "0"}

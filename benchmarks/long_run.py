@@ -46,7 +46,7 @@ class Sample(NamedTuple):
 
 
 def proportional_mb(pid: int) -> float:
-    """Read what a process takes, in megabytes: its own pages, and its share of those that others have too."""
+    """Returns the memory of a process in megabytes: its own pages, and its share of shared ones."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
         return int(text.split("Pss:")[1].split()[0]) / 1024
@@ -101,7 +101,7 @@ def left_behind(leader: int, before: set[str]) -> list[str]:
 
 
 def command_of(folder: Path, steps: int, workers: int) -> list[str]:
-    """Draw the images, and give the command: mosaic and mixup until the last quarter, a rate that stays finite."""
+    """Draws the images and returns the command: mosaic and mixup until the last quarter, a rate that stays finite."""
     argv = []
     for seed, (name, images) in enumerate({"train": BATCH * EPOCH, "val": 20}.items()):
         config = SyntheticConfig(image_size=(96, 128), sides=(20, 60))

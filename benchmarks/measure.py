@@ -1,4 +1,4 @@
-"""How the benchmarks time: one work in one process, the first call apart, medians of the others, peak memory."""
+"""Times one work in one process: the first call, the median of the others, and the peak memory."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ def peak_mb() -> float:
 
 
 def print_json(result: dict) -> None:
-    """Print a result as one line."""
+    """Prints a result as one line."""
     print(json.dumps(result), flush=True)

@@ -33,7 +33,7 @@ from yolox.data.dataset import DetectionDataset, ground_truth
 
 
 def write_annotations(folder: Path, images: int, boxes: int) -> Path:
-    """Write a file like COCO's instances_train2017.json, with outlines, and empty image files."""
+    """Writes a file like COCO's instances_train2017.json, with outlines, and empty image files."""
     rng = np.random.default_rng(0)
     names = [f"{i:012d}.jpg" for i in range(images)]
     for name in names:
@@ -53,7 +53,7 @@ def write_annotations(folder: Path, images: int, boxes: int) -> Path:
 
 
 def dataset_bytes(dataset: DetectionDataset) -> int:
-    """Count the bytes of a dataset's arrays, tuples and names."""
+    """Counts the bytes of a dataset's arrays, tuples and names."""
     values = [getattr(dataset, field.name) for field in attrs.fields(type(dataset))]
     arrays = sum(value.nbytes for value in values if isinstance(value, np.ndarray))
     tuples = [value for value in values if isinstance(value, tuple)]
@@ -61,7 +61,7 @@ def dataset_bytes(dataset: DetectionDataset) -> int:
 
 
 def measure(path: Path) -> dict:
-    """Read the file in this process and measure."""
+    """Reads the file in this process and measures."""
     process = psutil.Process()
     before, start = process.memory_info().rss, time.perf_counter()
     dataset = read_coco(str(path), str(path.parent))
@@ -78,7 +78,7 @@ def measure(path: Path) -> dict:
 
 
 def main() -> None:
-    """Write in a process of its own, so that only reading is measured; then read and print."""
+    """Writes the file in another process, so that only reading is measured; then reads and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=118_000)
     parser.add_argument("--boxes", type=int, default=860_000)

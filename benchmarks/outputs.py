@@ -8,7 +8,7 @@ STRIDES = (8, 16, 32)
 
 
 def make_outputs(batch: int, size: int) -> np.ndarray:  # [B,P,5+C]
-    """Draw decoded predictions like a network's in training: boxes of about 1 to 20 strides, 80 classes.
+    """Draws decoded predictions like a network's in training: boxes of about 1 to 20 strides, 80 classes.
 
     Returns:
         float32 [B,P,85]: centre and sides in px, logits of the objectness and of the classes; fine level first.

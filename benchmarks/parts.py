@@ -1,4 +1,4 @@
-"""What a training step is made of: the network alone, and what loss, update and moving average add to it.
+"""Times the parts of a training step: the network alone, then with loss, update and moving average.
 
 Four steps are compiled in one process and called in turn, so that their differences mean something. The gradient that
 enters the network is that of the loss in all four: the time of its backward pass depends on the numbers, because very
@@ -26,7 +26,7 @@ NAMES = ("bare", "with_loss", "with_update", "whole")
 
 
 def wait(value: Tensor) -> float:
-    """Read a scalar after a small eager operation: to read the output of a graph directly may spin on a core meanwhile."""
+    """Reads a scalar after a small eager operation: reading the output of a graph directly may busy-wait."""
     return float((value + 0.0).asnumpy())
 
 

@@ -17,7 +17,7 @@ from outputs import STRIDES, make_outputs
 
 
 def _declare_nms() -> None:
-    """Let torchvision's usual wheel be imported beside a torch without CUDA; no work calls the NMS that it lacks there."""
+    """Allows torchvision's usual wheel to be imported beside a torch without CUDA; no work calls the missing NMS."""
     try:
         torch.ops.load_library(Path(find_spec("torchvision").origin).with_name("_C.so"))
     except OSError:
@@ -44,7 +44,7 @@ def _labels(size: int, batch: int) -> torch.Tensor:  # [B,120,5]: class, centre 
 
 
 def infer(scale: str, size: int, batch: int) -> Callable[[], object]:
-    """Run the network and decode."""
+    """Runs the network and decodes."""
     model, images = CONFIGS[scale]().get_model().eval(), _images(size, batch)
 
     def call() -> torch.Tensor:
@@ -94,7 +94,7 @@ def train(scale: str, size: int, batch: int) -> Callable[[], float]:
 
 
 def build(work: str) -> Callable[[], object]:
-    """Build a work by its name."""
+    """Builds a work by its name."""
     kind, scale, size, batch = split_work(work)
     return {"infer": infer, "loss": loss, "train": train}[kind](scale, size, batch)
 

@@ -23,7 +23,7 @@ WIDTHS = {"nano": 0.25, "s": 0.5}
 
 
 def wait(value: Tensor) -> np.ndarray:
-    """Read a result after a small eager operation: to read the output of a graph directly may spin on a core meanwhile."""
+    """Reads a result after a small eager operation: reading the output of a graph directly may busy-wait."""
     return (value + 0.0).asnumpy()
 
 
@@ -63,7 +63,7 @@ def _labels(size: int, batch: int) -> Tensor:  # [B,120,6]: image, class, centre
 
 
 def infer(scale: str, size: int, batch: int) -> Callable[[], object]:
-    """Run the network, which decodes."""
+    """Runs the network, which decodes."""
     network, images = _network(scale).set_train(False), _images(size, batch)
     return lambda: wait(network(images)[0])
 
@@ -103,7 +103,7 @@ def train(scale: str, size: int, batch: int) -> Callable[[], object]:
 
 
 def build(work: str) -> Callable[[], object]:
-    """Build a work by its name, in the mode of the package's scripts."""
+    """Builds a work by its name, in the mode of the package's scripts."""
     kind, scale, size, batch = split_work(work)
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
     ms.set_recursion_limit(2000)

@@ -15,7 +15,7 @@ from yolox.device import use_device  # noqa: E402
 
 
 def build(work: str) -> Callable[[], object]:
-    """Build a work as benchmarks/run.py does."""
+    """Builds a work as benchmarks/run.py does."""
     use_device("CPU")
     return WORKS[work]()
 

@@ -27,7 +27,7 @@ POINTS, CLASSES, SIZE = 8400, 80, 640
 
 
 def draw_decoded(rng: np.random.Generator, *, objects: int = 60, close: int = 15) -> np.ndarray:  # [P,5+C]
-    """Draw decoded predictions of one image, with the crowding of a trained network at a low threshold."""
+    """Draws decoded predictions of one image, with the crowding of a trained network at a low threshold."""
     rows = np.empty((POINTS, 5 + CLASSES), np.float32)
     rows[:, :2], rows[:, 2:4] = rng.random((POINTS, 2)) * SIZE, np.exp(rng.uniform(2, 5.5, (POINTS, 2)))
     rows[:, 4] = 10 ** rng.uniform(-6, -2.2, POINTS)
@@ -40,7 +40,7 @@ def draw_decoded(rng: np.random.Generator, *, objects: int = 60, close: int = 15
 
 
 def draw_data_set(rng: np.random.Generator, images: int) -> tuple[dict, list[Detections]]:
-    """Draw objects (7 an image, 3 classes) and 100 detections an image, half of them near an object."""
+    """Draws objects (7 an image, 3 classes) and 100 detections an image, half of them near an object."""
     annotations, detections = [], []
     for image in range(images):
         corner, size = rng.random((7, 2)) * 500, np.exp(rng.uniform(2, 5.7, (7, 2)))

@@ -47,7 +47,7 @@ def _run_all(repeats: int) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one work here, or every work in its own process."""
+    """Runs one work here, or every work in its own process."""
     options = _parse(arguments)
     if options.peers:
         from benchmarks.peers import run_peers

@@ -1,4 +1,4 @@
-"""What data parallelism sends, on paper: gradient bytes of a step by scale, and how long an all-reduce of them takes.
+"""Computes the gradient bytes of a step by scale, and the time of an all-reduce of them.
 
     python benchmarks/scaling.py            the table of docs/scaling.md
 
@@ -20,7 +20,7 @@ LINKS = {"10 Gb/s": 1.25e9, "100 Gb/s": 12.5e9, "200 Gb/s": 25e9}  # bytes a sec
 
 
 def gradient_bytes(parameters: int) -> int:
-    """Count the bytes of all gradients of a step: each trained parameter has one in float32."""
+    """Counts the bytes of all gradients of a step: each trained parameter has one in float32."""
     return 4 * parameters
 
 
@@ -35,7 +35,7 @@ def all_reduce_ms(parameters: int, devices: int, bytes_per_second: float) -> flo
 
 
 def table(devices: tuple[int, ...] = (8, 64)) -> str:
-    """Write the table as Markdown."""
+    """Prints the table as Markdown."""
     columns = [f"{name}, {n} devices" for name in LINKS for n in devices]
     lines = ["| scale | gradients, MB | " + " | ".join(columns) + " |", "|---" * (2 + len(columns)) + "|"]
     for scale in SCALES:

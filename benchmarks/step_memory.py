@@ -25,7 +25,7 @@ FLOAT32 = 4
 
 
 def activation_elements(detector: nn.Cell, size: int) -> int:
-    """Count the numbers that the layers put out for one image: convolution, BN and activation of each block.
+    """Counts the output values of the layers for one image: convolution, BN and activation of each block.
 
     Args:
         detector: of one of the scales.
@@ -52,7 +52,7 @@ def step_bytes(detector: nn.Cell, size: int, batch: int) -> tuple[int, int]:
 
 
 def table(batches: tuple[int, ...] = (1, 8, 16)) -> str:
-    """Write the table as Markdown."""
+    """Prints the table as Markdown."""
     columns = " | ".join(f"batch {batch}, GB" for batch in batches)
     head = f"| scale | size | weights to averages, MB | {columns} | TFLOP a step at batch 8 |"
     lines = [head, "|---" * (4 + len(batches)) + "|"]

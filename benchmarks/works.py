@@ -1,4 +1,4 @@
-"""The works that are timed: each function builds one and returns a call that waits for its result."""
+"""The timed works: each function builds one and returns a call that waits for its result."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The first minutes: draw a dataset, train YOLOX-Nano on it from random weights, look at the result.
+"""Draws a dataset, trains YOLOX-Nano on it from random weights, and shows the result.
 
-No download, about three minutes on two cores, the same four commands that a dataset of one's own goes through:
+Downloads nothing, takes about five minutes on two cores, and uses the commands for a dataset of your own:
 
     python examples/demo.py --output demo
 
@@ -25,7 +25,7 @@ from yolox.visualize.run_pictures import write_curves
 
 @frozen(kw_only=True)
 class Demo:
-    """Draw shapes, train nano on them, evaluate, and save pictures and curves."""
+    """Draw a dataset, train nano on it, evaluate, and save pictures and curves."""
 
     output: Path = Path("demo")
     """Folder for everything; an earlier demo in it is replaced."""
@@ -42,7 +42,7 @@ class Demo:
 
 
 def train_settings(demo: Demo) -> list[str]:
-    """Write the options that differ from Megvii's recipe: few epochs, a rate for small batches, one size."""
+    """Returns the options that differ from Megvii's recipe: few epochs, a rate for small batches, one size."""
     end = demo.epochs // 5
     settings = {
         "input-size": demo.input_size,
@@ -61,7 +61,7 @@ def train_settings(demo: Demo) -> list[str]:
 
 
 def commands(demo: Demo) -> list[list[str]]:
-    """Write the three commands; each can be typed after `python examples/yolox_nano.py`, too."""
+    """Returns the three commands; each can also be typed after `python examples/yolox_nano.py`."""
     train, unseen = demo.output / "data/train", demo.output / "data/unseen"
     best, pictures = f"{demo.output}/run/best.safetensors", f"{demo.output}/pictures"
     train_data = ["--train-json", f"{train}/instances.json", "--train-images", f"{train}/images"]
@@ -76,7 +76,7 @@ def commands(demo: Demo) -> list[list[str]]:
 
 
 def main(demo: Demo) -> int:
-    """Run the demo; the exit status is that of the first command that fails, or 1 where the result falls short of the target."""
+    """Runs the demo; returns the status of the first command that fails, or 1 if AP50 is too low."""
     start = time.monotonic()
     write_synthetic(demo.output / "data/train", images=demo.images, seed=0)
     write_synthetic(demo.output / "data/unseen", images=max(demo.images // 4, 4), seed=1)

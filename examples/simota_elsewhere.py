@@ -41,7 +41,7 @@ class DistanceDetector(nn.Cell):
 
 
 def decode(raw):  # [B,P,5+C] -> [B,P,4] cxcywh px
-    """Turn distances to the sides into boxes: what SimOTA and the IoU loss compare."""
+    """Computes boxes from distances to the four sides."""
     sides = ops.exp(ops.minimum(raw[..., :4], Tensor(4.0))) * ops.expand_dims(STRIDES, -1)
     low, high = POINTS - sides[..., :2], POINTS + sides[..., 2:]
     return ops.cat(((low + high) / 2, high - low), axis=-1)
@@ -64,7 +64,7 @@ def loss_of(raw, gt_boxes, gt_classes, valid):  # [B,P,5+C],[B,G,4],[B,G],[B,G] 
 
 
 def make_step(detector, rate=3e-3):
-    """Build the jitted step: loss, gradients, AdamW."""
+    """Returns the jitted step: loss, gradients, AdamW."""
     optimizer = nn.AdamWeightDecay(detector.trainable_params(), rate)
 
     def forward(images, gt_boxes, gt_classes, valid):
@@ -82,7 +82,7 @@ def make_step(detector, rate=3e-3):
 
 
 def draw_batch(rng):
-    """Draw images with shapes, and pad their ground truths to MAX_GT rows."""
+    """Draws images with shapes, and pads their ground truths to MAX_GT rows."""
     config = SyntheticConfig(image_size=(SIZE, SIZE), sides=(14, 36), shapes=(1, MAX_GT))
     samples = [draw_shapes(rng=rng, config=config) for _ in range(BATCH)]
     boxes, classes = np.zeros((BATCH, MAX_GT, 4), np.float32), np.zeros((BATCH, MAX_GT), np.int32)

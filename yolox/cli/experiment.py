@@ -1,4 +1,4 @@
-"""What a detector passes to the command line: layers, recipes, step and published numbers."""
+"""The settings of a detector's command line: layers, recipes, step and published numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _has_megvii(_instance, attribute, value) -> None:
 
 @frozen(kw_only=True)
 class Experiment:
-    """A detector with its recipes: what every command needs.
+    """A detector with its recipes, as every command takes it.
 
     A project's own detector becomes a command line by ``yolox.cli.main(Experiment(...))``.
     """

@@ -30,7 +30,7 @@ CLASS_BIAS = "head.cls_preds.0.bias"
 
 
 def open_detector(experiment: Experiment, path: Path):
-    """Build a scale's detector for as many classes as a weights file has, and fill it.
+    """Returns a scale's detector for the number of classes of a weights file, with its weights.
 
     Args:
         experiment: the scale.
@@ -55,7 +55,7 @@ def open_detector(experiment: Experiment, path: Path):
 
 
 def _count_classes(tensors: Mapping, metadata: LoadedWeights) -> int:
-    """Count by the names in the file, else by the published layers' last bias, else as COCO has."""
+    """Returns the number of names in the file, else the size of the last bias of the published layers, else that of COCO."""
     if metadata.class_names:
         return len(metadata.class_names)
     return len(tensors[CLASS_BIAS]) if CLASS_BIAS in tensors else len(COCO_NAMES)
@@ -63,7 +63,7 @@ def _count_classes(tensors: Mapping, metadata: LoadedWeights) -> int:
 
 @frozen(kw_only=True)
 class OpenedWeights:
-    """What can detect: weights in a scale's detector, or an exported file."""
+    """A scale's detector with its weights, or an exported file."""
 
     detector: nn.Cell | ExportedDetector
     num_classes: int
@@ -113,7 +113,7 @@ def open_weights(experiment: Experiment, path: Path) -> OpenedWeights:
 
 
 def recipe_of_weights(experiment: Experiment, name: str | None, metadata: LoadedWeights) -> Recipe:
-    """Choose the defaults of an evaluation: the weights' recipe, and always the pixels they were trained on.
+    """Returns the defaults of an evaluation: the recipe of the weights, and always their input convention.
 
     Args:
         experiment: the scale.
@@ -121,7 +121,7 @@ def recipe_of_weights(experiment: Experiment, name: str | None, metadata: Loaded
         metadata: of the weights.
 
     Returns:
-        A recipe whose `input` is the weights' where they tell, else the recipe's.
+        A recipe whose `input` is that of the weights if it is known, else that of the recipe.
     """
     published = experiment.recipes.get(metadata.source, experiment.recipes["megvii"])
     recipe = experiment.recipes[name] if name is not None else metadata.recipe or published
@@ -130,7 +130,7 @@ def recipe_of_weights(experiment: Experiment, name: str | None, metadata: Loaded
 
 
 def read_training_set(source: DataSource) -> DetectionDataset:
-    """Read a dataset to train on.
+    """Reads a dataset to train on.
 
     Raises:
         DataError: the file or an annotation cannot be used.
@@ -143,7 +143,7 @@ def read_training_set(source: DataSource) -> DetectionDataset:
 
 
 def _no_box(dataset: DetectionDataset) -> str:
-    """Say of a dataset without a box to train on what it has instead."""
+    """Returns the content of a dataset that has no box to train on, for a message."""
     crowd = int(dataset.crowd.sum())
     flat = len(dataset.boxes) - crowd + len(dataset.left_out)
     found = {"crowd regions": crowd, "boxes without area inside their image": flat}
@@ -154,7 +154,7 @@ def _no_box(dataset: DetectionDataset) -> str:
 def read_evaluation_set(
     source: DataSource, *, num_classes: int, class_names: Sequence[str] | None
 ) -> DetectionDataset:
-    """Read a dataset to evaluate a detector on, its classes in the order of the detector's outputs.
+    """Reads a dataset to evaluate a detector on, with its classes in the order of the detector's outputs.
 
     Args:
         source: the dataset; may have fewer categories than the detector, found by their names.
@@ -200,7 +200,7 @@ def _some(names: Sequence[str], most: int = 4) -> str:
 
 
 def compare_names(weights: Sequence[str] | None, dataset: Sequence[str]) -> str | None:
-    """Say where weights that fit a dataset by the number of classes name them differently.
+    """Returns a warning if weights and dataset have the same number of classes with different names.
 
     Their class predictions are kept, which is right for names that were only spelt otherwise, and a bad start for
     other classes or another order.
@@ -230,7 +230,7 @@ def compare_names(weights: Sequence[str] | None, dataset: Sequence[str]) -> str 
 
 
 def local_weights(path: Path) -> Path:
-    """Give the file for an option ``--weights``, with a bar on stderr while it is downloaded.
+    """Returns the file for an option ``--weights``; a bar on stderr shows a download.
 
     Args:
         path: a path, or a name such as ``megvii:s``; a file of that name comes first.

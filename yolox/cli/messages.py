@@ -1,4 +1,4 @@
-"""From exceptions to the one or two lines that a user reads, and to the exit status."""
+"""Messages and exit status of exceptions."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def name_options(text: str) -> str:
 
 
 class OptionConsole(Console):
-    """A console that shows the library's messages with `name_options`."""
+    """Console that prints the library's messages with `name_options`."""
 
     def print(self, *objects: Any, **settings: Any) -> None:
         """Prints as `rich.console.Console.print`."""
@@ -90,7 +90,7 @@ def option_name(field: str) -> str:
 
 
 def exit_status(error: BaseException) -> int:
-    """Choose the exit status: 2 for usage, 130 for an interrupt, 128 + signal for a run that was saved, else 1.
+    """Returns the exit status of an error: 2 for usage, 130 for an interrupt, 128 + signal for a run that was saved, else 1.
 
     Example:
         >>> exit_status(UsageError("no")), exit_status(OSError())
@@ -104,7 +104,7 @@ def exit_status(error: BaseException) -> int:
 
 
 def report(error: BaseException, *, debug: bool) -> int:
-    """Write the message of `error` to stderr, with the traceback only if `debug`.
+    """Writes the message of `error` to stderr, with the traceback only if `debug`.
 
     Returns:
         The exit status.

@@ -52,12 +52,12 @@ def remember(folder: Path, options) -> None:
 
 
 def _whole_path(split: str | None) -> str | None:
-    """Make a split that is a text file independent of the present folder."""
+    """Returns the split; the path of a text file is made absolute."""
     return os.path.abspath(split) if split is not None and split.lower().endswith(".txt") else split
 
 
 def remembered(folder: Path) -> tuple[Recipe, dict[str, Any]]:
-    """Read the recipe and the options of a run.
+    """Reads the recipe and the options of a run.
 
     Returns:
         The recipe, and values for the fields of `TrainOptions`.
@@ -81,7 +81,7 @@ def remembered(folder: Path) -> tuple[Recipe, dict[str, Any]]:
 
 
 def check_options(options, recipe: Recipe, values: Mapping[str, Any]) -> None:
-    """Refuse options that would make it another run.
+    """Raises UsageError for options that would change the run.
 
     Args:
         options: `TrainOptions` with `resume`.

@@ -70,7 +70,7 @@ class DataSource:
 
 
 def data_source(options, part: str) -> DataSource | None:
-    """Turn the options of one part into a source.
+    """Returns the source that the options of one part name.
 
     Args:
         options: has the fields of `TrainingSet` or `ValidationSet`.
@@ -108,7 +108,7 @@ def _check_conventions(options) -> None:
 
 
 def training_source(options) -> DataSource:
-    """Find the source of the training images; raises UsageError also where the options name none."""
+    """Returns the source of the training images; raises UsageError if the options name none."""
     source = data_source(options, "train")
     if source is None:
         raise UsageError("no training images: give --train-json and --train-images, or --train-voc, or --train-yolo")
@@ -116,7 +116,7 @@ def training_source(options) -> DataSource:
 
 
 def evaluation_source(options) -> DataSource:
-    """Find the source of the images to evaluate on; raises UsageError also where the options name none."""
+    """Returns the source of the images to evaluate on; raises UsageError if the options name none."""
     source = data_source(options, "val")
     if source is None:
         raise UsageError("no images to evaluate on: give --val-json and --val-images, or --val-voc, or --val-yolo")
