@@ -14,7 +14,7 @@ METRIC_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100
 
 
 def detections_to_coco(detections, *, image_ids, category_ids) -> list[dict]:
-    """Converts detections as COCO results.
+    """Converts detections to COCO results.
 
     Call it on the result of ``predict_dataset``, to evaluate it or to write a results file.
 

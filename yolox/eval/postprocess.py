@@ -14,7 +14,7 @@ from yolox.eval.nms import batched_nms
 
 @frozen(eq=False)
 class Detections:
-    """The objects found in one image, by falling score.
+    """Objects found in one image, in descending order of score.
 
     The function that made it states whether its pixels are of the network input or of the original image.
     """

@@ -1,4 +1,4 @@
-"""Training on one batch until its loss collapses: the quickest proof that data, loss and update fit together."""
+"""Training on one batch until its loss collapses, to check that data, loss and update fit together."""
 
 from __future__ import annotations
 

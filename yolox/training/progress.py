@@ -177,7 +177,7 @@ def progress_to_dict(progress: TrainingProgress) -> dict[str, Any]:
 
 
 def progress_from_dict(data: dict[str, Any]) -> TrainingProgress:
-    """Reads what `progress_to_dict` returned.
+    """Returns the progress from the values of `progress_to_dict`.
 
     Args:
         data: as `progress_to_dict` returned it, or as JSON gave it back.

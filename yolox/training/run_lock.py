@@ -22,7 +22,7 @@ _owned: set[tuple[int, int]] = set()  # device and inode of the folders that thi
 
 @contextmanager
 def lock_run(folder: Path) -> Iterator[None]:
-    """Owns the folder of a run while the body runs; the operating system ends the lock with the process, however that ends.
+    """Locks the folder of a run while the body runs; the operating system releases the lock when the process ends.
 
     The lock is a POSIX record lock on the file ``.lock`` of the folder: unlike that of ``flock``, it does not pass to forked
     data workers, which may outlive a killed process. It also holds between hosts on NFS. Where the file system has no

@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Launcher:
-    """The process that started this one, as msrun does: without it, nobody could stop a run of several processes.
+    """The process that started this one, such as msrun; a run of several processes stops when it has ended.
 
     Create it early: what ended before is not noticed. (An msrun without its option join ends at once, long before the
     first line of the script, and is not waited for.)

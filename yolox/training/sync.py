@@ -15,7 +15,7 @@ from yolox.training.step import TrainState
 
 
 def sync_batch_norm(state: TrainState, group: Group, *, average: bool) -> None:
-    """Gives every process the same BN statistics and the same moving averages of them.
+    """Makes BN statistics and their moving averages the same in every process.
 
     Call it before an evaluation and before a checkpoint after an epoch: batches differ, so the statistics of the devices
     drift apart within an epoch. With one process nothing changes.
