@@ -6,11 +6,18 @@ import difflib
 import json
 import math
 import re
-import types
-import typing
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, get_args, get_origin
 
 import attrs
+from cattrs import (
+    AttributeValidationNote,
+    BaseValidationError,
+    Converter,
+    ForbiddenExtraKeysError,
+    IterableValidationNote,
+)
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from yolox.config import Recipe
 from yolox.errors import RecipeError
@@ -22,6 +29,7 @@ STORED_KEYS = {
     "gt_paddings": "truth_paddings",
 }
 """Field to key where the two differ: recipe.json and checkpoints keep the keys that they have always had."""
+
 
 def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
     """Converts a recipe to dicts, lists, numbers, strings and None, as JSON has them.
@@ -37,7 +45,7 @@ def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
         >>> recipe_to_dict(Recipe(epochs=40))["epochs"]
         40
     """
-    return _to_json(attrs.asdict(recipe))
+    return _converter.unstructure(recipe)
 
 
 def recipe_from_dict(data: dict[str, Any]) -> Recipe:
@@ -61,7 +69,10 @@ def recipe_from_dict(data: dict[str, Any]) -> Recipe:
         Traceback (most recent call last):
         yolox.errors.RecipeError: recipe.epoch: no such field; did you mean 'epochs'?
     """
-    return _config(Recipe, data, "recipe")
+    try:
+        return _converter.structure(data, Recipe)
+    except (BaseValidationError, ValueError) as error:
+        raise RecipeError(_problem(error, "recipe")) from error
 
 
 def recipe_to_json(recipe: Recipe) -> str:
@@ -95,76 +106,88 @@ def recipe_from_json(text: str) -> Recipe:
     return recipe_from_dict(data)
 
 
-def _to_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {STORED_KEYS.get(name, name): _to_json(item) for name, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_to_json(item) for item in value]
-    return value
+_converter = Converter(forbid_extra_keys=True, unstruct_collection_overrides={tuple: list})
 
 
-def _config(kind: type, data: Any, path: str) -> Any:
-    if type(data) is not dict:
-        raise RecipeError(f"{path}: {_came(data)}, want an object with fields")
-    hints = typing.get_type_hints(kind)
-    fields = {STORED_KEYS.get(name, name): name for name in hints}
-    for key in data:
-        if key not in fields:
-            raise RecipeError(f"{path}.{str(key)[:80]}: no such field{_proposal(str(key), list(fields))}")
-    values = {fields[key]: _value(hints[fields[key]], item, f"{path}.{key}") for key, item in data.items()}
-    try:
-        return kind(**values)
-    except ValueError as error:  # of the config, which names its fields
-        text = re.sub(r"\w+", lambda word: STORED_KEYS.get(word[0], word[0]), str(error))
-        raise RecipeError(f"{path}.{text}") from error
+def _renamed(kind: type) -> dict[str, Any]:
+    return {name: override(rename=STORED_KEYS[name]) for name in attrs.fields_dict(kind).keys() & STORED_KEYS.keys()}
 
 
-def _proposal(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name[:80], known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+@_converter.register_unstructure_hook_factory(attrs.has)
+def _config_writer(kind: type) -> Callable:
+    return make_dict_unstructure_fn(kind, _converter, **_renamed(kind))
 
 
-def _value(kind: Any, value: Any, path: str) -> Any:
-    """Checks `value` against a type of the configuration, and converts it where JSON has no such type."""
-    if attrs.has(kind):
-        return _config(kind, value, path)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        options = [option for option in arguments if option is not type(None)]
-        return None if value is None else _value(options[0], value, path)
-    if origin is Literal:
-        return _choice(arguments, value, path)
-    if origin is tuple:
-        return _tuple(arguments, value, path)
-    return _scalar(kind, value, path)
+@_converter.register_structure_hook_factory(attrs.has)
+def _config_reader(kind: type) -> Callable:
+    read = make_dict_structure_fn(kind, _converter, **_renamed(kind))
+
+    def structure(value: Any, _kind: type) -> Any:
+        if type(value) is not dict:
+            raise ValueError(f"{_came(value)}, want an object with fields")
+        return read(value, kind)
+
+    return structure
 
 
-def _choice(options: tuple, value: Any, path: str) -> Any:
+def _choice(value: Any, kind: Any) -> Any:
+    options = get_args(kind)
     if type(value) is not str or value not in options:
-        raise RecipeError(f"{path}: {_came(value)}, want one of {', '.join(map(repr, options))}")
+        raise ValueError(f"{_came(value)}, want one of {', '.join(map(repr, options))}")
     return value
 
 
-def _tuple(kinds: tuple, value: Any, path: str) -> tuple:
+def _tuple(value: Any, kind: Any) -> tuple:
+    first, *others = get_args(kind)  # the items of a configuration's tuple are of one type
     if not isinstance(value, list | tuple):
-        raise RecipeError(f"{path}: {_came(value)}, want a list")
-    if kinds[-1] is Ellipsis:
-        kinds = (kinds[0],) * len(value)
-    if len(kinds) != len(value):
-        raise RecipeError(f"{path}: {len(value)} values, want {len(kinds)}")
-    pairs = enumerate(zip(kinds, value, strict=True))
-    return tuple(_value(kind, item, f"{path}[{i}]") for i, (kind, item) in pairs)
+        raise ValueError(f"{_came(value)}, want a list")
+    if others != [Ellipsis] and len(value) != 1 + len(others):
+        raise ValueError(f"{len(value)} values, want {1 + len(others)}")
+    return tuple(_converter.structure(value, list[first]))
 
 
-def _scalar(kind: type, value: Any, path: str) -> Any:
+def _number(value: Any, kind: type) -> Any:
+    """cattrs would take "3", 3.0 and True for 3."""
     accepted = (int, float) if kind is float else (kind,)
     if type(value) not in accepted:
-        raise RecipeError(f"{path}: {_came(value)}, want {kind.__name__}")
+        raise ValueError(f"{_came(value)}, want {kind.__name__}")
     if kind is float and not (abs(value) <= 1e300 and math.isfinite(value)):
-        raise RecipeError(f"{path}: {_came(value)}, want a finite number")
+        raise ValueError(f"{_came(value)}, want a finite number")
     return kind(value)
+
+
+_converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _choice)
+_converter.register_structure_hook_func(lambda kind: get_origin(kind) is tuple, _tuple)
+for _kind in (bool, int, float):
+    _converter.register_structure_hook(_kind, _number)
 
 
 def _came(value: Any) -> str:
     text = str(value) if isinstance(value, int | float) and abs(value) < 1e300 else json.dumps(value)
     return f"got {text[:60]} ({type(value).__name__})"
+
+
+def _problem(error: BaseException, path: str) -> str:
+    """Returns the path of the first field that is wrong, and what is wrong with it."""
+    while isinstance(error, BaseValidationError):
+        inner = error.exceptions
+        error = next((e for e in inner if isinstance(e, ForbiddenExtraKeysError)), inner[0])
+        if isinstance(error, ForbiddenExtraKeysError):
+            return _unknown_field(error, path)
+        note = next((n for n in getattr(error, "__notes__", ()) if isinstance(n, _NOTES)), None)
+        if note is None:  # of the configuration itself, which names its fields
+            return f"{path}." + re.sub(r"\w+", lambda word: STORED_KEYS.get(word[0], word[0]), str(error))
+        in_list = isinstance(note, IterableValidationNote)
+        path += f"[{note.index}]" if in_list else f".{STORED_KEYS.get(note.name, note.name)}"
+    return f"{path}: {error}"
+
+
+_NOTES = (AttributeValidationNote, IterableValidationNote)
+
+
+def _unknown_field(error: ForbiddenExtraKeysError, path: str) -> str:
+    name = min(map(str, error.extra_fields))[:80]
+    known = [STORED_KEYS.get(field, field) for field in attrs.fields_dict(error.cl)]
+    near = difflib.get_close_matches(name, known, n=1)
+    proposal = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+    return f"{path}.{name}: no such field; {proposal}"
