@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
-from pathlib import Path
 
 import mindspore as ms
 
 from yolox.errors import CommandError
 
-DUMPS = "MS_OM_PATH"
 COMPILE_CACHE = "MS_COMPILER_CACHE_ENABLE"
 
 
@@ -20,9 +17,7 @@ def use_device(name: str | None = None) -> None:
 
     A device that is in use already stays as it is: MindSpore refuses every call of ``set_device`` after its first
     kernel, and a notebook has run many before it calls a command.
-    On CPU, memory is planned for a whole graph. What MindSpore writes about a compilation that failed or was interrupted
-    (``rank_0/om/analyze_fail.ir``, megabytes) goes to the folder for temporary files, not to the user's present folder,
-    unless the environment has MS_OM_PATH.
+    On CPU, memory is planned for a whole graph.
 
     Args:
         name: "CPU" or "Ascend"; None prepares the device in use.
@@ -31,7 +26,6 @@ def use_device(name: str | None = None) -> None:
         CommandError: if this machine or this MindSpore has no such device, or the process already runs on another; on
             CPU, if the environment turns MindSpore's compile cache on.
     """
-    _keep_dumps_away()
     name = name or ms.get_context("device_target")
     if name == "CPU" and os.environ.get(COMPILE_CACHE) == "1":
         raise CommandError(f"{COMPILE_CACHE}=1: on CPU a cached training step gives wrong numbers; unset {COMPILE_CACHE}")
@@ -39,11 +33,6 @@ def use_device(name: str | None = None) -> None:
         _set_device(name)
     if name == "CPU":
         _plan_memory()
-
-
-def _keep_dumps_away() -> None:
-    """Sets the folder of MindSpore's dumps, which MindSpore makes only when it has something to write."""
-    os.environ.setdefault(DUMPS, str(Path(tempfile.gettempdir()) / f"yolox-{os.getpid()}"))
 
 
 def _set_device(name: str) -> None:

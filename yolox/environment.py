@@ -7,9 +7,12 @@ affected and keep their faster instructions. A value that the user has set is ne
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import MutableMapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from yolox.errors import UnusableEnvironment
 
 ONEDNN_VARIABLE = "ONEDNN_MAX_CPU_ISA"
+DUMPS_VARIABLE = "MS_OM_PATH"
 FIRST_SLOW_VERSION = (2, 9)
 
 _logger = logging.getLogger("yolox")
@@ -185,9 +189,25 @@ def print_plainly(before, kind, error, trace) -> None:
         before(kind, error, trace)
 
 
+def keep_dumps_away(environment: MutableMapping[str, str]) -> None:
+    """Keeps ``rank_0/om/analyze_fail.ir`` out of the working directory.
+
+    MindSpore writes this file, megabytes, when a compilation fails or is interrupted. Unless the environment has
+    MS_OM_PATH, it goes to a folder for temporary files, which MindSpore makes when it has something to write, and which is
+    removed when the process ends.
+
+    Args:
+        environment: usually ``os.environ``; changed in place.
+    """
+    if DUMPS_VARIABLE not in environment:
+        environment[DUMPS_VARIABLE] = os.path.join(tempfile.gettempdir(), f"yolox-{os.getpid()}")
+        atexit.register(shutil.rmtree, environment[DUMPS_VARIABLE], ignore_errors=True)
+
+
 if "GLOG_v" not in os.environ:  # errors only: MindSpore's CommManager warns at each start, its Python at each compilation
     os.environ["GLOG_v"] = "3"  # read when MindSpore is imported; where that has been done, its Python logger is set:
     logging.getLogger(f"ME.mindspore.log.{os.getpid()}").setLevel(logging.ERROR)
+keep_dumps_away(os.environ)
 try:
     use_fast_convolutions(os.environ, installed_mindspore())
     check_numpy(installed_numpy())
