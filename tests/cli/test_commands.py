@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.cli import tiny
-from tests.cli.arguments import draw_both_sets, eval_arguments, experiment_of, rewritten, train_arguments
+from tests.cli.arguments import eval_arguments, rewritten, train_arguments
 from tests.docs.small import SmallDetector
 from yolox.cli import run
 from yolox.config_io import recipe_from_json
@@ -27,19 +27,9 @@ from yolox.weights.load import load_weights
 
 
 @pytest.fixture(scope="module")
-def nano():
-    return experiment_of("yolox_nano")
-
-
-@pytest.fixture(scope="module")
 def small(nano):
     """The same script with a detector that compiles in seconds; tests/test_front_door.py trains the real one."""
     return attrs.evolve(nano, build_detector=SmallDetector, make_step=tiny.make_step)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return draw_both_sets(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -5,22 +5,12 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from tests.cli.arguments import draw_both_sets, eval_arguments, experiment_of, fails, rewritten, train_arguments
+from tests.cli.arguments import eval_arguments, experiment_of, fails, rewritten, train_arguments
 from yolox.cli import run
 from yolox.config import InputSpec
 from yolox.data.synthetic import SHAPE_NAMES
 from yolox.recipes import megvii_recipe
 from yolox.training.checkpoint import save_checkpoint
-
-
-@pytest.fixture(scope="module")
-def nano():
-    return experiment_of("yolox_nano")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return draw_both_sets(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

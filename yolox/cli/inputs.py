@@ -23,8 +23,8 @@ from yolox.errors import CommandError, UsageError, WeightsError
 from yolox.eval.predict import detector_step
 from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
 from yolox.recipes import with_convention
-from yolox.weights.hub import fetch_weights, is_published_name
-from yolox.weights.load import LoadedWeights, fill_parameters, read_weights
+from yolox.weights.hub import fetch_weights
+from yolox.weights.load import LoadedWeights, fill_parameters, local_path, read_weights
 
 CLASS_BIAS = "head.cls_preds.0.bias"
 
@@ -232,18 +232,12 @@ def compare_names(weights: Sequence[str] | None, dataset: Sequence[str]) -> str 
 def local_weights(path: Path) -> Path:
     """Returns the file for an option ``--weights``; a bar on stderr shows a download.
 
-    Args:
-        path: a path, or a name such as ``megvii:s``; a file of that name comes first.
-
-    Returns:
-        The path itself, or that of the downloaded file.
-
-    Raises:
-        WeightsError: no such name, or the download failed.
+    Args, Raises: as `yolox.weights.load.local_path`.
     """
-    name = str(path)
-    if path.exists() or not is_published_name(name):
-        return path
+    return Path(local_path(path, fetch=_fetch_with_bar))
+
+
+def _fetch_with_bar(name: str) -> Path:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(name, total=None, visible=False)

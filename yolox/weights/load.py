@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
@@ -84,12 +84,12 @@ def load_weights(detector: nn.Cell, path: str | os.PathLike) -> LoadedWeights:
     return attrs.evolve(about, loaded=loaded, skipped=skipped)
 
 
-def local_path(path: str | os.PathLike, **options) -> str | os.PathLike:
+def local_path(path: str | os.PathLike, *, fetch: Callable[[str], Path] | None = None) -> str | os.PathLike:
     """Returns the file of a published name such as ``megvii:nano``, which is downloaded the first time, or the path as it is.
 
     Args:
         path: a path, or a name; a file of that name comes first.
-        **options: of `yolox.weights.hub.fetch_weights`.
+        fetch: function of the name that downloads; None takes `yolox.weights.hub.fetch_weights`.
 
     Returns:
         The path of a file.
@@ -101,7 +101,7 @@ def local_path(path: str | os.PathLike, **options) -> str | os.PathLike:
 
     if Path(path).exists() or not is_published_name(str(path)):
         return path
-    return fetch_weights(str(path), **options)
+    return (fetch or fetch_weights)(str(path))
 
 
 def read_weights(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], LoadedWeights]:
