@@ -8,19 +8,19 @@ from pathlib import Path
 
 from benchmarks import bccd
 from examples.yolox_nano import RECIPES
-from yolox.cli.options import parse_options
+from yolox.cli.commands import read_command
 
 METRICS = {"val": {"AP": 0.51234, "AP50": 0.8, "per_class": {}}, "test": {"AP": 0.4, "AP50": 0.7}}
 
 
 def test_the_arguments_are_the_settings_of_the_recorded_runs():
-    options = parse_options(bccd.train_arguments(Path("D"), Path("R"), seed=3, extra=["--hsv-prob", "0"]), RECIPES["megvii"])
+    options = read_command(bccd.train_arguments(Path("D"), Path("R"), seed=3, extra=["--hsv-prob", "0"]), RECIPES).options()
     recipe = options.settings
     assert (recipe.epochs, recipe.loader.batch_size, recipe.loader.seed) == (40, 8, 3)
     assert (recipe.optim.warmup_epochs, recipe.no_aug_epochs, recipe.optim.flat_epochs) == (1, 5, 5)
     assert (recipe.augment.mosaic_prob, recipe.augment.hsv_prob, recipe.augment.mixup_prob) == (0.5, 0, 0)
     assert recipe.loader.multiscale_sizes == () and recipe.optim.lr_per_image == 0.01 / 64
-    evaluated = parse_options(bccd.eval_arguments(Path("D"), Path("R"), "test"), RECIPES["megvii"])
+    evaluated = read_command(bccd.eval_arguments(Path("D"), Path("R"), "test"), RECIPES).options()
     assert evaluated.val_json == Path("D/bccd/instances_test.json") and evaluated.weights == Path("R/last.safetensors")
 
 

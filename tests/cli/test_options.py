@@ -5,16 +5,10 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from yolox.cli.commands import COMMANDS, read_command
 from yolox.cli.messages import name_options, option_name
-from yolox.cli.options import (
-    PREDICT_THRESHOLDS,
-    CheckOptions,
-    EvalOptions,
-    InfoOptions,
-    TrainOptions,
-    parse_options,
-)
-from yolox.cli.parsing import base_recipe, first_options
+from yolox.cli.parsing import split_arguments
+from yolox.cli.predict import THRESHOLDS
 from yolox.config import Recipe
 from yolox.errors import UsageError
 from yolox.recipes import finetune_recipe, megvii_recipe, mindyolo_recipe
@@ -26,7 +20,7 @@ PREDICT = ["predict", "--weights", "w.pth", "--source", "x.jpg", "--output", "ou
 
 
 def parse(*argv):
-    return parse_options(argv, base_recipe(argv, RECIPES), prog="yolox_nano.py")
+    return read_command(argv, RECIPES, prog="yolox_nano.py").options()
 
 
 def leaves(kind) -> list[str]:
@@ -44,8 +38,8 @@ def help_of(capsys, *argv) -> str:
 
 
 def test_no_two_options_share_a_name():
-    for kind in (InfoOptions, CheckOptions, TrainOptions, EvalOptions):
-        names = leaves(kind)
+    for command in COMMANDS.values():
+        names = leaves(command.options)
         assert len(names) == len(set(names))
 
 
@@ -112,7 +106,7 @@ def test_multiscale_sizes_take_none_or_many():
 
 def multiscale(scale, *options, command=TRAIN):
     argv = [*command, *options]
-    return parse_options(argv, base_recipe(argv, {"megvii": megvii_recipe(scale)})).settings.loader.multiscale_sizes
+    return read_command(argv, {"megvii": megvii_recipe(scale)}).options().settings.loader.multiscale_sizes
 
 
 @pytest.mark.parametrize("command", [TRAIN, ["info"]])
@@ -130,10 +124,18 @@ def test_training_sizes_that_are_given_stay():
 
 
 def test_an_input_size_that_is_read_twice_moves_the_sizes_once():
-    """With weights, the options are read again from the settings of the first time."""
-    argv = [*TRAIN, "--input-size", "320"]
-    once = parse_options(argv, megvii_recipe("s")).settings
-    assert parse_options(argv, once).settings == once
+    """With weights, the arguments are filled again into the settings of the first time."""
+    arguments = read_command([*TRAIN, "--input-size", "320"], {"megvii": megvii_recipe("s")})
+    once = arguments.options().settings
+    assert arguments.options(once).settings == once
+
+
+def test_arguments_win_over_other_defaults_also_where_they_are_the_first_defaults():
+    arguments = read_command([*EVAL, "--channel-order", "bgr", "--no-multi-label"], RECIPES)
+    assert arguments.options().input == RECIPES["megvii"].input
+    other = arguments.options(RECIPES["mindyolo"])
+    assert other.input == attrs.evolve(RECIPES["mindyolo"].input, channel_order="bgr")
+    assert other.postprocess == attrs.evolve(RECIPES["mindyolo"].postprocess, multi_label=False)
 
 
 def test_an_absolute_rate_takes_the_rate_per_image_away_and_back():
@@ -170,7 +172,7 @@ def test_every_setting_of_a_short_fine_tuning_can_be_given():
 
 
 def test_predict_draws_fewer_boxes_than_eval_scores():
-    assert parse(*PREDICT).postprocess == attrs.evolve(RECIPES["megvii"].postprocess, **PREDICT_THRESHOLDS)
+    assert parse(*PREDICT).postprocess == attrs.evolve(RECIPES["megvii"].postprocess, **THRESHOLDS)
     assert parse(*EVAL).postprocess == RECIPES["megvii"].postprocess
 
 
@@ -182,12 +184,20 @@ def test_predict_takes_many_sources():
     assert options.postprocess.score_threshold == 0.3
 
 
-def test_the_first_parser_takes_the_last_and_both_spellings():
-    first = first_options(["train", "--lr_per_image=4", "--epochs", "3", "--lr-per-image", "8"])
-    assert (first.lr_per_image, first.lr, first.finetune) == ("8", None, False)
-    assert first_options(["train", "--multiscale-sizes", "--finetune", "--no-finetune"]) == first_options(
-        ["--multiscale-sizes"]
+def test_the_last_of_several_counts_in_both_spellings():
+    optim = parse(*TRAIN, "--lr_per_image=4", "--epochs", "3", "--lr-per-image", "8").settings.optim
+    assert (optim.lr_per_image, optim.lr) == (8, None)
+    assert parse(*TRAIN, "--finetune", "--no-finetune").settings == RECIPES["megvii"]
+    assert parse(*TRAIN, "--recipe=mindyolo", "--recipe", "megvii").settings == RECIPES["megvii"]
+
+
+def test_arguments_of_one_type_are_found_among_others():
+    kind = attrs.make_class("Kind", {"resume": attrs.field(default=None, type=str | None)})
+    assert split_arguments(kind, ["--lr=4", "--resume", "run", "--epochs", "3"], prog="yolox") == (
+        {"resume": "run"},
+        ["--lr=4", "--epochs", "3"],
     )
+    assert split_arguments(kind, ["--epochs", "3"], prog="yolox")[0] == {}
 
 
 def test_eager_is_an_option_of_training():

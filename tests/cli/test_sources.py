@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from tests.data.folders import coco_dict, noise_dataset, write_as_yolo, write_image, write_json
+from yolox.cli.commands import read_command
 from yolox.cli.inputs import read_evaluation_set, read_training_set
-from yolox.cli.options import parse_options
 from yolox.cli.run_options import remember, remembered
 from yolox.cli.sources import data_source, evaluation_source, training_source
 from yolox.config import Recipe
 from yolox.errors import CommandError, UsageError
 from yolox.training.run_folder import OPTIONS, write_recipe
+
+RECIPES = {"megvii": Recipe()}
 
 
 def options(part="train", **values):
@@ -101,7 +103,7 @@ def test_the_conventions_of_the_voc_challenge_reach_both_parts(voc):
         (["--voc-first-pixel", "1"], 0, [False, False]),
         (["--voc-first-pixel", "1", "--voc-difficult-as-crowd"], 0, [False, True]),
     ):
-        made = parse_options([*plain, *more], Recipe())
+        made = read_command([*plain, *more], RECIPES).options()
         for dataset in (training_source(made).read(), evaluation_source(made).read()):
             assert dataset.boxes[0].tolist() == [left, left + 2, 30, 9] and dataset.crowd.tolist() == crowd
 
@@ -109,23 +111,23 @@ def test_the_conventions_of_the_voc_challenge_reach_both_parts(voc):
 def test_every_command_with_data_takes_the_conventions(voc):
     given = ["--val-voc", str(voc), "--voc-first-pixel", "1"]
     for command, more in (("check", ["--train-voc", str(voc)]), ("eval", ["--weights", "a.pth"])):
-        made = parse_options([command, *given, *more], Recipe())
+        made = read_command([command, *given, *more], RECIPES).options()
         assert evaluation_source(made).read().boxes[0].tolist() == [0, 2, 30, 9]
     with pytest.raises(UsageError, match="voc-first-pixel"):
-        parse_options(["eval", *given[:-1], "2", "--weights", "a.pth"], Recipe())
+        read_command(["eval", *given[:-1], "2", "--weights", "a.pth"], RECIPES)
 
 
 def test_a_run_remembers_the_conventions_and_older_runs_have_the_defaults(tmp_path):
     argv = "train --train-voc VOC --output run --voc-first-pixel 1 --voc-difficult-as-crowd".split()
-    made = parse_options(argv, Recipe())
+    made = read_command(argv, RECIPES).options()
     write_recipe(tmp_path, made.settings)
     remember(tmp_path, made)
     recipe, values = remembered(tmp_path)
-    again = parse_options(["train", "--resume", str(tmp_path)], recipe, remembered=values)
+    again = read_command(["train", "--resume", str(tmp_path)], RECIPES).options()
     assert (again.voc_first_pixel, again.voc_difficult_as_crowd) == (1, True)
     stored = json.loads((tmp_path / OPTIONS).read_text())
     (tmp_path / OPTIONS).write_text(json.dumps({k: v for k, v in stored.items() if not k.startswith("voc_")}))
-    older = parse_options(["train", "--resume", str(tmp_path)], recipe, remembered=remembered(tmp_path)[1])
+    older = read_command(["train", "--resume", str(tmp_path)], RECIPES).options()
     assert (older.voc_first_pixel, older.voc_difficult_as_crowd) == (0, False)
 
 
@@ -164,7 +166,7 @@ def test_labels_of_no_area_alone_are_refused(folder):
 def test_a_run_remembers_where_its_data_lie_in_every_format(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     argv = "train --train-voc VOC --train-split mine.txt --val-yolo data.yaml --val-split test --output run --cache ram".split()
-    made = parse_options(argv, Recipe())
+    made = read_command(argv, RECIPES).options()
     (tmp_path / "run").mkdir()
     write_recipe(tmp_path / "run", made.settings)
     remember(tmp_path / "run", made)
@@ -173,5 +175,5 @@ def test_a_run_remembers_where_its_data_lie_in_every_format(tmp_path, monkeypatc
     assert (values["train_voc"], values["train_split"]) == (tmp_path / "VOC", str(tmp_path / "mine.txt"))
     assert (values["val_yolo"], values["val_split"]) == (tmp_path / "data.yaml", "test")
     assert values["train_json"] is values["train_images"] is values["val_voc"] is None
-    again = parse_options(["train", "--resume", "run"], recipe, remembered=values)
+    again = read_command(["train", "--resume", "run"], RECIPES).options()
     assert (again.train_voc, again.val_split, again.settings) == (tmp_path / "VOC", "test", recipe)

@@ -16,10 +16,9 @@ import pytest
 from docs.order import ordered_pages
 from tests.docs.commands import PAGES as READ
 from tests.docs.commands import ROOT, commands_of, fragments_of
+from yolox.cli.commands import COMMANDS, read_command
 from yolox.cli.experiment import Experiment, scale_experiment
 from yolox.cli.messages import option_name
-from yolox.cli.options import COMMANDS_BY_NAME, parse_options
-from yolox.cli.parsing import base_recipe
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 UNTYPED = [command for page in READ for command in commands_of(page) if not command.is_run]
@@ -85,11 +84,11 @@ def _check_script(path: Path, arguments: list[str]) -> None:
 def _check_options(experiment: Experiment, arguments: list[str]) -> None:
     if "..." in arguments:  # the rest of the command is up to the reader
         arguments = [text for text in arguments if text != "..."] + VALUES[arguments[0]]
-    parse_options(arguments, base_recipe(arguments, experiment.recipes))
+    read_command(arguments, experiment.recipes).options()
 
 
 def test_options_within_the_text_exist():
-    names = {option_name(name).removeprefix("--") for kind in COMMANDS_BY_NAME.values() for name in option_names(kind)}
+    names = {option_name(name).removeprefix("--") for command in COMMANDS.values() for name in option_names(command.options)}
     known = {f"--{no}{name}" for name in names for no in ("", "no-")} | OTHER_OPTIONS
     for page in READ:
         for code in fragments_of(page):

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import tyro
 
-from yolox.cli.options import parse_options
-from yolox.cli.parsing import base_recipe
+from yolox.cli.commands import read_command
 from yolox.data.synthetic import write_synthetic
 from yolox.training.phases import check_epochs
 
@@ -30,7 +29,7 @@ def test_commands_can_be_read_and_their_phases_fit(demo, tmp_path, epochs):
     write_synthetic(tmp_path / "data/unseen", images=2, seed=1)
     settings = demo.Demo(output=tmp_path, epochs=epochs)
     train, evaluate, predict = (
-        parse_options(argv, base_recipe(argv, demo.EXPERIMENT.recipes)) for argv in demo.commands(settings)
+        read_command(argv, demo.EXPERIMENT.recipes).options() for argv in demo.commands(settings)
     )
     check_epochs(train.settings)
     assert (train.settings.epochs, train.settings.input.input_size) == (epochs, (128, 128))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
+from attrs import frozen
 from rich.console import Console
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weights
-from yolox.cli.options import AssignOptions
-from yolox.cli.sources import training_source
-from yolox.config import Recipe
+from yolox.cli.options import CommonOptions
+from yolox.cli.sources import TrainingSet, training_source
+from yolox.config import AssignConfig, InputSpec, Recipe
 from yolox.data.dataset import load_sample
 from yolox.data.letterbox import letterbox_sample
 from yolox.errors import UsageError
@@ -21,7 +23,23 @@ from yolox.visualize.assignment import visualize_assign
 from yolox.visualize.evaluation import spread, write_picture
 
 
-def run(experiment: Experiment, options: AssignOptions, parse: Callable[[Recipe], AssignOptions]) -> None:
+@frozen(kw_only=True)
+class AssignOptions(CommonOptions, TrainingSet):
+    """Draw which points SimOTA gives to which object of a dataset's images, and at what cost."""
+
+    recipe: Literal["megvii", "mindyolo"] | None = None
+    """Published recipe whose assignment is the default; left out, that of the weights."""
+    weights: Path
+    """Weights whose predictions decide: .pth, .npz, .ckpt or .safetensors, a published name, or an export."""
+    output: Path = Path("assign")
+    """Folder for the pictures."""
+    count: int = 8
+    """Images that are drawn, evenly spread over the dataset."""
+    input: InputSpec = InputSpec()
+    assign: AssignConfig = AssignConfig()
+
+
+def run(experiment: Experiment, options: AssignOptions, with_defaults: Callable[[Recipe], AssignOptions]) -> None:
     """Draws the assignment of images for the predictions of the weights.
 
     Raises:
@@ -32,7 +50,7 @@ def run(experiment: Experiment, options: AssignOptions, parse: Callable[[Recipe]
     if options.count < 1:
         raise UsageError(f"--count {options.count}: want 1 or more images")
     opened = open_weights(experiment, options.weights)
-    options = parse(recipe_of_weights(experiment, options.recipe, opened.metadata))
+    options = with_defaults(recipe_of_weights(experiment, options.recipe, opened.metadata))
     dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=opened.metadata.class_names)
     folder, step = make_folder(options.output), opened.make_step(options.input)
     console = Console(soft_wrap=True, highlight=False)

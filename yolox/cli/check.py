@@ -7,14 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attrs
+from attrs import frozen
 from rich.console import Console
 from rich.table import Table
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import read_evaluation_set, read_training_set
 from yolox.cli.messages import OptionConsole
-from yolox.cli.options import CheckOptions
-from yolox.cli.sources import DataSource, data_source, training_source
+from yolox.cli.options import CommonOptions
+from yolox.cli.sources import DataSource, TrainingSet, ValidationSet, data_source, training_source
 from yolox.config import Recipe
 from yolox.data.batches import TrainSource
 from yolox.data.check import EXAMPLES, DatasetReport, check_dataset, duplicate_images, probe_pixels, training_warnings
@@ -33,7 +34,20 @@ MOST_CLASSES = 30
 COMPILING = "one batch: compiling the step"
 
 
-def run(experiment: Experiment, options: CheckOptions, parse: Callable[[Recipe], CheckOptions]) -> None:
+@frozen(kw_only=True)
+class CheckOptions(CommonOptions, ValidationSet, TrainingSet):
+    """Look at a dataset before training: counts, what is wrong, a picture of the labels; the first thing to do."""
+
+    output: Path = Path("check")
+    """Folder for labels.png and report.json."""
+    overfit: bool = False
+    """Also train on one batch until its loss collapses, and fail if it does not."""
+    overfit_steps: int = 300
+    """Steps after which that fails."""
+    settings: Recipe = Recipe()
+
+
+def run(experiment: Experiment, options: CheckOptions, with_defaults: Callable[[Recipe], CheckOptions]) -> None:
     """Check the datasets that the options name, print and write what was found, and overfit one batch if asked.
 
     Raises:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Literal
 
+from attrs import frozen
 from rich.console import Console
 from rich.table import Table
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import console_of, open_group, open_weights, read_evaluation_set, recipe_of_weights
-from yolox.cli.options import EvalOptions
-from yolox.cli.sources import evaluation_source
-from yolox.config import Recipe
+from yolox.cli.options import CommonOptions
+from yolox.cli.sources import ValidationSet, evaluation_source
+from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.dataset import DetectionDataset
 from yolox.distributed import Group
 from yolox.eval.coco import METRIC_NAMES
@@ -29,7 +32,31 @@ MEANINGS = (
 )  # fmt: skip
 
 
-def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], EvalOptions]) -> None:
+@frozen(kw_only=True)
+class EvalOptions(CommonOptions, ValidationSet):
+    """Evaluate weights on a COCO, VOC or YOLO dataset: twelve numbers, and AP per class."""
+
+    recipe: Literal["megvii", "mindyolo"] | None = None
+    """Published recipe whose post-processing is the default; left out, that of the weights."""
+    weights: Path
+    """Weights: .pth, .npz, .ckpt or .safetensors; megvii:SCALE or mindyolo:SCALE, which is downloaded; or an export."""
+    json: Path | None = None
+    """File for the numbers, and the curves and the confusion matrix that the command plot draws."""
+    pictures: Path | None = None
+    """Folder for predictions beside truths, and for charts (pip install -c constraints.txt -e '.[plot]')."""
+    batch_size: int = 8
+    """Images at a time."""
+    workers: int = 2
+    """Worker processes that load images; 0 loads in the main process."""
+    parallel: bool = False
+    """Share the images with the other processes that msrun started."""
+    hang_seconds: float = 90.0
+    """With --parallel: end all when a process gets no further for so long, 20 times that where it may compile; 0 never."""
+    input: InputSpec = InputSpec()
+    postprocess: PostprocessConfig = PostprocessConfig()
+
+
+def run(experiment: Experiment, options: EvalOptions, with_defaults: Callable[[Recipe], EvalOptions]) -> None:
     """Evaluates the weights, prints the metrics, and writes them with ``--json``.
 
     Raises:
@@ -38,16 +65,16 @@ def run(experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], 
     group = open_group(options.parallel, seconds=options.hang_seconds)
     with Watchdog(options.hang_seconds, group=group) as watchdog:
         watchdog.mark("the start", slow=True)
-        _run(experiment, options, parse, group, watchdog)
+        _run(experiment, options, with_defaults, group, watchdog)
 
 
 def _run(
-    experiment: Experiment, options: EvalOptions, parse: Callable[[Recipe], EvalOptions], group: Group, watchdog: Watchdog
+    experiment: Experiment, options: EvalOptions, with_defaults: Callable[[Recipe], EvalOptions], group: Group, watchdog: Watchdog
 ) -> None:
     source = evaluation_source(options)
     opened = open_weights(experiment, options.weights)
     metadata = opened.metadata
-    options = parse(recipe_of_weights(experiment, options.recipe, metadata))
+    options = with_defaults(recipe_of_weights(experiment, options.recipe, metadata))
     dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=metadata.class_names)
     if options.json is not None:
         make_folder(options.json.parent, name="json")

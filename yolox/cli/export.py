@@ -2,22 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
 
+import attrs
+from attrs import frozen
 from rich.console import Console
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_detector, recipe_of_weights
-from yolox.cli.options import ExportOptions
-from yolox.config import Recipe
+from yolox.cli.options import CommonOptions
+from yolox.cli.predict import THRESHOLDS
+from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.classes import names_of_classes
 from yolox.data.image import read_image
 from yolox.errors import ExportError, UsageError
 from yolox.export.write import check_form, export_detector
 from yolox.training.run_folder import make_folder
 
+SETTINGS = {**THRESHOLDS, "max_detections": 300}
+"""A file with NMS has as many rows as this, found or not; the recipes of evaluation keep thousands."""
 
-def run(experiment: Experiment, options: ExportOptions, parse: Callable[[Recipe], ExportOptions]) -> None:
+
+@frozen(kw_only=True)
+class ExportOptions(CommonOptions):
+    """Write a detector as ONNX or MINDIR, run the file, and keep it only if it agrees with the detector."""
+
+    recipe: Literal["megvii", "mindyolo"] | None = None
+    """Published recipe whose post-processing is the default; left out, that of the weights."""
+    weights: Path
+    """Weights: .pth, .npz, .ckpt or .safetensors."""
+    output: Path
+    """The file."""
+    format: Literal["onnx", "mindir"] = "onnx"
+    """onnx for ONNX Runtime, OpenVINO and others; mindir for MindSpore."""
+    batch: int | Literal["dynamic"] = 1
+    """Images at a time, or any number (ONNX)."""
+    nms: bool = False
+    """End the file with NMS: boxes, scores, classes, count (ONNX, fixed batch)."""
+    image: Path | None = None
+    """Image to compare file and detector on; left out, one is drawn."""
+    input: InputSpec = InputSpec()
+    postprocess: PostprocessConfig = PostprocessConfig()
+
+    @classmethod
+    def defaults(cls, recipe: Recipe, values: Mapping[str, Any]) -> ExportOptions:
+        """Returns the defaults of `CommonOptions` with the post-processing of a file."""
+        return super().defaults(attrs.evolve(recipe, postprocess=attrs.evolve(recipe.postprocess, **SETTINGS)), values)
+
+
+def run(experiment: Experiment, options: ExportOptions, with_defaults: Callable[[Recipe], ExportOptions]) -> None:
     """Write the file, and print how far its answer is from the detector's.
 
     Raises:
@@ -32,7 +67,7 @@ def run(experiment: Experiment, options: ExportOptions, parse: Callable[[Recipe]
         raise UsageError(str(error)) from None
     image = None if options.image is None else read_image(str(options.image))
     detector, metadata = open_detector(experiment, options.weights)
-    options = parse(recipe_of_weights(experiment, options.recipe, metadata))
+    options = with_defaults(recipe_of_weights(experiment, options.recipe, metadata))
     make_folder(options.output.parent)  # weights that cannot be used leave none behind
     report = export_detector(
         detector,

@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable
 
 import attrs
+from attrs import frozen
 from rich.console import Console
 from rich.table import Table
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.options import InfoOptions
+from yolox.cli.options import CommonOptions
 from yolox.config import Recipe
 from yolox.config_io import recipe_to_dict
 from yolox.nn import count_flops, count_parameters
@@ -41,7 +42,18 @@ def describe(experiment: Experiment, options: InfoOptions) -> dict:
     }
 
 
-def run(experiment: Experiment, options: InfoOptions, parse: Callable[[Recipe], InfoOptions]) -> None:
+@frozen(kw_only=True)
+class InfoOptions(CommonOptions):
+    """Show parameters, FLOPs, published AP and the recipe."""
+
+    json: bool = False
+    """Print one JSON object instead of tables."""
+    num_classes: int = 80
+    """Classes of the detector that is counted."""
+    settings: Recipe = Recipe()
+
+
+def run(experiment: Experiment, options: InfoOptions, with_defaults: Callable[[Recipe], InfoOptions]) -> None:
     """Print the description as tables, or as one JSON object with ``--json``."""
     description = describe(experiment, options)
     if options.json:

@@ -4,44 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from attrs import frozen
 
-from yolox.cli import assign, check, evaluate, export, info, plot, predict, train
+from yolox.cli.commands import COMMANDS, read_command
 from yolox.cli.experiment import Experiment, scale_experiment
 from yolox.cli.messages import report
-from yolox.cli.options import (
-    COMMANDS_BY_NAME,
-    AssignOptions,
-    CheckOptions,
-    EvalOptions,
-    ExportOptions,
-    InfoOptions,
-    PlotOptions,
-    PredictOptions,
-    TrainOptions,
-    parse_options,
-)
-from yolox.cli.parsing import base_recipe, first_options, parse_some
-from yolox.cli.run_options import remembered
+from yolox.cli.parsing import split_arguments
+from yolox.cli.plot import PlotOptions
 from yolox.device import use_device
 from yolox.errors import UsageError
 from yolox.export.runner import SUFFIXES
 from yolox.models import SCALES
 
-COMMANDS = {
-    InfoOptions: info.run,
-    CheckOptions: check.run,
-    TrainOptions: train.run,
-    EvalOptions: evaluate.run,
-    PredictOptions: predict.run,
-    ExportOptions: export.run,
-    AssignOptions: assign.run,
-    PlotOptions: plot.run,
-}
+NO_MODEL = "SCALE"  # in the usage line
 
 
 def run(experiment: Experiment, argv: Sequence[str], *, prog: str | None = None, model: str | None = None) -> int:
@@ -58,13 +36,12 @@ def run(experiment: Experiment, argv: Sequence[str], *, prog: str | None = None,
     """
     prog = prog or Path(sys.argv[0]).name or experiment.name
     try:
-        recipe, values = base_recipe(argv, experiment.recipes), {}
-        if list(argv[:1]) == ["train"] and (folder := first_options(argv).resume):
-            recipe, values = remembered(folder)
-        parse = partial(parse_options, argv, prog=prog, model=model, remembered=values)
-        options = parse(recipe)
+        arguments = read_command(argv, experiment.recipes, prog=prog, model=model)
+        options = arguments.options()
+        if model == NO_MODEL and not _is_complete(options):
+            raise UsageError(f"--model: missing, want one of {', '.join(SCALES)}\nsee {prog} {argv[0]} --help")
         use_device(options.device)
-        COMMANDS[type(options)](experiment, options, parse)
+        COMMANDS[argv[0]].run(experiment, options, arguments.options)
     except SystemExit as stop:  # --help
         return int(stop.code or 0)
     except (Exception, KeyboardInterrupt) as error:
@@ -96,25 +73,23 @@ class _Model:
     model: str | None = None
 
 
-@frozen(kw_only=True)
-class _Weights:
-    weights: Path | None = None
-
-
 def run_model(argv: Sequence[str]) -> int:
     """Runs one command for the scale that ``--model`` names and returns the exit status, as `run`.
 
     ``--help``, the command plot and exported files need no model.
     """
     try:
-        model, rest = parse_some(_Model, argv, prog="yolox")
-        weights = parse_some(_Weights, rest, prog="yolox")[0].weights
-        exported = weights is not None and weights.suffix.lower() in SUFFIXES
-        independent = not rest or rest[0] not in COMMANDS_BY_NAME or rest[0] == "plot" or {"-h", "--help"} & set(rest)
-        if model.model not in SCALES and not (model.model is None and (exported or independent)):
-            got = "missing" if model.model is None else f"got {model.model!r}"
-            command = f"{rest[0]} " if rest and rest[0] in COMMANDS_BY_NAME else ""
-            raise UsageError(f"--model: {got}, want one of {', '.join(SCALES)}\nsee yolox {command}--help")
+        given, rest = split_arguments(_Model, argv, prog="yolox")
+        scale = given.get("model")
+        if scale is not None and scale not in SCALES:
+            command = f"{rest[0]} " if rest and rest[0] in COMMANDS else ""
+            raise UsageError(f"--model: got {scale!r}, want one of {', '.join(SCALES)}\nsee yolox {command}--help")
     except UsageError as error:
         return report(error, debug="--debug" in argv)
-    return run(scale_experiment(model.model or SCALES[0]), rest, prog="yolox", model=model.model or "SCALE")
+    return run(scale_experiment(scale or SCALES[0]), rest, prog="yolox", model=scale or NO_MODEL)
+
+
+def _is_complete(options: object) -> bool:
+    """Returns whether a command needs no scale: it draws, or detects with an exported file."""
+    weights = getattr(options, "weights", None)
+    return isinstance(options, PlotOptions) or (weights is not None and weights.suffix.lower() in SUFFIXES)

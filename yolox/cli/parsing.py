@@ -1,35 +1,41 @@
-"""Frozen types from arguments with tyro, and its errors as one line."""
+"""Arguments with tyro: the values that were given, and frozen types that they and defaults are filled into."""
 
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import attrs
 import tyro
-from attrs import frozen
 from tyro import _errors as events  # tyro has no public way to an error without its box: its version is bounded for this
+from tyro._singleton import EXCLUDE_FROM_CALL, is_missing
 from tyro.constructors._struct_spec_attrs import attrs_rule
 
 from yolox.cli.messages import OPTION_NAMES
-from yolox.config import Recipe
 from yolox.errors import UsageError
-from yolox.recipes import finetune_recipe, with_input_size
 
 T = TypeVar("T")
 _registry = tyro.constructors.ConstructorRegistry()
 
 
-def parse(kind: type[T], argv: Sequence[str], *, prog: str, default: T | None = None) -> T:
-    """Returns the options of one type.
+class Given(dict):
+    """The fields of an attrs class that arguments name, with their values; those of a nested class are a `Given`, too."""
+
+
+def read_arguments(kind: Any, argv: Sequence[str], *, prog: str, default: Any = None) -> Given:
+    """Reads the arguments of one type.
 
     Args:
         kind: attrs class, or a union of subcommands.
         argv: its arguments.
         prog: name of the program and its command, for messages.
-        default: values of the options that are left out; None takes those of the class.
+        default: instance whose values the help shows; those that are tyro.MISSING have to be given. None takes those of
+            the class.
+
+    Returns:
+        The values of the arguments that are there.
 
     Raises:
         UsageError: the arguments cannot be read: one line, and one that names the help.
@@ -38,21 +44,41 @@ def parse(kind: type[T], argv: Sequence[str], *, prog: str, default: T | None = 
     return _run(kind, argv, prog, {} if default is None else {"default": default})
 
 
-def parse_some(kind: type[T], argv: Sequence[str], *, prog: str) -> tuple[T, list[str]]:
-    """Returns the options of one type, and the arguments that do not belong to it.
+def split_arguments(kind: Any, argv: Sequence[str], *, prog: str) -> tuple[Given, list[str]]:
+    """Reads the arguments of one type among others.
 
     Args:
         kind: attrs class whose fields all have defaults.
         argv: arguments, others among them.
         prog: name of the program, for messages.
 
+    Returns:
+        The values of the arguments that are there, and the arguments that do not belong to the type.
+
     Raises:
         UsageError: a value cannot be read.
+
+    Example:
+        >>> kind = attrs.make_class("Kind", {"recipe": attrs.field(default="megvii", type=str)})
+        >>> split_arguments(kind, ["--recipe", "mindyolo", "--epochs", "3"], prog="yolox")
+        ({'recipe': 'mindyolo'}, ['--epochs', '3'])
     """
     return _run(kind, argv, prog, {"return_unknown_args": True, "add_help": False})
 
 
-def _run(kind, argv: Sequence[str], prog: str, settings: dict[str, Any]):
+def fill(default: T, given: Mapping[str, Any]) -> T:
+    """Returns a frozen instance with the given fields changed, those of nested instances too.
+
+    Example:
+        >>> from yolox.config import Recipe
+        >>> fill(Recipe(), {"epochs": 3, "loader": Given(seed=5)}).loader.seed
+        5
+    """
+    changes = {name: fill(getattr(default, name), v) if isinstance(v, Given) else v for name, v in given.items()}
+    return attrs.evolve(default, **changes)
+
+
+def _run(kind: Any, argv: Sequence[str], prog: str, settings: dict[str, Any]) -> Any:
     def refuse(event: events.ParseErrorEvent) -> None:
         raise UsageError(f"{problem_line(event)}\nsee {prog} --help")
 
@@ -65,8 +91,6 @@ def _run(kind, argv: Sequence[str], prog: str, settings: dict[str, Any]):
 def problem_line(event: events.ParseErrorEvent) -> str:
     """Returns one line about arguments that the parser refuses."""
     match event:
-        case events.InstantiationFailure(argument=None):
-            return _one_line(event.message)  # of a config, which names the field
         case events.InstantiationFailure():
             return f"{_flag(event.argument)}: {_plain(event.message, event.argument)}"
         case events.InvalidChoice():
@@ -96,10 +120,11 @@ def _plain(message: str, argument) -> str:
     if message.startswith("no type matching"):
         got = message.partition("from [")[2].partition("]")[0]
         return f"got {got}, want {argument.lowered.metavar}"
-    return _one_line(message)
+    return one_line(message)
 
 
-def _one_line(message: str) -> str:
+def one_line(message: object) -> str:
+    """Returns a message without line breaks."""
     return " ".join(str(message).split())
 
 
@@ -123,83 +148,26 @@ def _size_rule(info):
 
 
 @_registry.struct_rule
-def _option_name_rule(info):
-    """Names the options of `OPTION_NAMES` otherwise than their fields."""
-    if not (attrs.has(info.type) and {field.name for field in attrs.fields(info.type)} & OPTION_NAMES.keys()):
+def _given_rule(info):
+    """Makes a `Given` of an attrs class: the help shows the default of a field, which is left out where no argument names it."""
+    if not attrs.has(info.type):
         return None
-    spec = attrs_rule(info)
-    fields = [
-        dataclasses.replace(field, type=Annotated[field.type, tyro.conf.arg(name=OPTION_NAMES[field.name])])
-        if field.name in OPTION_NAMES
-        else field
-        for field in spec.fields
-    ]
-    return dataclasses.replace(spec, fields=tuple(fields))
+    kind = type(info.type.__name__, (Given,), {"__doc__": info.type.__doc__})  # the help shows its docstring
+    return tyro.constructors.StructConstructorSpec(instantiate=kind, fields=tuple(map(_optional, attrs_rule(info).fields)))
 
 
-@frozen(kw_only=True)
-class FirstOptions:
-    """The options that decide the defaults of others, as text; None where they are left out."""
-
-    recipe: str | None = None
-    finetune: bool = False
-    resume: Path | None = None
-    lr: str | None = None
-    lr_per_image: str | None = None
-    input_size: tuple[str, ...] | None = None
-    multiscale_sizes: tuple[str, ...] | None = None
+def _optional(field: tyro.constructors.StructFieldSpec) -> tyro.constructors.StructFieldSpec:
+    if attrs.has(field.type):
+        return field
+    kind, default = field.type, field.default
+    settings = {"name": OPTION_NAMES.get(field.name)}
+    if not is_missing(default):
+        settings["help_behavior_hint"] = f"(default: {_shown(default)})"
+        default = EXCLUDE_FROM_CALL
+    return dataclasses.replace(field, type=Annotated[kind, tyro.conf.arg(**settings)], default=default)
 
 
-def first_options(argv: Sequence[str]) -> FirstOptions:
-    """Returns the options that decide the defaults of others, from all arguments of a command.
-
-    Example:
-        >>> first_options(["train", "--recipe", "mindyolo", "--epochs", "3"]).recipe
-        'mindyolo'
-    """
-    return parse_some(FirstOptions, argv, prog="yolox")[0]
-
-
-def base_recipe(argv: Sequence[str], recipes: Mapping[str, Recipe]) -> Recipe:
-    """Pick the recipe that the arguments start from.
-
-    ``--finetune`` changes the recipe before other options do. A learning rate is given per image or absolute. Giving
-    one of the two takes the other one away.
-    """
-    first = first_options(argv)
-    recipe = recipes.get(first.recipe or "megvii", recipes["megvii"])
-    if first.finetune:
-        recipe = finetune_recipe(recipe)
-    for name, other in (("lr", "lr_per_image"), ("lr_per_image", "lr")):
-        if getattr(first, name) is not None and getattr(first, other) is None:
-            placeholder = getattr(recipe.optim, name) or 1.0
-            recipe = attrs.evolve(
-                recipe, optim=attrs.evolve(recipe.optim, **{name: placeholder, other: None})
-            )
-    return recipe
-
-
-def follow_input_size(settings: Recipe, argv: Sequence[str], recipe: Recipe) -> Recipe:
-    """Let the training sizes go along with ``--input-size``, unless ``--multiscale-sizes`` says what they are.
-
-    Args:
-        settings: as parsed.
-        argv: the raw arguments.
-        recipe: the defaults that they were parsed with.
-
-    Returns:
-        The settings, with the training sizes of `yolox.recipes.with_input_size`.
-
-    Example:
-        >>> from yolox.recipes import megvii_recipe
-        >>> words, recipe = ["train", "--input-size", "320"], megvii_recipe("s")
-        >>> settings = attrs.evolve(recipe, input=attrs.evolve(recipe.input, input_size=(320, 320)))
-        >>> sizes = follow_input_size(settings, words, recipe).loader.multiscale_sizes
-        >>> sizes[0], sizes[-1]
-        (160, 480)
-    """
-    first = first_options(argv)
-    if first.input_size is None or first.multiscale_sizes is not None:
-        return settings
-    sizes = with_input_size(recipe, settings.input.input_size).loader.multiscale_sizes
-    return attrs.evolve(settings, loader=attrs.evolve(settings.loader, multiscale_sizes=sizes))
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(shlex.quote(str(item)) for item in value)
+    return str(value)

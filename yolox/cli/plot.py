@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import tyro
+from attrs import frozen
 from rich.console import Console
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.options import PlotOptions
+from yolox.cli.options import CommonOptions
 from yolox.config import Recipe
 from yolox.errors import CommandError
 from yolox.training.run_folder import EVALUATION, HISTORY, PICTURES, make_folder
@@ -19,7 +21,20 @@ from yolox.visualize.run_pictures import write_curves
 KEYS = {key for key, _ in CHARTS.values()}
 
 
-def run(experiment: Experiment, options: PlotOptions, parse: Callable[[Recipe], PlotOptions]) -> None:
+@frozen(kw_only=True)
+class PlotOptions(CommonOptions):
+    """Draw a run again from its files: curves of history.csv, charts of an evaluation's JSON.
+
+    Predictions beside truths need weights and images: eval --pictures draws them.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """Folder of the run, or the JSON file of an evaluation."""
+    output: Path | None = None
+    """Folder for the pictures; left out, that of the run."""
+
+
+def run(experiment: Experiment, options: PlotOptions, with_defaults: Callable[[Recipe], PlotOptions]) -> None:
     """Draws curves.png from history.csv, and in `pictures` the charts of every evaluation's JSON in the folder.
 
     Those of the run's own evaluation.json, or of a single other file, lie in `pictures` itself, as training leaves them,

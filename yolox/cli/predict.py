@@ -2,27 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal, get_args
 
+import attrs
+from attrs import frozen
 from rich.console import Console
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_weights, recipe_of_weights
-from yolox.cli.options import PredictOptions
-from yolox.config import Recipe
+from yolox.cli.options import CommonOptions
+from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.classes import names_of_classes
 from yolox.data.image import shown_path
 from yolox.errors import CommandError, UsageError
 from yolox.eval.media import Frame, VideoFile, find_files, frames_per_second, is_video, predict_media, unique_names
 from yolox.eval.postprocess import Detections, with_names
+from yolox.eval.predict import VIEWER
 from yolox.eval.writers import LABELS, WRITERS, existing_labels
 from yolox.training.run_folder import make_folder
 from yolox.visualize.draw import draw_detections, enlarge_small
 from yolox.visualize.evaluation import write_picture
 
+THRESHOLDS = {name: getattr(VIEWER, name) for name in ("score_threshold", "iou_threshold")}
+"""What Megvii's README uses to draw pictures; an evaluation needs the low scores, a viewer does not."""
+SaveForm = Literal["json", "txt", "csv", "coco"]
 
-def run(experiment: Experiment, options: PredictOptions, parse: Callable[[Recipe], PredictOptions]) -> None:
+
+@frozen(kw_only=True)
+class PredictOptions(CommonOptions):
+    """Detect objects in images and videos: pictures with boxes, and the boxes in files."""
+
+    recipe: Literal["megvii", "mindyolo"] | None = None
+    """Published recipe whose post-processing is the default; left out, that of the weights."""
+    weights: Path
+    """Weights: .pth, .npz, .ckpt or .safetensors; megvii:SCALE or mindyolo:SCALE, which is downloaded; or an export."""
+    source: tuple[Path, ...]
+    """Images, videos, folders of them, and patterns such as 'photos/*.jpg'."""
+    output: Path
+    """Folder for the pictures, the videos and the files of --save."""
+    save: tuple[SaveForm, ...] = ("json",)
+    """Forms of the boxes: predictions.json, labels/*.txt (YOLO), predictions.csv, predictions_coco.json."""
+    strict: bool = False
+    """End with status 1 if a source could not be read; the others are done either way."""
+    batch_size: int = 1
+    """Images at a time."""
+    input: InputSpec = InputSpec()
+    postprocess: PostprocessConfig = PostprocessConfig()
+
+    @classmethod
+    def defaults(cls, recipe: Recipe, values: Mapping[str, Any]) -> PredictOptions:
+        """Returns the defaults of `CommonOptions` with the thresholds of a viewer."""
+        return super().defaults(attrs.evolve(recipe, postprocess=attrs.evolve(recipe.postprocess, **THRESHOLDS)), values)
+
+    @classmethod
+    def check_spelling(cls, argv: Sequence[str]) -> None:
+        """Raises UsageError for ``--save-txt`` and the like, with the option to write."""
+        given, forms = {argument.replace("_", "-") for argument in argv}, get_args(SaveForm)
+        for form in forms:
+            if f"--save-{form}" in given:
+                raise UsageError(f"--save-{form}: write --save {form}; it takes one or more of {', '.join(forms)}")
+
+
+def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable[[Recipe], PredictOptions]) -> None:
     """Detects objects in the sources, and writes pictures, videos and the files of ``--save``.
 
     A file that cannot be read is named, and the others go on.
@@ -35,7 +78,7 @@ def run(experiment: Experiment, options: PredictOptions, parse: Callable[[Recipe
     files = find_files(options.source)
     _check_targets(files, options)
     opened = open_weights(experiment, options.weights)
-    options = parse(recipe_of_weights(experiment, options.recipe, opened.metadata))
+    options = with_defaults(recipe_of_weights(experiment, options.recipe, opened.metadata))
     names = names_of_classes(opened.num_classes, opened.metadata.class_names)
     step = opened.make_step(options.input)
     folder = make_folder(options.output)  # weights that cannot be used leave none behind

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import attrs
+from attrs import frozen
 
 from yolox.cli.check import read_sets
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import compare_names, console_of, local_weights, open_group
 from yolox.cli.messages import option_name
-from yolox.cli.options import TrainOptions
+from yolox.cli.options import CommonOptions
 from yolox.cli.run_options import RememberOptions, check_options, remembered
-from yolox.cli.sources import data_source, training_source
+from yolox.cli.sources import TrainingSet, ValidationSet, data_source, training_source
 from yolox.config import Recipe
 from yolox.errors import RunError, UsageError
 from yolox.export.runner import SUFFIXES
@@ -28,7 +30,38 @@ from yolox.visualize.run_pictures import RunPictures
 from yolox.weights.load import load_weights
 
 
-def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe], TrainOptions]) -> None:
+@frozen(kw_only=True)
+class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
+    """Train on a COCO, VOC or YOLO dataset, from random weights or from any weights."""
+
+    weights: Path | None = None
+    """Start from these: .pth, .npz, .ckpt, .safetensors, megvii:SCALE or mindyolo:SCALE; random if left out."""
+    finetune: bool = False
+    """Take the preset for fine-tuning as the defaults of the options below: 40 epochs, half the rate, a short average."""
+    output: Path
+    """Folder of the run: best and last checkpoint, history.csv, recipe.json."""
+    overwrite: bool = False
+    """Replace the run that is already in the folder."""
+    resume: Path | None = None
+    """Go on with the run in this folder, which knows its recipe and its data; give nothing else."""
+    save_steps: int | None = None
+    """Save within an epoch too, after every so many steps; an epoch's end always saves."""
+    parallel: bool = False
+    """Train together with the other processes that msrun started."""
+    hang_seconds: float = 90.0
+    """With --parallel: end all when a process gets no further for so long, 20 times that where it may compile; 0 never."""
+    patience: int | None = None
+    """Stop when AP has not risen for this many epochs; the plain last epochs are then left out."""
+    freeze: tuple[str, ...] = ()
+    """Parts that keep the values of --weights: beginnings of parameter names, such as backbone."""
+    eager: bool = False
+    """Run the training step without compiling it: much slower, for debugging."""
+    tensorboard: bool = False
+    """Also write events for TensorBoard to OUTPUT/events (pip install -c constraints.txt -e '.[tensorboard]')."""
+    settings: Recipe = Recipe()
+
+
+def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[Recipe], TrainOptions]) -> None:
     """Trains as the options say, in the folder ``--output``, or continues with ``--resume``."""
     launcher = Launcher()  # first: it watches the process that started this one
     sources = _check(options)
@@ -46,7 +79,7 @@ def run(experiment: Experiment, options: TrainOptions, parse: Callable[[Recipe],
         console.print(f"weights: {loaded.summary()}" + (f", for {len(names)} classes" if loaded.skipped else ""))
         if renamed := compare_names(loaded.class_names, names):
             console.print(f"weights: {renamed}", markup=False)
-        options = parse(attrs.evolve(options.settings, input=with_convention(options.settings.input, loaded.input)))
+        options = with_defaults(attrs.evolve(options.settings, input=with_convention(options.settings.input, loaded.input)))
     random = all_names if options.weights is None else loaded.skipped
     detector.spec = options.settings.input  # an option that was given wins over the convention of the weights
     callbacks = [RememberOptions(options), RunPictures(console), *([TensorBoard()] if options.tensorboard else [])]
