@@ -25,7 +25,7 @@ from yolox.visualize.evaluation import spread, write_picture
 
 @frozen(kw_only=True)
 class AssignOptions(CommonOptions, TrainingSet):
-    """Draw which points SimOTA gives to which object of a dataset's images, and at what cost."""
+    """Draw which points SimOTA assigns to which object of a dataset's images, with their costs."""
 
     recipe: Literal["megvii", "mindyolo"] | None = None
     """Published recipe whose assignment is the default; left out, that of the weights."""

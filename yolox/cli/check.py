@@ -1,4 +1,4 @@
-"""The command ``check``: what is in a dataset, what is wrong with it, and whether a detector can learn one batch of it."""
+"""The command ``check``: counts and errors of a dataset, and whether a detector can learn one batch of it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COMPILING = "one batch: compiling the step"
 
 @frozen(kw_only=True)
 class CheckOptions(CommonOptions, ValidationSet, TrainingSet):
-    """Look at a dataset before training: counts, what is wrong, a picture of the labels; the first thing to do."""
+    """Check a dataset before training: counts, errors, warnings, and a picture of the labels."""
 
     output: Path = Path("check")
     """Folder for labels.png and report.json."""
@@ -48,7 +48,7 @@ class CheckOptions(CommonOptions, ValidationSet, TrainingSet):
 
 
 def run(experiment: Experiment, options: CheckOptions, with_defaults: Callable[[Recipe], CheckOptions]) -> None:
-    """Check the datasets that the options name, print and write what was found, and overfit one batch if asked.
+    """Checks the datasets of the options, prints and writes the counts and warnings, and overfits one batch if asked.
 
     Raises:
         UsageError: options that contradict each other.
@@ -75,7 +75,7 @@ def run(experiment: Experiment, options: CheckOptions, with_defaults: Callable[[
 
 
 def read_sets(sources: dict[str, DataSource | None]) -> dict[str, DetectionDataset]:
-    """Read the training set, and the validation set where there is one, in the classes of the former."""
+    """Reads the training set, and the validation set if there is one, with the classes of the training set."""
     train_set = read_training_set(sources["train"])
     if sources["val"] is None:
         return {"train": train_set}
@@ -115,7 +115,7 @@ def _write_grid(console: Console, path: Path, dataset: DetectionDataset, recipe:
 
 
 def step_lines(console: Console, update: Callable[[str], None]) -> Callable[[int, float], None]:
-    """Make a function that shows the steps of one batch: in a terminal's live line, elsewhere as a line every half minute.
+    """Returns a function that shows the steps of one batch: in a terminal's live line, elsewhere as a line every half minute.
 
     Args:
         console: what is shown on.
@@ -140,7 +140,7 @@ def step_lines(console: Console, update: Callable[[str], None]) -> Callable[[int
 
 
 def _overfit(console: Console, experiment: Experiment, options: CheckOptions, dataset: DetectionDataset) -> None:
-    """Train a detector of random weights, thrown away afterwards, on one batch of plain images."""
+    """Trains a detector of random weights on one batch of unaugmented images, and discards it."""
     size = min(options.settings.loader.batch_size, len(dataset))
     loader = attrs.evolve(options.settings.loader, batch_size=size, multiscale_sizes=())
     recipe = attrs.evolve(options.settings, loader=loader)

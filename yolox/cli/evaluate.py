@@ -51,7 +51,7 @@ class EvalOptions(CommonOptions, ValidationSet):
     parallel: bool = False
     """Share the images with the other processes that msrun started."""
     hang_seconds: float = 90.0
-    """With --parallel: end all when a process gets no further for so long, 20 times that where it may compile; 0 never."""
+    """With --parallel: end all when a process makes no progress for so long, 20 times that where it may compile; 0 never."""
     input: InputSpec = InputSpec()
     postprocess: PostprocessConfig = PostprocessConfig()
 

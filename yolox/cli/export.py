@@ -53,7 +53,7 @@ class ExportOptions(CommonOptions):
 
 
 def run(experiment: Experiment, options: ExportOptions, with_defaults: Callable[[Recipe], ExportOptions]) -> None:
-    """Write the file, and print how far its answer is from the detector's.
+    """Exports the file, and prints the largest difference of its output from the detector's.
 
     Raises:
         UsageError: a combination of options that does not exist.

@@ -1,4 +1,4 @@
-"""The command ``info``: what a scale is, without weights and without data."""
+"""The command ``info``: the numbers of a scale, without weights and data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from yolox.nn import count_flops, count_parameters
 
 
 def describe(experiment: Experiment, options: InfoOptions) -> dict:
-    """Count a scale's detector and list what is known about it.
+    """Returns the counted and published numbers of a scale.
 
     Args:
         experiment: the scale.
@@ -54,7 +54,7 @@ class InfoOptions(CommonOptions):
 
 
 def run(experiment: Experiment, options: InfoOptions, with_defaults: Callable[[Recipe], InfoOptions]) -> None:
-    """Print the description as tables, or as one JSON object with ``--json``."""
+    """Prints the description as tables, or as one JSON object with ``--json``."""
     description = describe(experiment, options)
     if options.json:
         print(json.dumps(description))

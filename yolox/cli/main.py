@@ -1,4 +1,4 @@
-"""The entry of every scale's script: read the options, run the command, turn errors into messages."""
+"""The entry of the command line: reads the options, runs the command, and turns errors into messages."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def run(experiment: Experiment, argv: Sequence[str], *, prog: str | None = None,
 
 
 def main(experiment: Experiment, argv: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line of a scale and exit with its status.
+    """Runs the command line of a scale and exits with its status.
 
     Args:
         experiment: the scale.
-        argv: words after the script's name; None takes those of the process.
+        argv: arguments after the script's name; None takes those of the process.
     """
     sys.exit(run(experiment, sys.argv[1:] if argv is None else argv))
 

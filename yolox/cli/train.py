@@ -43,17 +43,17 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     overwrite: bool = False
     """Replace the run that is already in the folder."""
     resume: Path | None = None
-    """Go on with the run in this folder, which knows its recipe and its data; give nothing else."""
+    """Continue the run in this folder, with its recipe and its data; other options are not needed."""
     save_steps: int | None = None
     """Save within an epoch too, after every so many steps; an epoch's end always saves."""
     parallel: bool = False
     """Train together with the other processes that msrun started."""
     hang_seconds: float = 90.0
-    """With --parallel: end all when a process gets no further for so long, 20 times that where it may compile; 0 never."""
+    """With --parallel: end the run when a process makes no progress for so long, 20 times that where it may compile; 0 never."""
     patience: int | None = None
-    """Stop when AP has not risen for this many epochs; the plain last epochs are then left out."""
+    """Stop when AP has not risen for this many epochs; the no-augmentation epochs are then left out."""
     freeze: tuple[str, ...] = ()
-    """Parts that keep the values of --weights: beginnings of parameter names, such as backbone."""
+    """Parts that keep the values of --weights: prefixes of parameter names, such as backbone."""
     eager: bool = False
     """Run the training step without compiling it: much slower, for debugging."""
     tensorboard: bool = False
