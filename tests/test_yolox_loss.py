@@ -161,9 +161,9 @@ def test_without_ground_truths_only_objectness_is_left():
 
 @pytest.mark.parametrize("mode", ["eager", pytest.param("jit", marks=pytest.mark.slow)])
 def test_zero_rows_are_images_without_objects(mode):
-    _, maps, truths = _random("mixed")
-    nothing = tuple(Tensor(part.asnumpy()[:, :0]) for part in truths)
-    padding = (*truths[:2], Tensor(np.zeros((2, 5), bool)))
+    _, maps, gt = _random("mixed")
+    nothing = tuple(Tensor(part.asnumpy()[:, :0]) for part in gt)
+    padding = (*gt[:2], Tensor(np.zeros((2, 5), bool)))
     step = value_and_grad() if mode == "eager" else jitted()
     (values, gradients), (want, wanted) = (step(*maps, *gts, Tensor(1.0)) for gts in (nothing, padding))
     assert numbers(*values) == numbers(*want)

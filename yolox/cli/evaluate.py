@@ -135,4 +135,4 @@ def _classes(per_class: dict[str, float | None]) -> Table:
 
 
 def _share(value: float | None) -> str:
-    return "no truths" if value is None else f"{value:.4f}"
+    return "no objects" if value is None else f"{value:.4f}"
