@@ -43,7 +43,7 @@ class EvalOptions(CommonOptions, ValidationSet):
     json: Path | None = None
     """File for the numbers, and the curves and the confusion matrix that the command plot draws."""
     pictures: Path | None = None
-    """Folder for predictions beside truths, and for charts (pip install -c constraints.txt -e '.[plot]')."""
+    """Folder for predictions beside ground truth, and for charts (pip install -c constraints.txt -e '.[plot]')."""
     batch_size: int = 8
     """Images at a time."""
     workers: int = 2

@@ -25,7 +25,7 @@ KEYS = {key for key, _ in CHARTS.values()}
 class PlotOptions(CommonOptions):
     """Draw a run again from its files: curves of history.csv, charts of an evaluation's JSON.
 
-    Predictions beside truths need weights and images: eval --pictures draws them.
+    Predictions beside ground truth need weights and images: eval --pictures draws them.
     """
 
     run: tyro.conf.Positional[Path]
