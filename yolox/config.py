@@ -34,6 +34,11 @@ def _positive(_instance, attribute, value) -> None:
         raise ValueError(f"{attribute.name}: got {value}, want a positive number")
 
 
+def _positives(_instance, attribute, value) -> None:
+    if not all(number > 0 for number in value):
+        raise ValueError(f"{attribute.name}: got {value}, want positive numbers")
+
+
 @frozen(kw_only=True)
 class InputSpec:
     """The pixels that a network was trained on. Travels into checkpoints and exports.
@@ -48,6 +53,10 @@ class InputSpec:
     """Order of the colour channels that the network takes."""
     pixel_scale: float = attrs.field(default=1.0, validator=_positive)
     """Factor on the 0..255 pixel values."""
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Taken away from each channel after the factor, in the network's channel order; zeros but for legacy weights."""
+    std: tuple[float, float, float] = attrs.field(default=(1.0, 1.0, 1.0), validator=_positives)
+    """By which each channel is divided in the end; ones but for legacy weights."""
     letterbox: Literal["top_left", "center"] = "top_left"
     """Where the resized image lies on the padded canvas."""
     shrink_interpolation: Literal["linear", "area"] = "linear"

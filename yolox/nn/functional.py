@@ -14,10 +14,11 @@ def normalize_images(images: Tensor, *, spec: InputSpec) -> Tensor:  # [B,H,W,3]
 
     Args:
         images: ``[B, H, W, 3]`` uint8 BGR, 0 to 255, as OpenCV reads them.
-        spec: channel order and pixel scale of the weights.
+        spec: channel order, pixel scale, mean and standard deviation of the weights.
 
     Returns:
-        ``[B, 3, H, W]`` float32 in the channel order of `spec`, times ``spec.pixel_scale``.
+        ``[B, 3, H, W]`` float32 in the channel order of `spec`, times ``spec.pixel_scale``, minus ``spec.mean``,
+        divided by ``spec.std``.
 
     Raises:
         ValueError: if `images` is not uint8 ``[B, H, W, 3]``.
@@ -36,7 +37,10 @@ def normalize_images(images: Tensor, *, spec: InputSpec) -> Tensor:  # [B,H,W,3]
     planes = ops.cast(images, ms.float32).transpose(0, 3, 1, 2)
     if spec.channel_order == "rgb":
         planes = ops.cat((planes[:, 2:3], planes[:, 1:2], planes[:, 0:1]), axis=1)
-    return planes if spec.pixel_scale == 1.0 else planes * spec.pixel_scale
+    planes = planes if spec.pixel_scale == 1.0 else planes * spec.pixel_scale
+    if spec.mean != (0.0, 0.0, 0.0) or spec.std != (1.0, 1.0, 1.0):
+        planes = (planes - Tensor(spec.mean, ms.float32).reshape(3, 1, 1)) / Tensor(spec.std, ms.float32).reshape(3, 1, 1)
+    return planes
 
 
 def space_to_depth(x):  # [B,C,H,W] -> [B,4C,H/2,W/2]

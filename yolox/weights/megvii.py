@@ -12,6 +12,15 @@ from yolox.errors import WeightsError
 MEGVII_INPUT = InputSpec(channel_order="bgr", pixel_scale=1.0, letterbox="top_left")
 """What Megvii's weights were trained on (since version 0.1.1); the size is the scale's."""
 
+MEGVII_LEGACY_INPUT = InputSpec(
+    channel_order="rgb",
+    pixel_scale=1 / 255,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    letterbox="top_left",
+)
+"""What Megvii's weights before version 0.1.1 were trained on. Their names are those of the later ones."""
+
 BN_EPSILON = 1e-3
 _BN_LEAVES = {
     "weight": "gamma",
