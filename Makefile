@@ -33,7 +33,10 @@ lint: $(READY)
 test: $(READY) lint
 	$(RUN) -m pytest -n 2 $(TOGETHER)
 
+# Runtimes that cannot be installed here are skipped by their tests, with that reason.
 test-slow: $(READY)
+	-$(VENV)/bin/pip install --quiet --constraint constraints.txt ncnn MNN
+	-$(VENV)/bin/pip install --quiet --constraint constraints.txt --no-deps pnnx
 	$(RUN) -m pytest -m slow -n 3 $(TOGETHER)
 
 demo: $(READY)

@@ -214,7 +214,16 @@ def _operator_set(model):
 
 
 def _newer_operators(model):
-    model.opset_import[0].version = 17
+    model.opset_import[0].version = 22
+
+
+def _stated_onnx(model):
+    model.graph.value_info.append(helper.make_tensor_value_info(model.graph.node[0].output[0], 1, [1 << 40]))
+
+
+def _onnx_loop(model):
+    first = model.graph.node[0]
+    first.input[0] = first.output[0]
 
 
 def _external_onnx(model):
@@ -299,6 +308,9 @@ ONNX = {
     "a loop": (_onnx_node("Loop", body=_body()), "an attribute has a graph"),
     "a branch": (_onnx_node("If", then_branch=_body(), else_branch=_body()), "an attribute has a graph"),
     "another operator": (_onnx_node("Tile"), "operator 'Tile'"),
+    "an operator that the export does not write": (_onnx_node("SpaceToDepth", blocksize=2), "operator 'SpaceToDepth'"),
+    "a value of another shape": (_stated_onnx, "states the shape"),
+    "nodes in a circle": (_onnx_loop, "reads what no node before it makes"),
     "another domain": (_domain, "com.microsoft"),
     "another set of operators": (_operator_set, "operator sets"),
     "newer operators": (_newer_operators, "operator sets"),

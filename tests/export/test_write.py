@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from attrs import evolve
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from tests.export.detectors import NAMES, SPEC, pictures, small_detector
 from tests.export.in_openvino import in_openvino
@@ -19,7 +20,9 @@ from yolox.eval.nms import batched_nms
 from yolox.eval.postprocess import postprocess
 from yolox.eval.predict import make_eval_step
 from yolox.export import export_detector, open_exported, write
+from yolox.export.onnx_file import set_opset
 from yolox.export.runner import to_planes
+from yolox.export.write import largest_difference
 
 MEGVII = PostprocessConfig(score_threshold=0.3, max_detections=20)
 
@@ -87,13 +90,69 @@ def test_a_fixed_batch_serves_any_number_of_images(detector, folder, wanted, for
 def test_the_file_has_no_batch_normalisation_and_says_what_it_is(dynamic):
     model = onnx.load(dynamic)
     kinds = Counter(node.op_type for node in model.graph.node)
-    assert kinds["BatchNormalization"] == kinds["Expand"] == 0
-    assert (kinds["Resize"], kinds["SpaceToDepth"], kinds["Transpose"]) == (2, 1, 1)
+    assert kinds["BatchNormalization"] == kinds["Expand"] == kinds["SpaceToDepth"] == kinds["Gather"] == 0
+    assert (kinds["Resize"], kinds["Transpose"]) == (2, 1)
+    stem = next(node for node in model.graph.node if node.op_type == "Conv")
+    assert {a.name: list(a.ints) for a in stem.attribute}["kernel_shape"] == [6, 6]
+    names = [node.name for node in model.graph.node]
+    assert all(names) and len(set(names)) == len(names)
     text = {entry.key: entry.value for entry in model.metadata_props}
     assert text["class_names"] == '["cat", "dog", "hippopotamus"]'
     assert '"channel_order": "bgr"' in text["input"] and "[96, 128]" in text["input"]
     assert text["strides"] == "[8, 16, 32]" and "cxcywh" in text["output"]
     assert "score_threshold" in text["postprocess"] and text["library"].startswith('"yolox-mindspore')
+
+
+def test_later_operator_sets_give_the_same_answer(dynamic, folder, wanted):
+    for opset in (13, 21):
+        path = folder / f"opset{opset}.onnx"
+        path.write_bytes(dynamic.read_bytes())
+        set_opset(path, opset)
+        assert onnx.load(path).opset_import[0].version == opset
+        np.testing.assert_allclose(open_exported(path)(pictures(4)), wanted, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_file_that_was_converted_to_float16_is_fed_float16(dynamic, folder, wanted, keep):
+    half = convert_float_to_float16(onnx.load(dynamic), keep_io_types=keep)
+    onnx.save(half, folder / "half.onnx")
+    assert largest_difference(open_exported(folder / "half.onnx")(pictures(4)), wanted) < 0.02
+
+
+@pytest.mark.slow
+def test_a_file_with_nms_converts_to_float16(detector, folder):
+    report = export(detector, folder / "whole.onnx", nms=True, postprocess=MEGVII, opset=13)
+    half = convert_float_to_float16(onnx.load(report.path))
+    onnx.save(half, folder / "half_nms.onnx")
+    found = [(open_exported(path)(pictures(1))[..., 4] > 0.35).sum() for path in (report.path, folder / "half_nms.onnx")]
+    assert found[0] > 3 and abs(found[0] - found[1]) <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, {"nms": True, "postprocess": MEGVII, "opset": 17}])
+def test_a_float16_file_is_half_as_large_and_compared(detector, folder, wanted, settings):
+    report = export(detector, folder / "half.onnx", precision="float16", **settings)
+    full = export(detector, folder / "full.onnx", **settings)
+    assert report.difference < 0.02 and report.megabytes < 0.75 * full.megabytes
+    opened = open_exported(report.path)
+    if not settings:
+        assert largest_difference(opened(pictures(4)), wanted) < 0.02
+
+
+@pytest.mark.parametrize("form", ["onnx", pytest.param("mindir", marks=pytest.mark.slow)])
+def test_a_raw_file_has_undecoded_boxes_and_is_decoded_here(detector, folder, wanted, form):
+    report = export(detector, folder / f"raw.{form}", raw=True, format=form)
+    opened = open_exported(report.path)
+    assert not opened.metadata.decoded
+    np.testing.assert_allclose(opened(pictures(4)), wanted, atol=1e-3, rtol=1e-4)
+    if form == "mindir":
+        return
+    session = onnxruntime.InferenceSession(str(report.path), providers=["CPUExecutionProvider"])
+    (rows,) = session.run(["output"], {"images": to_planes(pictures(4)[:1], spec=SPEC)})
+    cell = 3 * 16 + 5  # Megvii's demos: (x, y + cell) * stride, exp(w, h) * stride
+    np.testing.assert_allclose((rows[0, cell, :2] + (5, 3)) * 8, wanted[0, cell, :2], atol=1e-3)
+    np.testing.assert_allclose(np.exp(rows[0, cell, 2:4]) * 8, wanted[0, cell, 2:4], atol=1e-3)
+    np.testing.assert_allclose(rows[0, cell, 4:], wanted[0, cell, 4:], atol=1e-4)
 
 
 @pytest.mark.parametrize("multi_label", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -165,6 +224,9 @@ def test_the_detector_stays_as_it_was(detector, folder):
         ("a.mindir", {"format": "mindir", "batch": None}, "MINDIR with a dynamic batch is not supported"),
         ("a.mindir", {"format": "mindir", "nms": True}, "MINDIR with NMS inside is not supported"),
         ("a.onnx", {"nms": True, "batch": None}, "NMS inside needs a fixed batch"),
+        ("a.onnx", {"opset": 10}, "opset is 10, want 11 to 21"),
+        ("a.onnx", {"nms": True, "raw": True}, "NMS needs decoded boxes"),
+        ("a.mindir", {"format": "mindir", "precision": "float16"}, "MINDIR has no operator set"),
         ("a.onnx", {"batch": 0}, "batch is 0, want 1 or more"),
         ("a.onnx", {"class_names": ["cat"]}, "1 class names for a detector of 3 classes"),
         ("no/a.onnx", {}, "there is no folder"),

@@ -7,6 +7,7 @@ import pytest
 from tests.nn.cells import jitted
 from tests.nn.scales import build_detector, fill_by_rule
 from yolox.nn import fold_batch_norm, fold_detector
+from yolox.nn.fold import merge_focus_layers
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,14 @@ def test_folded_detector_has_the_folded_tensors_and_leaves_the_first(nano):
     assert after.keys() == before.keys()
     for name, value in before.items():
         np.testing.assert_array_equal(after[name], value)
+
+
+def test_merged_focus_gives_the_same_maps(nano):
+    images = ms.Tensor(np.random.default_rng(0).integers(0, 256, (1, 3, 32, 64)).astype(np.float32))
+    merged = merge_focus_layers(fold_detector(nano))
+    assert merged.parameters_dict()["backbone.stem.conv.weight"].shape == (16, 3, 6, 6)
+    for a, b in zip(merged(images), nano(images), strict=True):
+        np.testing.assert_allclose(a.asnumpy(), b.asnumpy(), rtol=0, atol=1e-4)
 
 
 def test_folding_twice_is_folding_once(nano):

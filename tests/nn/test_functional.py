@@ -3,19 +3,23 @@
 import mindspore as ms
 import numpy as np
 import pytest
+from attrs import evolve
 from mindspore import Tensor, ops
 
 from tests.nn.cells import both_modes, gradients, numbers
 from tests.oracles.layers import focus, upsample
 from yolox.config import InputSpec
+from yolox.export.runner import to_planes
 from yolox.nn import space_to_depth, upsample2x
 from yolox.nn.functional import normalize_images
+from yolox.weights.megvii import MEGVII_LEGACY_INPUT
 
 SPECS = [
     InputSpec(),
     InputSpec(channel_order="rgb", pixel_scale=1 / 255),
     InputSpec(channel_order="rgb"),
     InputSpec(pixel_scale=0.5),
+    MEGVII_LEGACY_INPUT,
 ]
 
 
@@ -24,6 +28,7 @@ def slow_normalize(images, spec):  # [B,H,W,3] uint8 -> [B,3,H,W]
     for b, y, x, c in np.ndindex(images.shape):
         channel = 2 - c if spec.channel_order == "rgb" else c
         result[b, channel, y, x] = float(images[b, y, x, c]) * spec.pixel_scale
+        result[b, channel, y, x] = (result[b, channel, y, x] - spec.mean[channel]) / spec.std[channel]
     return result
 
 
@@ -37,7 +42,14 @@ def test_agrees_with_the_oracle(spec):
     for run in (normalize, ms.jit(normalize)):
         got = run(Tensor(images))
         assert got.dtype == ms.float32
-        np.testing.assert_allclose(got.asnumpy(), slow_normalize(images, spec), rtol=1e-6)
+        np.testing.assert_allclose(got.asnumpy(), slow_normalize(images, spec), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_host_computes_the_same(spec):
+    images = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)).astype(np.uint8)
+    got = to_planes(images, spec=evolve(spec, input_size=(32, 32)))
+    np.testing.assert_allclose(got, normalize_images(Tensor(images), spec=spec).asnumpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_by_hand():

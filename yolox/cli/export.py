@@ -33,6 +33,8 @@ class ExportOptions(CommonOptions):
     """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
     """Weights: .pth, .npz, .ckpt or .safetensors."""
+    legacy: bool = False
+    """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     output: Path
     """The file."""
     format: Literal["onnx", "mindir"] = "onnx"
@@ -41,6 +43,12 @@ class ExportOptions(CommonOptions):
     """Images at a time, or any number (ONNX)."""
     nms: bool = False
     """End the file with NMS: boxes, scores, classes, count (ONNX, fixed batch)."""
+    raw: bool = False
+    """Leave boxes undecoded, as Megvii's demos and DeepStream's parsers take them."""
+    opset: int = 11
+    """Version of the ONNX operator set, 11 to 21."""
+    precision: Literal["float32", "float16"] = "float32"
+    """Arithmetic of the network in the file (ONNX); input and output stay float32."""
     image: Path | None = None
     """Image to compare file and detector on; left out, one is drawn."""
     input: InputSpec = InputSpec()
@@ -61,12 +69,13 @@ def run(experiment: Experiment, options: ExportOptions, with_defaults: Callable[
         ExportError: a package is missing, or the file does not agree; then none is left.
     """
     batch = None if options.batch == "dynamic" else options.batch
+    form = {"raw": options.raw, "opset": options.opset, "precision": options.precision}
     try:
-        check_form(options.output, options.format, batch, options.nms)
+        check_form(options.output, options.format, batch, options.nms, **form)
     except ExportError as error:
         raise UsageError(str(error)) from None
     image = None if options.image is None else read_image(str(options.image))
-    detector, metadata = open_detector(experiment, options.weights)
+    detector, metadata = open_detector(experiment, options.weights, legacy=options.legacy)
     options = with_defaults(recipe_of_weights(experiment, options.recipe, metadata))
     make_folder(options.output.parent)  # weights that cannot be used leave none behind
     report = export_detector(
@@ -77,6 +86,7 @@ def run(experiment: Experiment, options: ExportOptions, with_defaults: Callable[
         format=options.format,
         batch=batch,
         nms=options.nms,
+        **form,
         postprocess=options.postprocess,
         image=image,
     )

@@ -171,7 +171,7 @@ _ONNX_VALUE = Message("an input or output", {1: ("name", "text"), 2: ("type", _T
 _ONNX_GRAPH = Message(
     "the graph",
     {1: ("node", [_ONNX_NODE]), 2: ("name", "text"), 5: ("initializer", [_ONNX_TENSOR]), 11: ("input", [_ONNX_VALUE]),
-     12: ("output", [_ONNX_VALUE])},
+     12: ("output", [_ONNX_VALUE]), 13: ("value_info", [_ONNX_VALUE])},
     {14: "quantisation", 15: "sparse tensors"},
 )  # fmt: skip
 _OPSET = Message("an operator set", {1: ("domain", "text"), 2: ("version", "int")})

@@ -15,6 +15,10 @@ from yolox.errors import ExportError
 
 FORMAT = 1
 DECODED = "boxes cxcywh px of the input, objectness, class probabilities; a class scores objectness x probability"
+UNDECODED = (
+    "boxes x, y from the corner of their cell and log w, log h, in strides; objectness, class probabilities; rows level by "
+    "level, row by row"
+)
 DETECTIONS = "boxes xyxy px of the input, scores falling, classes; rows from count on are empty"
 
 
@@ -32,6 +36,8 @@ class ExportMetadata:
     """Thresholds that were in use; built into the file where `nms` holds."""
     nms: bool = False
     """Whether the file ends with NMS (boxes, scores, classes, count) or with decoded predictions."""
+    decoded: bool = True
+    """Whether boxes are in pixels, or as the network gives them, for programs that decode them (Megvii's demos)."""
     library: str = attrs.field(factory=lambda: f"yolox-mindspore {library_version()}")
     """Name and version of the library that wrote the file."""
 
@@ -51,7 +57,8 @@ def metadata_to_text(metadata: ExportMetadata) -> dict[str, str]:
         ('["cat"]', True)
     """
     values = {name: json.dumps(value) for name, value in attrs.asdict(metadata).items()}
-    return {"yolox_format": str(FORMAT), **values, "output": DETECTIONS if metadata.nms else DECODED}
+    output = DETECTIONS if metadata.nms else DECODED if metadata.decoded else UNDECODED
+    return {"yolox_format": str(FORMAT), **values, "output": output}
 
 
 def metadata_from_text(text: Mapping[str, str], *, path="the file") -> ExportMetadata:
@@ -74,7 +81,8 @@ def metadata_from_text(text: Mapping[str, str], *, path="the file") -> ExportMet
     try:
         if int(text["yolox_format"]) > FORMAT:
             raise ExportError(f"{path}: format {text['yolox_format'][:20]}, this version reads up to {FORMAT}")
-        return _from_values({field.name: json.loads(text[field.name]) for field in attrs.fields(ExportMetadata)})
+        names = [field.name for field in attrs.fields(ExportMetadata)]
+        return _from_values({"decoded": True} | {name: json.loads(text[name]) for name in names if name in text})
     except ExportError:
         raise
     except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -88,13 +96,15 @@ def _from_values(values: dict) -> ExportMetadata:
         raise TypeError("class_names is no list of texts")
     if type(strides) is not list or not all(type(stride) is int and stride > 0 for stride in strides):
         raise TypeError("strides is no list of positive whole numbers")
-    if type(values["nms"]) is not bool:
-        raise TypeError("nms is neither true nor false")
+    for name in ("nms", "decoded"):
+        if type(values[name]) is not bool:
+            raise TypeError(f"{name} is neither true nor false")
     return ExportMetadata(
         class_names=tuple(names),
         input=config.input,
         strides=tuple(strides),
         postprocess=config.postprocess,
         nms=values["nms"],
+        decoded=values["decoded"],
         library=str(values["library"]),
     )

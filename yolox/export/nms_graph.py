@@ -58,7 +58,8 @@ class _Builder:
     def node(self, kind: str, inputs, output: str | None = None, outputs: int = 1, **attributes):
         self._made += 1
         names = [output] if output else [f"nms_{self._made}_{i}" for i in range(outputs)]
-        self._graph.node.append(self._onnx.helper.make_node(kind, list(inputs), names, **attributes))
+        node = self._onnx.helper.make_node(kind, list(inputs), names, name=f"nms_{self._made}_{kind}", **attributes)
+        self._graph.node.append(node)
         return names[0] if outputs == 1 else names
 
     def constant(self, values, dtype) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from yolox.errors import ExportError
 from yolox.export.messages import ONNX_MODEL, read_message
+from yolox.export.onnx_file import NEWEST, OLDEST
 from yolox.export.shape_rules import (
     MAX_NODES,
     Budget,
@@ -25,13 +26,13 @@ from yolox.export.shape_rules import (
     reshape_shape,
     same,
     slice_shape,
+    topological_order,
     transpose_shape,
 )
 
-OPSET = 11
 SMALL = 1 << 16  # numbers of a constant that rules may look at
-_TYPES = {1: "<f4", 6: "<i4", 7: "<i8"}  # TensorProto.DataType
-_CASTS = (1, 6, 7, 9)
+_TYPES = {1: "<f4", 6: "<i4", 7: "<i8", 10: "<f2"}  # TensorProto.DataType
+_CASTS = (1, 6, 7, 9, 10)
 _DEFAULTS = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
 
@@ -56,8 +57,8 @@ def check_onnx(data: bytes) -> tuple[dict[str, str], tuple[int | None, ...], lis
     """
     model = read_message(data, ONNX_MODEL)
     sets = [(entry.get("domain", ""), entry.get("version")) for entry in model["opset_import"]]
-    if sets != [("", OPSET)]:
-        raise ExportError(f"has the operator sets {str(sets)[:200]}, want the standard one, version {OPSET}")
+    if len(sets) != 1 or sets[0][0] or sets[0][1] not in range(OLDEST, NEWEST + 1):
+        raise ExportError(f"has the operator sets {str(sets)[:200]}, want the standard one, version {OLDEST} to {NEWEST}")
     graph = model.get("graph")
     if graph is None or len(graph["input"]) != 1:
         raise ExportError("wants a graph with one input")
@@ -68,6 +69,8 @@ def check_onnx(data: bytes) -> tuple[dict[str, str], tuple[int | None, ...], lis
     for tensor in graph["initializer"]:
         _add(values, tensor.get("name", ""), _constant(tensor))
     _check_nodes(graph["node"], values, [entry.get("name", "") for entry in graph["output"]])
+    for entry in graph["value_info"]:
+        _check_stated(entry, values)
     metadata = {entry.get("key", ""): entry.get("value", "") for entry in model["metadata_props"]}
     if len(metadata) != len(model["metadata_props"]):
         raise ExportError("two entries of the metadata have the same name")
@@ -105,9 +108,13 @@ def _constant(tensor: dict) -> Value:
 
 
 def _check_nodes(nodes: list[dict], values: dict[str, Value], outputs: list[str]) -> None:
-    """Checks the nodes in their order and adds their results to `values`."""
+    """Checks the nodes in an order in which they can run, and adds their results to `values`."""
     if len(nodes) > MAX_NODES:
         raise ExportError(f"has {len(nodes)} nodes, more than the limit of {MAX_NODES}")
+    order = topological_order([node["input"] for node in nodes], [node["output"] for node in nodes])
+    if len(order) < len(nodes):
+        raise ExportError("has nodes in a loop: one of them reads what no node before it makes")
+    nodes = [nodes[index] for index in order]
     budget, held = Budget(), {}
     for entry, finished in zip(nodes, last_uses([node["input"] for node in nodes]), strict=True):
         kind = entry.get("op_type", "")
@@ -117,16 +124,13 @@ def _check_nodes(nodes: list[dict], values: dict[str, Value], outputs: list[str]
         if any(name not in values for name in entry["input"]):
             raise ExportError(f"the operation {kind}: reads what no node before it makes")
         node = Node(kind, [values[name] for name in entry["input"]], _attributes(kind, entry["attribute"]))
-        if kind == "Constant":
-            results = [node.attributes["value"]]
-        else:
-            shapes, work = RULES[kind](node)
-            budget.hold(node, shapes, work=work)
-            results = [Value(shape=shape) for shape in shapes]
+        shapes, work = RULES[kind](node)
+        budget.hold(node, shapes, work=work)
+        results = [Value(shape=shape) for shape in shapes]
         node.require(len(results) == len(entry["output"]), f"has {len(entry['output'])} outputs")
         for name, value in zip(entry["output"], results, strict=True):
             _add(values, name, value)
-            if kind != "Constant" and name not in outputs:
+            if name not in outputs:
                 held[name] = [value.shape]
         for name in finished:
             budget.release(held.pop(name, ()))
@@ -140,8 +144,6 @@ def _attributes(kind: str, entries: list[dict]) -> dict[str, Any]:
             raise ExportError(f"the operation {kind} has the attribute {name[:80]!r}, which no exported detector has")
         if _ATTRIBUTES[kind][name] == "ints":
             found[name] = tuple(entry["ints"])
-        elif _ATTRIBUTES[kind][name] == "value":
-            found[name] = _constant(entry.get("t", {"dims": [], "int64_data": [], "float_data": []}))
         else:
             found[name] = entry.get(_ATTRIBUTES[kind][name])
     if missing := _ATTRIBUTES.get(kind, {}).keys() - found.keys() - _OPTIONAL or None in found.values():
@@ -155,6 +157,15 @@ def _output(entry: dict, values: Mapping[str, Value]) -> Shape:
     if shape is None or shape != (stated[0] or 1, *stated[1:]):
         raise ExportError(f"states the shape {stated} for {name[:80]!r}, it is {shape}")
     return shape
+
+
+def _check_stated(entry: dict, values: Mapping[str, Value]) -> None:
+    """Compares a shape that the file states for a value on the way, as converters to float16 do, with the computed one."""
+    name, dims = entry.get("name", ""), entry.get("type", {}).get("tensor_type", {}).get("shape", {}).get("dim", [])
+    shape = values.get(name, Value()).shape
+    stated = [dim.get("dim_value") for dim in dims]  # None for a size that has a name or is not known
+    if shape is None or len(stated) > len(shape) or any(s not in (None, size) for s, size in zip(stated, shape, strict=False)):
+        raise ExportError(f"states the shape {stated[:8]} for {name[:80]!r}, it is {shape}")
 
 
 def _window(node: Node) -> dict:
@@ -189,34 +200,36 @@ def _resize(node: Node):
     return [tuple(int(size * scale) for size, scale in zip(shape, scales, strict=True))], 0
 
 
-def _space_to_depth(node: Node):
-    shape, block = node.shape(0), node.attributes["blocksize"]
-    node.require(len(shape) == 4 and block >= 1 and not (shape[2] % block or shape[3] % block), f"{block} of {shape}")
-    return [(shape[0], shape[1] * block**2, shape[2] // block, shape[3] // block)], 0
-
-
 def _gather(node: Node):
     shape, rows = node.shape(0), node.shape(1)
     axis = checked_axis(node, node.attributes["axis"], len(shape))
     return [(*shape[:axis], *rows, *shape[axis + 1 :])], 0
 
 
+def _axes(node: Node) -> tuple:
+    """Returns the axes: an attribute up to version 12 of the operator set, then an input."""
+    given = node.attributes.get("axes")
+    node.require(len(node.inputs) == (2 if given is None else 1), "wants axes once")
+    return node.numbers(1) if given is None else given
+
+
 def _unsqueeze(node: Node):
-    shape, axes = list(node.shape(0)), node.attributes["axes"]
+    shape, axes = list(node.shape(0)), _axes(node)
     node.require(all(0 <= axis <= len(shape) for axis in axes) and len(axes) == 1, f"axes {axes[:8]}")
     shape.insert(axes[0], 1)
     return [tuple(shape)], 0
 
 
 def _squeeze(node: Node):
-    shape, axes = node.shape(0), node.attributes["axes"]
+    shape, axes = node.shape(0), _axes(node)
     node.require(all(0 <= axis < len(shape) and shape[axis] == 1 for axis in axes), f"axes {axes[:8]} of {shape}")
     return [tuple(size for axis, size in enumerate(shape) if axis not in axes)], 0
 
 
 def _reduce(node: Node):
     """Returns the shape of a sum, or of the place of the largest number, along one axis."""
-    shape, axes = list(node.shape(0)), node.attributes.get("axes") or (node.attributes.get("axis", 0),)
+    shape = list(node.shape(0))
+    axes = _axes(node) if node.kind == "ReduceSum" else (node.attributes["axis"],)
     node.require(len(axes) == 1 and node.attributes["keepdims"] == 1, "wants one axis that is kept")
     shape[checked_axis(node, axes[0], len(shape))] = 1
     return [tuple(shape)], 0
@@ -264,7 +277,6 @@ RULES = {
     "BatchNormalization": _batch_norm,
     "Cast": _cast,
     "Concat": lambda node: concat_shape(node, [node.shape(i) for i in range(len(node.inputs))], node.attributes["axis"]),
-    "Constant": None,
     "Conv": _conv,
     "Gather": _gather,
     "MaxPool": lambda node: pooling(node, **_window(node)),
@@ -272,7 +284,6 @@ RULES = {
     "Reshape": _reshape,
     "Resize": _resize,
     "Slice": _slice,
-    "SpaceToDepth": _space_to_depth,
     "Squeeze": _squeeze,
     "TopK": _top_k,
     "Transpose": lambda node: transpose_shape(node, node.attributes["perm"]),
@@ -286,17 +297,15 @@ _ATTRIBUTES = {
     "BatchNormalization": {"epsilon": "f"},
     "Cast": {"to": "i"},
     "Concat": {"axis": "i"},
-    "Constant": {"value": "value"},
     "Conv": {**_WINDOW, "group": "i"},
     "Gather": {"axis": "i"},
     "MaxPool": _WINDOW,
     "NonMaxSuppression": {"center_point_box": "i"},
     "ReduceSum": {"axes": "ints", "keepdims": "i"},
     "Resize": dict.fromkeys(_DEFAULTS, "s"),
-    "SpaceToDepth": {"blocksize": "i"},
     "Squeeze": {"axes": "ints"},
     "TopK": {"axis": "i"},
     "Transpose": {"perm": "ints"},
     "Unsqueeze": {"axes": "ints"},
 }
-_OPTIONAL = {"pads", "dilations", "auto_pad"}
+_OPTIONAL = {"pads", "dilations", "auto_pad", "axes"}

@@ -14,11 +14,20 @@ from mindspore import Tensor, nn
 from yolox.errors import ExportError
 
 INPUT, OUTPUT = "images", "predictions"
+OLDEST, NEWEST = 11, 21
+"""Versions of the operator set that can be written; MindSpore writes the first."""
 _LEVEL = "MS_DEV_JIT_SYNTAX_LEVEL"
 
 
 def write_onnx(
-    cell: nn.Cell, path: Path, *, shape: tuple[int, ...], text: Mapping[str, str], dynamic: bool
+    cell: nn.Cell,
+    path: Path,
+    *,
+    shape: tuple[int, ...],
+    text: Mapping[str, str],
+    dynamic: bool,
+    output: str = OUTPUT,
+    half: bool = False,
 ) -> None:
     """Writes a Cell of one input and one output as ONNX.
 
@@ -28,6 +37,8 @@ def write_onnx(
         shape: of the input.
         text: entries for the file's metadata.
         dynamic: whether the file takes any number of images; `shape` then begins with 1.
+        output: name of the output.
+        half: whether the network computes in float16; input, decoding and output stay float32.
 
     Raises:
         ExportError: the package onnx is missing, or an operation of the Cell has no ONNX form.
@@ -35,16 +46,92 @@ def write_onnx(
     onnx = import_onnx()
     _save(cell, path, shape)
     model = onnx.load(path)
-    _rename(model.graph)
+    _rename(model.graph, output)
+    _move_constants(model.graph, onnx)
     name_patterns(model, onnx)
     if dynamic:
         free_batch(model)
     _drop_unread(model.graph)
     del model.graph.value_info[:]
+    name_nodes(model.graph)
+    if half:
+        _in_half_precision(model, onnx)
     onnx.helper.set_model_props(model, dict(text))
     model.producer_name = "yolox-mindspore"
     onnx.checker.check_model(model)
     onnx.save(model, path)
+
+
+def name_nodes(graph) -> None:
+    """Gives a name to every node that has none, or that of another: converters to float16 name what they add after nodes.
+
+    Args:
+        graph: GraphProto; changed in place.
+    """
+    taken = {node.name for node in graph.node}
+    seen: set[str] = set()
+    for number, node in enumerate(graph.node):
+        if not node.name or node.name in seen:
+            name = f"{node.op_type}_{number}"
+            while name in taken:
+                name += "_"
+            node.name = name
+            taken.add(name)
+        seen.add(node.name)
+
+
+def set_opset(path: Path, opset: int) -> None:
+    """Rewrites a file for a later version of the standard operator set.
+
+    Of the operators that the export writes, three differ between versions 11 and 21: from 13 on, Squeeze, Unsqueeze and
+    ReduceSum take their axes as an input.
+
+    Args:
+        path: a file of `write_onnx`, with or without NMS, of version 11; replaced.
+        opset: 11 to 21.
+    """
+    if opset == OLDEST:
+        return
+    onnx = import_onnx()
+    model = onnx.load(path)
+    for node in model.graph.node if opset >= 13 else ():
+        axes = next((a for a in node.attribute if a.name == "axes"), None)
+        if node.op_type in ("Squeeze", "Unsqueeze", "ReduceSum") and axes is not None:
+            name = f"{node.name}_axes"
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(axes.ints, np.int64), name))
+            node.input.append(name)
+            node.attribute.remove(axes)
+    model.opset_import[0].version = opset
+    model.ir_version = max(model.ir_version, onnx.helper.find_min_ir_version_for(model.opset_import))
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _in_half_precision(model, onnx) -> None:
+    """Changes everything up to the last convolution to float16; decoding keeps float32, for pixels need more digits."""
+    graph, kinds = model.graph, onnx.TensorProto
+    nodes = list(graph.node)
+    border = 1 + max(index for index, node in enumerate(nodes) if node.op_type == "Conv")
+    network, behind = nodes[:border], nodes[border:]
+    read_behind = {name for node in behind for name in node.input}
+    # all but what Resize reads beside its images
+    read = {name for node in network for name in (node.input[:1] if node.op_type == "Resize" else node.input)}
+    for tensor in graph.initializer:
+        if tensor.name in read and tensor.name not in read_behind and tensor.data_type == kinds.FLOAT:
+            half = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(half, tensor.name))
+    _rename_inputs(network, {INPUT: f"{INPUT}_half"})
+    made = [name for node in network for name in node.output if name in read_behind]
+    _rename_inputs(behind, {name: f"{name}_float" for name in made})
+    casts = [onnx.helper.make_node("Cast", [name], [f"{name}_float"], name=f"{name}_cast", to=kinds.FLOAT) for name in made]
+    first = onnx.helper.make_node("Cast", [INPUT], [f"{INPUT}_half"], name=f"{INPUT}_cast", to=kinds.FLOAT16)
+    del graph.node[:]
+    graph.node.extend([first, *network, *casts, *behind])
+
+
+def _rename_inputs(nodes, names: Mapping[str, str]) -> None:
+    for node in nodes:
+        node.input[:] = [names.get(name, name) for name in node.input]
 
 
 def import_onnx():
@@ -91,12 +178,20 @@ def free_batch(model) -> None:
         node.input[1] = name
 
 
+def _move_constants(graph, onnx) -> None:
+    """Makes initializers of constants, all as bytes: converters to float16 change the numbers of a node whoever reads them."""
+    for node in [node for node in graph.node if node.op_type == "Constant"]:
+        graph.initializer.append(next(a.t for a in node.attribute if a.name == "value"))
+        graph.initializer[-1].name = node.output[0]
+        graph.node.remove(node)
+    for tensor in graph.initializer:
+        tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), tensor.name))
+
+
 def _drop_unread(graph) -> None:
     read = {name for node in graph.node for name in node.input}
     for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
         graph.initializer.remove(tensor)
-    for node in [node for node in graph.node if node.op_type == "Constant" and node.output[0] not in read]:
-        graph.node.remove(node)
 
 
 def _save(cell: nn.Cell, path: Path, shape: tuple[int, ...]) -> None:
@@ -128,17 +223,17 @@ def lax_syntax():
             os.environ[_LEVEL] = before
 
 
-def _rename(graph) -> None:
+def _rename(graph, output: str) -> None:
     """Renames input and output of the graph, which MindSpore names after its own nodes."""
-    names = {graph.input[0].name: INPUT, graph.output[0].name: OUTPUT}
+    names = {graph.input[0].name: INPUT, graph.output[0].name: output}
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
-    graph.input[0].name, graph.output[0].name, graph.name = INPUT, OUTPUT, "yolox"
+    graph.input[0].name, graph.output[0].name, graph.name = INPUT, output, "yolox"
 
 
 def name_patterns(model, onnx) -> None:
-    """Replaces doublings by Resize and halvings by SpaceToDepth, where their shapes leave no doubt.
+    """Replaces doublings by Resize, where their shapes leave no doubt.
 
     Args:
         model: an onnx.ModelProto of MindSpore's exporter; changed in place.
@@ -150,21 +245,17 @@ def name_patterns(model, onnx) -> None:
         shape = constants.get(first.input[1])
         if shape is None or len(shape) != 6:
             continue
-        if middle.op_type == "Expand" and _doubles(shape, constants.get(middle.input[1])):
-            new = _resize(graph, onnx, first.input[0], last.output[0], number)
-        elif middle.op_type == "Transpose" and _halves(shape, middle, onnx):
-            new = _space_to_depth(graph, onnx, first.input[0], last.output[0], int(shape[1]), number)
-        else:
+        if not _doubles(shape, constants.get(middle.input[1])):
             continue
+        new = _resize(graph, onnx, first.input[0], last.output[0], number)
         place = list(graph.node).index(last)
         for node in (first, middle, last):
             graph.node.remove(node)
-        for offset, node in enumerate(new):
-            graph.node.insert(place - 2 + offset, node)
+        graph.node.insert(place - 2, new)
 
 
 def constants_of(graph, onnx) -> dict[str, np.ndarray]:
-    """Returns the small constants of a graph by name: initializers and Constant nodes of whole numbers.
+    """Returns the constants of whole numbers of a graph by name.
 
     Args:
         graph: GraphProto.
@@ -173,11 +264,7 @@ def constants_of(graph, onnx) -> dict[str, np.ndarray]:
     Returns:
         Arrays by the name under which nodes take them.
     """
-    found = {t.name: t for t in graph.initializer if t.data_type == onnx.TensorProto.INT64}
-    for node in graph.node:
-        if node.op_type == "Constant":
-            found[node.output[0]] = next(a.t for a in node.attribute if a.name == "value")
-    return {name: onnx.numpy_helper.to_array(tensor) for name, tensor in found.items()}
+    return {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer if t.data_type == onnx.TensorProto.INT64}
 
 
 def _chains(graph):
@@ -188,16 +275,16 @@ def _chains(graph):
             readers.setdefault(name, []).append(node)
     found = []
     for first in graph.node:
-        middle = _only(readers, first, "Reshape", ("Expand", "Transpose"))
-        last = middle and _only(readers, middle, middle.op_type, ("Reshape",))
+        middle = _only(readers, first, "Reshape", "Expand")
+        last = middle and _only(readers, middle, "Expand", "Reshape")
         if last:
             found.append((first, middle, last))
     return found
 
 
-def _only(readers, node, kind: str, following: tuple[str, ...]):
+def _only(readers, node, kind: str, following: str):
     after = readers.get(node.output[0], [])
-    fits = node.op_type == kind and len(after) == 1 and after[0].op_type in following
+    fits = node.op_type == kind and len(after) == 1 and after[0].op_type == following
     return after[0] if fits and after[0].input[0] == node.output[0] else None
 
 
@@ -208,26 +295,10 @@ def _doubles(shape, expanded) -> bool:
     return (expanded[3], expanded[5]) == (2, 2) and all(expanded[i] in (1, shape[i]) for i in (0, 1, 2, 4))
 
 
-def _halves(shape, transpose, onnx) -> bool:
-    """Returns whether [B,C,H,2,W,2] is transposed to the columns of a cell first, then its rows."""
-    (order,) = (onnx.helper.get_attribute_value(a) for a in transpose.attribute if a.name == "perm")
-    return (shape[3], shape[5]) == (2, 2) and list(order) == [0, 5, 3, 1, 2, 4]
-
-
-def _resize(graph, onnx, given: str, made: str, number: int) -> list:
+def _resize(graph, onnx, given: str, made: str, number: int):
     name = f"doubled_{number}"
     for end, values in (("roi", []), ("scales", [1, 1, 2, 2])):
         graph.initializer.append(onnx.numpy_helper.from_array(np.array(values, np.float32), f"{name}_{end}"))
     how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return [onnx.helper.make_node("Resize", [given, f"{name}_roi", f"{name}_scales"], [made], name=name, **how)]
+    return onnx.helper.make_node("Resize", [given, f"{name}_roi", f"{name}_scales"], [made], name=name, **how)
 
-
-def _space_to_depth(graph, onnx, given: str, made: str, channels: int, number: int) -> list:
-    """Returns the nodes of a space-to-depth: ONNX counts the cell's pixels row by row, the detector column by column."""
-    name = f"halved_{number}"
-    order = np.arange(4 * channels).reshape(2, 2, channels).transpose(1, 0, 2).ravel()
-    graph.initializer.append(onnx.numpy_helper.from_array(order, f"{name}_order"))
-    return [
-        onnx.helper.make_node("SpaceToDepth", [given], [f"{name}_rows"], name=f"{name}_cells", blocksize=2),
-        onnx.helper.make_node("Gather", [f"{name}_rows", f"{name}_order"], [made], name=name, axis=1),
-    ]

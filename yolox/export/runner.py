@@ -12,6 +12,7 @@ from attrs import field, frozen
 from mindspore import Tensor, nn
 
 from yolox.config import InputSpec
+from yolox.decode import MAX_LOG_SIZE, make_points
 from yolox.errors import ExportError, WeightsError
 from yolox.export.metadata import ExportMetadata, metadata_from_text
 from yolox.export.mindir_check import check_mindir
@@ -46,7 +47,9 @@ class ExportedDetector:
         return rows[: len(planes)]
 
     def _rows(self, outputs) -> np.ndarray:
-        return rows_of_detections(*outputs, len(self.metadata.class_names)) if self.metadata.nms else outputs[0]
+        if self.metadata.nms:
+            return rows_of_detections(*outputs, len(self.metadata.class_names))
+        return outputs[0] if self.metadata.decoded else decode_rows(outputs[0], self.metadata)
 
 
 def open_exported(path: str | os.PathLike, *, trusted: bool = False) -> ExportedDetector:
@@ -86,7 +89,7 @@ def to_planes(images: np.ndarray, *, spec: InputSpec) -> np.ndarray:  # [B,H,W,3
 
     Args:
         images: [B,H,W,3] uint8 BGR of the size of `spec`.
-        spec: channel order and scale.
+        spec: channel order, scale, mean and standard deviation.
 
     Returns:
         [B,3,H,W] float32.
@@ -103,7 +106,11 @@ def to_planes(images: np.ndarray, *, spec: InputSpec) -> np.ndarray:  # [B,H,W,3
         raise ValueError(f"images are {images.dtype} {images.shape}, want uint8 [B,{spec.input_size},3]")
     ordered = images[..., ::-1] if spec.channel_order == "rgb" else images
     planes = np.ascontiguousarray(ordered.transpose(0, 3, 1, 2), np.float32)
-    return planes if spec.pixel_scale == 1.0 else planes * np.float32(spec.pixel_scale)
+    planes = planes if spec.pixel_scale == 1.0 else planes * np.float32(spec.pixel_scale)
+    if spec.mean != (0.0, 0.0, 0.0) or spec.std != (1.0, 1.0, 1.0):
+        mean, std = (np.array(values, np.float32)[:, None, None] for values in (spec.mean, spec.std))
+        planes = (planes - mean) / std
+    return planes
 
 
 def rows_of_detections(boxes, scores, classes, count, num_classes: int) -> np.ndarray:
@@ -132,6 +139,24 @@ def rows_of_detections(boxes, scores, classes, count, num_classes: int) -> np.nd
     return rows
 
 
+def decode_rows(rows: np.ndarray, metadata: ExportMetadata) -> np.ndarray:  # [B,P,5+C] -> [B,P,5+C]
+    """Decodes the answer of a file without decoding: `decode_boxes` for the host.
+
+    Args:
+        rows: [B,P,5+C] undecoded boxes, objectness, class probabilities.
+        metadata: its strides and input size are used.
+
+    Returns:
+        [B,P,5+C] float32, boxes cxcywh in pixels.
+    """
+    points, strides = make_points(metadata.input.input_size, metadata.strides)
+    stride = strides[:, None]
+    decoded = rows.astype(np.float32)
+    decoded[..., :2] = decoded[..., :2] * stride + points - 0.5 * stride
+    decoded[..., 2:4] = np.exp(np.minimum(decoded[..., 2:4], MAX_LOG_SIZE)) * stride
+    return decoded
+
+
 def _open_onnx(path: Path, trusted: bool) -> ExportedDetector:
     try:
         import onnxruntime
@@ -148,10 +173,12 @@ def _open_onnx(path: Path, trusted: bool) -> ExportedDetector:
     metadata = metadata_from_text(session.get_modelmeta().custom_metadata_map, path=path)
     batch = session.get_inputs()[0].shape[0]
     name = session.get_inputs()[0].name
+    kind = np.float16 if session.get_inputs()[0].type == "tensor(float16)" else np.float32
 
     def run(planes):
         try:
-            return tuple(session.run(None, {name: planes}))
+            answer = session.run(None, {name: planes.astype(kind, copy=False)})
+            return tuple(part.astype(np.float32) if part.dtype == np.float16 else part for part in answer)
         except Exception as error:
             raise ExportError(f"{path}: ONNX Runtime cannot run it ({_first_line(error)})") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -307,6 +308,41 @@ def slice_shape(node: Node, starts: Sequence[int], ends: Sequence[int], axes: Se
         start, end, _ = slice(start, end).indices(shape[axis])
         shape[axis] = max(0, end - start)
     return [tuple(shape)], 0
+
+
+def topological_order(inputs: Sequence[Sequence[str]], outputs: Sequence[Sequence[str]]) -> list[int]:
+    """Returns an order of nodes in which each comes after those whose results it reads.
+
+    Converters to float16 put the casts that they add at the end of the list, which runtimes accept.
+
+    Args:
+        inputs: names that each node reads.
+        outputs: names that each node makes.
+
+    Returns:
+        Indices of the nodes; as they are where they are in order. Nodes of a loop are left out.
+
+    Example:
+        >>> topological_order([["a"], ["b"], ["x"]], [["y"], ["a"], ["b"]])
+        [2, 1, 0]
+    """
+    maker = {name: index for index, names in enumerate(outputs) for name in names}
+    before = [{maker[name] for name in names if name in maker} for names in inputs]
+    readers: list[list[int]] = [[] for _ in inputs]
+    for index, makers in enumerate(before):
+        for one in makers:
+            readers[one].append(index)
+    missing = [len(makers) for makers in before]
+    ready = [index for index, count in enumerate(missing) if count == 0]  # rising, so that it is a heap
+    found = []
+    while ready:
+        index = heapq.heappop(ready)
+        found.append(index)
+        for reader in readers[index]:
+            missing[reader] -= 1
+            if missing[reader] == 0:
+                heapq.heappush(ready, reader)
+    return found
 
 
 def last_uses(names: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -21,11 +21,12 @@ from yolox.eval.postprocess import postprocess as select
 from yolox.export.metadata import ExportMetadata, metadata_to_text
 from yolox.export.mindir_file import write_mindir
 from yolox.export.nms_graph import append_nms
-from yolox.export.onnx_file import write_onnx
+from yolox.export.onnx_file import NEWEST, OLDEST, set_opset, write_onnx
 from yolox.export.runner import open_exported, to_planes
-from yolox.nn.fold import fold_detector
+from yolox.nn.fold import fold_detector, merge_focus_layers
 
-TOLERANCE = 1e-3
+TOLERANCES = {"float32": 1e-3, "float16": 0.1}
+RAW_OUTPUT = "output"
 
 
 @frozen(kw_only=True)
@@ -51,6 +52,9 @@ def export_detector(
     format: Literal["onnx", "mindir"] = "onnx",
     batch: int | None = 1,
     nms: bool = False,
+    raw: bool = False,
+    opset: int = OLDEST,
+    precision: Literal["float32", "float16"] = "float32",
     postprocess: PostprocessConfig = PostprocessConfig(),  # noqa: B008  frozen
     image: np.ndarray | None = None,
 ) -> ExportReport:
@@ -68,6 +72,10 @@ def export_detector(
         format: "onnx" or "mindir".
         batch: images at a time; None writes a file for any number (ONNX without `nms`).
         nms: whether the file selects the detections itself (ONNX).
+        raw: whether boxes stay undecoded, for programs that decode them: Megvii's demos, DeepStream's parsers. The output
+            is then named `output`, as Megvii's is.
+        opset: version of the ONNX operator set, 11 to 21.
+        precision: "float16" computes the network in float16 (ONNX): half the size. Input, decoding and output stay float32.
         postprocess: thresholds; built in with `nms`, else only stated in the file.
         image: uint8 BGR [H,W,3] to compare on; None draws one.
 
@@ -76,7 +84,7 @@ def export_detector(
 
     Raises:
         ExportError: a combination that does not exist, a package is missing, or the file's answer differs
-            from the detector's by more than 1e-3; then no file is left.
+            from the detector's by more than 1e-3, in float16 by more than 0.1; then no file is left.
 
     Example:
         >>> from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
@@ -86,7 +94,7 @@ def export_detector(
         True
     """
     path = Path(path)
-    check_form(path, format, batch, nms)
+    check_form(path, format, batch, nms, raw=raw, opset=opset, precision=precision)
     if len(class_names) != detector.num_classes:
         raise ExportError(f"{len(class_names)} class names for a detector of {detector.num_classes} classes")
     if not path.parent.is_dir():
@@ -97,25 +105,31 @@ def export_detector(
         strides=tuple(detector.strides),
         postprocess=postprocess,
         nms=nms,
+        decoded=not raw,
     )
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         draft = Path(folder) / f"draft.{format}"
-        cell, text = DecodedDetector(detector, spec.input_size), metadata_to_text(evolve(metadata, nms=False))
+        cell, text = DecodedDetector(detector, spec.input_size, raw=raw), metadata_to_text(evolve(metadata, nms=False))
         shape = (batch or 1, 3, *spec.input_size)
         if format == "mindir":
             write_mindir(cell, draft, shape=shape, text=text)
         else:
-            write_onnx(cell, draft, shape=shape, text=text, dynamic=batch is None)
+            names = {"output": RAW_OUTPUT} if raw else {}
+            write_onnx(cell, draft, shape=shape, text=text, dynamic=batch is None, half=precision == "float16", **names)
+            if not nms:
+                set_opset(draft, opset)
         batches = (1, 3) if batch is None else (batch,)
         difference = max(_compare(detector, draft, count, image) for count in batches)
         if nms:  # the predictions were compared first: the selected ones may be few, or none in a drawn image
-            text = metadata_to_text(metadata)
-            append_nms(draft, batch=batch, classes=len(class_names), config=postprocess, text=text)
-            difference = max(difference, _compare(detector, draft, batch, image))
-        if not difference <= TOLERANCE:
+            images = _images(spec, batch, image)
+            rows = open_exported(draft, trusted=True)(images)
+            append_nms(draft, batch=batch, classes=len(class_names), config=postprocess, text=metadata_to_text(metadata))
+            set_opset(draft, opset)
+            difference = max(difference, _compare_selected(draft, images, rows))
+        if not difference <= TOLERANCES[precision]:
             raise ExportError(
                 f"{path}: not written: its answer differs from the detector's by {difference:.2g}, "
-                f"want at most {TOLERANCE:g}"
+                f"want at most {TOLERANCES[precision]:g}"
             )
         probe = draft.with_suffix(".probe")
         probe.touch()
@@ -165,7 +179,16 @@ def test_image(size: tuple[int, int]) -> np.ndarray:  # -> [H,W,3] uint8
 test_image.__test__ = False  # a name that pytest would collect
 
 
-def check_form(path: Path, format: str, batch: int | None, nms: bool) -> None:
+def check_form(
+    path: Path,
+    format: str,
+    batch: int | None,
+    nms: bool,
+    *,
+    raw: bool = False,
+    opset: int = OLDEST,
+    precision: str = "float32",
+) -> None:
     """Raises ExportError for a combination that does not exist, with the way out in its message.
 
     Args:
@@ -173,6 +196,9 @@ def check_form(path: Path, format: str, batch: int | None, nms: bool) -> None:
         format: `onnx` or `mindir`.
         batch: images a call; None for any number.
         nms: whether the file selects detections itself.
+        raw: whether boxes stay undecoded.
+        opset: version of the ONNX operator set.
+        precision: `float32` or `float16`.
 
     Raises:
         ExportError: the name does not fit the format, or the format does not have that.
@@ -184,20 +210,33 @@ def check_form(path: Path, format: str, batch: int | None, nms: bool) -> None:
     if format == "mindir" and (nms or batch is None):
         what = "NMS inside" if nms else "a dynamic batch"
         raise ExportError(f"MINDIR with {what} is not supported; want the format onnx, or a fixed batch and no NMS")
+    if format == "mindir" and (opset != OLDEST or precision != "float32"):
+        raise ExportError("MINDIR has no operator set, and is written in float32; want the format onnx for opset and precision")
+    if not OLDEST <= opset <= NEWEST:
+        raise ExportError(f"opset is {opset}, want {OLDEST} to {NEWEST}")
+    if nms and raw:
+        raise ExportError("NMS needs decoded boxes; want one of nms and raw")
     if nms and batch is None:
         raise ExportError("NMS inside needs a fixed batch; want batch 1 or another number")
+
+
+def _images(spec: InputSpec, count: int, image: np.ndarray | None) -> np.ndarray:
+    canvas, _ = letterbox(test_image(spec.input_size) if image is None else image, spec.input_size, spec=spec)
+    return np.stack([canvas, canvas[::-1], canvas[:, ::-1], *[canvas] * count])[:count]
 
 
 def _compare(detector, draft: Path, count: int, image: np.ndarray | None) -> float:
     exported = open_exported(draft, trusted=True)  # may have layers of the user's own
     spec = exported.metadata.input
-    canvas, _ = letterbox(test_image(spec.input_size) if image is None else image, spec.input_size, spec=spec)
-    images = np.stack([canvas, canvas[::-1], canvas[:, ::-1], *[canvas] * count])[:count]
-    rows, wanted = exported(images), _wanted(detector, images, spec)
-    if not exported.metadata.nms:
-        return largest_difference(rows, wanted)
+    images = _images(spec, count, image)
+    return largest_difference(exported(images), _wanted(detector, images, spec))
+
+
+def _compare_selected(draft: Path, images: np.ndarray, rows: np.ndarray) -> float:
+    """Compares the detections of a file with those that the host selects from the same predictions."""
+    exported = open_exported(draft, trusted=True)
     config = exported.metadata.postprocess
-    pairs = zip(rows, wanted, strict=True)
+    pairs = zip(exported(images), rows, strict=True)
     return max(_apart(select(a, config=config), select(b, config=config)) for a, b in pairs)
 
 
@@ -221,6 +260,7 @@ class DecodedDetector(nn.Cell):
     Args:
         detector: Cell that returns raw maps, with the attribute `strides`; it is copied and folded, and not changed.
         input_size: height and width of the images in pixels.
+        raw: whether boxes stay as the network gives them.
 
     Returns:
         (when called) from float32 [B,3,H,W] to [B,P,5+C]: boxes cxcywh in pixels, objectness, class
@@ -236,9 +276,9 @@ class DecodedDetector(nn.Cell):
         (1, 42, 8)
     """
 
-    def __init__(self, detector, input_size):
+    def __init__(self, detector, input_size, *, raw=False):
         super().__init__()
-        self.detector = fold_detector(detector)
+        self.detector, self.raw = merge_focus_layers(fold_detector(detector)), raw
         points, strides = make_points(input_size, detector.strides)
         corners = points - 0.5 * strides[:, None]
         self.corners, self.strides = Tensor(corners), Tensor(strides[:, None])
@@ -247,6 +287,8 @@ class DecodedDetector(nn.Cell):
 
     def construct(self, images):  # [B,3,H,W] -> [B,P,5+C]
         raw = flatten_levels(self.detector(images))
+        if self.raw:
+            return ops.cat((raw[..., :4], ops.sigmoid(raw[..., 4:])), axis=-1)
         center = raw[..., :2] * self.strides + self.corners
         size = ops.exp(ops.minimum(raw[..., 2:4], self.limit)) * self.strides
         return ops.cat((center, size, ops.sigmoid(raw[..., 4:])), axis=-1)

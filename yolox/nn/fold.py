@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from mindspore import Tensor, nn
 
-from yolox.nn.blocks import BN_EPS, ConvBNAct
+from yolox.nn.blocks import BN_EPS, ConvBNAct, Focus
 
 
 def fold_batch_norm(tensors: Mapping[str, np.ndarray], *, eps: float = BN_EPS) -> dict[str, np.ndarray]:
@@ -72,6 +72,67 @@ def fold_detector(detector: nn.Cell) -> nn.Cell:
     for name, value in fold_batch_norm(tensors).items():
         parameters[name].set_data(Tensor(value))
     return bare.set_train(False)
+
+
+def merge_focus(weight: np.ndarray) -> np.ndarray:  # [O,4C,k,k] -> [O,C,2k,2k]
+    """Computes the kernel of one convolution of stride 2 that equals `space_to_depth` and a convolution of stride 1.
+
+    Converters of other runtimes misread the halving (Reshape, Transpose, Reshape, or ONNX's SpaceToDepth): pnnx makes a
+    crop of one channel of it. A convolution they all know.
+
+    Args:
+        weight: ``[O, 4C, k, k]`` of the convolution behind `space_to_depth`, of odd k and padding (k - 1) / 2.
+
+    Returns:
+        ``[O, C, 2k, 2k]``, for stride 2 and padding k - 1.
+
+    Example:
+        >>> merge_focus(np.arange(4, dtype=np.float32).reshape(1, 4, 1, 1))[0, 0].tolist()
+        [[0.0, 2.0], [1.0, 3.0]]
+    """
+    out_channels, channels, size, _ = weight.shape
+    # the quarters lie column by column: top left, bottom left, top right, bottom right
+    quarters = weight.reshape(out_channels, 2, 2, channels // 4, size, size)  # o, column, row, c, y, x
+    return quarters.transpose(0, 3, 4, 2, 5, 1).reshape(out_channels, channels // 4, 2 * size, 2 * size)
+
+
+class _MergedFocus(nn.Cell):
+    """A Focus as one convolution of stride 2 and the activation."""
+
+    def __init__(self, focus: Focus):
+        super().__init__()
+        old = focus.conv.conv
+        size = old.kernel_size[0]
+        self.conv = nn.Conv2d(old.in_channels // 4, old.out_channels, 2 * size, 2, "pad", size - 1, has_bias=True)
+        self.act = focus.conv.act
+        self.conv.weight.set_data(Tensor(merge_focus(old.weight.asnumpy())))
+        self.conv.bias.set_data(old.bias)
+
+    def construct(self, x):  # [B,in,H,W] -> [B,out,H/2,W/2]
+        return self.act(self.conv(x))
+
+
+def merge_focus_layers(folded: nn.Cell) -> nn.Cell:
+    """Replaces every `Focus` of a folded detector by one convolution of stride 2.
+
+    Args:
+        folded: from `fold_detector`; changed in place.
+
+    Returns:
+        The same cell, with equal maps within rounding.
+    """
+    for path, cell in list(folded.cells_and_names()):
+        for name, child in list(cell.name_cells().items()):
+            if type(child) is not Focus:
+                continue
+            merged = _MergedFocus(child)
+            if isinstance(cell, nn.SequentialCell):  # which keeps a list of its own beside the attributes
+                cell[int(name)] = merged
+            else:
+                setattr(cell, name, merged)
+            for leaf in ("weight", "bias"):  # after the cell has its place, which renames parameters
+                getattr(merged.conv, leaf).name = f"{path}.{name}.conv.{leaf}".removeprefix(".")
+    return folded.set_train(False)
 
 
 def _fold_layer(tensors: Mapping[str, np.ndarray], layer: str, eps: float) -> tuple[np.ndarray, np.ndarray]:
