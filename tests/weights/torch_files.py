@@ -97,8 +97,8 @@ def write(
     return path
 
 
-def write_state(path: Path, arrays: dict[str, np.ndarray]) -> Path:
-    """Write a checkpoint as Megvii's trainer does: weights under `model`, beside other things."""
+def write_state(path: Path, arrays: dict[str, np.ndarray], *, key: str = "model") -> Path:
+    """Write a checkpoint as Megvii's trainer does: weights under `model` or another key, beside other things."""
     state, storages = contiguous(arrays)
-    root = {"start_epoch": 3, "model": state, "optimizer": {"state": {0: {"lr": 0.1}}, "param_groups": [{}]}}
+    root = {"start_epoch": 3, key: state, "optimizer": {"state": {0: {"lr": 0.1}}, "param_groups": [{}]}}
     return write(path, root, storages)

@@ -31,6 +31,8 @@ class AssignOptions(CommonOptions, TrainingSet):
     """Published recipe whose assignment is the default; left out, that of the weights."""
     weights: Path
     """Weights whose predictions decide: .pth, .npz, .ckpt or .safetensors, a published name, or an export."""
+    legacy: bool = False
+    """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     output: Path = Path("assign")
     """Folder for the pictures."""
     count: int = 8
@@ -49,7 +51,7 @@ def run(experiment: Experiment, options: AssignOptions, with_defaults: Callable[
     source = training_source(options)
     if options.count < 1:
         raise UsageError(f"--count {options.count}: want 1 or more images")
-    opened = open_weights(experiment, options.weights)
+    opened = open_weights(experiment, options.weights, legacy=options.legacy)
     options = with_defaults(recipe_of_weights(experiment, options.recipe, opened.metadata))
     dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=opened.metadata.class_names)
     folder, step = make_folder(options.output), opened.make_step(options.input)

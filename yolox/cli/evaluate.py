@@ -40,6 +40,8 @@ class EvalOptions(CommonOptions, ValidationSet):
     """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
     """Weights: .pth, .npz, .ckpt or .safetensors; megvii:SCALE or mindyolo:SCALE, which is downloaded; or an export."""
+    legacy: bool = False
+    """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     json: Path | None = None
     """File for the numbers, and the curves and the confusion matrix that the command plot draws."""
     pictures: Path | None = None
@@ -72,7 +74,7 @@ def _run(
     experiment: Experiment, options: EvalOptions, with_defaults: Callable[[Recipe], EvalOptions], group: Group, watchdog: Watchdog
 ) -> None:
     source = evaluation_source(options)
-    opened = open_weights(experiment, options.weights)
+    opened = open_weights(experiment, options.weights, legacy=options.legacy)
     metadata = opened.metadata
     options = with_defaults(recipe_of_weights(experiment, options.recipe, metadata))
     dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=metadata.class_names)

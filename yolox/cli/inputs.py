@@ -29,12 +29,13 @@ from yolox.weights.load import LoadedWeights, fill_parameters, local_path, read_
 CLASS_BIAS = "head.cls_preds.0.bias"
 
 
-def open_detector(experiment: Experiment, path: Path):
+def open_detector(experiment: Experiment, path: Path, *, legacy: bool = False):
     """Returns a scale's detector for the number of classes of a weights file, with its weights.
 
     Args:
         experiment: the scale.
         path: weights of any supported form, or a name such as ``megvii:s``.
+        legacy: whether they are Megvii's from before version 0.1.1.
 
     Returns:
         The detector, and what is known about the weights.
@@ -43,7 +44,7 @@ def open_detector(experiment: Experiment, path: Path):
         WeightsError: the file cannot be read, belongs to another scale, or names more or fewer classes than it predicts.
     """
     path = local_weights(path)
-    tensors, metadata = read_weights(path)
+    tensors, metadata = read_weights(path, legacy=legacy)
     wanted = _count_classes(tensors, metadata)
     detector = experiment.build_detector(wanted)
     loaded, skipped = fill_parameters(detector, tensors, path=path)
@@ -87,12 +88,13 @@ class OpenedWeights:
         return detector_step(self.detector, spec)[1]
 
 
-def open_weights(experiment: Experiment, path: Path) -> OpenedWeights:
+def open_weights(experiment: Experiment, path: Path, *, legacy: bool = False) -> OpenedWeights:
     """Opens what ``--weights`` names: weights of any supported form, or a file of the command export.
 
     Args:
         experiment: the scale; an exported file needs none and may be of another.
         path: `.onnx` and `.mindir` are exported files.
+        legacy: as for `open_detector`; an exported file states its pixels itself.
 
     Returns:
         The detector, the number of classes, and the metadata.
@@ -101,9 +103,11 @@ def open_weights(experiment: Experiment, path: Path) -> OpenedWeights:
         WeightsError, ExportError: the file cannot be read, or belongs to another scale.
     """
     if path.suffix.lower() not in SUFFIXES:
-        detector, metadata = open_detector(experiment, path)
+        detector, metadata = open_detector(experiment, path, legacy=legacy)
         counts = {"num_classes": detector.num_classes, "strides": tuple(detector.strides)}
         return OpenedWeights(detector=detector, metadata=metadata, path=path, **counts)
+    if legacy:
+        raise UsageError(f"--legacy: {path} is an export, which states its pixels itself; leave out --legacy")
     exported = open_exported(path)
     spec, names = exported.metadata.input, exported.metadata.class_names
     recipe = attrs.evolve(experiment.recipes["megvii"], input=spec)

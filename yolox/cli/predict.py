@@ -38,6 +38,8 @@ class PredictOptions(CommonOptions):
     """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
     """Weights: .pth, .npz, .ckpt or .safetensors; megvii:SCALE or mindyolo:SCALE, which is downloaded; or an export."""
+    legacy: bool = False
+    """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     source: tuple[Path, ...]
     """Images, videos, folders of them, and patterns such as 'photos/*.jpg'."""
     output: Path
@@ -77,7 +79,7 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
     """
     files = find_files(options.source)
     _check_targets(files, options)
-    opened = open_weights(experiment, options.weights)
+    opened = open_weights(experiment, options.weights, legacy=options.legacy)
     options = with_defaults(recipe_of_weights(experiment, options.recipe, opened.metadata))
     names = names_of_classes(opened.num_classes, opened.metadata.class_names)
     step = opened.make_step(options.input)

@@ -36,6 +36,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
 
     weights: Path | None = None
     """Start from these: .pth, .npz, .ckpt, .safetensors, megvii:SCALE or mindyolo:SCALE; random if left out."""
+    legacy: bool = False
+    """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     finetune: bool = False
     """Take the preset for fine-tuning as the defaults of the options below: 40 epochs, half the rate, a short average."""
     output: Path
@@ -75,7 +77,7 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
     all_names = [parameter.name for parameter in detector.get_parameters()]
     initialise(detector, seed=options.settings.loader.seed)
     if options.weights is not None:
-        loaded = load_weights(detector, local_weights(options.weights))
+        loaded = load_weights(detector, local_weights(options.weights), legacy=options.legacy)
         console.print(f"weights: {loaded.summary()}" + (f", for {len(names)} classes" if loaded.skipped else ""))
         if renamed := compare_names(loaded.class_names, names):
             console.print(f"weights: {renamed}", markup=False)
@@ -104,6 +106,8 @@ def _check(options: TrainOptions) -> dict:
         check_options(options, *remembered(options.resume))
     if options.weights is not None and options.weights.suffix.lower() in SUFFIXES:
         raise UsageError(f"--weights {options.weights}: an exported file cannot be trained; give the weights it was made of")
+    if options.legacy and options.weights is None:
+        raise UsageError("--legacy is about the file of --weights; give both or neither")
     sources = {"train": training_source(options), "val": data_source(options, "val")}
     given = {"patience": options.patience, "save_steps": options.save_steps, "has_val": sources["val"] is not None}
     try:

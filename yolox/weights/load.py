@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,10 +17,18 @@ from yolox.errors import CheckpointError, WeightsError
 from yolox.training.checkpoint import load_checkpoint
 from yolox.weights.archive import open_archive, read_npz
 from yolox.weights.ckpt import read_ckpt
-from yolox.weights.megvii import MEGVII_INPUT, megvii_to_yolox
+from yolox.weights.foreign import foreign_to_yolox, name_map_of, system_of, without_wrappers
+from yolox.weights.megvii import MEGVII_INPUT, MEGVII_LEGACY_INPUT, megvii_to_yolox
 from yolox.weights.mindyolo import MINDYOLO_INPUT, mindyolo_to_yolox
+from yolox.weights.pdparams import read_pdparams
 from yolox.weights.torch_file import read_pth
 
+READERS = {"pth": read_pth, "npz": read_npz, "ckpt": read_ckpt, "pdparams": read_pdparams}
+log = logging.getLogger("yolox.weights")
+FOREIGN = ("megvii", "mindyolo", "mmdetection", "mmyolo", "paddledetection")
+"""Sources whose files state no image size."""
+TORCH_MAGIC = b"\x8a\x0a"  # a number of ten bytes begins the files of torch before 1.6
+SMALL_SCALES, SMALL_SIZE = ("nano", "tiny"), (416, 416)
 CLASS_PREDICTIONS = "head.cls_preds."
 MOST_LINES = 20
 SOME_LINES = 3  # of a file that is of another scale: more would add nothing
@@ -34,13 +43,16 @@ class LoadedWeights:
     """Source, pixels, class names and parameter names of loaded weights."""
 
     source: str
-    """`yolox`, `megvii`, `mindyolo` or `unknown` (this library's names without a header)."""
+    """`yolox`, `megvii`, `mindyolo`, `mmdetection`, `mmyolo`, `paddledetection` or `unknown` (this library's names
+    without a header). LibreYOLO's names are Megvii's."""
     loaded: tuple[str, ...]
     """Parameters of the detector that were filled."""
     skipped: tuple[str, ...] = ()
     """Class predictions that kept their values, because the file is for another number of classes."""
     input: InputSpec | None = None
-    """Pixels that the weights were trained on; of foreign weights everything but the size is known."""
+    """Pixels that the weights were trained on; of foreign weights the size is that of their scale."""
+    size_assumed: bool = False
+    """Whether the file states no image size, so that that of its scale was taken."""
     class_names: tuple[str, ...] | None = None
     """Classes of the file, where it names them."""
     recipe: Recipe | None = None
@@ -55,7 +67,7 @@ class LoadedWeights:
         return f"{line}; the file is for another number of classes, so {skipped}"
 
 
-def load_weights(detector: nn.Cell, path: str | os.PathLike) -> LoadedWeights:
+def load_weights(detector: nn.Cell, path: str | os.PathLike, *, legacy: bool = False) -> LoadedWeights:
     """Fills a detector from a file: all of it, or nothing and an error that says what differs.
 
     Use it to evaluate, to predict and to fine-tune. Where the file was made for another number of classes,
@@ -65,21 +77,28 @@ def load_weights(detector: nn.Cell, path: str | os.PathLike) -> LoadedWeights:
     Args:
         detector: a `Detector`; its parameters are written only after every name and shape was checked.
         path: a published name such as ``megvii:nano`` or ``mindyolo:s``, which is downloaded the first time; or a file:
-            Megvii's `.pth`; an `.npz` under Megvii's names, with BN or folded; MindYOLO's `.ckpt`; a
+            Megvii's `.pth`; an `.npz` under Megvii's names, with BN or folded; MindYOLO's `.ckpt`; a `.pth` of YOLOX in
+            MMDetection, mmyolo or LibreYOLO, bare or wrapped; PaddleDetection's `.pdparams`; a
             checkpoint of this library (`.safetensors`). The content decides, not the name.
+        legacy: whether the file is one of Megvii's from before version 0.1.1, which takes normalised RGB images: nothing in
+            the file shows it.
 
     Returns:
-        What was loaded. `detector.spec` and `detector.class_names` are set where the file has them.
+        What was loaded; its `input` has the size of the scale where the file states none (`size_assumed`).
+        `detector.spec` and `detector.class_names` are set where the file has them.
 
     Raises:
         WeightsError: the file is missing, damaged, of no supported form, holds numbers that are not finite,
             or does not fit: up to 20 names are listed with the shapes that came and were wanted, or the scale is named.
     """
     path = local_path(path)
-    weights, about = read_weights(path)
+    weights, about = read_weights(path, legacy=legacy)
     loaded, skipped = fill_parameters(detector, weights, path=path)
     if about.input is not None:  # so that `train`, `evaluate` and `predict` feed the pixels that the weights take
         detector.spec = about.input
+    if about.size_assumed:
+        height, width = about.input.input_size
+        log.warning("%s: states no image size; %d x %d px of its scale are assumed where none is given", path, height, width)
     detector.class_names = None if skipped else about.class_names  # skipped: its class predictions are not the file's
     return attrs.evolve(about, loaded=loaded, skipped=skipped)
 
@@ -104,32 +123,43 @@ def local_path(path: str | os.PathLike, *, fetch: Callable[[str], Path] | None =
     return (fetch or fetch_weights)(str(path))
 
 
-def read_weights(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], LoadedWeights]:
+def read_weights(path: str | os.PathLike, *, legacy: bool = False) -> tuple[dict[str, np.ndarray], LoadedWeights]:
     """Reads a weights file under this library's names, without a detector.
 
     Args:
         path: as for `load_weights`.
+        legacy: as for `load_weights`.
 
     Returns:
         Name to array, and what is known about the file (`loaded` is empty).
 
     Raises:
-        WeightsError: the file is missing, damaged or of no supported form.
+        WeightsError: the file is missing, damaged or of no supported form; `legacy` for a file that is not Megvii's.
     """
     kind = file_kind(path)
     if kind == "safetensors":
-        return _read_own(path)
-    return _translate({"pth": read_pth, "npz": read_npz, "ckpt": read_ckpt}[kind](path), path)
+        weights, about = _read_own(path)
+    else:
+        weights, about = _translate(READERS[kind](path), path)
+    if legacy:
+        if about.source != "megvii":
+            raise WeightsError(f"{path}: is a file of {about.source}; `legacy` is for Megvii's from before version 0.1.1")
+        about = attrs.evolve(about, input=MEGVII_LEGACY_INPUT)
+    if about.source in FOREIGN:
+        scale = scale_of({name: array.shape for name, array in weights.items()})
+        size = SMALL_SIZE if scale in SMALL_SCALES else about.input.input_size
+        about = attrs.evolve(about, input=attrs.evolve(about.input, input_size=size), size_assumed=True)
+    return weights, about
 
 
 def file_kind(path: str | os.PathLike) -> str:
-    """Returns the form of a weights file by its first bytes: `pth`, `npz`, `ckpt` or `safetensors`.
+    """Returns the form of a weights file by its first bytes: `pth`, `npz`, `ckpt`, `pdparams` or `safetensors`.
 
     Args:
         path: of the file; its name does not matter.
 
     Returns:
-        One of the four names.
+        One of the five names.
 
     Raises:
         WeightsError: no such file, or none of these forms.
@@ -146,8 +176,10 @@ def file_kind(path: str | os.PathLike) -> str:
         return "safetensors"
     if _is_message(start):
         return "ckpt"
+    if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04") and start[2:4] != TORCH_MAGIC:
+        return "pdparams"
     hint = "; torch's format before 1.6: save it again with a newer torch" if start[:1] == b"\x80" else ""
-    raise WeightsError(f"{path}: starts with {start!r}, want a .pth, .npz, .ckpt or .safetensors file{hint}")
+    raise WeightsError(f"{path}: starts with {start!r}, want a .pth, .npz, .ckpt, .pdparams or .safetensors file{hint}")
 
 
 def _is_message(start: bytes) -> bool:
@@ -181,7 +213,10 @@ def _read_own(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], LoadedWei
 def _translate(
     state: dict[str, np.ndarray], path: str | os.PathLike
 ) -> tuple[dict[str, np.ndarray], LoadedWeights]:
+    state = without_wrappers(state)
     try:
+        if names := name_map_of(state):
+            return foreign_to_yolox(state, names), LoadedWeights(source=names.system, loaded=(), input=names.input)
         if any(name.startswith("model.model.") for name in state):
             about = LoadedWeights(source="mindyolo", loaded=(), input=MINDYOLO_INPUT)
             return mindyolo_to_yolox(state), about
@@ -266,6 +301,8 @@ def check_fit(
 def _whose(came: Mapping[str, tuple], wanted: Mapping[str, tuple]) -> str:
     """Returns the end of a message: which scale a file is of in which nearly all differs."""
     file, detector = scale_of(came), scale_of(wanted)
+    if system := system_of(came):
+        return f" its names look like those of {system}"
     if file is None or file == detector:
         return " it is of another scale or another detector"
     own = f"; the detector is {detector}" if detector else ""

@@ -6,10 +6,12 @@ list of names, which become inert values: tensors are described, not built.
 
 from __future__ import annotations
 
+import math
 import pickletools
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 from attrs import frozen
 
 from yolox.errors import WeightsError
@@ -38,6 +40,19 @@ IGNORED = {
 }
 
 
+ARRAY_NAMES = {
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "numpy.ndarray",
+    "numpy.dtype",
+    "_codecs.encode",
+    "builtins.tuple",
+    "__builtin__.tuple",
+}
+"""Names that pickled arrays have; `builtins.tuple` is paddle's pair of a name and an array."""
+ARRAY_DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1")
+
+
 def evaluate_pickle(data: bytes) -> Any:
     """Returns the value of a pickle, made of dicts, lists, tuples, numbers, strings and TensorRefs.
 
@@ -58,7 +73,25 @@ def evaluate_pickle(data: bytes) -> Any:
     """
     if len(data) > MAX_PICKLE_BYTES:
         raise WeightsError(f"pickle has {len(data)} bytes, more than the limit of {MAX_PICKLE_BYTES}")
-    machine = _Machine()
+    return _evaluate(data, _Machine())
+
+
+def evaluate_arrays(data: bytes) -> Any:
+    """Returns the value of a pickle of numpy arrays, as paddle writes it: arrays are described, not built.
+
+    Args:
+        data: the bytes of a `.pdparams` file.
+
+    Returns:
+        The value as `evaluate_pickle` returns it, with an `ArrayRef` for each array.
+
+    Raises:
+        WeightsError: as for `evaluate_pickle`, without a limit of the bytes.
+    """
+    return _evaluate(data, _Machine(arrays_in=len(data)))
+
+
+def _evaluate(data: bytes, machine: _Machine) -> Any:
     try:
         for opcode, argument, _ in pickletools.genops(data):
             machine.step(opcode.name, argument)
@@ -72,7 +105,9 @@ def evaluate_pickle(data: bytes) -> Any:
 class _Machine:
     """Stack, marks and memo of the pickle language."""
 
-    def __init__(self) -> None:
+    def __init__(self, arrays_in: int = 0) -> None:
+        # with arrays: bytes of all texts that `_codecs.encode` may turn into bytes; an honest file has each once
+        self.arrays, self.text_left = arrays_in > 0, 2 * arrays_in
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -119,17 +154,41 @@ class _Machine:
         name, module = self.stack.pop(), self.stack.pop()
         if type(name) is not str or type(module) is not str:
             raise WeightsError("broken pickle: a global whose name is not a string")
-        self.stack.append(known_name(f"{module}.{name}"))
+        self.global_name(f"{module}.{name}")
+
+    def global_name(self, name: str) -> None:
+        self.stack.append(Name(name) if self.arrays and name in ARRAY_NAMES else known_name(name))
 
     def reduce(self, _argument: Any) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
         if type(function) is not Name or type(arguments) is not tuple:
             raise WeightsError(f"pickle calls a {type(function).__name__}; nothing was run")
+        if self.arrays and function.name in ARRAY_NAMES:
+            self.stack.append(self.array_call(function.name, arguments))
+            return
         # one list of the memo can be copied at every call: a small file could ask for any memory and time
         self.spend(sum(len(value) for value in arguments if type(value) in (list, tuple, dict, str)))
         self.stack.append(value_of_call(function.name, arguments))
 
+    def array_call(self, name: str, arguments: tuple) -> Any:
+        if name == "_codecs.encode" and len(arguments) == 2 and type(arguments[0]) is str and arguments[1] == "latin1":
+            self.text_left -= len(arguments[0])
+            if self.text_left < 0:
+                raise WeightsError("pickle makes more bytes than the file has")
+            return arguments[0].encode("latin1")  # how protocol 2 stores bytes
+        if name.endswith("_reconstruct"):
+            return ArrayRef()
+        if name == "numpy.dtype" and arguments and type(arguments[0]) is str:
+            return DtypeRef(arguments[0][:10])
+        if name.endswith("tuple") and len(arguments) == 1 and type(arguments[0]) is tuple:
+            return arguments[0]
+        raise WeightsError(f"pickle calls {name}; nothing was run")
+
     def build(self, _argument: Any) -> None:
+        if type(self.stack[-2]) in (ArrayRef, DtypeRef):
+            state = self.stack.pop()
+            self.stack[-1].state = state
+            return
         self.stack.pop()  # attributes of an OrderedDict (torch's module versions) or of an ignored value
         if not is_open(self.stack[-1]):
             target = type(self.stack[-1]).__name__
@@ -140,7 +199,7 @@ class _Machine:
 
 
 _INTEGERS = {"BININT", "BININT1", "BININT2", "LONG1"}
-_PUSH_ARGUMENT = _INTEGERS | {"BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES"}
+_PUSH_ARGUMENT = _INTEGERS | {"BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"}
 _ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
     **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda m, a: None),
     "NONE": lambda m, a: m.stack.append(None),
@@ -163,7 +222,7 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
     "MEMOIZE": lambda m, a: m.put(len(m.memo)),
     "BINGET": lambda m, a: m.stack.append(m.memo[a]),
     "LONG_BINGET": lambda m, a: m.stack.append(m.memo[a]),
-    "GLOBAL": lambda m, a: m.stack.append(known_name(a.replace(" ", "."))),
+    "GLOBAL": lambda m, a: m.global_name(a.replace(" ", ".")),
     "STACK_GLOBAL": _Machine.stack_global,
     "REDUCE": _Machine.reduce,
     "BUILD": _Machine.build,
@@ -195,6 +254,39 @@ class Name:
     """A global of the file (`known_name` makes it); it is compared, never imported or called."""
 
     name: str
+
+
+class DtypeRef:
+    """A numpy type of numbers, as the file describes it."""
+
+    def __init__(self, code: str) -> None:
+        self.code, self.state = code, None
+
+    def numpy(self) -> np.dtype:
+        """Returns the type; WeightsError for others than plain numbers in little-endian byte order."""
+        order = self.state[1] if type(self.state) is tuple and len(self.state) > 1 else "<"
+        if self.code not in ARRAY_DTYPES or order not in ("<", "|", "="):
+            raise WeightsError(f"an array is of the type {self.code!r} in the byte order {str(order)[:10]!r}, want plain numbers")
+        return np.dtype(self.code).newbyteorder("<")
+
+
+class ArrayRef:
+    """A numpy array, as the file describes it."""
+
+    def __init__(self) -> None:
+        self.state: Any = None
+
+    def numbers(self) -> np.ndarray:
+        """Returns the array, a copy; WeightsError where shape, type and bytes do not fit together."""
+        state = self.state
+        kinds = (int, tuple, DtypeRef, bool, bytes)
+        if type(state) is not tuple or len(state) != 5 or any(type(s) is not k for s, k in zip(state, kinds, strict=True)):
+            raise WeightsError("an array without shape, type and bytes")
+        _, shape, dtype, fortran_order, data = state
+        shape, dtype = _sizes(shape, "size"), dtype.numpy()
+        if math.prod(shape) * dtype.itemsize != len(data):
+            raise WeightsError(f"an array of the shape {shape} and type {dtype} has {len(data)} bytes")
+        return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C").copy()
 
 
 class _Ignored:

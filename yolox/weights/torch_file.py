@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import zipfile
@@ -13,14 +14,17 @@ from yolox.errors import WeightsError
 from yolox.weights.archive import MAX_ARRAY_BYTES, open_archive, read_entry
 from yolox.weights.pickle_reader import MAX_PICKLE_BYTES, StorageRef, TensorRef, evaluate_pickle
 
-_STATE_KEYS = ("model", "state_dict")
+log = logging.getLogger("yolox.weights")
+# MMEngine stores the averaged weights under `state_dict`, and those of the optimizer under `ema_state_dict`
+_STATE_KEYS = ("model", "state_dict", "ema_state_dict", "model_state_dict", "state_dict_ema", "ema", "model_ema", "module", "net")
 
 
 def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads the network's tensors from a torch checkpoint, running nothing that the file names.
 
-    Megvii's checkpoints are a dict with the weights under `model`; a bare state dict, and one under
-    `state_dict`, are read too. Whatever else the file carries (optimizer, epoch) is not unpacked.
+    Megvii's checkpoints are a dict with the weights under `model`; a bare state dict, and one under another of
+    `_STATE_KEYS`, are read too; of several, the first, which is
+    logged. Whatever else the file carries (optimizer, epoch) is not unpacked.
 
     Args:
         path: a file written by `torch.save`.
@@ -62,7 +66,12 @@ def _read(archive: zipfile.ZipFile, name: str, *, most: int) -> bytes:
 def _find_state(root: Any) -> dict[str, TensorRef]:
     if type(root) is not dict:
         raise WeightsError(f"holds a {type(root).__name__}, want a dict of tensors")
-    state = next((root[key] for key in _STATE_KEYS if type(root.get(key)) is dict), root)
+    keys = [key for key in _STATE_KEYS if type(root.get(key)) is dict]
+    if keys:
+        if len(keys) > 1:
+            log.warning("the file has weights under %s; those under %s are taken", ", ".join(keys), keys[0])
+        return _find_state(root[keys[0]])  # a wrapper may hold another one
+    state = root
     fits = {name: type(name) is str and type(value) is TensorRef for name, value in state.items()}
     if not state or not all(fits.values()):
         wrong = [str(name)[:100] for name, good in fits.items() if not good]
