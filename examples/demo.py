@@ -1,6 +1,6 @@
 """Draws a dataset, trains YOLOX-Nano on it from random weights, and shows the result.
 
-Downloads nothing, takes about five minutes on two cores, and uses the commands for a dataset of your own:
+Downloads nothing, takes about five minutes on two cores, and calls what a program of your own would call:
 
     python examples/demo.py --output demo
 
@@ -14,12 +14,14 @@ import sys
 import time
 from pathlib import Path
 
+import attrs
+import cv2
 import tyro
 from attrs import frozen
-from yolox_nano import EXPERIMENT
 
-from yolox.cli import run
-from yolox.data.synthetic import write_synthetic
+import yolox
+from yolox.data.synthetic import SHAPE_NAMES, write_synthetic
+from yolox.visualize.draw import draw_detections, enlarge_small
 from yolox.visualize.run_pictures import write_curves
 
 
@@ -41,54 +43,44 @@ class Demo:
     """AP50 on unseen images below which the demo has failed."""
 
 
-def train_settings(demo: Demo) -> list[str]:
-    """Returns the options that differ from Megvii's recipe: few epochs, a rate for small batches, one size."""
+def demo_recipe(demo: Demo) -> yolox.Recipe:
+    """Returns Megvii's recipe of nano with few epochs, a rate for small batches, and one image size."""
     end = demo.epochs // 5
-    settings = {
-        "input-size": demo.input_size,
-        "epochs": demo.epochs,
-        "batch-size": demo.batch_size,
-        "lr-per-image": 0.0015,
-        "warmup-epochs": min(demo.epochs // 3, 1),
-        "flat-epochs": end,
-        "plain-epochs": end,
-        "eval-interval": 2,
-        "plain-eval-interval": 1,
-        "ema-ramp": 200,
-    }
-    argv = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
-    return [*argv, "--multiscale-sizes"]
-
-
-def commands(demo: Demo) -> list[list[str]]:
-    """Returns the three commands; each can also be typed after `python examples/yolox_nano.py`."""
-    train, unseen = demo.output / "data/train", demo.output / "data/unseen"
-    best, pictures = f"{demo.output}/run/best.safetensors", f"{demo.output}/pictures"
-    train_data = ["--train-json", f"{train}/instances.json", "--train-images", f"{train}/images"]
-    val_data = ["--val-json", f"{unseen}/instances.json", "--val-images", f"{unseen}/images"]
-    sources = [str(path) for path in sorted((unseen / "images").glob("*.png"))[:12]]
-    run_folder = ["--output", f"{demo.output}/run", "--overwrite"]
-    return [
-        ["train", *train_data, *val_data, *run_folder, *train_settings(demo)],
-        ["eval", "--weights", best, *val_data, "--json", f"{demo.output}/metrics.json"],
-        ["predict", "--weights", best, "--source", *sources, "--output", pictures],
-    ]
+    recipe = yolox.with_input_size(yolox.megvii_recipe("nano"), (demo.input_size, demo.input_size))
+    rates = {"lr_per_image": 0.0015, "warmup_epochs": min(demo.epochs // 3, 1), "flat_epochs": end, "ema_ramp": 200.0}
+    return attrs.evolve(
+        recipe,
+        epochs=demo.epochs,
+        no_aug_epochs=end,
+        eval_interval=2,
+        loader=attrs.evolve(recipe.loader, batch_size=demo.batch_size, multiscale_sizes=()),
+        optim=attrs.evolve(recipe.optim, **rates),
+    )
 
 
 def main(demo: Demo) -> int:
-    """Runs the demo; returns the status of the first command that fails, or 1 if AP50 is too low."""
-    start = time.monotonic()
-    write_synthetic(demo.output / "data/train", images=demo.images, seed=0)
-    write_synthetic(demo.output / "data/unseen", images=max(demo.images // 4, 4), seed=1)
-    for argv in commands(demo):
-        print("\n$ python examples/yolox_nano.py", *argv, flush=True)
-        status = run(EXPERIMENT, argv)
-        if status:
-            return status
-    write_curves(demo.output / "run", demo.output)
-    metrics = json.loads((demo.output / "metrics.json").read_text())
+    """Runs the demo; returns 1 if AP50 is too low."""
+    start, data = time.monotonic(), demo.output / "data"
+    train_json = write_synthetic(data / "train", images=demo.images, seed=0)
+    unseen_json = write_synthetic(data / "unseen", images=max(demo.images // 4, 4), seed=1)
+    train_set = yolox.read_coco(train_json, data / "train/images")
+    unseen = yolox.read_coco(unseen_json, data / "unseen/images")
+
+    detector = yolox.models.yolox_nano(num_classes=len(SHAPE_NAMES))
+    folder, recipe = demo.output / "run", demo_recipe(demo)
+    run = yolox.train(detector, train_set, val_set=unseen, recipe=recipe, output=folder, overwrite=True)
+    metrics = yolox.evaluate(run.detector, unseen)
+    (demo.output / "metrics.json").write_text(json.dumps(metrics, indent=2))
+
+    pictures = demo.output / "pictures"
+    pictures.mkdir(exist_ok=True)
+    paths = sorted((data / "unseen/images").glob("*.png"))[:12]
+    for path, found in zip(paths, yolox.predict(run.detector, paths), strict=True):
+        picture = draw_detections(*enlarge_small(cv2.imread(str(path)), found), SHAPE_NAMES)
+        cv2.imwrite(str(pictures / path.name), picture)
+    write_curves(folder, demo.output)
     print(f"\nAP50 {metrics['AP50'] or 0:.3f} on images that training never saw, {time.monotonic() - start:.0f} s")
-    print(f"look at {demo.output}/pictures and {demo.output}/curves.png")
+    print(f"look at {pictures} and {demo.output}/curves.png")
     return judge(metrics["AP50"], demo.least_ap50)
 
 

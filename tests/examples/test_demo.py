@@ -1,4 +1,4 @@
-"""The demo's commands are ones that the command line takes; `make demo` itself runs them."""
+"""The demo's recipe and result; `make demo` itself trains."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import tyro
 
-from yolox.cli.commands import read_command
-from yolox.data.synthetic import write_synthetic
+import yolox
+from yolox.eval.postprocess import Detections
 from yolox.training.phases import check_epochs
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -25,31 +27,28 @@ def demo(monkeypatch):
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 10, 100])
-def test_commands_can_be_read_and_their_phases_fit(demo, tmp_path, epochs):
-    write_synthetic(tmp_path / "data/unseen", images=2, seed=1)
-    settings = demo.Demo(output=tmp_path, epochs=epochs)
-    train, evaluate, predict = (
-        read_command(argv, demo.EXPERIMENT.recipes).options() for argv in demo.commands(settings)
-    )
-    check_epochs(train.settings)
-    assert (train.settings.epochs, train.settings.input.input_size) == (epochs, (128, 128))
-    assert train.settings.loader.multiscale_sizes == () and train.overwrite
-    assert evaluate.weights == predict.weights == train.output / "best.safetensors"
-    assert evaluate.val_json == train.val_json and evaluate.val_json.is_file()
-    assert len(predict.source) == 2 and all(path.is_file() for path in predict.source)
+def test_the_phases_of_the_recipe_fit(demo, epochs):
+    recipe = demo.demo_recipe(demo.Demo(epochs=epochs))
+    check_epochs(recipe)
+    assert (recipe.epochs, recipe.input.input_size, recipe.loader.multiscale_sizes) == (epochs, (128, 128), ())
 
 
 @pytest.mark.parametrize(
     ("argv", "ap50", "status"), [((), 0.7, 0), ((), 0.699, 1), ((), None, 1), (("--least-ap50", "0"), 0.02, 0)]
 )
 def test_the_demo_fails_below_its_target(demo, tmp_path, monkeypatch, capsys, argv, ap50, status):
-    def run_command(experiment, argv):
-        (tmp_path / "metrics.json").write_text(json.dumps({"AP50": ap50}))
-        return 0
+    def train(detector, train_set, *, val_set, recipe, output, overwrite):
+        assert output == tmp_path / "run" and overwrite
+        return SimpleNamespace(detector=detector)
 
-    monkeypatch.setattr(demo, "run", run_command)
+    nothing = Detections(boxes=np.zeros((0, 4)), scores=np.zeros(0), classes=np.zeros(0, int))
+    monkeypatch.setattr(yolox, "train", train)
+    monkeypatch.setattr(yolox, "evaluate", lambda detector, dataset: {"AP50": ap50})
+    monkeypatch.setattr(yolox, "predict", lambda detector, paths: [nothing] * len(paths))
     monkeypatch.setattr(demo, "write_curves", lambda *folders: None)
     settings = tyro.cli(demo.Demo, args=["--output", str(tmp_path), "--images", "4", *argv])
     assert demo.main(settings) == status
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"AP50": ap50}
+    assert len(list((tmp_path / "pictures").iterdir())) == 4
     message = f"error: AP50 is {ap50 or 0:.3f}, want at least 0.70 (--least-ap50)\n"
     assert capsys.readouterr().err == message * status
