@@ -1,5 +1,8 @@
 """A training state to a checkpoint and back: every tensor, or a refusal before any is written."""
 
+import json
+import shutil
+
 import attrs
 import numpy as np
 import pytest
@@ -9,11 +12,21 @@ from tests.cli.tiny import TinyDetector
 from yolox.config import Recipe
 from yolox.data.dataset import DetectionDataset
 from yolox.distributed import Group
-from yolox.errors import CheckpointError
+from yolox.errors import CheckpointError, CommandError
 from yolox.training import sync
-from yolox.training.checkpoint import load_checkpoint
+from yolox.training.checkpoint import Checkpoint, load_checkpoint
 from yolox.training.progress import LossScale, TrainingProgress
-from yolox.training.resume import dataset_fingerprint, restore_state, save_state, state_statistics, state_tensors
+from yolox.training.resume import (
+    data_facts,
+    dataset_fingerprint,
+    pixel_checksum,
+    restore_state,
+    resume_run,
+    run_changes,
+    save_state,
+    state_statistics,
+    state_tensors,
+)
 from yolox.training.step import create_train_state
 
 POSITION = TrainingProgress(epoch=3, step=2, applied=1, loss_sums={"total": 0.1, "iou": 0.2}, loss_scale=LossScale(4.0, 7))
@@ -153,3 +166,78 @@ def test_sharing_hands_on_whether_to_average(monkeypatch, average):
     )
     sync.sync_batch_norm(frozen_state(1), Group(rank=0, world=2), average=average)
     assert seen == [(2, average)]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A dataset of four image files."""
+    folder = tmp_path_factory.mktemp("images")
+    names = tuple(f"{number}.png" for number in range(4))
+    for number, name in enumerate(names):
+        (folder / name).write_bytes(bytes([number]) * 1000)
+    empty = np.zeros((0, 4), np.float32)
+    return DetectionDataset(
+        image_dir=str(folder), file_names=names, image_ids=np.arange(4), sizes=np.full((4, 2), 8), offsets=np.zeros(5, np.int64),
+        boxes=empty, classes=empty[:, 0].astype(int), crowd=empty[:, 0] > 0, areas=empty[:, 0], annotation_ids=empty[:, 0],
+        class_names=("cat",), category_ids=(1,),
+    )  # fmt: skip
+
+
+def test_other_pixels_under_the_same_names_are_seen(images, tmp_path):
+    whole = pixel_checksum(images)
+    shutil.copytree(images.image_dir, tmp_path / "moved")
+    moved = attrs.evolve(images, image_dir=str(tmp_path / "moved"))
+    assert pixel_checksum(moved) == whole and dataset_fingerprint(moved) == dataset_fingerprint(images)
+    (tmp_path / "moved/2.png").write_bytes(b"\2" * 999 + b"\3")
+    assert pixel_checksum(moved) != whole
+    sampled = pixel_checksum(images, budget=2000)  # every third file
+    assert sampled == pixel_checksum(moved, budget=2000) != whole
+    (tmp_path / "moved/2.png").write_bytes(b"\2" * 1001)  # its size is seen without reading it
+    assert pixel_checksum(moved, budget=2000) != sampled
+    (tmp_path / "moved/2.png").unlink()
+    assert pixel_checksum(moved) != whole
+
+
+RUN = Recipe(epochs=40)
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({}, []),
+        ({"recipe": Recipe(epochs=60)}, ["epochs"]),
+        ({"recipe": attrs.evolve(RUN, optim=attrs.evolve(RUN.optim, momentum=0.8))}, ["optim.momentum"]),
+        ({"recipe": attrs.evolve(RUN, loader=attrs.evolve(RUN.loader, workers=7))}, []),
+        ({"train": {"boxes": 3}}, ["train_set"]),
+        ({"train": {"pixels": 3}}, ["train_images"]),
+        ({"train": {"devices": 2}}, ["devices"]),
+        ({"val": {"images": 3}}, ["val_set"]),
+        ({"val": {"pixels": 3}}, ["val_images"]),
+        ({"val": None}, ["val_set"]),
+    ],
+)
+def test_what_changed_since_the_checkpoint_is_named(images, change, names):
+    facts = json.loads(json.dumps(data_facts(images, images, Group())))
+    checkpoint = Checkpoint(tensors={}, recipe=RUN, class_names=("cat",), extra=facts)
+    now = data_facts(images, images, Group())
+    now["data"].update(change.get("train", {}))
+    now["val_data"] = None if "val" in change and change["val"] is None else {**now["val_data"], **change.get("val", {})}
+    assert list(run_changes(checkpoint, now, change.get("recipe", RUN))) == names
+
+
+def test_changes_are_refused_unless_they_are_allowed(images, tmp_path):
+    state, facts = state_of(1, classes=1), data_facts(images, None, Group())
+    extra = {**facts, "best_AP": 0.5}
+    save_state(tmp_path / "last.safetensors", state, TrainingProgress(), recipe=RUN, class_names=("cat",), extra=extra)
+    longer = Recipe(epochs=60, eval_interval=5)
+    for allowed in (False, ("epochs",)):
+        with pytest.raises(CommandError, match="eval_interval was 10, now it is 5; want .* or `allow_changed`"):
+            resume_run(tmp_path, state, facts, recipe=longer, allow_changed=allowed)
+    found = resume_run(tmp_path, state, facts, recipe=longer, allow_changed=True)
+    assert found.best_ap == 0.5 and found.changes == ("epochs was 40, now it is 60", "eval_interval was 10, now it is 5")
+    assert resume_run(tmp_path, state, facts, recipe=Recipe(epochs=60), allow_changed=("epochs",)).changes
+    other = data_facts(images, images, Group())  # the best AP was of no or of other images
+    assert resume_run(tmp_path, state, other, recipe=RUN, allow_changed=True).best_ap is None
+    two = data_facts(images, None, Group(rank=1, world=2))
+    with pytest.raises(CommandError, match="on 1 device.s., now there are 2; want .* number of devices$"):
+        resume_run(tmp_path, state, two, recipe=RUN, allow_changed=True)

@@ -183,7 +183,7 @@ def test_a_finished_run_is_left_alone(whole, capsys):
 
 
 def test_a_best_checkpoint_that_was_not_copied_is_copied(whole, tmp_path):
-    """Killed between the two files: the last checkpoint knows that it is also the best."""
+    """Killed between the two files: the last checkpoint knows that it is also the best, and the evaluation is made again."""
     shutil.copytree(whole, tmp_path / "run")
     last = load_checkpoint(whole / "last.safetensors")
     extra = {**last.extra, "best": True}
@@ -192,13 +192,15 @@ def test_a_best_checkpoint_that_was_not_copied_is_copied(whole, tmp_path):
     )
     assert resume(tmp_path / "run") == 0
     assert (tmp_path / "run/best.safetensors").read_bytes() == (tmp_path / "run/last.safetensors").read_bytes()
+    evaluation = json.loads((tmp_path / "run/evaluation.json").read_text())
+    assert evaluation["epoch"] == 14 and evaluation["AP"] == read_history(whole / "history.csv")[-1]["AP"]
 
 
 @pytest.mark.parametrize(
     ("more", "status", "message"),
     [
         (["--lr", "0.5"], 2, "--lr: a resumed run keeps the recipe"),
-        (["--epochs", "40", "--seed", "3"], 2, "--epochs, --seed: a resumed run"),
+        (["--momentum", "0.5", "--seed", "3"], 2, "--momentum, --seed: a resumed run"),
         (["--overwrite"], 2, "--overwrite: a resumed run"),
         (["--weights", "a.pth"], 2, "--weights: a resumed run"),
         (["--output", "elsewhere"], 2, "--output elsewhere: --resume goes on in"),
@@ -243,8 +245,34 @@ def test_other_data_are_refused(argv, whole, tmp_path, capsys):
     assert "was trained on 10 images" in err and "want the same annotations" in err
 
 
-def test_a_history_shorter_than_the_checkpoint_is_refused(whole, tmp_path, capsys):
+def test_a_torn_history_is_rebuilt(whole, tmp_path, capsys):
     shutil.copytree(whole, tmp_path / "run")
     path = tmp_path / "run/history.csv"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    assert "has 13 epochs, the checkpoint has done 14" in fails(tmp_path / "run", capsys)
+    before = path.read_text()
+    path.write_text("".join(before.splitlines(keepends=True)[:-1]))
+    assert resume(tmp_path / "run") == 0
+    assert "history.csv: rows were missing or changed" in capsys.readouterr().out and path.read_text() == before
+
+
+def test_a_recipe_that_was_edited_is_refused_and_more_epochs_are_an_option(whole, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    edited = json.loads((folder / "recipe.json").read_text())
+    edited["optim"]["momentum"], edited["epochs"] = 0.5, 15
+    (folder / "recipe.json").write_text(json.dumps(edited))
+    err = fails(folder, capsys)
+    assert "epochs was 14, now it is 15; optim.momentum was 0.9, now it is 0.5" in err and "or --allow-changed" in err
+    shutil.copy(whole / "recipe.json", folder)
+    assert resume(folder, "--epochs", "15") == 0
+    assert "changed: epochs was 14, now it is 15" in capsys.readouterr().out
+    assert len(read_history(folder / "history.csv")) == 15
+    best = load_checkpoint(folder / "best.safetensors").extra["epoch"]
+    assert json.loads((folder / "evaluation.json").read_text())["epoch"] == best
+    assert resume(folder) == 0 and "all 15 epochs are done" in capsys.readouterr().out
+    (folder / "options.json").write_text((folder / "options.json").read_text().replace('"patience": null', '"patience": "3"'))
+    assert 'options.json: patience: got "3", want a whole number' in fails(folder, capsys)
+
+
+def test_allowing_changes_is_for_a_resumed_run(argv, tmp_path, capsys):
+    assert run(EXPERIMENT, ["train", *argv, "--output", str(tmp_path / "run"), "--allow-changed"]) == 2
+    assert "--allow-changed: belongs to --resume" in capsys.readouterr().err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import attrs
 import pytest
 
@@ -10,7 +12,7 @@ from yolox.eval.coco import METRIC_NAMES
 from yolox.training import run_folder
 from yolox.training.callbacks import EpochEvent
 from yolox.training.progress import TrainingProgress
-from yolox.training.run_folder import RunRecorder, cut_history, prepare_run, read_history
+from yolox.training.run_folder import RunRecorder, prepare_run, read_history, restore_history, stored_history
 
 LOSS_NAMES = ("total", "iou", "obj", "cls", "l1", "angle")
 LOSSES = dict.fromkeys(LOSS_NAMES, 1.5)
@@ -94,42 +96,78 @@ def test_an_epoch_of_skipped_steps_has_empty_losses_and_a_curve(tmp_path):
     assert {first[name] for name in LOSS_NAMES} == {None} and first["skipped"] == 5 and second["total"] == 1.5
 
 
+def stored(tmp_path, *aps):
+    """The history of a checkpoint after so many epochs, as JSON gives it back."""
+    found = []
+    recorder = RunRecorder(tmp_path, lambda path, progress, extra: found.append(path.write_text("") or extra["history"]))
+    for epoch, ap in enumerate(aps):
+        recorder.on_epoch(attrs.evolve(EPOCH, epoch=epoch, metrics=metrics(ap), progress=TrainingProgress(epoch=epoch + 1)))
+    return json.loads(json.dumps(found[-1], sort_keys=True))
+
+
 @pytest.mark.parametrize("torn", ["", "3,0.1", "3,0.1\n", "3,0.1\n4,0.2\n"])
 def test_history_is_cut_back_to_the_checkpoint(tmp_path, torn):
     path = tmp_path / "history.csv"
-    record(tmp_path, 0.1, 0.2)
+    history = stored(tmp_path, 0.1, 0.2)
     whole = path.read_text()
     path.write_text(whole + torn)
-    cut_history(path, 2)
-    assert path.read_text() == whole
-    cut_history(path, 1)
+    assert not restore_history(path, history) and path.read_text() == whole
+    assert not restore_history(path, {**history, "rows": history["rows"][:1]})
     assert [row["epoch"] for row in read_history(path)] == [1.0]
-    for epochs in (2, 30):
-        with pytest.raises(CommandError, match=f"has 1 epochs, the checkpoint has done {epochs}"):
-            cut_history(path, epochs)
-    cut_history(path, 0)
-    cut_history(path, 0)
-    assert not path.exists()
+    for _ in range(2):
+        assert not restore_history(path, {"columns": [], "rows": []}) and not path.exists()
+
+
+@pytest.mark.parametrize("spoil", [lambda text: None, lambda text: text[:-1], lambda text: text.replace("0.2", "0.9"), len])
+def test_a_missing_torn_or_changed_history_is_rebuilt(tmp_path, spoil):
+    path = tmp_path / "history.csv"
+    history = stored(tmp_path, 0.1, 0.2)
+    whole, spoilt = path.read_text(), spoil(path.read_text())
+    path.unlink()
+    if spoilt is not None:
+        path.write_text(str(spoilt))
+    assert restore_history(path, history) and path.read_text() == whole
+
+
+def test_the_recorder_of_a_resumed_run_goes_on_with_the_rows_of_the_checkpoint(tmp_path):
+    history, found = stored(tmp_path, 0.1, 0.2), []
+    save = lambda path, progress, extra: found.append(path.write_text("") or extra["history"])  # noqa: E731
+    recorder = RunRecorder(tmp_path, save, best_ap=0.2, history=history)
+    recorder.on_epoch(attrs.evolve(EPOCH, epoch=2, metrics=metrics(0.3)))
+    assert [row[0] for row in found[0]["rows"]] == [1, 2, 3] and found[0]["columns"] == history["columns"]
+    assert not restore_history(tmp_path / "history.csv", found[0])
 
 
 def test_line_ends_of_the_history_are_all_the_same(tmp_path):
     path = tmp_path / "history.csv"
-    record(tmp_path, 0.1, 0.2)
+    history = stored(tmp_path, 0.1, 0.2)
     whole = path.read_bytes()
     assert b"\r" not in whole
-    path.write_bytes(whole.replace(b"\n", b"\r\n"))  # of a version before
-    cut_history(path, 2)
-    assert path.read_bytes() == whole
+    path.write_bytes(whole.replace(b"\n", b"\r\n"))  # as a spreadsheet saves it
+    assert not restore_history(path, history) and path.read_bytes() == whole
     record(tmp_path, 0.3)
     assert path.read_bytes().count(b"\n") == 4 and b"\r" not in path.read_bytes()
 
 
-def test_a_torn_row_that_the_checkpoint_needs_is_an_error(tmp_path):
+def test_a_checkpoint_without_history_takes_the_rows_of_the_file(tmp_path):
+    history, path = stored(tmp_path, 0.1, 0.2), tmp_path / "history.csv"
+    whole = path.read_text()
+    path.write_text(whole + "3,0.")
+    assert not restore_history(path, stored_history(path, 2)) and path.read_text() == whole
+    assert stored_history(path, 0) == {"columns": [], "rows": []} and len(stored_history(path, 1)["rows"]) == 1
+    path.write_text(whole[:-1])
+    with pytest.raises(CommandError, match="has 1 epochs, the checkpoint has done 2"):
+        stored_history(path, 2)
+    assert history["columns"][0] == "epoch"
+
+
+def test_a_new_best_checkpoint_takes_the_evaluation_of_the_one_before_away(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for name in ("evaluation.json", "pictures/f1.png", "pictures/mine.txt"):
+        (tmp_path / name).write_text("of epoch 1")
     record(tmp_path, 0.1)
-    path = tmp_path / "history.csv"
-    path.write_text(path.read_text()[:-1])
-    with pytest.raises(CommandError, match="the checkpoint has done 1"):
-        cut_history(path, 1)
+    assert not (tmp_path / "evaluation.json").exists()
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["mine.txt"]
 
 
 def test_steps_are_saved_at_their_interval(tmp_path):

@@ -97,17 +97,28 @@ def test_training_leaves_all_pictures_and_plot_draws_them_again(argv, tmp_path, 
     assert all((cv2.imread(str(path)) == before[path]).all() for path in charts)
 
 
-def test_a_resumed_run_whose_best_is_from_before_says_so(argv, tmp_path, monkeypatch):
+@pytest.mark.parametrize("written", [None, "{", "[]", '{"epoch": 2}', '{"epoch": 1}'])
+def test_a_resumed_run_writes_the_evaluation_of_its_best_checkpoint(argv, tmp_path, monkeypatch, written):
     dataset, lines = read_coco(argv[1], argv[3]), io.StringIO()
-    console = Console(file=lines, soft_wrap=True)
-    for before in (0.3, 0.1):
-        (tmp_path / "history.csv").write_text(f"epoch,AP\n1,{before}\n")
-        pictures = started(tmp_path, monkeypatch, dataset, console, resumed=True)
-        pictures.on_epoch(attrs.evolve(event(4, 0.1), detections=[Detections()] * len(dataset)))
+    found, path = [Detections()] * len(dataset), tmp_path / "evaluation.json"
+    if written is not None:
+        path.write_text(written)
+    pictures = started(tmp_path, monkeypatch, dataset, Console(file=lines, soft_wrap=True), resumed=True)
+    pictures.on_epoch(attrs.evolve(event(4, 0.1), detections=found))
+    assert pictures.wants_best(1) == (written != '{"epoch": 1}')
+    if written == '{"epoch": 1}':  # of the best checkpoint already
         pictures.on_finish()
-    assert [line.partition(": ")[2] for line in lines.getvalue().splitlines()] == [
-        "the evaluation after epoch 5 (the best since the run went on)", "the evaluation after epoch 5",
-    ]  # fmt: skip
+        assert path.read_text() == written and not lines.getvalue()
+    else:
+        pictures.on_best(1, {"AP": 0.3}, found)
+        pictures.on_finish()
+        assert json.loads(path.read_text())["epoch"] == 1 and "the evaluation after epoch 1" in lines.getvalue()
+
+
+def test_a_run_whose_best_epoch_was_evaluated_here_needs_no_other_evaluation(tmp_path, monkeypatch):
+    pictures = started(tmp_path, monkeypatch, resumed=True)
+    pictures.on_epoch(event(4, 0.1))
+    assert not pictures.wants_best(5)
 
 
 def test_a_disk_that_is_full_after_the_last_epoch_is_a_warning(argv, tmp_path, monkeypatch, caplog):

@@ -20,8 +20,25 @@ from yolox.training.run_folder import OPTIONS, RECIPE, write_json
 
 PATHS = tuple(f"{part}_{kind}" for part in ("train", "val") for kind in ("json", "voc", "yolo", "images"))
 SPLITS = ("train_split", "val_split")
-VOC = {"voc_first_pixel": 0, "voc_difficult_as_crowd": False}  # with the values of runs from before these options
-FREE = ("workers",)  # fields of the loader that change no number
+_REQUIRED = object()
+_FITS = {
+    "a text or null": lambda value: value is None or isinstance(value, str) and "\0" not in value,
+    "a whole number of 1 or more, or null": lambda value: value is None or type(value) is int and value > 0,
+    "true or false": lambda value: type(value) is bool,
+    "0 or 1": lambda value: type(value) is int and value in (0, 1),
+    "CPU or Ascend": lambda value: value in ("CPU", "Ascend"),
+    "megvii or mindyolo": lambda value: value in ("megvii", "mindyolo"),
+    "a list of texts": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
+}
+_COUNT = "a whole number of 1 or more, or null"
+KINDS = {
+    **{name: ("a text or null",) for name in (*PATHS, *SPLITS)},
+    "device": ("CPU or Ascend",), "recipe": ("megvii or mindyolo",), "save_steps": (_COUNT,), "patience": (_COUNT, None),
+    "freeze": ("a list of texts", ()), "tensorboard": ("true or false", False),
+    "voc_first_pixel": ("0 or 1", 0), "voc_difficult_as_crowd": ("true or false", False),
+}  # fmt: skip
+"""What each field of options.json holds, and its value in runs from before the field; none where it must be there."""
+FREE = ("workers", "epochs")  # fields that change no number, and the one that a longer run changes
 
 
 class RememberOptions(Callback):
@@ -45,8 +62,7 @@ def remember(folder: Path, options) -> None:
     paths = {name: getattr(options, name) for name in PATHS}
     content = {name: None if path is None else os.path.abspath(path) for name, path in paths.items()}
     content |= {name: _whole_path(getattr(options, name)) for name in SPLITS}
-    content |= {"device": options.device, "recipe": options.recipe, "save_steps": options.save_steps}
-    content |= {name: getattr(options, name) for name in ("patience", "freeze", "tensorboard", *VOC)}
+    content |= {name: getattr(options, name) for name in KINDS if name not in content}
     with atomic_path(folder / OPTIONS) as options_path:
         write_json(options_path, content)
 
@@ -68,16 +84,30 @@ def remembered(folder: Path) -> tuple[Recipe, dict[str, Any]]:
     try:
         recipe = recipe_from_json((folder / RECIPE).read_text())
         stored = json.loads((folder / OPTIONS).read_text())
-        values = {name: None if stored[name] is None else Path(stored[name]) for name in PATHS}
-        others = {name: stored[name] for name in ("device", "recipe", "save_steps", *SPLITS)}
-        others |= {"patience": stored.get("patience"), "freeze": tuple(stored.get("freeze", ()))}
-        others |= {name: stored.get(name, value) for name, value in {"tensorboard": False, **VOC}.items()}
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CommandError(f"--resume {folder}: not the folder of a run ({RECIPE}, {OPTIONS}: {reason})") from None
-    except (RecipeError, ValueError, KeyError, TypeError) as error:
+    except (RecipeError, ValueError, RecursionError) as error:
         raise CommandError(f"--resume {folder}: {RECIPE} or {OPTIONS} is damaged ({error})") from None
-    return recipe, {**values, **others, "output": folder, "resume": folder}
+    try:
+        values = {name: _stored(stored, name, *kinds) for name, kinds in KINDS.items()}
+    except ValueError as error:
+        raise CommandError(f"{folder / OPTIONS}: {error}") from None
+    paths = {name: None if values[name] is None else Path(values[name]) for name in PATHS}
+    return recipe, {**values, **paths, "freeze": tuple(values["freeze"]), "output": folder, "resume": folder}
+
+
+def _stored(stored: Any, name: str, kind: str, default: Any = _REQUIRED) -> Any:
+    """Returns a field of options.json.
+
+    Raises:
+        ValueError: it is missing or has another type.
+    """
+    value = stored.get(name, default) if isinstance(stored, dict) else _REQUIRED
+    if value is _REQUIRED or not _FITS[kind](value):
+        came = "nothing" if value is _REQUIRED else json.dumps(value)[:60]
+        raise ValueError(f"{name}: got {came}, want {kind}")
+    return value
 
 
 def check_options(options, recipe: Recipe, values: Mapping[str, Any]) -> None:
@@ -100,9 +130,10 @@ def check_options(options, recipe: Recipe, values: Mapping[str, Any]) -> None:
         before = " ".join(values["freeze"]) or "nothing"
         raise UsageError(f"--freeze {' '.join(options.freeze)}: the run has frozen {before}; leave it out")
     differ = sorted(_differences(attrs.asdict(options.settings), attrs.asdict(recipe)))
-    if differ:
+    if differ and not options.allow_changed:
         names = ", ".join(map(option_name, differ))
-        raise UsageError(f"{names}: a resumed run keeps the recipe of {options.resume / RECIPE}; leave it out")
+        kept = f"a resumed run keeps the recipe of {options.resume / RECIPE}"
+        raise UsageError(f"{names}: {kept}; leave it out, or give --allow-changed")
 
 
 def _differences(one: Mapping, other: Mapping) -> Sequence[str]:

@@ -45,7 +45,9 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     overwrite: bool = False
     """Replace the run that is already in the folder."""
     resume: Path | None = None
-    """Continue the run in this folder, with its recipe and its data; other options are not needed."""
+    """Continue the run in this folder, with its recipe and its data; --epochs trains longer, other options are not needed."""
+    allow_changed: bool = False
+    """With --resume: accept another recipe, and other annotations and images than those of the run."""
     save_steps: int | None = None
     """Save within an epoch too, after every so many steps; an epoch's end always saves."""
     parallel: bool = False
@@ -90,7 +92,7 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
             check_frozen_loaded(options.freeze, random)
         train(
             detector, datasets["train"], val_set=datasets.get("val"), recipe=options.settings, callbacks=callbacks,
-            output=folder, resume=options.resume is not None,
+            output=folder, resume=options.resume is not None, allow_changed=_allowed(options),
             make_step=experiment.make_step, compiled=not options.eager,
             group=group, launcher=launcher, console=console, name=experiment.name,
             **{name: getattr(options, name) for name in ("patience", "freeze", "save_steps", "overwrite", "hang_seconds")},
@@ -100,8 +102,17 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
         raise
 
 
+def _allowed(options: TrainOptions) -> bool | tuple[str, ...]:
+    """Returns which changes of a resumed run the options ask for: all, or the epochs that differ from those of recipe.json."""
+    if options.resume is None or options.allow_changed:
+        return options.allow_changed
+    return () if remembered(options.resume)[0].epochs == options.settings.epochs else ("epochs",)
+
+
 def _check(options: TrainOptions) -> dict:
     """Returns where the images of "train" and "val" are; raises UsageError for options that contradict each other."""
+    if options.allow_changed and options.resume is None:
+        raise UsageError("--allow-changed: belongs to --resume; leave it out")
     if options.resume is not None:
         check_options(options, *remembered(options.resume))
     if options.weights is not None and options.weights.suffix.lower() in SUFFIXES:

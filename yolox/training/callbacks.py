@@ -98,6 +98,23 @@ class Callback:
     def on_epoch(self, event: EpochEvent) -> None:
         """Called after every epoch, its evaluation and its checkpoint. May raise `StopTraining`."""
 
+    def wants_best(self, epoch: int) -> bool:
+        """Returns whether `on_best` is to be called; asked once at the end of a run with validation images.
+
+        Args:
+            epoch: of the best checkpoint, counted from 1.
+        """
+        return False
+
+    def on_best(self, epoch: int, metrics: dict, detections: list) -> None:
+        """Receives a new evaluation of the best checkpoint, before `on_finish`, where a callback wants it.
+
+        Args:
+            epoch: of the best checkpoint, counted from 1.
+            metrics: as in `EpochEvent`.
+            detections: of every validation image in order.
+        """
+
     def on_finish(self) -> None:
         """Called once when the run is complete: after its last epoch, or when early stopping ended it."""
 

@@ -37,6 +37,8 @@ class Checkpoint:
     recipe: Recipe
     class_names: tuple[str, ...]
     extra: dict[str, Any]
+    history: dict[str, list] | None = None
+    """`columns` and `rows` of history.csv up to the checkpoint; None in files without it."""
 
     @property
     def input(self) -> InputSpec:
@@ -51,6 +53,7 @@ def save_checkpoint(
     recipe: Recipe,
     class_names: Sequence[str],
     extra: Mapping[str, Any] | None = None,
+    history: Mapping[str, list] | None = None,
 ) -> None:
     """Writes a checkpoint whole or not at all.
 
@@ -82,6 +85,7 @@ def save_checkpoint(
         "recipe": recipe_to_dict(recipe),
         "class_names": list(class_names),
         "extra": dict(extra or {}),
+        **({} if history is None else {"history": history}),
     }
     try:
         text = json.dumps(header, sort_keys=True)
@@ -188,4 +192,5 @@ def _checkpoint(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Check
         recipe=recipe_from_dict(header["recipe"]),
         class_names=tuple(header["class_names"]),
         extra=header["extra"],
+        history=header.get("history"),
     )

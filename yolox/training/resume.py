@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import stat
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attrs import field, frozen
 from mindspore import Tensor, ops
 
 from yolox.config import Recipe
-from yolox.data.dataset import DetectionDataset
+from yolox.config_io import recipe_to_dict
+from yolox.data.dataset import DetectionDataset, image_path
+from yolox.distributed import Group
 from yolox.errors import CheckpointError, CommandError
 from yolox.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from yolox.training.progress import TrainingProgress, progress_from_dict, progress_to_dict
-from yolox.training.run_folder import HISTORY, LAST, copy_best, cut_history
+from yolox.training.run_folder import BEST, HISTORY, LAST, copy_best, restore_history, stored_history
 from yolox.training.step import TrainState
+
+PIXEL_BUDGET = 256 << 20
+"""Bytes of image files that are compared at every start."""
+SAME_NUMBERS = ("loader.workers",)
+"""Fields of the recipe that change no number of a run."""
 
 
 def state_tensors(state: TrainState) -> dict[str, np.ndarray]:
@@ -77,6 +87,7 @@ def save_state(
     class_names: Sequence[str],
     extra: Mapping[str, Any] | None = None,
     others: Mapping[str, np.ndarray] | None = None,
+    history: Mapping[str, list] | None = None,
 ) -> None:
     """Writes a training state and the progress of the run as a checkpoint, whole or not at all.
 
@@ -88,13 +99,14 @@ def save_state(
         class_names: names of the classes.
         extra: more values for the header that JSON can hold.
         others: what other devices have in place of this one's, named ``rank<R>.`` and the name of the tensor.
+        history: `columns` and `rows` of history.csv.
 
     Raises:
         CheckpointError: as `save_checkpoint`.
     """
     metadata = {**(extra or {}), "position": progress_to_dict(progress)}  # the key of all checkpoints so far
     tensors = {**state_tensors(state), **(others or {})}
-    save_checkpoint(path, tensors, recipe=recipe, class_names=class_names, extra=metadata)
+    save_checkpoint(path, tensors, recipe=recipe, class_names=class_names, extra=metadata, history=history)
 
 
 def restore_state(checkpoint: Checkpoint, state: TrainState, *, rank: int = 0) -> TrainingProgress:
@@ -140,50 +152,175 @@ def dataset_fingerprint(dataset: DetectionDataset) -> dict[str, int]:
     return {"images": len(dataset), "boxes": len(dataset.boxes), "checksum": checksum}
 
 
+def pixel_checksum(dataset: DetectionDataset, *, budget: int = PIXEL_BUDGET) -> int:
+    """Returns a checksum of the image files: the sizes of all, and the content of as many as the budget allows.
+
+    Args:
+        dataset: any; files that are missing count as empty.
+        budget: bytes that are read, about; the files are evenly spread over the dataset, and all of a small dataset.
+
+    Returns:
+        A whole number, which does not depend on where the files lie.
+    """
+    paths, sizes = [image_path(dataset, index) for index in range(len(dataset))], []
+    for path in paths:
+        try:
+            status = os.stat(path)
+            sizes.append(status.st_size if stat.S_ISREG(status.st_mode) else 0)
+        except (OSError, ValueError):
+            sizes.append(0)
+    value = zlib.crc32(np.array(sizes, np.int64).tobytes())
+    for index in range(0, len(paths), 1 + sum(sizes) // budget):
+        if sizes[index]:
+            with open(paths[index], "rb") as file:
+                while part := file.read(1 << 20):
+                    value = zlib.crc32(part, value)
+    return value
+
+
+def data_facts(train_set: DetectionDataset, val_set: DetectionDataset | None, group: Group) -> dict[str, Any]:
+    """Returns what a checkpoint stores of its data, for `resume_run`.
+
+    Args:
+        train_set: the training images.
+        val_set: the validation images.
+        group: the processes; rank 0 reads the files, too.
+
+    Returns:
+        `data` and `val_data`: the fingerprint of each dataset and, on rank 0, the checksum of its files as `pixels`; None
+        without validation images. `data` has the number of `devices`.
+    """
+
+    def describe(dataset: DetectionDataset) -> dict[str, int]:
+        return {**dataset_fingerprint(dataset), **({"pixels": pixel_checksum(dataset)} if group.is_first else {})}
+
+    data = {**describe(train_set), "devices": group.world}
+    return {"data": data, "val_data": None if val_set is None else describe(val_set)}
+
+
+@frozen(kw_only=True)
+class ResumedRun:
+    """What `resume_run` found."""
+
+    progress: TrainingProgress
+    best_ap: float | None
+    history: dict[str, list] = field(repr=False)
+    """`columns` and `rows` of history.csv."""
+    changes: tuple[str, ...] = ()
+    """Changes that were allowed, as text."""
+    rebuilt: bool = False
+    """True where history.csv was written again from the checkpoint."""
+
+
 def resume_run(
-    folder: Path, state: TrainState, fingerprint: Mapping[str, Any], *, rank: int = 0
-) -> tuple[TrainingProgress, float | None]:
-    """Fills a training state from the last checkpoint of a run, and cuts the files of the run back to it.
+    folder: Path,
+    state: TrainState,
+    facts: Mapping[str, Any],
+    *,
+    recipe: Recipe,
+    rank: int = 0,
+    allow_changed: bool | Sequence[str] = False,
+) -> ResumedRun:
+    """Fills a training state from the last checkpoint of a run, and makes the files of the run those of it.
 
     Args:
         folder: of the run.
         state: of a fresh detector; written in place.
-        fingerprint: `dataset_fingerprint` of the training set, and the number of devices.
-        rank: of this process; rank 0 cuts the files back.
+        facts: `data_facts` of the present datasets.
+        recipe: with which the run continues.
+        rank: of this process; rank 0 writes files.
+        allow_changed: True accepts another recipe and other data; a sequence accepts fields of the recipe, such as
+            ``epochs``.
 
     Returns:
-        Where the run continues, and the best AP so far.
+        ResumedRun.
 
     Raises:
-        CommandError: there is no checkpoint, or the data are not those of the run.
+        CommandError: there is no checkpoint; the recipe or the data are not those of the run; another number of devices.
         CheckpointError: the checkpoint is damaged or does not fit the detector.
     """
     path = folder / LAST
     if not path.is_file():
         raise CommandError(f"{folder}: has no {LAST}; the run stopped before its first checkpoint; start it again")
     checkpoint = load_checkpoint(path)
-    before = checkpoint.extra.get("data")
-    if not before or {"devices": 1, **before} != dict(fingerprint):
-        raise CommandError(
-            f"{folder}: was trained on {_describe(before)}, now there are {_describe(fingerprint)}; "
-            "want the same annotations and number of devices"
-        )
+    changes = run_changes(checkpoint, facts, recipe)
+    wrong = [text for name, text in changes.items() if allow_changed is False or name not in _names(allow_changed, changes)]
+    if wrong:
+        want = "want the same annotations, images, recipe and number of devices"
+        raise CommandError(f"{folder}: {'; '.join(wrong)}; {want}" + ("" if "devices" in changes else ", or `allow_changed`"))
     try:
-        progress = restore_state(checkpoint, state, rank=rank)
+        progress, rebuilt = restore_state(checkpoint, state, rank=rank), False
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
+    history = checkpoint.history or stored_history(folder / HISTORY, progress.epoch)
     if rank == 0:
-        cut_history(folder / HISTORY, progress.epoch)
-        if checkpoint.extra.get("best"):  # the run may have been killed before it copied the file
+        rebuilt = restore_history(folder / HISTORY, history)
+        if checkpoint.extra.get("best") and not _same_epoch(folder / BEST, checkpoint):  # killed before it was copied
             copy_best(folder)
-    return progress, checkpoint.extra.get("best_AP")
+    # an AP on other images cannot be compared with the coming ones
+    best_ap = None if {"val_set", "val_images"} & changes.keys() else checkpoint.extra.get("best_AP")
+    return ResumedRun(
+        progress=progress, best_ap=best_ap, history=history, changes=tuple(changes.values()), rebuilt=rebuilt
+    )
+
+
+def run_changes(checkpoint: Checkpoint, facts: Mapping[str, Any], recipe: Recipe) -> dict[str, str]:
+    """Compares data and recipe with those that a checkpoint carries.
+
+    Args:
+        checkpoint: of `save_state`, with `data_facts` in its header.
+        facts: `data_facts` of the present datasets; what either side does not know is not compared.
+        recipe: the present recipe; fields of `SAME_NUMBERS` may differ.
+
+    Returns:
+        Text by name of what changed: ``train_set``, ``train_images``, ``val_set``, ``val_images``, ``devices``, or the
+        field of the recipe.
+    """
+    before, now = {"devices": 1, **(checkpoint.extra.get("data") or {})}, facts["data"]
+    changes = _data_changes("train", "was trained on", before, now)
+    if before["devices"] != now["devices"]:
+        changes["devices"] = f"was trained on {before['devices']} device(s), now there are {now['devices']}"
+    if "val_data" in checkpoint.extra:
+        changes |= _data_changes("val", "was evaluated on", checkpoint.extra["val_data"], facts["val_data"])
+    old, new = (dict(_fields(recipe_to_dict(each))) for each in (checkpoint.recipe, recipe))
+    names = [name for name in new if old[name] != new[name] and name not in SAME_NUMBERS]
+    return changes | {name: f"{name} was {json.dumps(old[name])}, now it is {json.dumps(new[name])}" for name in names}
+
+
+def _names(allow_changed: bool | Sequence[str], changes: Mapping[str, str]) -> set[str]:
+    """Returns the changes that are allowed; statistics of another number of devices cannot be divided."""
+    return {*changes} - {"devices"} if allow_changed is True else {*allow_changed}
+
+
+def _data_changes(kind: str, verb: str, before: Mapping | None, now: Mapping | None) -> dict[str, str]:
+    keys = ("images", "boxes", "checksum")
+    if [(before or {}).get(key) for key in keys] != [(now or {}).get(key) for key in keys]:
+        return {f"{kind}_set": f"{verb} {_describe(before)}, now there are {_describe(now)}"}
+    if before and now and "pixels" in before and "pixels" in now and before["pixels"] != now["pixels"]:
+        return {f"{kind}_images": f"{verb} image files of other content than those that are there now"}
+    return {}
+
+
+def _fields(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in data.items():
+        if isinstance(value, dict):
+            yield from _fields(value, f"{path}{name}.")
+        else:
+            yield path + name, value
+
+
+def _same_epoch(best: Path, checkpoint: Checkpoint) -> bool:
+    """Returns whether the best checkpoint is that of the epoch already, and readable."""
+    try:
+        return load_checkpoint(best).extra == checkpoint.extra
+    except CheckpointError:
+        return False
 
 
 def _describe(fingerprint: Mapping[str, Any] | None) -> str:
-    if not fingerprint:
-        return "unknown data"
-    data = f"{fingerprint['images']} images with {fingerprint['boxes']} boxes (checksum {fingerprint['checksum']:08x})"
-    return f"{data} on {fingerprint.get('devices', 1)} device(s)"
+    if not fingerprint or "images" not in fingerprint:
+        return "no images"
+    return f"{fingerprint['images']} images with {fingerprint['boxes']} boxes (checksum {fingerprint['checksum']:08x})"
 
 
 def _parameters(state: TrainState):

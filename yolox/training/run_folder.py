@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -32,7 +33,8 @@ CURVES, BATCHES = "curves.png", "first_batches.jpg"
 EVENTS = "events"
 EVALUATION, PICTURES = "evaluation.json", "pictures"
 RUN_FILES = (BEST, LAST, HISTORY, RECIPE, OPTIONS, CURVES, BATCHES, EVALUATION)
-OTHER_FILES = (BAD_BATCH, f"{EVENTS}/events.out.tfevents.*", f"{PICTURES}/*.png", f"{PICTURES}/beside/[0-9]*_*.jpg")
+PICTURE_FILES = (f"{PICTURES}/*.png", f"{PICTURES}/beside/[0-9]*_*.jpg")
+OTHER_FILES = (BAD_BATCH, f"{EVENTS}/events.out.tfevents.*", *PICTURE_FILES)
 """Patterns of files that only some runs leave."""
 
 
@@ -165,7 +167,7 @@ def append_row(path: Path, row: Mapping) -> None:
         row: number or None by name of the column.
 
     Raises:
-        OSError: it cannot be written; `cut_history` removes what is there of it.
+        OSError: it cannot be written; `restore_history` removes what is there of it.
         CommandError: the file has other columns, such as those of another loss.
     """
     columns = tuple(row)
@@ -199,34 +201,66 @@ def read_history(path: Path) -> list[dict]:
         return [{key: float(value) if value else None for key, value in row.items()} for row in rows]
 
 
-def cut_history(path: Path, epochs: int) -> None:
-    """Keeps the rows of the first `epochs` epochs; rows that a killed run wrote after its checkpoint go.
+def stored_history(path: Path, epochs: int) -> dict[str, list]:
+    """Reads the first rows of history.csv as a checkpoint holds them, for checkpoints that hold none.
 
     Args:
-        path: history.csv; its last line may be torn, and it may be missing. Ends of lines become LF.
+        path: history.csv; its last line may be torn, and it may be missing.
         epochs: epochs that are done at the checkpoint.
+
+    Returns:
+        `columns` and `rows`, as text.
 
     Raises:
         CommandError: there are fewer rows.
     """
-    before = path.read_bytes() if path.exists() else b""
-    lines = before.replace(b"\r\n", b"\n").splitlines(keepends=True)
-    kept = lines[: epochs + 1]
-    if epochs and (len(kept) < epochs + 1 or not kept[-1].endswith(b"\n")):
+    text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
+    lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
+    if len(lines) < epochs + 1 and epochs:
         raise CommandError(f"{path}: has {max(len(lines) - 1, 0)} epochs, the checkpoint has done {epochs}")
-    if not epochs:
+    return {"columns": lines[0] if epochs else [], "rows": lines[1 : epochs + 1]}
+
+
+def restore_history(path: Path, history: Mapping[str, list]) -> bool:
+    """Makes history.csv what a checkpoint has of it: rows that a killed run wrote after the checkpoint go.
+
+    Args:
+        path: history.csv; it may be missing, torn or changed. Ends of lines become LF.
+        history: `columns` and `rows`, as `RunRecorder` stores them.
+
+    Returns:
+        True where rows of the checkpoint were missing or differed, and were written again.
+    """
+    columns, rows = history["columns"], history["rows"]
+    if not rows:
         path.unlink(missing_ok=True)
-    elif b"".join(kept) != before:
+        return False
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    wanted, before = text.getvalue().encode(), path.read_bytes() if path.is_file() else b""
+    if before != wanted:
         with atomic_path(path) as temporary:
-            temporary.write_bytes(b"".join(kept))
+            temporary.write_bytes(wanted)
+    return not before.replace(b"\r\n", b"\n").startswith(wanted)
 
 
-def copy_best(folder: Path) -> None:
-    """Makes the last checkpoint the best.
+def remove_evaluation(folder: Path) -> None:
+    """Removes evaluation.json and the pictures, which are not those of the next best checkpoint.
 
     Args:
         folder: of the run.
     """
+    for path in (folder / EVALUATION, *(path for pattern in PICTURE_FILES for path in folder.glob(pattern))):
+        path.unlink(missing_ok=True)
+
+
+def copy_best(folder: Path) -> None:
+    """Makes the last checkpoint the best, and removes the evaluation of the one before.
+
+    Args:
+        folder: of the run.
+    """
+    remove_evaluation(folder)
     with atomic_path(folder / BEST) as best:
         shutil.copyfile(folder / LAST, best)
 
@@ -236,8 +270,10 @@ class RunRecorder:
 
     Args:
         folder: from `prepare_run`.
-        save: writes a checkpoint to a path, given the progress and metadata for its header. Of several devices all call it.
+        save: writes a checkpoint to a path, given the progress and metadata for its header
+            (`history` among them, as `save_checkpoint` takes it). Of several devices all call it.
         best_ap: of a run that is resumed.
+        history: of a run that is resumed, as its checkpoint has it.
         save_steps: writes the last checkpoint also after so many steps of an epoch; None only after epochs.
         writes: False on every rank but 0, which then only calls `save`.
     """
@@ -248,15 +284,18 @@ class RunRecorder:
         save: Callable[[Path, TrainingProgress, dict], None],
         *,
         best_ap: float | None = None,
+        history: Mapping[str, list] | None = None,
         save_steps: int | None = None,
         writes: bool = True,
     ) -> None:
         self.best_ap = best_ap
+        self._columns, self._rows = (list((history or {}).get(key, ())) for key in ("columns", "rows"))
         self._folder, self._save, self._save_steps, self._writes = folder, save, save_steps, writes
 
     def save(self, progress: TrainingProgress, *, ap: float | None = None, best: bool = False) -> None:
         """Writes the last checkpoint; the one before stays until the new one is whole."""
         metadata = {"epoch": progress.epoch, "AP": ap, "best_AP": self.best_ap, "best": best}
+        metadata["history"] = {"columns": self._columns, "rows": self._rows}
         self._save(self._folder / LAST, progress, metadata)
 
     def on_step(self, event: StepEvent) -> None:
@@ -268,7 +307,7 @@ class RunRecorder:
         """Appends to history.csv, writes the last checkpoint, and the best if AP is the highest so far.
 
         Without an evaluation in the whole run, the last is also the best. The order matters to a run that is killed in
-        between: `cut_history` and `copy_best` repair what is then missing.
+        between: `restore_history` and `copy_best` repair what is then missing.
 
         Raises:
             RunError: the history cannot be written.
@@ -277,13 +316,15 @@ class RunRecorder:
         if not self._writes:
             self.save(event.progress)
             return
-        path = self._folder / HISTORY
+        path, row = self._folder / HISTORY, history_row(event)
         try:
-            append_row(path, history_row(event))
+            append_row(path, row)
         except OSError as error:
             last = self._folder / LAST
             reason = error.strerror or error
             raise RunError(f"{path}: cannot be written ({reason}); {last} is whole", self._folder) from error
+        self._columns = self._columns or list(row)
+        self._rows.append([row[name] for name in self._columns])
         ap = None if event.metrics is None else event.metrics["AP"] or 0.0
         best = self.best_ap is None if ap is None else self.best_ap is None or ap > self.best_ap
         if best:

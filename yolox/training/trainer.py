@@ -22,7 +22,7 @@ from yolox.data.dataset import DetectionDataset
 from yolox.data.loader import log_dropped, report_once, train_batches
 from yolox.data.sampler import steps_per_epoch
 from yolox.device import use_device
-from yolox.distributed import Group, any_of
+from yolox.distributed import Group, any_of, from_first, share_statistics
 from yolox.errors import RunError, RunStopped, TrainingDiverged, UsageError
 from yolox.eval.evaluate import make_evaluator
 from yolox.nn import set_precision
@@ -33,7 +33,7 @@ from yolox.training.freeze import freeze_parts
 from yolox.training.loop import StopRequested, TrainingStopped, fit
 from yolox.training.phases import check_epochs
 from yolox.training.progress import TrainingProgress, initial_progress
-from yolox.training.resume import dataset_fingerprint, resume_run, save_state
+from yolox.training.resume import data_facts, resume_run, save_state
 from yolox.training.run_folder import (
     BAD_BATCH,
     BEST,
@@ -86,6 +86,7 @@ def train(
     val_set: DetectionDataset | None = None,
     callbacks: Sequence[Callback] = (),
     resume: bool = False,
+    allow_changed: bool | Sequence[str] = False,
     overwrite: bool = False,
     patience: int | None = None,
     freeze: Sequence[str] = (),
@@ -114,7 +115,9 @@ def train(
         output: folder of the run; a new run wants an empty one.
         val_set: images for the evaluation of the moving averages; None leaves evaluation out.
         callbacks: receive events of steps and epochs after the files are written; they only read.
-        resume: continue the run in `output`, with the same detector, dataset, recipe and number of devices.
+        resume: continue the run in `output`, with the same detector, datasets, recipe and number of devices.
+        allow_changed: when resuming, True accepts other datasets, image files and recipes than the run's; a sequence accepts
+            fields of the recipe, such as ``("epochs",)`` to train longer.
         overwrite: replace the run that is in `output`.
         patience: end the run when AP has not risen for so many epochs.
         freeze: beginnings of names of parameters that keep their values, such as ``backbone``.
@@ -172,45 +175,54 @@ def train(
         console.print(f"{name}, {_describe(train_set, val_set, recipe, steps, group)}")
         state = create_train_state(detector)
         averaged = copy.deepcopy(detector)  # a second detector of the same layers, for the moving averages
-        recorder, start = _open_recorder(folder, state, train_set, recipe, group, resume=resume, save_steps=save_steps)
+        recorder, start = _open_recorder(
+            folder, state, train_set, val_set, recipe, group, console,
+            resume=resume, allow_changed=allow_changed, save_steps=save_steps,
+        )  # fmt: skip
         run = partial(_finished, state, averaged, folder, recipe, recorder, group)
-        if start.epoch >= recipe.epochs:
-            console.print(f"{folder}: all {recipe.epochs} epochs are done")
-            return run()
-
         context = RunContext(
             folder=folder, recipe=recipe, train_set=train_set, val_set=val_set, group=group, steps_per_epoch=steps,
             start=start, resumed=resume,
         )  # fmt: skip
-        stopping = () if patience is None else (EarlyStopping(patience),)
-        everyone = (TerminalProgress(console), *callbacks, *stopping)  # early stopping last: the others see the epoch, too
+        if done := start.epoch >= recipe.epochs:
+            console.print(f"{folder}: all {recipe.epochs} epochs are done")
+        elif patience is not None:
+            callbacks = (*callbacks, EarlyStopping(patience))  # last: the others see the epoch, too
+        everyone = callbacks if done else (TerminalProgress(console), *callbacks)
         stopped = None
         with ExitStack() as stack:
             watchdog = stack.enter_context(Watchdog(hang_seconds, group=group, checkpoint=folder / LAST))
             watchdog.mark("the start", slow=True)
+            evaluate = None if val_set is None else _make_evaluation(averaged, context, watchdog)
             try:
                 for callback in everyone:
                     stack.callback(callback.on_end)
                     callback.on_start(context)
             except StopTraining as reason:  # a resumed run that had waited long enough before
                 console.print(f"{folder}: {reason}")
-                return run(stopped=str(reason))
-            try:
-                if resume:
-                    console.print(f"continuing in epoch {start.epoch + 1} of {recipe.epochs}, {start.step} steps of it are done")
-                else:
-                    recorder.save(start)
-                stop = stack.enter_context(StopSignals())
-                stack.callback((folder / own_name(CACHE_FILE, group.rank)).unlink, missing_ok=True)
-                _run_epochs(
-                    detector, state, averaged, context, recorder, everyone, watchdog, stop, launcher or Launcher(),
-                    make_step=partial(make_step, **_step_options(loss_fn, compiled, group)),
-                )  # fmt: skip
-            except StopTraining as reason:
-                stopped = str(reason)
-                console.print(stopped)
+                if not start.epoch:
+                    return run(stopped=str(reason))
+                done, stopped = True, str(reason)
+            if not done:
+                try:
+                    if resume:
+                        place = f"epoch {start.epoch + 1} of {recipe.epochs}, {start.step} steps of it are done"
+                        console.print(f"continuing in {place}")
+                    else:
+                        recorder.save(start)
+                    stop = stack.enter_context(StopSignals())
+                    stack.callback((folder / own_name(CACHE_FILE, group.rank)).unlink, missing_ok=True)
+                    _run_epochs(
+                        detector, state, averaged, context, recorder, everyone, watchdog, stop, launcher or Launcher(),
+                        evaluate, make_step=partial(make_step, **_step_options(loss_fn, compiled, group)),
+                    )  # fmt: skip
+                except StopTraining as reason:
+                    stopped = str(reason)
+                    console.print(stopped)
+                console.print(f"wrote {folder / BEST} and {folder / LAST}")
             watchdog.mark("the end of the run", slow=True)
-            console.print(f"wrote {folder / BEST} and {folder / LAST}")
+            if evaluate is not None:
+                _evaluate_best(averaged, context, everyone, evaluate, watchdog)
             for callback in everyone:
                 callback.on_finish()
         return run(stopped=stopped)
@@ -239,6 +251,7 @@ def _run_epochs(
     watchdog: Watchdog,
     stop: StopSignals,
     launcher: Launcher,
+    evaluate_averages: Callable | None,
     *,
     make_step: Callable,
 ) -> None:
@@ -258,19 +271,9 @@ def _run_epochs(
         if group.world == 1 and stop():  # several processes have different numbers of images: they go on to the end
             raise StopRequested
 
-    found: list = []  # detections of the evaluation that has just run
-    evaluator = None
-    if context.val_set is not None:
-        evaluator = make_evaluator(
-            averaged, spec=recipe.input, postprocess=recipe.postprocess, batch_size=recipe.loader.batch_size,
-            workers=recipe.loader.workers, group=group, keep=found.append,
-            on_stage=partial(watchdog.mark, slow=True),
-        )  # fmt: skip
-
     def evaluate() -> tuple[dict, list]:
         copy_ema(state, averaged)  # after the BN statistics were made the same: their averages are copied, too
-        metrics = evaluator(context.val_set, on_images)
-        return metrics, found.pop()
+        return evaluate_averages(on_images)
 
     with saved_when_interrupted(folder, recorder, stop, group):
         fit(
@@ -280,7 +283,7 @@ def _run_epochs(
             train_batches=batches,
             callbacks=callbacks,
             sync=partial(sync_batch_norm, state, group, average=average),
-            evaluate=None if evaluator is None else evaluate,
+            evaluate=None if evaluate_averages is None else evaluate,
             save_step=recorder.on_step,
             save_epoch=recorder.on_epoch,
             mark=watchdog.mark,
@@ -289,6 +292,42 @@ def _run_epochs(
             stop=stop_on_any(stop, group, launcher),
             world=group.world,
         )
+
+
+def _make_evaluation(averaged: nn.Cell, context: RunContext, watchdog: Watchdog) -> Callable[..., tuple[dict, list]]:
+    """Returns a function of `on_images` that evaluates the second detector: metrics and detections."""
+    found: list = []  # detections of the evaluation that has just run
+    recipe = context.recipe
+    evaluator = make_evaluator(
+        averaged, spec=recipe.input, postprocess=recipe.postprocess, batch_size=recipe.loader.batch_size,
+        workers=recipe.loader.workers, group=context.group, keep=found.append,
+        on_stage=partial(watchdog.mark, slow=True),
+    )  # fmt: skip
+
+    def evaluate(on_images: Callable[[int], None]) -> tuple[dict, list]:
+        metrics = evaluator(context.val_set, on_images)
+        return metrics, found.pop()
+
+    return evaluate
+
+
+def _evaluate_best(
+    averaged: nn.Cell, context: RunContext, callbacks: Sequence[Callback], evaluate: Callable, watchdog: Watchdog
+) -> None:
+    """Evaluates the best checkpoint for the callbacks that have no evaluation of it, as after a resume or a kill."""
+    group, tensors, epoch = context.group, {}, None
+    if group.is_first and (context.folder / BEST).is_file():
+        best = load_checkpoint(context.folder / BEST)
+        tensors, epoch = best.tensors, best.extra["epoch"]
+    epoch = from_first(epoch, group)
+    if epoch is None or not any_of(any([callback.wants_best(epoch) for callback in callbacks]), group):
+        return
+    arrays = {p.name: tensors.get(f"ema.{p.name}", np.zeros(p.shape, np.float32)) for p in averaged.get_parameters()}
+    shared = share_statistics(list(arrays.values()), group, average=False)  # the file is on the disk of rank 0 only
+    write_parameters(averaged, dict(zip(arrays, shared, strict=True)))
+    metrics, found = evaluate(lambda done: watchdog.mark(f"evaluation of the best checkpoint, {done} images done"))
+    for callback in callbacks:
+        callback.on_best(epoch, metrics, found)
 
 
 @contextmanager
@@ -390,25 +429,38 @@ def _open_recorder(
     folder: Path,
     state: TrainState,
     train_set: DetectionDataset,
+    val_set: DetectionDataset | None,
     recipe: Recipe,
     group: Group,
+    console: Console,
     *,
     resume: bool,
+    allow_changed: bool | Sequence[str],
     save_steps: int | None,
 ) -> tuple[RunRecorder, TrainingProgress]:
     """Returns the recorder of the run, and where the run starts; fills the state of a resumed run."""
-    fingerprint = {**dataset_fingerprint(train_set), "devices": group.world}
-    start, best_ap = initial_progress(recipe.optim), None
+    facts, resumed = data_facts(train_set, val_set, group), None
     if resume:
-        start, best_ap = resume_run(folder, state, fingerprint, rank=group.rank)
+        resumed = resume_run(folder, state, facts, recipe=recipe, rank=group.rank, allow_changed=allow_changed)
 
     def save(path: Path, progress: TrainingProgress, extra: dict) -> None:
         others = statistics_of_other_ranks(state, progress, group)  # all processes take part, rank 0 writes
         if group.is_first:
-            metadata = {"class_names": train_set.class_names, "extra": {**extra, "data": fingerprint}}
+            metadata = {"class_names": train_set.class_names, "history": extra.pop("history"), "extra": {**extra, **facts}}
             save_state(path, state, progress, recipe=recipe, others=others, **metadata)
 
-    return RunRecorder(folder, save, best_ap=best_ap, save_steps=save_steps, writes=group.is_first), start
+    options = {"save_steps": save_steps, "writes": group.is_first}
+    if resumed is None:
+        return RunRecorder(folder, save, **options), initial_progress(recipe.optim)
+    recorder = RunRecorder(folder, save, best_ap=resumed.best_ap, history=resumed.history, **options)
+    if resumed.rebuilt:
+        console.print(f"{folder / HISTORY}: rows were missing or changed; written again from {LAST}")
+    if resumed.changes:
+        console.print(f"changed: {'; '.join(resumed.changes)}", markup=False)
+        recorder.save(resumed.progress)  # before recipe.json: the same arguments are accepted again after a kill
+        if group.is_first:
+            write_recipe(folder, recipe)
+    return recorder, resumed.progress
 
 
 def _step_options(loss_fn: Callable | None, compiled: bool, group: Group) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from yolox.training.run_folder import (
     PICTURES,
     make_folder,
     read_history,
+    remove_evaluation,
     write_json,
 )
 from yolox.visualize.charts import history_chart
@@ -48,7 +50,6 @@ class RunPictures(Callback):
         self._epoch: int | None = None  # of the best evaluation since the run began or was resumed, counted from 1
         self._metrics: dict = {}
         self._found: list = []
-        self._best_ap = 0.0
         self._curves_drawn = float("-inf")  # when, by the monotonic clock
         self._curves_stale = False
 
@@ -57,9 +58,6 @@ class RunPictures(Callback):
         if not context.group.is_first:
             return
         self._context = context
-        history = context.folder / HISTORY
-        if context.resumed and history.exists():
-            self._best_ap = max([row["AP"] or 0.0 for row in read_history(history)], default=0.0)
         if not context.resumed:
             path = context.folder / BATCHES
             try_picture(path, lambda: write_picture(path, sample_grid(context.train_set, context.recipe)))
@@ -71,14 +69,23 @@ class RunPictures(Callback):
         ap = (event.metrics or {}).get("AP") or 0.0
         if event.metrics is not None and (self._epoch is None or ap > (self._metrics["AP"] or 0.0)):
             self._epoch, self._metrics, self._found = event.epoch + 1, event.metrics, event.detections
-            self._best_ap = max(self._best_ap, ap)
         self._curves_stale = True
         if time.monotonic() - self._curves_drawn >= CURVES_SECONDS:
             self._draw_curves()
 
+    def wants_best(self, epoch: int) -> bool:
+        """Returns whether neither this process nor evaluation.json has the evaluation of the best checkpoint."""
+        if self._epoch != epoch:  # the best was found before the run was resumed
+            self._epoch = None
+        return self._context is not None and epoch not in (self._epoch, self._written_epoch())
+
+    def on_best(self, epoch: int, metrics: dict, detections: list) -> None:
+        """Takes the evaluation of the best checkpoint in place of that of another epoch."""
+        self._epoch, self._metrics, self._found = epoch, metrics, detections
+
     def on_finish(self) -> None:
-        """Writes evaluation.json and the pictures."""
-        if self._context is not None:
+        """Writes evaluation.json and the pictures, unless a run that is resumed has those of its best checkpoint already."""
+        if self._context is not None and (self._epoch is not None or not (self._context.folder / EVALUATION).is_file()):
             try_picture(self._context.folder / PICTURES, self._write_evaluation)
 
     def on_end(self) -> None:
@@ -91,8 +98,16 @@ class RunPictures(Callback):
         try_picture(folder / CURVES, lambda: write_curves(folder))
         self._curves_drawn, self._curves_stale = time.monotonic(), False
 
+    def _written_epoch(self) -> int | None:
+        try:
+            return json.loads((self._context.folder / EVALUATION).read_text()).get("epoch")
+        except (OSError, ValueError, AttributeError):
+            return None
+
     def _write_evaluation(self) -> None:
+        """Writes the pictures, then evaluation.json: where that file is, it and the pictures are whole."""
         context = self._context
+        remove_evaluation(context.folder)
         size, folder = context.recipe.input.input_size, make_folder(context.folder / PICTURES)
         content = {TRAIN_LABELS: label_statistics(context.train_set, input_size=size)}
         what = "the labels"
@@ -100,11 +115,11 @@ class RunPictures(Callback):
             evaluation = evaluation_report(self._metrics, context.val_set, self._found, input_size=size)
             content = {"epoch": self._epoch, **evaluation, **content}
             write_comparisons(folder, context.val_set, self._found, evaluation["analysis"]["score_threshold"])
-            since = " (the best since the run went on)" if (self._metrics["AP"] or 0.0) < self._best_ap else ""
-            what = f"the evaluation after epoch {self._epoch}{since}"
-        write_json(context.folder / EVALUATION, content)
-        self._console.print(f"wrote {context.folder / EVALUATION} and {folder}: {what}")
+            what = f"the evaluation after epoch {self._epoch}"
         write_charts(folder, content)
+        with atomic_path(context.folder / EVALUATION) as path:
+            write_json(path, content)
+        self._console.print(f"wrote {context.folder / EVALUATION} and {folder}: {what}")
 
 
 def write_curves(folder: Path, target: Path | None = None) -> Path:
@@ -134,5 +149,5 @@ def try_picture(path: Path, write: Callable[[], object]) -> None:
     try:
         write()
     except Exception as error:  # whatever a full disk or the drawing raises: hours of training matter more
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = getattr(error.__cause__ or error, "strerror", None) or str(error) or type(error).__name__
         log.warning("%s: not drawn (%s); the run is complete without it", path, reason.splitlines()[0])
