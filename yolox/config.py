@@ -6,32 +6,72 @@ so that tools can read recipes quickly; config objects may enter graph code.
 
 from __future__ import annotations
 
+import sys
+from numbers import Integral, Real
 from typing import Literal
 
 import attrs
 from attrs import frozen
 
 Size = tuple[int, int]  # height, width in pixels
+MAX_SIDE = 8192  # px of an input image
+HUGE = 1e6  # of weights and rates that only a slip of the pen makes larger
+MAX_COUNT = 2**31 - 1
+MAX_SEED = 2**32 - 1
 
 
-def _positive_multiple_of_32(_instance, attribute, value) -> None:
-    if any(v <= 0 or v % 32 for v in value):
-        raise ValueError(f"{attribute.name}: got {value}, want height and width as positive multiples of 32")
+def _sizes_in_range(want: str):
+    def check(_instance, attribute, value) -> None:
+        if any(not isinstance(v, Integral) or not 0 < v <= MAX_SIDE or v % 32 for v in value):
+            raise ValueError(f"{attribute.name}: got {_shown(value)}, want {want}positive multiples of 32 up to {MAX_SIDE}")
+
+    return check
 
 
-def _positive_multiples_of_32(_instance, attribute, value) -> None:
-    if any(v <= 0 or v % 32 for v in value):
-        raise ValueError(f"{attribute.name}: got {value}, want positive multiples of 32")
+def _number(low: float, high: float, want: str, *, kind: type = Real, above: bool = False, below: bool = False):
+    """Returns an attrs validator: each number of the value is of a kind and in a range.
+
+    Args:
+        low: least value.
+        high: largest value.
+        want: text for the message.
+        kind: `numbers.Real` or `numbers.Integral`; NaN is in no range.
+        above: True takes `low` itself out of the range.
+        below: True takes `high` itself out of the range.
+    """
+
+    def fits(v) -> bool:
+        if isinstance(v, bool) or not isinstance(v, kind) or not low <= v <= high:
+            return False
+        return not (above and v == low or below and v == high)
+
+    def check(_instance, attribute, value) -> None:
+        if not all(map(fits, value if isinstance(value, tuple | list) else (value,))):
+            raise ValueError(f"{attribute.name}: got {_shown(value)}, want {want}")
+
+    return check
 
 
-def _probability(_instance, attribute, value) -> None:
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"{attribute.name}: got {value}, want a probability in [0, 1]")
+def _shown(value) -> str:
+    try:
+        return repr(value)[:80]
+    except ValueError:  # Python writes no numbers of more than 4300 digits
+        return "a huge number"
 
 
-def _positive(_instance, attribute, value) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name}: got {value}, want a positive number")
+def _rising_range(_instance, attribute, value) -> None:
+    if value[0] > value[1]:
+        raise ValueError(f"{attribute.name}: got {value}, want the lower number first")
+
+
+_probability = _number(0, 1, "a probability in [0, 1]")
+_share = _number(0, 1, "a number in [0, 1]")
+_positive = _number(0, sys.float_info.max, "a positive number", above=True)
+_positive_count = _number(1, MAX_COUNT, "a positive number", kind=Integral)
+_count = _number(0, MAX_COUNT, "a whole number of 0 or more", kind=Integral)
+_weight = _number(0, HUGE, f"a number in [0, {HUGE:g}]")
+_gain = _number(0, 255, "numbers in [0, 255]")
+_zoom = [_number(0, 100, "two numbers above 0 and up to 100", above=True), _rising_range]
 
 
 def _positives(_instance, attribute, value) -> None:
@@ -47,7 +87,7 @@ class InputSpec:
     Weights of one convention give wrong boxes, without an error, when they are fed the other.
     """
 
-    input_size: Size = attrs.field(default=(640, 640), validator=_positive_multiple_of_32)
+    input_size: Size = attrs.field(default=(640, 640), validator=_sizes_in_range("height and width as "))
     """Height and width in pixels of evaluation images, and of training images where there are no `multiscale_sizes`."""
     channel_order: Literal["bgr", "rgb"] = "bgr"
     """Order of the colour channels that the network takes."""
@@ -61,7 +101,7 @@ class InputSpec:
     """Where the resized image lies on the padded canvas."""
     shrink_interpolation: Literal["linear", "area"] = "linear"
     """Interpolation when an evaluation image is made smaller."""
-    pad_value: int = 114
+    pad_value: int = attrs.field(default=114, validator=_number(0, 255, "a grey level in 0..255", kind=Integral))
     """Grey level of the padding."""
 
 
@@ -73,13 +113,13 @@ class AugmentConfig:
     """Probability of a four-image mosaic."""
     mosaic_partners: Literal["uniform", "buffer"] = "uniform"
     """Where mosaic partners come from: the whole dataset, or a rolling window of 1000 images."""
-    affine_scale: tuple[float, float] = (0.1, 2.0)
+    affine_scale: tuple[float, float] = attrs.field(default=(0.1, 2.0), validator=_zoom)
     """Range of the zoom after the mosaic."""
-    degrees: float = 10.0
+    degrees: float = attrs.field(default=10.0, validator=_number(0, 180, "degrees in [0, 180]"))
     """Rotation range, plus and minus, in degrees."""
-    translate: float = 0.1
+    translate: float = attrs.field(default=0.1, validator=_share)
     """Translation range as a share of the input size."""
-    shear: float = 2.0
+    shear: float = attrs.field(default=2.0, validator=_number(0, 90, "degrees in [0, 90)", below=True))
     """Shear range, plus and minus, in degrees."""
     affine_center: bool = False
     """True turns about the centre of the mosaic canvas (MindYOLO), False about its origin (Megvii)."""
@@ -89,11 +129,11 @@ class AugmentConfig:
     """Probability of mixup after a mosaic."""
     mixup_partner: Literal["image", "mosaic"] = "image"
     """A raw image blended half and half (Megvii), or a second mosaic blended by Beta(8, 8) (MindYOLO)."""
-    mixup_scale: tuple[float, float] = (0.5, 1.5)
+    mixup_scale: tuple[float, float] = attrs.field(default=(0.5, 1.5), validator=_zoom)
     """Range of the zoom of the raw mixup image."""
     hsv_mode: Literal["additive", "multiplicative"] = "additive"
     """Integer shifts, each with probability one half (Megvii), or gains (MindYOLO)."""
-    hsv_gains: tuple[float, float, float] = (5.0, 30.0, 30.0)
+    hsv_gains: tuple[float, float, float] = attrs.field(default=(5.0, 30.0, 30.0), validator=_gain)
     """Ranges of hue, saturation and value: grey levels when additive, shares when multiplicative."""
     hsv_prob: float = attrs.field(default=1.0, validator=_probability)
     """Probability of the colour change."""
@@ -109,11 +149,11 @@ class AssignConfig:
     """Candidate points: near the ground truth's centre (Megvii), or in any box, box and centre preferred (MindYOLO)."""
     center_radius: float = attrs.field(default=1.5, validator=_positive)
     """Half side of the centre region in strides; a point on its edge is outside."""
-    top_k: int = attrs.field(default=10, validator=_positive)
+    top_k: int = attrs.field(default=10, validator=_positive_count)
     """Number of highest IoUs that are summed to the number of positives of a ground truth."""
-    cost_iou_weight: float = 3.0
+    cost_iou_weight: float = attrs.field(default=3.0, validator=_weight)
     """Weight of -log(IoU) in the cost."""
-    outside_penalty: float = 1e6
+    outside_penalty: float = attrs.field(default=1e6, validator=_number(0, 1e12, "a number in [0, 1e12]"))
     """Added to the cost of candidates outside the geometry prior of a ground truth."""
 
 
@@ -121,13 +161,13 @@ class AssignConfig:
 class LossConfig:
     """Weights of the detection loss and what it is divided by."""
 
-    loss_iou_weight: float = 5.0
+    loss_iou_weight: float = attrs.field(default=5.0, validator=_weight)
     """Weight of 1 - IoU**2."""
-    loss_obj_weight: float = 1.0
+    loss_obj_weight: float = attrs.field(default=1.0, validator=_weight)
     """Weight of the objectness cross-entropy."""
-    loss_cls_weight: float = 1.0
+    loss_cls_weight: float = attrs.field(default=1.0, validator=_weight)
     """Weight of the class cross-entropy."""
-    loss_l1_weight: float = 1.0
+    loss_l1_weight: float = attrs.field(default=1.0, validator=_weight)
     """Weight of the L1 loss on raw box outputs in the no-augmentation epochs."""
     loss_normalizer: Literal["local", "global"] = "local"
     """Divide by the positives of this device, or of all devices."""
@@ -137,21 +177,21 @@ class LossConfig:
 class OptimConfig:
     """SGD, learning rate schedule and moving average of the weights."""
 
-    lr_per_image: float | None = 0.01 / 64
+    lr_per_image: float | None = attrs.field(default=0.01 / 64, validator=attrs.validators.optional(_weight))
     """Learning rate per image of the global batch; None takes `lr` as it is."""
-    lr: float | None = None
+    lr: float | None = attrs.field(default=None, validator=attrs.validators.optional(_weight))
     """Absolute peak learning rate; None takes `lr_per_image` times the global batch."""
-    momentum: float = 0.9
+    momentum: float = attrs.field(default=0.9, validator=_number(0, 1, "a number in [0, 1)", below=True))
     """Nesterov momentum."""
-    weight_decay: float = 5e-4
+    weight_decay: float = attrs.field(default=5e-4, validator=_share)
     """Decay of convolution weights; BN and biases have none."""
-    warmup_epochs: int = 5
+    warmup_epochs: int = attrs.field(default=5, validator=_count)
     """Epochs of quadratic warm-up."""
-    warmup_start: float = 0.0
+    warmup_start: float = attrs.field(default=0.0, validator=_share)
     """Learning rate at the start of warm-up as a share of the peak."""
-    min_lr_ratio: float = 0.05
+    min_lr_ratio: float = attrs.field(default=0.05, validator=_share)
     """Learning rate at the end of the cosine as a share of the peak."""
-    flat_epochs: int = 15
+    flat_epochs: int = attrs.field(default=15, validator=_count)
     """Last epochs at the lowest learning rate."""
     ema_decay: float = attrs.field(default=0.9998, validator=_probability)
     """Decay of the moving average of parameters and BN statistics."""
@@ -161,13 +201,13 @@ class OptimConfig:
     """How gradients of several devices are combined."""
     average_bn_stats: bool = True
     """Average BN statistics over devices before evaluation (Megvii); False takes those of one (MindYOLO)."""
-    loss_scale: float = attrs.field(default=1024.0, validator=_positive)
+    loss_scale: float = attrs.field(default=1024.0, validator=_number(1, 2**24, "a number in [1, 2**24]"))
     """First loss scale when the network runs in float16; it halves at an overflow."""
-    loss_scale_interval: int = attrs.field(default=2000, validator=_positive)
+    loss_scale_interval: int = attrs.field(default=2000, validator=_positive_count)
     """Good steps in a row after which the loss scale doubles."""
     precision: Literal["float32", "float16"] = "float32"
     """Arithmetic of the network; assignment and losses are always float32."""
-    max_bad_steps: int = attrs.field(default=20, validator=_positive)
+    max_bad_steps: int = attrs.field(default=20, validator=_positive_count)
     """Training stops after this many steps in a row with gradients that are not finite."""
 
     def __attrs_post_init__(self) -> None:
@@ -179,33 +219,33 @@ class OptimConfig:
 class LoaderConfig:
     """Batches: numbers of images, ground truths and worker processes, and image sizes."""
 
-    batch_size: int = attrs.field(default=8, validator=_positive)
+    batch_size: int = attrs.field(default=8, validator=_positive_count)
     """Images per device and step."""
     last_batch: Literal["fill", "drop"] = "drop"
     """Images of an epoch that fill no batch: the first ones of the next epoch fill it (Megvii), or they are left out
     (MindYOLO)."""
-    max_gt: int = attrs.field(default=120, validator=_positive)
+    max_gt: int = attrs.field(default=120, validator=_positive_count)
     """Rows to which ground truths are padded; the smallest boxes of fuller images are dropped and counted."""
     gt_paddings: tuple[int, ...] = ()
     """Fewer rows: on one device a batch is padded to the least of these that holds its ground truths, else to the
     largest number of rows. Each is one more compiled step for every image size."""
-    multiscale_sizes: tuple[int, ...] = attrs.field(default=(), validator=_positive_multiples_of_32)
+    multiscale_sizes: tuple[int, ...] = attrs.field(default=(), validator=_sizes_in_range(""))
     """Heights of training images, one drawn every `multiscale_interval` steps; empty trains at one size."""
-    multiscale_interval: int = attrs.field(default=10, validator=_positive)
+    multiscale_interval: int = attrs.field(default=10, validator=_positive_count)
     """Steps between changes of the training size."""
-    workers: int = 2
+    workers: int = attrs.field(default=2, validator=_count)
     """Worker processes that load and augment; 0 loads in the main process."""
     cache: Literal["none", "ram", "disk"] = "none"
     """Keep all training images decoded, in memory or in a file of the run; their size is printed first."""
-    seed: int = 0
+    seed: int = attrs.field(default=0, validator=_number(0, MAX_SEED, f"a whole number in 0..{MAX_SEED}", kind=Integral))
     """Seed of shuffling, augmentation, training sizes and fresh weights."""
 
     def __attrs_post_init__(self) -> None:
         sizes = (0, *self.gt_paddings, self.max_gt)
-        if any(low >= high for low, high in zip(sizes, sizes[1:], strict=False)):
-            raise ValueError(
-                f"gt_paddings: got {self.gt_paddings}, want rising positive numbers below max_gt {self.max_gt}"
-            )
+        whole = all(isinstance(size, Integral) and not isinstance(size, bool) for size in sizes)
+        if not whole or any(low >= high for low, high in zip(sizes, sizes[1:], strict=False)):
+            want = f"want rising positive numbers below max_gt {self.max_gt}"
+            raise ValueError(f"gt_paddings: got {_shown(self.gt_paddings)}, {want}")
 
 
 @frozen(kw_only=True)
@@ -218,9 +258,9 @@ class PostprocessConfig:
     """NMS drops boxes that overlap a better one of their class by more than this."""
     multi_label: bool = False
     """True lets a box be several classes (MindYOLO), False takes its best class (Megvii)."""
-    max_candidates: int = attrs.field(default=30000, validator=_positive)
+    max_candidates: int = attrs.field(default=30000, validator=_positive_count)
     """Most predictions of an image that enter NMS, by falling score."""
-    max_detections: int = attrs.field(default=300, validator=_positive)
+    max_detections: int = attrs.field(default=300, validator=_positive_count)
     """Most detections kept for an image."""
 
 
@@ -228,13 +268,13 @@ class PostprocessConfig:
 class Recipe:
     """All settings of a training run apart from the layers and the data."""
 
-    epochs: int = attrs.field(default=300, validator=_positive)
+    epochs: int = attrs.field(default=300, validator=_positive_count)
     """Passes over the training images."""
-    no_aug_epochs: int = 16
+    no_aug_epochs: int = attrs.field(default=16, validator=_count)
     """Last epochs without mosaic and mixup and with the L1 loss."""
-    eval_interval: int = attrs.field(default=10, validator=_positive)
+    eval_interval: int = attrs.field(default=10, validator=_positive_count)
     """Epochs between evaluations before the no-augmentation epochs."""
-    no_aug_eval_interval: int = attrs.field(default=1, validator=_positive)
+    no_aug_eval_interval: int = attrs.field(default=1, validator=_positive_count)
     """Epochs between evaluations in the no-augmentation epochs."""
     input: InputSpec = InputSpec()
     augment: AugmentConfig = AugmentConfig()

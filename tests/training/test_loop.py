@@ -189,7 +189,7 @@ def test_a_run_can_begin_later():
     ("changes", "message"),
     [
         ({"epochs": 2}, "epochs: 2 is less than warmup_epochs 1"),
-        ({"no_aug_epochs": -1}, "want 0 or more"),
+        ({"no_aug_epochs": -1}, "no_aug_epochs: got -1, want a whole number of 0 or more"),
     ],
 )
 def test_phases_that_do_not_fit_are_refused(changes, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -171,6 +172,8 @@ class _Epoch:
             TrainingDiverged: too many steps in a row were not finite.
         """
         optim, lr = self.recipe.optim, self.rate(self.done)
+        if not math.isfinite(lr):
+            raise ValueError(f"learning rate of step {self.done + 1}: got {lr}, want a finite number")
         decay = ema_decay(self.done + 1, decay=optim.ema_decay, ramp=optim.ema_ramp)
         tensors = tuple(ms.Tensor(part) for part in batch[:4])
         scalars = (_scalar(lr), _scalar(decay), self.l1_weight, _scalar(self.progress.loss_scale.value))

@@ -7,7 +7,7 @@ from yolox.schedule import learning_rate
 
 
 def check_epochs(recipe: Recipe) -> None:
-    """Raises ValueError if warm-up and flat end are longer than the epochs of `recipe`, or a phase is negative.
+    """Raises ValueError if warm-up and the flat end leave no room in the epochs of `recipe`.
 
     Args:
         recipe: any.
@@ -21,8 +21,6 @@ def check_epochs(recipe: Recipe) -> None:
         ValueError: epochs: 3 is less than warmup_epochs 5 + flat_epochs 15; lower these two or train longer
     """
     optim = recipe.optim
-    if min(optim.warmup_epochs, optim.flat_epochs, recipe.no_aug_epochs) < 0:
-        raise ValueError("warmup_epochs, flat_epochs and no_aug_epochs: want 0 or more")
     if optim.warmup_epochs + optim.flat_epochs > recipe.epochs:
         raise ValueError(
             f"epochs: {recipe.epochs} is less than warmup_epochs {optim.warmup_epochs} + flat_epochs "

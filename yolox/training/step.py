@@ -148,7 +148,7 @@ def make_train_step(
         if scaled:
             gradients = tree_map(ops.partial(_unscale_one, loss_scale), gradients)
         sums = gradient_sums(gradients)
-        finite = ops.isfinite(sums.sum() + checked)
+        finite = ops.isfinite(sums.sum() + checked + lr + ema_decay)  # a rate that is not finite would reach all parameters
         masked_sgd(
             params, momenta, stats, gradients, lr, finite, momentum=optim.momentum, weight_decay=optim.weight_decay
         )
