@@ -53,7 +53,7 @@ class EvalOptions(CommonOptions, ValidationSet):
     parallel: bool = False
     """Share the images with the other processes that msrun started."""
     hang_seconds: float = 90.0
-    """With --parallel: end all when a process makes no progress for so long, 20 times that where it may compile; 0 never."""
+    """End where no batch comes for so long; with --parallel, where a process stands still (20 times, if it compiles); 0 never."""
     input: InputSpec = InputSpec()
     postprocess: PostprocessConfig = PostprocessConfig()
 
@@ -93,6 +93,7 @@ def _run(
         group=group,
         keep=found.extend,
         on_stage=partial(watchdog.mark, slow=True),
+        stall_seconds=options.hang_seconds,
     )
     with console.status(f"evaluating {len(dataset)} images") as status:
 

@@ -26,6 +26,7 @@ from yolox.training.freeze import check_frozen_loaded
 from yolox.training.run_folder import LAST
 from yolox.training.signals import Launcher
 from yolox.training.trainer import check_arguments, train
+from yolox.training.watchdog import Watchdog
 from yolox.visualize.run_pictures import RunPictures
 from yolox.weights.load import load_weights
 
@@ -53,7 +54,7 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     parallel: bool = False
     """Train together with the other processes that msrun started."""
     hang_seconds: float = 90.0
-    """With --parallel: end the run when a process makes no progress for so long, 20 times that where it may compile; 0 never."""
+    """End where no batch comes for so long; with --parallel, where a process stands still (20 times, if it compiles); 0 never."""
     patience: int | None = None
     """Stop when AP has not risen for this many epochs; the no-augmentation epochs are then left out."""
     freeze: tuple[str, ...] = ()
@@ -73,7 +74,9 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
     advice = f"if {folder / LAST} is there, it is whole; go on with: train --resume {folder}"
     group = open_group(options.parallel, seconds=options.hang_seconds, advice=advice)
     console = console_of(group)
-    datasets = read_sets(sources)
+    with Watchdog(options.hang_seconds, group=group, advice=advice) as watchdog:
+        watchdog.mark("reading the datasets", slow=True)
+        datasets = read_sets(sources)
     names = datasets["train"].class_names
     detector = experiment.build_detector(len(names))
     all_names = [parameter.name for parameter in detector.get_parameters()]

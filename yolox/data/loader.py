@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from multiprocessing import cpu_count
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ from yolox.data.batches import Batch, EvalSource, TrainSource
 from yolox.data.dataset import DetectionDataset
 from yolox.data.letterbox import LetterboxTransform
 from yolox.data.pipeline import Read
-from yolox.errors import DataError
+from yolox.data.worker_watch import WorkerWatch
+from yolox.errors import CommandError, DataError
 
 log = logging.getLogger("yolox.data")
 OnDropped = Callable[[int, int, int], None]  # epoch, ground truths left out, max_gt
@@ -35,6 +37,7 @@ def train_batches(
     read: Read | None = None,
     first: int = 0,
     on_dropped: OnDropped | None = None,
+    stall_seconds: float = 0,
 ) -> Iterator[Batch]:
     """Iterates over the training batches of one epoch.
 
@@ -50,6 +53,7 @@ def train_batches(
         on_dropped: called once, at the end of an epoch in which ground truths beyond `max_gt` were left out, with the
             epoch, their number and `max_gt`; None logs it (`log_dropped`). A run of many epochs passes
             ``report_once(log_dropped)``.
+        stall_seconds: workers that make no batch for so long are ended with an error (`WorkerWatch`); 0 waits for ever.
 
     Returns:
         Iterator of Batch, the same for any number of workers. 0 workers load here, 1 in a thread, more in
@@ -63,7 +67,7 @@ def train_batches(
         dataset=dataset, recipe=recipe, epoch=epoch, augment=augment, rank=rank, world=world, read=read
     )
     len(source)  # raises at once
-    return _train_batches(source, first, on_dropped or log_dropped)
+    return _train_batches(source, first, on_dropped or log_dropped, stall_seconds)
 
 
 def log_dropped(epoch: int, dropped: int, max_gt: int) -> None:
@@ -95,9 +99,9 @@ def report_once(report: OnDropped) -> OnDropped:
     return once
 
 
-def _train_batches(source: TrainSource, first: int, on_dropped: OnDropped) -> Iterator[Batch]:
+def _train_batches(source: TrainSource, first: int, on_dropped: OnDropped, stall_seconds: float) -> Iterator[Batch]:
     total, loader = 0, source.recipe.loader
-    for *batch, dropped in load_rows(source, columns=5, workers=loader.workers, first=first):
+    for *batch, dropped in load_rows(source, columns=5, workers=loader.workers, first=first, stall_seconds=stall_seconds):
         total += int(dropped)
         yield Batch(*batch)
     if total:
@@ -128,6 +132,7 @@ def eval_batches(
     workers: int = 0,
     rank: int = 0,
     world: int = 1,
+    stall_seconds: float = 0,
 ) -> Iterator[EvalBatch]:
     """Iterates over the images of a dataset for evaluation, in order.
 
@@ -138,6 +143,7 @@ def eval_batches(
         workers: as in `train_batches`.
         rank: of this device, which takes images rank, rank + world, ...
         world: number of devices.
+        stall_seconds: as in `train_batches`.
 
     Returns:
         Iterator of EvalBatch; `len(batch.indices)` images of a batch are real.
@@ -146,13 +152,15 @@ def eval_batches(
         DataError: an image is missing, cannot be decoded, or has another size than annotated.
     """
     source = EvalSource(dataset=dataset, spec=spec, batch_size=batch_size, rank=rank, world=world)
-    for images, indices, geometry in load_rows(source, columns=3, workers=workers):
+    for images, indices, geometry in load_rows(source, columns=3, workers=workers, stall_seconds=stall_seconds):
         real = int((indices >= 0).sum())
         transforms = tuple(LetterboxTransform(float(r), int(x), int(y)) for r, x, y in geometry[:real])
         yield EvalBatch(images, indices[:real], transforms)
 
 
-def load_rows(source, *, columns: int, workers: int, first: int = 0) -> Iterator[tuple[np.ndarray, ...]]:
+def load_rows(
+    source, *, columns: int, workers: int, first: int = 0, stall_seconds: float = 0
+) -> Iterator[tuple[np.ndarray, ...]]:
     """Iterates over the rows of a random-access source, in order.
 
     Args:
@@ -161,12 +169,14 @@ def load_rows(source, *, columns: int, workers: int, first: int = 0) -> Iterator
         workers: 0 makes rows here, 1 in a thread, more in processes; never more than the machine has
             processors, which is `mindspore.dataset`'s limit.
         first: row to begin with.
+        stall_seconds: as in `train_batches`.
 
     Returns:
         Iterator of rows. The processes end with it, also when it is closed early.
 
     Raises:
         DataError: as raised by the source, from whichever process.
+        CommandError: worker processes have ended, or were ended because they made no row.
     """
     if workers == 0 or first >= len(source):  # a device may have no image at all; a GeneratorDataset wants one
         yield from (source[step] for step in range(first, len(source)))
@@ -181,14 +191,22 @@ def load_rows(source, *, columns: int, workers: int, first: int = 0) -> Iterator
             num_parallel_workers=workers,
             python_multiprocessing=workers > 1,
         )
-        rows = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
-        try:
-            for *row, problem in rows:
-                if problem.any():
-                    raise DataError(problem.tobytes().decode())
-                yield tuple(row)
-        finally:
-            rows.release()
+        with WorkerWatch(stall_seconds) as watch:
+            rows = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
+            try:
+                for number in count():
+                    watch.begin(number)
+                    row = next(rows, None)
+                    watch.end()
+                    if row is None:
+                        return
+                    if row[-1].any():
+                        raise DataError(row[-1].tobytes().decode())
+                    yield tuple(row[:-1])
+            except RuntimeError as error:  # of MindSpore, when workers have ended
+                raise CommandError(watch.cause()) from error if watch.cause() else error
+            finally:
+                rows.release()
 
 
 @attrs.frozen(eq=False)

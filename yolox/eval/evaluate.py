@@ -70,6 +70,7 @@ def make_evaluator(
     group: Group = Group(),
     keep: Callable[[list[Detections]], None] | None = None,
     on_stage: Callable[[str], None] | None = None,
+    stall_seconds: float = 0,
 ) -> Callable[..., dict]:
     """Returns a function from a dataset to its metrics, which compiles the detector once.
 
@@ -80,6 +81,7 @@ def make_evaluator(
         detector, spec, postprocess, batch_size, workers, group, keep: as in `evaluate`.
         on_stage: called with the name of each stage before it begins: "images", "gather" (where processes wait for each
             other) and "metrics".
+        stall_seconds: workers that load no batch for so long are ended with an error; 0 waits for ever.
 
     Returns:
         evaluator(dataset, on_batch=None) -> metrics, as `evaluate` returns them.
@@ -98,6 +100,7 @@ def make_evaluator(
             config=config,
             batch_size=min(batch_size, len(dataset)),
             workers=workers,
+            stall_seconds=stall_seconds,
             rank=group.rank,
             world=group.world,
             on_batch=on_batch,

@@ -157,6 +157,7 @@ def predict_dataset(
     rank: int = 0,
     world: int = 1,
     on_batch: Callable[[int], None] | None = None,
+    stall_seconds: float = 0,
 ) -> list[Detections]:
     """Returns the objects in every image of a dataset, or in the share of one device.
 
@@ -174,6 +175,7 @@ def predict_dataset(
         rank: of this device, which takes images rank, rank + world, ...
         world: number of devices.
         on_batch: called with the number of images done after each batch, to show progress.
+        stall_seconds: as in `train_batches`.
 
     Returns:
         One Detections per image taken, in the order of the dataset; boxes xyxy in pixels of the original image.
@@ -182,7 +184,8 @@ def predict_dataset(
         DataError: an image is missing or cannot be decoded.
     """
     found = []
-    for batch in eval_batches(dataset, spec=spec, batch_size=batch_size, workers=workers, rank=rank, world=world):
+    share = {"rank": rank, "world": world, "stall_seconds": stall_seconds}
+    for batch in eval_batches(dataset, spec=spec, batch_size=batch_size, workers=workers, **share):
         sizes = [tuple(dataset.sizes[i].tolist()) if clip else None for i in batch.indices]
         found += _in_images(as_array(eval_step(batch.images)), batch.transforms, sizes, config)
         if on_batch is not None:

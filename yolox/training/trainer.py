@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -128,7 +128,8 @@ def train(
         compiled: False runs the step eagerly, for debugging.
         device: "CPU" or "Ascend"; None keeps the device in use.
         group: the processes that train together, from `join_group`.
-        hang_seconds: of several processes, one that does not advance for so long ends, with its stack in its log; 0 never.
+        hang_seconds: data workers that make no batch for so long end the run; of several processes, one that does not advance
+            for so long ends, with its stack in its log; 0 never.
         launcher: watches the process that started this one; a run of several processes stops when it has ended.
         console: where progress is printed; ``Console(quiet=True)`` prints nothing.
         name: of the detector, for the first line that is printed.
@@ -155,7 +156,10 @@ def train(
     loader = recipe.loader
     steps = steps_per_epoch(train_set, batch_size=loader.batch_size, world=group.world, last_batch=loader.last_batch)
     datasets = {"train": train_set, **({} if val_set is None else {"val": val_set})}
-    for line in check_for_training(datasets, input_size=recipe.input.input_size, max_gt=loader.max_gt):
+    with Watchdog(hang_seconds, group=group, checkpoint=folder / LAST) as watchdog:
+        watchdog.mark("checking the datasets", slow=True)
+        warnings = check_for_training(datasets, input_size=recipe.input.input_size, max_gt=loader.max_gt)
+    for line in warnings:
         console.print(f"warning: {line}", markup=False)
     if freeze:
         console.print(f"frozen: {freeze_parts(detector, freeze)}")
@@ -164,7 +168,8 @@ def train(
     detector.spec, detector.class_names = recipe.input, tuple(train_set.class_names)
 
     # The folder is made when nothing that was given can be wrong any more.
-    with _owned_folder(folder, resume=resume) if group.is_first else nullcontext():
+    with Watchdog(hang_seconds, group=group, checkpoint=folder / LAST) as watchdog, _owned_folder(folder, group, resume=resume):
+        watchdog.mark("the start", slow=True)
         if group.is_first:
             if resume:
                 remove_leftovers(folder)
@@ -191,8 +196,6 @@ def train(
         everyone = callbacks if done else (TerminalProgress(console), *callbacks)
         stopped = None
         with ExitStack() as stack:
-            watchdog = stack.enter_context(Watchdog(hang_seconds, group=group, checkpoint=folder / LAST))
-            watchdog.mark("the start", slow=True)
             evaluate = None if val_set is None else _make_evaluation(averaged, context, watchdog)
             try:
                 for callback in everyone:
@@ -229,9 +232,9 @@ def train(
 
 
 @contextmanager
-def _owned_folder(folder: Path, *, resume: bool) -> Iterator[None]:
-    """Makes the folder of a new run and locks it; a folder that is not there is for `resume_run` to refuse."""
-    if resume and not folder.is_dir():
+def _owned_folder(folder: Path, group: Group, *, resume: bool) -> Iterator[None]:
+    """Makes the folder of a new run and locks it on rank 0; a folder that is not there is for `resume_run` to refuse."""
+    if not group.is_first or resume and not folder.is_dir():
         yield
         return
     if folder.exists() and not folder.is_dir():
@@ -262,6 +265,7 @@ def _run_epochs(
         context.train_set, recipe.loader.cache, folder, name=own_name(CACHE_FILE, group.rank), sharers=group.world
     )
     batch_options = {"read": read, "on_dropped": report_once(log_dropped), "rank": group.rank, "world": group.world}
+    batch_options["stall_seconds"] = watchdog.seconds
 
     def batches(epoch: int, augment: bool, first: int):
         return train_batches(context.train_set, recipe=recipe, epoch=epoch, augment=augment, first=first, **batch_options)
@@ -301,7 +305,7 @@ def _make_evaluation(averaged: nn.Cell, context: RunContext, watchdog: Watchdog)
     evaluator = make_evaluator(
         averaged, spec=recipe.input, postprocess=recipe.postprocess, batch_size=recipe.loader.batch_size,
         workers=recipe.loader.workers, group=context.group, keep=found.append,
-        on_stage=partial(watchdog.mark, slow=True),
+        on_stage=partial(watchdog.mark, slow=True), stall_seconds=watchdog.seconds,
     )  # fmt: skip
 
     def evaluate(on_images: Callable[[int], None]) -> tuple[dict, list]:

@@ -37,7 +37,7 @@ class Watchdog:
     """
 
     def __init__(self, seconds: float, *, group: Group, checkpoint: Path | None = None, advice: str = "") -> None:
-        self._seconds, self._group = seconds, group
+        self.seconds, self._group = seconds, group
         self._advice = advice or (f"the last checkpoint is {checkpoint}" if checkpoint else "")
         self._active = seconds > 0 and group.world > 1
         self._description, self._limit, self._deadline = "the start", 0.0, float("inf")
@@ -68,7 +68,7 @@ class Watchdog:
         """
         if not self._active:
             return
-        self._description, self._limit = description, self._seconds * (SLOW if slow else 1)
+        self._description, self._limit = description, self.seconds * (SLOW if slow else 1)
         self._deadline = time.monotonic() + self._limit
         faulthandler.dump_traceback_later(self._limit + 0.5, file=sys.__stderr__)  # after the line of the thread
         signal.setitimer(signal.ITIMER_REAL, self._limit + GRACE)

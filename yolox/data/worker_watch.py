@@ -1,0 +1,100 @@
+"""Sees data workers that are stuck or stopped: without it, a process waits for their next batch for ever."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+FIRST_SECONDS = 60.0
+"""Least limit of the first batch, before which the workers start."""
+_STATES = {"T": "stopped by a signal", "t": "stopped by a debugger", "D": "waiting for a disk", "Z": "ended", "X": "ended"}
+
+
+class WorkerWatch:
+    """Context manager that ends the worker processes when the wait for a batch exceeds a limit.
+
+    MindSpore then raises a RuntimeError where the batch is waited for, and sends this process a SIGTERM. Without worker
+    processes nothing can be ended: the stacks of all threads are printed.
+
+    Args:
+        seconds: limit; 0 for none.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.problem = ""
+        self._seconds, self._deadline, self._ended = seconds, float("inf"), threading.Event()
+        self._before, self._workers = child_processes(), set()
+
+    def __enter__(self) -> WorkerWatch:
+        if self._seconds > 0:
+            threading.Thread(target=self._end_when_late, daemon=True).start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._ended.set()
+
+    def begin(self, batch: int) -> None:
+        """Starts the limit of a batch, counted from 0; called before it is waited for."""
+        if batch < 2:  # the workers are there at the second at the latest
+            self._workers = child_processes() - self._before
+        limit = self._seconds if batch else max(self._seconds, FIRST_SECONDS)
+        self._deadline = time.monotonic() + limit if self._seconds > 0 else float("inf")
+
+    def end(self) -> None:
+        """Ends the limit; called with each batch."""
+        self._deadline = float("inf")
+
+    def cause(self) -> str:
+        """Returns what was wrong with the workers when MindSpore raised an error; empty for other errors."""
+        if self.problem:
+            return self.problem
+        ended = sorted(pid for pid in self._workers if process_state(pid) in ("", "Z", "X"))
+        if not ended:
+            return ""
+        return f"data worker process {ended[0]} has ended: killed, or out of memory (fewer `workers` take less)"
+
+    def _end_when_late(self) -> None:
+        while not self._ended.wait(0.2):
+            if time.monotonic() <= self._deadline:
+                continue
+            self._deadline = float("inf")
+            self._workers |= child_processes() - self._before
+            states = [f"process {pid} is {_STATES.get(process_state(pid), 'running')}" for pid in sorted(self._workers)]
+            self.problem = f"no batch for {self._seconds:g} s; data workers: {', '.join(states) or 'threads of this process'}"
+            print(f"\n{self.problem}", file=sys.__stderr__, flush=True)
+            if not self._workers:
+                with suppress(Exception):  # a standard error without a file
+                    faulthandler.dump_traceback(sys.__stderr__)
+            for pid in self._workers:
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def child_processes() -> set[int]:
+    """Returns the ids of this process's children that run the same program; empty where the system is not Linux."""
+    children: set[int] = set()
+    for path in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):
+            children |= {int(pid) for pid in path.read_text().split()}
+    return {pid for pid in children if _command(pid) == _command(os.getpid())}
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def process_state(pid: int) -> str:
+    """Returns the letter of a process's state as Linux gives it, such as S or T; empty where there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
