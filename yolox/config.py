@@ -7,6 +7,7 @@ so that tools can read recipes quickly; config objects may enter graph code.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Literal
 
@@ -18,6 +19,8 @@ MAX_SIDE = 8192  # px of an input image
 HUGE = 1e6  # of weights and rates that only a slip of the pen makes larger
 MAX_COUNT = 2**31 - 1
 MAX_SEED = 2**32 - 1
+MAX_STATED_PIXELS = 2560 * 2560  # of an input that a file states: nano takes 1.5 GB for it
+MAX_STATED_CLASSES = 20_000
 
 
 def _sizes_in_range(want: str):
@@ -103,6 +106,23 @@ class InputSpec:
     """Interpolation when an evaluation image is made smaller."""
     pad_value: int = attrs.field(default=114, validator=_number(0, 255, "a grey level in 0..255", kind=Integral))
     """Grey level of the padding."""
+
+
+def check_stated(spec: InputSpec, class_names: Sequence[str]) -> None:
+    """Raises ValueError where a weights file asks for gigabytes: it may come from a stranger.
+
+    Args:
+        spec: the pixels that the file states.
+        class_names: the classes that it states.
+
+    Raises:
+        ValueError: the input has more than `MAX_STATED_PIXELS`, or there are more than `MAX_STATED_CLASSES`.
+    """
+    height, width = spec.input_size
+    if height * width > MAX_STATED_PIXELS:
+        raise ValueError(f"states an input of {height} x {width} px, more than {MAX_STATED_PIXELS} pixels")
+    if len(class_names) > MAX_STATED_CLASSES:
+        raise ValueError(f"states {len(class_names)} classes, more than {MAX_STATED_CLASSES}")
 
 
 @frozen(kw_only=True)

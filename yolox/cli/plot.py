@@ -13,7 +13,8 @@ from rich.console import Console
 from yolox.cli.experiment import Experiment
 from yolox.cli.options import CommonOptions
 from yolox.config import Recipe
-from yolox.errors import CommandError
+from yolox.data.build import read_text
+from yolox.errors import CommandError, DataError
 from yolox.training.run_folder import EVALUATION, HISTORY, PICTURES, make_folder
 from yolox.visualize.evaluation import CHARTS, write_charts
 from yolox.visualize.run_pictures import write_curves
@@ -65,8 +66,10 @@ def _evaluations(paths: list[Path]) -> list[tuple[Path, dict]]:
     found = []
     for path in paths:
         try:
-            content = json.loads(path.read_text())
-        except ValueError as error:
+            content = json.loads(read_text(str(path)))
+        except DataError as error:
+            raise CommandError(str(error)) from None
+        except (ValueError, RecursionError) as error:
             raise CommandError(f"{path}: no JSON ({error})") from None
         if isinstance(content, dict) and content.keys() & KEYS:
             found.append((path, content))

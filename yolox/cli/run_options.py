@@ -13,7 +13,8 @@ import attrs
 from yolox.cli.messages import option_name
 from yolox.config import Recipe
 from yolox.config_io import recipe_from_json
-from yolox.errors import CommandError, RecipeError, UsageError
+from yolox.data.build import read_text
+from yolox.errors import CommandError, DataError, RecipeError, UsageError
 from yolox.training.callbacks import Callback, RunContext
 from yolox.training.checkpoint import atomic_path
 from yolox.training.run_folder import OPTIONS, RECIPE, write_json
@@ -82,11 +83,10 @@ def remembered(folder: Path) -> tuple[Recipe, dict[str, Any]]:
         CommandError: not the folder of a run, or its files are damaged.
     """
     try:
-        recipe = recipe_from_json((folder / RECIPE).read_text())
-        stored = json.loads((folder / OPTIONS).read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise CommandError(f"--resume {folder}: not the folder of a run ({RECIPE}, {OPTIONS}: {reason})") from None
+        recipe = recipe_from_json(read_text(str(folder / RECIPE)))
+        stored = json.loads(read_text(str(folder / OPTIONS)))
+    except DataError as error:
+        raise CommandError(f"--resume {folder}: not the folder of a run ({error})") from None
     except (RecipeError, ValueError, RecursionError) as error:
         raise CommandError(f"--resume {folder}: {RECIPE} or {OPTIONS} is damaged ({error})") from None
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from array import array
@@ -11,10 +12,12 @@ import attrs
 import numpy as np
 
 from yolox.data.dataset import DetectionDataset
-from yolox.errors import DataError, raise_problems
+from yolox.errors import DataError, WeightsError, raise_problems
+from yolox.wire import read_file
 
 log = logging.getLogger("yolox.data")
 _FOLDER_WANTED = "want the folder that their names are relative to (`train_images`, `val_images`)"
+MAX_TEXT_BYTES = 64 << 20  # of a list, of labels, or of JSON that is read whole
 _ROWS = 1 << 16  # boxes that are checked at a time
 
 
@@ -202,13 +205,15 @@ def read_text(path: str) -> str:
         The text without the mark; every line ends with a line feed.
 
     Raises:
-        DataError: the file cannot be read, or holds bytes that are not UTF-8.
+        DataError: the file cannot be read, is a pipe or a device, has more than `MAX_TEXT_BYTES`, or holds bytes that are
+            not UTF-8.
     """
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            return file.read()
+        return io.StringIO(read_file(path, most=MAX_TEXT_BYTES).decode("utf-8-sig"), newline=None).read()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except WeightsError as error:  # of the function that all readers share
+        raise DataError(f"{path}: {error}") from None
     except ValueError as error:
         raise DataError(f"{path}: is not a text file in UTF-8 ({error})") from None
 

@@ -20,6 +20,10 @@ REDUCTIONS = {
 MAX_PIXELS = 1 << 27
 """Most pixels of an image file, 134 million: 400 MB when decoded."""
 
+MAX_SCAN_PIXELS = 1 << 31
+"""Most pixels that the scans of a JPEG decode together, where a small image counts as a million: 16 scans of the largest
+image, 2048 of a small one. Progressive JPEGs have about ten."""
+
 MAX_FILE_BYTES = 1 << 30
 """Most bytes of an image file."""
 
@@ -112,7 +116,8 @@ def _read_checked(path: str, max_pixels: int) -> np.ndarray:  # -> [n]
         with open(path, "rb") as file:
             stated, orientation = stated_size(file), tiff_orientation(file)
             file.seek(0)
-            data = file.read(MAX_FILE_BYTES + 1)
+            small = os.fstat(file.fileno()).st_size <= MAX_FILE_BYTES
+            data = file.read(MAX_FILE_BYTES + 1) if small and stated is not None else b""
     except OSError as error:
         raise DataError(f"{shown_path(path)}: cannot be read ({error.strerror})") from None
     if stated is None:
@@ -123,13 +128,16 @@ def _read_checked(path: str, max_pixels: int) -> np.ndarray:  # -> [n]
         raise DataError(
             f"{shown_path(path)}: states {stated[1]}x{stated[0]} pixels, more than max_pixels={max_pixels}; not decoded"
         )
-    if len(data) > MAX_FILE_BYTES:
+    if not small or len(data) > MAX_FILE_BYTES:
         raise DataError(f"{shown_path(path)}: has more than {MAX_FILE_BYTES} bytes; not decoded")
     if orientation in QUARTER_TURNS:
         raise DataError(
             f"{shown_path(path)}: is a TIFF of orientation {orientation}, turned by a quarter, which OpenCV cannot decode; "
             "save it upright"
         )
+    scans = data.count(b"\xff\xda") if data.startswith(b"\xff\xd8") else 0  # the coded pixels have no such bytes
+    if scans * max(stated[0] * stated[1], 1 << 20) > MAX_SCAN_PIXELS:
+        raise DataError(f"{shown_path(path)}: is a JPEG of {scans} scans, which would take minutes to decode; save it again")
     if data.startswith(b"\x89PNG") and _is_animated_png(data):
         raise DataError(f"{shown_path(path)}: is an animated PNG, which OpenCV cannot be trusted with; save one frame of it")
     return np.frombuffer(data, np.uint8)

@@ -7,7 +7,9 @@ with the check of the outer object, this module 2.3 s. It also ends at NaN, whic
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from json import JSONDecoder
 from typing import TextIO
@@ -39,7 +41,9 @@ def read_lists(path: str, handlers: Mapping[str, Callable[[int, object], None]],
         DataError: the file cannot be read, is not JSON, holds no object, or has a wanted key twice.
     """
     try:
-        with open(path, encoding="utf-8-sig") as file:
+        with open(path, encoding="utf-8-sig", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise DataError("is no regular file")
             return _lengths(_Text(file, chunk), handlers)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None

@@ -11,7 +11,10 @@ import numpy as np
 from yolox.data.build import Columns, build_dataset, files_below, read_lines
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name
-from yolox.errors import DataError, raise_problems
+from yolox.errors import DataError, WeightsError, raise_problems
+from yolox.wire import read_file
+
+MAX_XML_BYTES = 8 << 20  # elements without content take a hundred times the memory of their text
 
 
 def read_voc(
@@ -109,8 +112,9 @@ def _stem(line: str, have: dict[str, str]) -> str:
 
 def _parse(path: str) -> ElementTree.Element:
     try:
-        with open(path, "rb") as file:
-            text = file.read()
+        text = read_file(path, most=MAX_XML_BYTES)
+    except WeightsError as error:  # of the function that all readers share
+        raise ValueError(str(error)) from None
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
     if b"<!ENTITY" in text.replace(b"\0", b""):  # in UTF-16 too

@@ -245,13 +245,22 @@ def _read_yaml(path: str) -> dict:
     if text.count("[") + text.count("{") > MOST_BRACKETS:
         raise DataError(f"{path}: is not a YAML file of a dataset (more than {MOST_BRACKETS} opening brackets)")
     try:
-        content = yaml.load(text, Loader=yaml.BaseLoader)
+        content = yaml.load(text, Loader=_PlainLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not a YAML file ({' '.join(str(error).split())[:200]})") from None
     content = {} if content is None else content
     if not isinstance(content, dict):
         raise DataError(f"{path}: holds a {type(content).__name__}, want names, train and val")
     return content
+
+
+class _PlainLoader(yaml.BaseLoader):
+    """Reads no aliases: a few hundred bytes of nested ones are gigabytes as soon as anything looks at their items."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("has aliases, which no dataset needs")
+        return super().compose_node(parent, index)
 
 
 def _by_index(names) -> list[str]:

@@ -12,8 +12,8 @@ import numpy as np
 from attrs import field, frozen
 
 from yolox.config import InputSpec, PostprocessConfig
-from yolox.data.header import IMAGE_SUFFIXES
-from yolox.data.image import decodable_path, read_image
+from yolox.data.header import IMAGE_SUFFIXES, stated_size
+from yolox.data.image import MAX_PIXELS, decodable_path, read_image
 from yolox.errors import CommandError, DataError
 from yolox.eval.postprocess import Detections
 from yolox.eval.predict import VIEWER, predict_images
@@ -119,7 +119,7 @@ def read_frames(file: Path, name: str) -> Iterator[Frame]:
     if not is_video(file):
         yield Frame(file=file, number=None, name=name, image=read_image(str(file)))
         return
-    capture, number = cv2.VideoCapture(decodable_path(str(file))), 0
+    capture, number = _open_video(file), 0
     try:
         while (answer := capture.read())[0]:
             yield Frame(file=file, number=number, name=f"{name}_{number:06d}", image=answer[1])
@@ -128,6 +128,28 @@ def read_frames(file: Path, name: str) -> Iterator[Frame]:
         capture.release()
     if number == 0:
         raise DataError(f"{file}: cannot be decoded as a video")
+
+
+def _open_video(file: Path) -> cv2.VideoCapture:
+    """Opens a video whose frames are no PNGs, which OpenCV cannot be trusted with, and no larger than images may be.
+
+    Raises:
+        DataError: the path is not UTF-8, the file is no regular one, is an image, or has such frames.
+    """
+    path = decodable_path(str(file))
+    if not file.is_file():  # a pipe or a device would never end
+        raise DataError(f"{file}: no such video file")
+    with open(path, "rb") as start:
+        if stated_size(start) is not None:
+            raise DataError(f"{file}: is an image with the suffix of a video")
+    capture = cv2.VideoCapture(path)
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
+    pixels = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+    problem = "has frames of PNG" if b"PNG" in code.upper() else f"has frames of {pixels:.0f} pixels" * (pixels > MAX_PIXELS)
+    if problem:
+        capture.release()
+        raise DataError(f"{file}: {problem}, which are not decoded")
+    return capture
 
 
 def predict_media(
@@ -184,7 +206,7 @@ def frames_per_second(file: Path) -> float:
     Raises:
         DataError: the path is not UTF-8.
     """
-    capture = cv2.VideoCapture(decodable_path(str(file)))
+    capture = _open_video(file)
     rate = capture.get(cv2.CAP_PROP_FPS)
     capture.release()
     return rate if rate and np.isfinite(rate) and rate > 0 else DEFAULT_FPS

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import attrs
 from attrs import frozen
 
-from yolox.config import InputSpec, PostprocessConfig
+from yolox.config import InputSpec, PostprocessConfig, check_stated
 from yolox.config_io import recipe_from_dict
 from yolox.environment import library_version
 from yolox.errors import ExportError
@@ -99,6 +99,7 @@ def _from_values(values: dict) -> ExportMetadata:
     for name in ("nms", "decoded"):
         if type(values[name]) is not bool:
             raise TypeError(f"{name} is neither true nor false")
+    check_stated(config.input, names)
     return ExportMetadata(
         class_names=tuple(names),
         input=config.input,

@@ -12,7 +12,7 @@ import numpy as np
 from attrs import frozen
 from mindspore import Tensor, nn, ops
 
-from yolox.config import InputSpec, Recipe
+from yolox.config import InputSpec, Recipe, check_stated
 from yolox.errors import CheckpointError, WeightsError
 from yolox.training.checkpoint import load_checkpoint
 from yolox.weights.archive import open_archive, read_npz
@@ -197,6 +197,10 @@ def _read_own(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], LoadedWei
         checkpoint = load_checkpoint(path)
     except CheckpointError as error:
         raise WeightsError(str(error)) from error
+    try:
+        check_stated(checkpoint.input, checkpoint.class_names)
+    except ValueError as error:
+        raise WeightsError(f"{path}: {error}") from None
     names = checkpoint.tensors
     prefix = "ema." if any(name.startswith("ema.") for name in names) else "params."
     weights = {name.removeprefix(prefix): array for name, array in names.items() if name.startswith(prefix)}
