@@ -51,3 +51,14 @@ def test_debug_adds_the_traceback(capsys):
 
 def test_a_long_list_is_cut():
     assert len(explain(ValueError("\n".join("x" * 100))).splitlines()) == 24
+
+
+def test_messages_are_printable_short_and_no_rows_of_dashes(capsys):
+    report(CommandError("\x1b[2J: " + "x" * 5000), debug=False)
+    err = capsys.readouterr().err
+    assert err.startswith(r"error: \x1b[2J: x") and len(err) < 2000 and err.endswith(" ...\n")
+    reason = "-" * 60 + "\n- Memory of the graph\n" + "-" * 60
+    assert explain(RuntimeError(reason)).startswith("RuntimeError: - Memory of the graph\n")
+    assert explain(RuntimeError("-" * 60)).startswith("RuntimeError: RuntimeError")
+    report(RuntimeError("y" * 5000), debug=False)
+    assert len(capsys.readouterr().err) < 2000

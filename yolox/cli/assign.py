@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
-from rich.console import Console
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weights
 from yolox.cli.options import CommonOptions
 from yolox.cli.sources import TrainingSet, training_source
 from yolox.config import AssignConfig, InputSpec, Recipe
+from yolox.console import PlainConsole
 from yolox.data.dataset import load_sample
 from yolox.data.letterbox import letterbox_sample
 from yolox.errors import UsageError
@@ -55,7 +55,7 @@ def run(experiment: Experiment, options: AssignOptions, with_defaults: Callable[
     options = with_defaults(recipe_of_weights(experiment, options.recipe, opened.metadata))
     dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=opened.metadata.class_names)
     folder, step = make_folder(options.output), opened.make_step(options.input)
-    console = Console(soft_wrap=True, highlight=False)
+    console = PlainConsole()
     for index in spread(len(dataset), options.count):
         sample = letterbox_sample(load_sample(dataset, index), options.input.input_size, spec=options.input)
         image, boxes, classes = sample.image, sample.boxes, sample.classes

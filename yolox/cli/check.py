@@ -55,7 +55,7 @@ def run(experiment: Experiment, options: CheckOptions, with_defaults: Callable[[
         DataError: files that training cannot use.
         CommandError: no boxes, classes that do not fit, or a batch that cannot be learned.
     """
-    console = OptionConsole(soft_wrap=True, highlight=False)
+    console = OptionConsole()
     sources = {"train": training_source(options), "val": data_source(options, "val")}
     folder, recipe = make_folder(options.output), options.settings
     datasets = read_sets(sources)

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import attrs
 from attrs import frozen
-from rich.console import Console
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_detector, recipe_of_weights
 from yolox.cli.options import CommonOptions
 from yolox.cli.predict import THRESHOLDS
 from yolox.config import InputSpec, PostprocessConfig, Recipe
+from yolox.console import PlainConsole
 from yolox.data.classes import names_of_classes
 from yolox.data.image import read_image
 from yolox.errors import ExportError, UsageError
@@ -91,6 +91,6 @@ def run(experiment: Experiment, options: ExportOptions, with_defaults: Callable[
         image=image,
     )
     runs = " and ".join(str(count) for count in report.batches)
-    console = Console(soft_wrap=True, highlight=False)
+    console = PlainConsole()
     console.print(f"run with {runs} images: largest difference from the detector {report.difference:.1e}")
     console.print(f"wrote {report.path} ({report.megabytes:.1f} MB)")

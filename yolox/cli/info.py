@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import attrs
 from attrs import frozen
-from rich.console import Console
 from rich.table import Table
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.options import CommonOptions
 from yolox.config import Recipe
 from yolox.config_io import recipe_to_dict
+from yolox.console import PlainConsole
 from yolox.nn import count_flops, count_parameters
 
 
@@ -59,7 +59,7 @@ def run(experiment: Experiment, options: InfoOptions, with_defaults: Callable[[R
     if options.json:
         print(json.dumps(description))
         return
-    console = Console()
+    console = PlainConsole(soft_wrap=False)
     console.print(_detector_table(description))
     console.print(_recipe_table(description))
 

@@ -278,4 +278,4 @@ def open_group(parallel: bool, *, seconds: float = 90.0, advice: str = "") -> Gr
 
 def console_of(group: Group) -> Console:
     """Returns the console of a process: only that of rank 0 prints, and messages name options instead of fields."""
-    return OptionConsole(soft_wrap=True, highlight=False, quiet=not group.is_first)
+    return OptionConsole(quiet=not group.is_first)

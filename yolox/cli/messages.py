@@ -8,12 +8,13 @@ import traceback
 from typing import Any
 
 import cv2
-from rich.console import Console
 
+from yolox.console import PlainConsole, printable
 from yolox.errors import CommandError, RunStopped, UsageError
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 MOST_LINES = 24  # of a message that lists what is wrong with a dataset or a checkpoint
+MOST_CHARACTERS = 1900  # of a message, which may quote a file
 
 
 OPTION_NAMES = {
@@ -55,10 +56,10 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OSError):
         return _operating_system(error)
     text = name_options(str(error))
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    lines = [line.rstrip() for line in text.splitlines() if line.strip(" -=")] or [type(error).__name__]  # rows of dashes
     if isinstance(error, ValueError | CommandError):  # the library's own words; they may list what is wrong
         return "\n".join(lines[:MOST_LINES])
-    return f"{type(error).__name__}: {lines[0]}\n--debug shows where it comes from"
+    return f"{type(error).__name__}: {lines[0][:MOST_CHARACTERS]}\n--debug shows where it comes from"
 
 
 def name_options(text: str) -> str:
@@ -71,7 +72,7 @@ def name_options(text: str) -> str:
     return _ARGUMENT.sub(lambda found: option_name(found[1] or found[2]), text)
 
 
-class OptionConsole(Console):
+class OptionConsole(PlainConsole):
     """Console that prints the library's messages with `name_options`."""
 
     def print(self, *objects: Any, **settings: Any) -> None:
@@ -112,5 +113,6 @@ def report(error: BaseException, *, debug: bool) -> int:
     if debug:
         traceback.print_exception(error, file=sys.stderr)
     label = "" if isinstance(error, RunStopped) else "error: "
-    print(f"{label}{explain(error)}", file=sys.stderr)
+    text = printable(explain(error))
+    print(label + (text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]} ..."), file=sys.stderr)
     return exit_status(error)

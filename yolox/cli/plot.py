@@ -8,11 +8,11 @@ from pathlib import Path
 
 import tyro
 from attrs import frozen
-from rich.console import Console
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.options import CommonOptions
 from yolox.config import Recipe
+from yolox.console import PlainConsole
 from yolox.data.build import read_text
 from yolox.errors import CommandError, DataError
 from yolox.training.run_folder import EVALUATION, HISTORY, PICTURES, make_folder
@@ -59,7 +59,7 @@ def run(experiment: Experiment, options: PlotOptions, with_defaults: Callable[[R
         own = len(evaluations) == 1 or path.name == EVALUATION
         written += _charts(path, evaluation, make_folder(pictures if own else pictures / path.stem))
     for path in written:
-        Console(soft_wrap=True, highlight=False).print(f"wrote {path}", markup=False)
+        PlainConsole().print(f"wrote {path}", markup=False)
 
 
 def _evaluations(paths: list[Path]) -> list[tuple[Path, dict]]:

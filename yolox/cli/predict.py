@@ -8,12 +8,12 @@ from typing import Any, Literal, get_args
 
 import attrs
 from attrs import frozen
-from rich.console import Console
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_weights, recipe_of_weights
 from yolox.cli.options import CommonOptions
 from yolox.config import InputSpec, PostprocessConfig, Recipe
+from yolox.console import PlainConsole
 from yolox.data.classes import names_of_classes
 from yolox.data.image import shown_path
 from yolox.errors import CommandError, UsageError
@@ -84,7 +84,7 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
     names = names_of_classes(opened.num_classes, opened.metadata.class_names)
     step = opened.make_step(options.input)
     folder = make_folder(options.output)  # weights that cannot be used leave none behind
-    console, errors = Console(soft_wrap=True, highlight=False), []
+    console, errors = PlainConsole(), []
     files_written = [WRITERS[kind](folder, names) for kind in dict.fromkeys(options.save)]
     writers = [_PictureWriter(folder, names, console), *files_written]
     settings = {"spec": options.input, "config": options.postprocess, "batch_size": options.batch_size}
@@ -101,7 +101,7 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
         text = "\n  ".join([f"{len(errors)} of {len(files)} sources could not be read:", *map(str, errors)])
         if options.strict or len(errors) == len(files):
             raise CommandError(text)
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"warning: {text}", markup=False)
+        PlainConsole(stderr=True).print(f"warning: {text}", markup=False)
 
 
 class _PictureWriter:

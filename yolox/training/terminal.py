@@ -7,6 +7,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from yolox.console import PlainConsole
 from yolox.training.callbacks import Callback, EpochEvent, RunContext, StepEvent
 
 LINE_SECONDS = 30.0
@@ -121,7 +122,7 @@ class TerminalProgress(Callback):
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(soft_wrap=True, highlight=False)
+        self._console = console or PlainConsole()
         self._bar, self._task, self._shown = None, None, True
         self._last = time.monotonic()
 

@@ -15,6 +15,7 @@ from mindspore import nn
 from rich.console import Console
 
 from yolox.config import Recipe
+from yolox.console import PlainConsole
 from yolox.data.cache import open_cache
 from yolox.data.check import check_for_training
 from yolox.data.classes import with_classes
@@ -148,7 +149,7 @@ def train(
     Source: Megvii's trainer; deviations are listed in docs/recipes.md.
     """
     use_device(device)
-    folder, console = Path(output), console or Console(soft_wrap=True, highlight=False)
+    folder, console = Path(output), console or PlainConsole()
     console.quiet = console.quiet or not group.is_first
     recipe = attrs.evolve(recipe, input=with_convention(recipe.input, getattr(detector, "spec", None)))
     check_arguments(recipe, patience=patience, save_steps=save_steps, has_val=val_set is not None)
