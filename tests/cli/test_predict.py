@@ -249,3 +249,14 @@ def test_frames_of_a_video_are_read_one_by_one(experiment, tmp_path, monkeypatch
     assert predict(experiment, *argv) == 0
     assert len(json.loads((tmp_path / "out/predictions.json").read_text())) == len(most) == 60
     assert max(most) <= 4
+
+
+@pytest.mark.parametrize("name", ["predictions.json", "0.png", "labels", "labels/0.txt"])
+def test_links_in_the_output_folder_are_not_written_through(experiment, folder, tmp_path, capsys, name):
+    out, target = tmp_path / "out", tmp_path / "elsewhere"
+    (out / name).parent.mkdir(parents=True)
+    target.mkdir() if name == "labels" else target.write_text("mine")
+    (out / name).symlink_to(target)
+    assert predict(experiment, "--source", folder, "--output", out) == 2
+    assert f"{out / name} is a link, which is not written through" in capsys.readouterr().err
+    assert target.is_dir() or target.read_text() == "mine"

@@ -79,6 +79,7 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
     """
     files = find_files(options.source)
     _check_targets(files, options)
+    _check_links(options.output)
     opened = open_weights(experiment, options.weights, legacy=options.legacy)
     options = with_defaults(recipe_of_weights(experiment, options.recipe, opened.metadata))
     names = names_of_classes(opened.num_classes, opened.metadata.class_names)
@@ -157,6 +158,13 @@ def _check_targets(files: list[Path], options: PredictOptions) -> None:
             raise UsageError(
                 f"--output {options.output}: {path} would overwrite the source {sources[_file_id(path)]}; give another folder"
             )
+
+
+def _check_links(folder: Path) -> None:
+    """Raises UsageError where the output folder holds links, which would be written through to files elsewhere."""
+    link = next((path for pattern in ("*", f"{LABELS}/*") for path in folder.glob(pattern) if path.is_symlink()), None)
+    if link is not None:
+        raise UsageError(f"--output {folder}: {shown_path(link)} is a link, which is not written through; give another folder")
 
 
 def _file_id(path: Path) -> tuple[int, int]:
