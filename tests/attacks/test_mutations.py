@@ -32,7 +32,7 @@ XML = (
     b"</object></annotation>"
 )
 TOKENS = [
-    b"NaN", b"-1", b"1e999", b"9" * 30, b"null", b"[]", b"{}", b'"', b"\0", b"\xff\xfe", b"../", b"[" * 300, b"&a", b"*a", b"<", b"]]>",
+    b"NaN", b"-1", b"1e999", b"9" * 30, b"null", b"[]", b"{}", b'"', b"\0", b"\xff\xfe", b"../", b"[" * 300, b"&a", b"*a", b"<",
 ]  # fmt: skip
 NUMBERS = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
