@@ -108,7 +108,7 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
 class _PictureWriter:
     """Writes a picture for an image, and a video for the frames of a video, and prints what was found in each."""
 
-    def __init__(self, folder: Path, class_names: Sequence[str], console: Console) -> None:
+    def __init__(self, folder: Path, class_names: Sequence[str], console: PlainConsole) -> None:
         self._folder, self._names, self._console = folder, class_names, console
         self._video: VideoFile | None = None
         self._frames = self._objects = 0
