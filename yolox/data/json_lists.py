@@ -41,9 +41,7 @@ def read_lists(path: str, handlers: Mapping[str, Callable[[int, object], None]],
         DataError: the file cannot be read, is not JSON, holds no object, or has a wanted key twice.
     """
     try:
-        with open(path, encoding="utf-8-sig", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise DataError("is no regular file")
+        with open(path, encoding="utf-8-sig", opener=_open_regular) as file:
             return _lengths(_Text(file, chunk), handlers)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
@@ -53,6 +51,15 @@ def read_lists(path: str, handlers: Mapping[str, Callable[[int, object], None]],
         raise DataError(f"{path}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not a JSON file ({error})") from None
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Opens a file that is no pipe and no device, which would never end."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DataError("is no regular file")
+    return descriptor
 
 
 class _Text:
