@@ -77,7 +77,11 @@ class WorkerWatch:
 
 
 def child_processes() -> set[int]:
-    """Returns the ids of this process's children that run the same program; empty where the system is not Linux."""
+    """Returns the ids of this process's children that run the same program.
+
+    Returns:
+        Process ids; none where the system is not Linux.
+    """
     children: set[int] = set()
     for path in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError):
@@ -93,7 +97,14 @@ def _command(pid: int) -> bytes:
 
 
 def process_state(pid: int) -> str:
-    """Returns the letter of a process's state as Linux gives it, such as S or T; empty where there is no such process."""
+    """Returns the state of a process.
+
+    Args:
+        pid: id of the process.
+
+    Returns:
+        The letter that Linux uses, such as S or T; empty where there is no such process.
+    """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
