@@ -22,6 +22,8 @@ NUMBERS = [
 def test_no_field_takes_a_number_out_of_every_range(config, name, default):
     length = {"gt_paddings": 1, "multiscale_sizes": 1}.get(name, len(default) if isinstance(default, tuple) else 0)
     for number in (math.nan, math.inf, -math.inf, -1, 10**5000, True, "3"):
+        if (name, number) == ("mean", -1):  # the only field that may be negative
+            continue
         value = (number,) * length if length else number
         others = {"lr_per_image": None} if name == "lr" else {}
         with pytest.raises(ValueError, match=rf"^{name}: got .*, want ") as caught:

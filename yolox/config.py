@@ -75,11 +75,8 @@ _count = _number(0, MAX_COUNT, "a whole number of 0 or more", kind=Integral)
 _weight = _number(0, HUGE, f"a number in [0, {HUGE:g}]")
 _gain = _number(0, 255, "numbers in [0, 255]")
 _zoom = [_number(0, 100, "two numbers above 0 and up to 100", above=True), _rising_range]
-
-
-def _positives(_instance, attribute, value) -> None:
-    if not all(number > 0 for number in value):
-        raise ValueError(f"{attribute.name}: got {value}, want positive numbers")
+_positives = _number(0, HUGE, "positive numbers", above=True)
+_offset = _number(-HUGE, HUGE, f"numbers in [-{HUGE:g}, {HUGE:g}]")
 
 
 @frozen(kw_only=True)
@@ -96,7 +93,7 @@ class InputSpec:
     """Order of the colour channels that the network takes."""
     pixel_scale: float = attrs.field(default=1.0, validator=_positive)
     """Factor on the 0..255 pixel values."""
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    mean: tuple[float, float, float] = attrs.field(default=(0.0, 0.0, 0.0), validator=_offset)
     """Taken away from each channel after the factor, in the network's channel order; zeros but for legacy weights."""
     std: tuple[float, float, float] = attrs.field(default=(1.0, 1.0, 1.0), validator=_positives)
     """By which each channel is divided in the end; ones but for legacy weights."""
