@@ -15,7 +15,7 @@ from yolox.cli.inputs import read_evaluation_set, read_training_set
 from yolox.cli.run_options import remember, remembered
 from yolox.cli.sources import data_source, evaluation_source, training_source
 from yolox.config import Recipe
-from yolox.errors import CommandError, UsageError
+from yolox.errors import CommandError, DataError, UsageError
 from yolox.training.run_folder import OPTIONS, write_recipe
 
 RECIPES = {"megvii": Recipe()}
@@ -68,7 +68,7 @@ def test_every_format_is_read_and_evaluated_in_the_detectors_classes(folder):
     yolo = read_evaluation_set(source, num_classes=3, class_names=("dog", "cow", "cat"))
     np.testing.assert_allclose(yolo.boxes, coco.boxes, atol=1e-4)
     assert [yolo.class_names[c] for c in yolo.classes] == [coco.class_names[c] for c in coco.classes]
-    with pytest.raises(CommandError, match=r"data.yaml: 1 of 2 categories \(cat\) are none of the detector's 1"):
+    with pytest.raises(DataError, match="data.yaml: 1 of 2 classes are none of the 1 wanted: cat"):
         read_evaluation_set(source, num_classes=1, class_names=("dog",))
 
 

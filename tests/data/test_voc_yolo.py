@@ -124,7 +124,7 @@ def test_wrong_voc_files_are_named(folder):
         ("0 0.5 0.5 0.1 1e400", "want a class index and four finite shares"),
         ("0.5 0.5 0.5 0.1 0.1", "want a class index and four finite shares"),
         ("cat 0.5 0.5 0.1 0.1", "want a class index and four finite shares"),
-        ("0 .5 .5 .1 .1 .9", r"has 6 numbers \(with a confidence\?\), want a class index .* \(class cx cy w h\)"),
+        ("0 .5 .5 .1 .1 .9", r"has 6 numbers \(with a confidence\?\), want a class index .* \(class cx cy w h\); `scored_labels` drop"),
         ("0" + " .1 .2" * 4, r"has 9 numbers \(corners of a rotated box, OBB\?\), want a class index"),
         ("0" + " .1 .2" * 3, r"has 7 numbers \(segments\?\), want a class index"),
         ("0" + " .1 .2" * 50, r"has 101 numbers \(segments\?\), want a class index"),
@@ -169,7 +169,9 @@ def test_yolo_labels_without_image_and_unreadable_files_are_named(folder):
     (folder / "txt" / "classes.txt").write_text("cat\ndog\n")  # many tools leave it there
     yolo(folder)
     (folder / "txt" / "c.txt").write_text("")
-    with pytest.raises(DataError, match="c.txt: has no image"):
+    assert "1 label files without an image were left out (c.txt)" in yolo(folder).notes
+    (folder / "txt" / "a.txt").unlink()
+    with pytest.raises(DataError, match=r"none of its 1 label files has an image in .*img \(c\)"):
         yolo(folder)
     (folder / "txt" / "c.txt").unlink()
     (folder / "img" / "bad.jpg").write_bytes(b"\xff\xd8\xff")

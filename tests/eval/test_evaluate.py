@@ -67,7 +67,7 @@ def test_classes_are_matched_by_name(tmp_path):
     turned = attrs.evolve(dataset, class_names=names, category_ids=dataset.category_ids[::-1], classes=2 - dataset.classes)
     assert evaluate(exported, turned, workers=0) == want
     exported.metadata = SimpleNamespace(input=exported.metadata.input, class_names=("class 0", "class 1"))
-    with pytest.raises(DataError, match="classes class 2 are none of the 2 wanted"):
+    with pytest.raises(DataError, match="1 of 3 classes are none of the 2 wanted: class 2"):
         evaluate(exported, dataset, workers=0)
 
 
@@ -90,7 +90,7 @@ def test_an_evaluator_compiles_once_and_follows_the_parameters(tmp_path, monkeyp
 
 def test_datasets_that_do_not_fit_are_refused(tmp_path):
     dataset = noise_dataset(tmp_path, count=1)
-    with pytest.raises(ValueError, match="the dataset has 2 classes, the detector predicts 5"):
+    with pytest.raises(ValueError, match="has 2 classes, the detector predicts 5 without names"):
         evaluate(TinyDetector(5), dataset, spec=InputSpec(input_size=(32, 32)))
     (tmp_path / "empty.json").write_text('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}')
     empty = read_coco(tmp_path / "empty.json", tmp_path)

@@ -11,7 +11,7 @@ import numpy as np
 from attrs import frozen
 
 from yolox.config import Size
-from yolox.data.dataset import DetectionDataset, image_path, load_image
+from yolox.data.dataset import DetectionDataset, crowded_images, image_path, load_image
 from yolox.data.header import read_header
 from yolox.errors import MAX_LISTED, DataError, raise_problems
 
@@ -49,14 +49,15 @@ class DatasetReport:
 
 
 def check_dataset(
-    dataset: DetectionDataset, *, input_size: Size, max_gt: int, probe: Probe | None = None
+    dataset: DetectionDataset, *, input_size: Size, max_gt: int | None, probe: Probe | None = None
 ) -> DatasetReport:
     """Counts images and boxes of a dataset and collects errors and warnings.
 
     Args:
         dataset: the dataset; its reader refuses what cannot be read at all.
         input_size: (height, width) px of the network, to find boxes too small for it.
-        max_gt: largest number of ground truths; images with more are reported.
+        max_gt: largest number of ground truths of a training sample; images with more are reported. None stands for a
+            dataset that is evaluated on: images with more objects of a class than COCO's metrics count are reported.
         probe: function of dataset and index that raises DataError for a file that training cannot use and returns a
             doubt or None; None reads headers (`probe_header`). `probe_pixels` decodes every image.
 
@@ -75,7 +76,7 @@ def check_dataset(
         empty=int((counts == 0).sum()),
         most=int(counts.max(initial=0)),
         errors=tuple(errors),
-        warnings=(*_doubtful_boxes(dataset, input_size), *_doubtful_images(dataset, max_gt), *doubts),
+        warnings=(*dataset.notes, *_doubtful_boxes(dataset, input_size), *_doubtful_images(dataset, max_gt), *doubts),
     )
 
 
@@ -133,7 +134,8 @@ def check_for_training(datasets: Mapping[str, DetectionDataset], *, input_size: 
     Raises:
         DataError: files that training cannot use, up to 20 listed.
     """
-    reports = {name: check_dataset(data, input_size=input_size, max_gt=max_gt) for name, data in datasets.items()}
+    limits = {"train": max_gt}  # an evaluation keeps every ground truth
+    reports = {name: check_dataset(data, input_size=input_size, max_gt=limits.get(name)) for name, data in datasets.items()}
     for name, report in reports.items():
         raise_problems(datasets[name].source or datasets[name].image_dir, report.errors)
     return training_warnings(reports, datasets)
@@ -249,14 +251,39 @@ def _annotations(dataset: DetectionDataset, boxes: np.ndarray) -> list[str]:
     return [f"annotation {ident} of image {dataset.file_names[index]}" for index, ident in boxes.tolist()]
 
 
-def _doubtful_images(dataset: DetectionDataset, max_gt: int) -> list[str]:
+def _crowded(dataset: DetectionDataset, max_gt: int | None) -> list[str]:
+    """Returns warnings about images with more objects than training or evaluation takes."""
     counts, names = np.diff(dataset.offsets), dataset.file_names
-    full = [f"image {names[i]} ({counts[i]})" for i in np.flatnonzero(counts > max_gt)]
+    if max_gt is None:
+        images, what = crowded_images(dataset), crowded_warning("`max_detections`")
+    else:
+        images = np.flatnonzero(counts > max_gt)
+        what = f"images with more boxes than `max_gt` ({max_gt}); the smallest are left out"
+    return _several(what, [f"image {names[i]} ({counts[i]})" for i in images])
+
+
+def crowded_warning(option: str) -> str:
+    """Returns what a count of `crowded_images` means, for a warning.
+
+    Args:
+        option: name of the argument that counts more detections.
+
+    Returns:
+        Text that a number follows.
+    """
+    return (
+        "images with more than 100 objects of a class; COCO's AP counts the 100 best detections of each, "
+        f"a second line up to {option}"
+    )
+
+
+def _doubtful_images(dataset: DetectionDataset, max_gt: int | None) -> list[str]:
+    counts, names = np.diff(dataset.offsets), dataset.file_names
     absent = [name for name, count in zip(dataset.class_names, _per_class(dataset), strict=True) if count == 0]
     empty = [f"image {names[i]}" for i in np.flatnonzero(counts == 0)]
     many = len(empty) > len(dataset) / 2
     return [
-        *_several(f"images with more boxes than `max_gt` ({max_gt}); the smallest are left out", full),
+        *_crowded(dataset, max_gt),
         *_several("images without a box, more than half; are labels missing?", empty if many else []),
         *_several("classes without a box", absent),
     ]

@@ -31,6 +31,7 @@ class DetectionDataset:
         left_out: [F,2] int64, for each box without area that the reader left out: index of its image, and its id.
         max_pixels: image files whose header states more are refused before they are decoded.
         source: the file or folder that the annotations were read from, for messages; empty where there is none.
+        notes: lines about what the reader left out, guessed or replaced, with counts and names.
 
     Raises:
         ValueError: lengths that do not fit each other.
@@ -51,6 +52,7 @@ class DetectionDataset:
     left_out: np.ndarray = attrs.Factory(lambda: np.zeros((0, 2), np.int64))
     max_pixels: int = MAX_PIXELS
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         images = {len(self.file_names), len(self.image_ids), len(self.sizes), len(self.offsets) - 1}
@@ -128,6 +130,22 @@ def trainable(dataset: DetectionDataset) -> np.ndarray:  # -> [M] bool
     limits = np.repeat(dataset.sizes[:, ::-1], np.diff(dataset.offsets), axis=0).astype(np.float32)
     ends = np.minimum(dataset.boxes[:, 2:], limits) > np.maximum(dataset.boxes[:, :2], 0)
     return ends.all(axis=1) & ~dataset.crowd
+
+
+def crowded_images(dataset: DetectionDataset, *, limit: int = 100) -> list[int]:
+    """Finds the images that have more objects of one class than an evaluation counts detections.
+
+    Args:
+        dataset: the dataset; crowd regions do not count.
+        limit: COCO's evaluation takes the 100 best detections of each image and class.
+
+    Returns:
+        Positions of the images, rising.
+    """
+    image_indices = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))[~dataset.crowd]
+    pairs = image_indices * max(len(dataset.class_names), 1) + dataset.classes[~dataset.crowd]
+    found, counts = np.unique(pairs, return_counts=True)
+    return np.unique(found[counts > limit] // max(len(dataset.class_names), 1)).tolist()
 
 
 def load_sample(dataset: DetectionDataset, index: int, *, keep_crowd: bool = False) -> Sample:
