@@ -104,5 +104,5 @@ def test_xml_cannot_expand_or_read_files(folder):
 def test_the_dataset_carries_the_limit_of_pixels(folder):
     dataset = read(folder, "sub/in.png")
     assert load_image(dataset, 0).shape == (20, 30, 3)
-    with pytest.raises(DataError, match="states 30x20 pixels, more than max_pixels=599"):
+    with pytest.raises(DataError, match="states 30x20 pixels, more than `max_pixels` 599"):
         load_image(attrs.evolve(dataset, max_pixels=599), 0)

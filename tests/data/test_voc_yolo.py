@@ -103,7 +103,7 @@ def test_wrong_voc_files_are_named(folder):
     write_voc(folder, "c", [])
     with pytest.raises(DataError, match="c.png: no such image file"):
         voc(folder)
-    write_voc(folder, "c", [], name="a.png", size=(0, 30))
+    write_voc(folder, "c", [], name="a.png", size=(-1, 30))
     with pytest.raises(DataError, match="c.xml: its size states no positive whole height and width"):
         voc(folder)
     (folder / "xml" / "c.xml").write_text('<!DOCTYPE a [<!ENTITY b "c">]><annotation/>')
@@ -124,7 +124,7 @@ def test_wrong_voc_files_are_named(folder):
         ("0 0.5 0.5 0.1 1e400", "want a class index and four finite shares"),
         ("0.5 0.5 0.5 0.1 0.1", "want a class index and four finite shares"),
         ("cat 0.5 0.5 0.1 0.1", "want a class index and four finite shares"),
-        ("0 .5 .5 .1 .1 .9", r"has 6 numbers \(with a confidence\?\), want a class index .* \(class cx cy w h\); `scored_labels` drop"),
+        ("0 .5 .5 .1 .1 .9", r"have 6 numbers \(with a confidence\?\), want a class index .*; `scored_labels` drop"),
         ("0" + " .1 .2" * 4, r"has 9 numbers \(corners of a rotated box, OBB\?\), want a class index"),
         ("0" + " .1 .2" * 3, r"has 7 numbers \(segments\?\), want a class index"),
         ("0" + " .1 .2" * 50, r"has 101 numbers \(segments\?\), want a class index"),
@@ -156,6 +156,30 @@ def test_xml_in_other_encodings_is_refused_with_what_helps(folder, head, encodin
     (folder / "xml/b.xml").write_bytes(text.encode()[:-9])
     with pytest.raises(DataError, match=r"is not an XML file \([^)]*\)$"):
         voc(folder)
+
+
+def test_an_xml_has_the_image_of_its_own_name(folder):
+    """Files were renamed and <filename> was not: one name that is there and another is an error that names both."""
+    for own, stated in (("a", "b.PNG"), ("b", "a.png")):
+        write_voc(folder, own, [("dog", 0, 3, 4, 15, 10)], name=stated)
+    with pytest.raises(DataError, match="2 problems\n.*a.xml: states the image b.PNG, and a.png has its own name"):
+        voc(folder)
+    write_voc(folder, "b", [], name="b.PNG")
+    dataset = voc(folder)  # two name b.PNG: what they state is worth nothing
+    assert dataset.file_names == ("a.png", "b.PNG") and dataset.offsets.tolist() == [0, 1, 1]
+    assert dataset.notes == ("1 XML files state the <filename> of another one; the image of their own name was taken (a.png)",)
+    write_voc(folder, "a", [], name="C:\\data\\a.png")
+    write_voc(folder, "b", [], name="gone.jpg")
+    assert voc(folder).file_names == ("a.png", "b.PNG") and voc(folder).notes == ()
+
+
+@pytest.mark.parametrize("size", ["<size><width>0</width><height>0</height></size>", "<size/>", ""])
+def test_sizes_that_are_absent_or_0_are_those_of_the_image(folder, size):
+    path = folder / "xml/a.xml"
+    path.write_text(re.sub("<size>.*</size>", size, path.read_text()))
+    dataset = voc(folder)
+    assert dataset.sizes.tolist() == [[20, 30]] * 2
+    assert dataset.notes == ("1 XML files state no size, or 0; it was taken from the image (a.xml)",)
 
 
 def test_a_folder_without_xml_is_told(folder):

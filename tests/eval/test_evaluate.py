@@ -1,18 +1,22 @@
 """Metrics of a detector on a dataset, and detections as a table."""
 
+import contextlib
+import io
+import json
 from types import SimpleNamespace
 
 import attrs
 import numpy as np
 import pytest
 from mindspore import Tensor, ops
+from pycocotools.coco import COCO
 
 from tests.cli.tiny import TinyDetector
 from tests.data.folders import noise_dataset
 from tests.evaluations import Exported, write_set
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.coco import read_coco
-from yolox.data.dataset import ground_truth
+from yolox.data.dataset import crowded_images, ground_truth
 from yolox.errors import DataError
 from yolox.eval import evaluate as module
 from yolox.eval.coco import detections_to_coco, evaluate_coco
@@ -57,6 +61,20 @@ def test_evaluate_is_the_composition_of_its_parts(tmp_path):
     ids = {"image_ids": dataset.image_ids, "category_ids": dataset.category_ids}
     assert metrics == evaluate_coco(ground_truth(dataset), detections_to_coco(found, **ids)) and metrics["AP"] > 0.01
     assert done == [2, 4, 5] and [len(each) for each in kept] == [len(each) for each in found]
+
+
+def test_results_have_the_same_ap_and_crowded_images_a_second_one(tmp_path):
+    dataset, exported = write_set(tmp_path / "a", 3), Exported()
+    metrics = evaluate(exported, dataset, workers=0, results=tmp_path / "results.json")
+    records = json.loads((tmp_path / "results.json").read_text())
+    assert evaluate_coco(ground_truth(dataset), records)["AP"] == metrics["AP"] and "AP@300" not in metrics
+    (tmp_path / "truth.json").write_text(json.dumps(ground_truth(dataset)))
+    with contextlib.redirect_stdout(io.StringIO()):
+        COCO(str(tmp_path / "truth.json")).loadRes(str(tmp_path / "results.json"))
+    many = {name: np.repeat(getattr(dataset, name), 101, 0) for name in ("boxes", "classes", "crowd", "areas", "annotation_ids")}
+    crowded = attrs.evolve(dataset, offsets=dataset.offsets * 101, **many)
+    assert crowded_images(crowded) == [0, 1, 2] and crowded_images(dataset) == []
+    assert "AP@300" in evaluate(exported, crowded, workers=0)
 
 
 def test_classes_are_matched_by_name(tmp_path):

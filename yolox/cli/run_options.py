@@ -20,7 +20,8 @@ from yolox.training.run_folder import OPTIONS, RECIPE, write_json
 
 PATHS = tuple(f"{part}_{kind}" for part in ("train", "val") for kind in ("json", "voc", "yolo", "images"))
 SPLITS = ("train_split", "val_split")
-VOC = {"voc_first_pixel": 0, "voc_difficult_as_crowd": False}  # with the values of runs from before these options
+READING = {"voc_first_pixel": 0, "voc_difficult_as_crowd": False, "follow_links": False, "scored_labels": "refuse"}
+"""How annotations are read, with the values of runs from before these options."""
 FREE = ("workers",)  # fields of the loader that change no number
 
 
@@ -44,9 +45,10 @@ def remember(folder: Path, options) -> None:
     """Writes what ``train --resume`` needs beside the recipe: where the data are, and the options that stay."""
     paths = {name: getattr(options, name) for name in PATHS}
     content = {name: None if path is None else os.path.abspath(path) for name, path in paths.items()}
+    content["class_map"] = None if options.class_map is None else os.path.abspath(options.class_map)
     content |= {name: _whole_path(getattr(options, name)) for name in SPLITS}
     content |= {"device": options.device, "recipe": options.recipe, "save_steps": options.save_steps}
-    content |= {name: getattr(options, name) for name in ("patience", "freeze", "tensorboard", *VOC)}
+    content |= {name: getattr(options, name) for name in ("patience", "freeze", "tensorboard", *READING)}
     with atomic_path(folder / OPTIONS) as options_path:
         write_json(options_path, content)
 
@@ -69,9 +71,10 @@ def remembered(folder: Path) -> tuple[Recipe, dict[str, Any]]:
         recipe = recipe_from_json((folder / RECIPE).read_text())
         stored = json.loads((folder / OPTIONS).read_text())
         values = {name: None if stored[name] is None else Path(stored[name]) for name in PATHS}
+        values["class_map"] = Path(stored["class_map"]) if stored.get("class_map") else None
         others = {name: stored[name] for name in ("device", "recipe", "save_steps", *SPLITS)}
         others |= {"patience": stored.get("patience"), "freeze": tuple(stored.get("freeze", ()))}
-        others |= {name: stored.get(name, value) for name, value in {"tensorboard": False, **VOC}.items()}
+        others |= {name: stored.get(name, value) for name, value in {"tensorboard": False, **READING}.items()}
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CommandError(f"--resume {folder}: not the folder of a run ({RECIPE}, {OPTIONS}: {reason})") from None

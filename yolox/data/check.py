@@ -18,7 +18,9 @@ from yolox.errors import MAX_LISTED, DataError, raise_problems
 EDGES = ("small", 32.0**2), ("medium", 96.0**2), ("large", np.inf)  # areas in px**2, as COCO's evaluation has them
 FEWEST_PIXELS = 2.0
 EXAMPLES = 3
-Probe = Callable[[DetectionDataset, int], str | None]
+CUT = "image files that end too early, their rest will be grey"
+DAMAGED = "image files that are damaged, of which the decoder says"
+Probe = Callable[[DetectionDataset, int], tuple[str, str] | None]  # one of these kinds, and the image
 
 
 @frozen(kw_only=True)
@@ -59,7 +61,7 @@ def check_dataset(
         max_gt: largest number of ground truths of a training sample; images with more are reported. None stands for a
             dataset that is evaluated on: images with more objects of a class than COCO's metrics count are reported.
         probe: function of dataset and index that raises DataError for a file that training cannot use and returns a
-            doubt or None; None reads headers (`probe_header`). `probe_pixels` decodes every image.
+            doubt (its kind, and the image) or None; None reads headers (`probe_header`). `probe_pixels` decodes every image.
 
     Returns:
         DatasetReport; it does not raise for what it finds.
@@ -80,7 +82,7 @@ def check_dataset(
     )
 
 
-def probe_header(dataset: DetectionDataset, index: int) -> str | None:
+def probe_header(dataset: DetectionDataset, index: int) -> tuple[str, str] | None:
     """Reads the header of an image file and compares its size with the annotated one.
 
     Args:
@@ -88,7 +90,7 @@ def probe_header(dataset: DetectionDataset, index: int) -> str | None:
         index: of the image.
 
     Returns:
-        The image's name where the file seems to be cut off, else None.
+        `CUT` and the image's name where the file seems to be cut off, else None.
 
     Raises:
         DataError: the file cannot be read or has another size than annotated.
@@ -100,11 +102,11 @@ def probe_header(dataset: DetectionDataset, index: int) -> str | None:
         load_image(dataset, index)  # names what is wrong, if anything is
     if header is None:
         return None
-    return None if header.whole else f"image {dataset.file_names[index]}"
+    return None if header.whole else (CUT, f"image {dataset.file_names[index]}")
 
 
-def probe_pixels(dataset: DetectionDataset, index: int) -> str | None:
-    """Decodes an image file; result and errors as in `probe_header`.
+def probe_pixels(dataset: DetectionDataset, index: int) -> tuple[str, str] | None:
+    """Decodes an image file; result and errors as in `probe_header`, and `DAMAGED` where the decoder complains.
 
     Args:
         dataset: the dataset.
@@ -116,7 +118,10 @@ def probe_pixels(dataset: DetectionDataset, index: int) -> str | None:
     Raises:
         DataError: as `probe_header`, and where the pixels cannot be decoded.
     """
-    load_image(dataset, index)
+    complaints: list[str] = []
+    load_image(dataset, index, complaints=complaints)
+    if complaints:
+        return DAMAGED, f"{dataset.file_names[index]}: {complaints[0]}"
     return probe_header(dataset, index)
 
 
@@ -187,13 +192,17 @@ def _identities(dataset: DetectionDataset) -> list[tuple[int, int] | None]:
 
 
 def _probe_all(dataset: DetectionDataset, probe: Probe) -> tuple[list[str], list[str]]:
-    errors, cut = [], []
+    errors: list[str] = []
+    doubts: dict[str, list[str]] = {}
     for index in range(len(dataset)):
         try:
-            cut.append(probe(dataset, index))
+            doubt = probe(dataset, index)
         except DataError as error:
             errors.append(str(error))
-    return errors, _several("image files that end too early, their rest will be grey", [line for line in cut if line])
+        else:
+            if doubt is not None:
+                doubts.setdefault(doubt[0], []).append(doubt[1])
+    return errors, [line for kind, found in doubts.items() for line in _several(kind, found, most=MAX_LISTED)]
 
 
 def _per_class(dataset: DetectionDataset) -> list[int]:

@@ -167,6 +167,8 @@ def match_detector(
         f"the weights have no class names: the {num_classes} classes were matched by their order in the dataset "
         f"({name_some(dataset.class_names)})"
     )
+    if note in dataset.notes:
+        return dataset
     log.warning("%s: %s", dataset.source or dataset.image_dir, note)
     return attrs.evolve(dataset, notes=(*dataset.notes, note))
 

@@ -67,6 +67,51 @@ def read_coco(
     return rename_classes(dataset, class_map)
 
 
+@attrs.frozen(kw_only=True)
+class CocoIds:
+    """The ids of a COCO file, for results.
+
+    Args:
+        source: the file.
+        images: file name and id of each image.
+        categories: id of each category, by name.
+    """
+
+    source: str
+    images: tuple[tuple[str, int], ...]
+    categories: dict[str, int]
+
+
+def read_coco_ids(json_path: str) -> CocoIds:
+    """Reads the ids of a COCO file's images and categories; the images need not be there, nor annotations.
+
+    Args:
+        json_path: the annotation file.
+
+    Returns:
+        CocoIds.
+
+    Raises:
+        DataError: no readable JSON, or no images or categories with integer ids and names.
+    """
+    images: list[tuple[str, int]] = []
+    categories: dict[str, int] = {}
+
+    def add(key: str, name_key: str, position: int, entry) -> None:
+        name, ident = (entry.get(name_key), as_id(entry.get("id"))) if isinstance(entry, dict) else (None, None)
+        if not isinstance(name, str) or ident is None:
+            raise DataError(f"{key}[{position}]: want an object with an integer id and a {name_key}")
+        if key == "images":
+            images.append((name.replace("\\", "/"), ident))
+        else:
+            categories[name] = ident
+
+    read_lists(json_path, {"images": partial(add, "images", "file_name"), "categories": partial(add, "categories", "name")})
+    if not images or not categories:
+        raise DataError(f"{json_path}: has no images or no categories, want COCO annotations")
+    return CocoIds(source=str(json_path), images=tuple(images), categories=categories)
+
+
 @attrs.define(kw_only=True)
 class _Reading:
     """What is collected while the file is read; boxes may come before the images and categories that they name."""

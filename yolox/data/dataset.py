@@ -79,13 +79,16 @@ def image_path(dataset: DetectionDataset, index: int) -> str:
     return os.path.join(dataset.image_dir, dataset.file_names[index])
 
 
-def load_image(dataset: DetectionDataset, index: int, *, reduce: int = 1) -> np.ndarray:  # [H,W,3] uint8 BGR
+def load_image(
+    dataset: DetectionDataset, index: int, *, reduce: int = 1, complaints: list[str] | None = None
+) -> np.ndarray:  # [H,W,3] uint8 BGR
     """Reads an image of the dataset, at full size or decoded at 1/2, 1/4 or 1/8 of it (`read_image`).
 
     Args:
         dataset: the dataset.
         index: of the image.
         reduce: 1, 2, 4 or 8.
+        complaints: as in `read_image`.
 
     Returns:
         [H,W,3] uint8 BGR; sides divided by `reduce`, rounded up or down.
@@ -95,7 +98,7 @@ def load_image(dataset: DetectionDataset, index: int, *, reduce: int = 1) -> np.
     """
     height, width = dataset.sizes[index].tolist()
     limits = {"size": (height, width), "max_pixels": dataset.max_pixels}
-    return read_image(image_path(dataset, index), reduce=reduce, **limits)
+    return read_image(image_path(dataset, index), reduce=reduce, complaints=complaints, **limits)
 
 
 def image_labels(dataset: DetectionDataset, index: int, *, keep_crowd: bool = False):  # -> [n,4] float32, [n] int32

@@ -85,8 +85,19 @@ def _header(file: BinaryIO) -> ImageHeader | None:
 
 
 def _jpeg_has_end(file: BinaryIO) -> bool:
+    """Looks for the last marker at the end of the file, else behind the first pixels.
+
+    Motion photos and trailers of cameras and scanners stand behind a whole JPEG. Among the pixels 0xFF is followed by a
+    zero byte, so the marker found there is none of them.
+    """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(size - _TAIL, 0))
+    if b"\xff\xd9" in file.read():
+        return True
+    start = 2
+    for _, length in jpeg_segments(file):
+        start = file.tell() + length
+    file.seek(start)
     return b"\xff\xd9" in file.read()
 
 
