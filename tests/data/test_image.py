@@ -200,7 +200,7 @@ def test_a_jpeg_that_is_cut_within_its_pixels_has_no_end(tmp_path):
     ("content", "what"),
     [
         (b"<!DOCTYPE html><html>404</html>", "cannot be decoded as an image: it is an HTML page"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "cannot .*: it is a pointer of Git LFS, not the file itself"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "cannot .*: it is a pointer of Git LFS"),
         (b"\0\0\0\x18ftypisom" + bytes(40), "cannot .*: it is a video"),
         (b"", "cannot .*: it is empty"),
         (bytes(400), "cannot .*: it is nothing but zero bytes"),

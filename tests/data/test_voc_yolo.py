@@ -173,6 +173,13 @@ def test_an_xml_has_the_image_of_its_own_name(folder):
     assert voc(folder).file_names == ("a.png", "b.PNG") and voc(folder).notes == ()
 
 
+def test_images_without_xml_are_counted(folder):
+    write_image(folder / "img/c.png", np.zeros((20, 30, 3), np.uint8))
+    assert voc(folder).notes == ("1 images without an XML file were left out (c.png)",)
+    (folder / "set.txt").write_text("a\n")
+    assert voc(folder, image_set=str(folder / "set.txt")).notes == ()
+
+
 @pytest.mark.parametrize("size", ["<size><width>0</width><height>0</height></size>", "<size/>", ""])
 def test_sizes_that_are_absent_or_0_are_those_of_the_image(folder, size):
     path = folder / "xml/a.xml"

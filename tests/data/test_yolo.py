@@ -243,6 +243,7 @@ def test_the_layout_of_ultralytics_coco_yaml(folder):
     (folder / "cfg/list.txt").write_text(f"{absolute}\nimages\\train\\train.png\n{absolute}\n")
     dataset = read(folder / "cfg", "path: ../datasets/coco\ntrain: ../../cfg/list.txt\nnames: [cat, dog]\n")
     np.testing.assert_allclose(dataset.boxes, [VAL, TRAIN], atol=1e-5)
+    assert dataset.notes == ("1 images are listed more than once and were taken once (val.png)",)
 
 
 def test_a_path_that_is_not_there_is_said(folder):

@@ -258,11 +258,13 @@ def _is_animated_png(data: bytes) -> bool:
 
 
 _decoding = threading.Lock()
+# No process is forked during a decoding: its lock would stay locked and its stderr caught.
+os.register_at_fork(before=_decoding.acquire, after_in_parent=_decoding.release, after_in_child=_decoding.release)
 _seen = mmap.mmap(-1, 1 << 16)  # shared with worker processes: a file is named once, whoever decodes it again
 _LIBRARIES = re.compile(
     r"^(?:Corrupt JPEG data|Premature end of JPEG file|Invalid SOS parameters|Inconsistent progression|Warning: unknown JFIF|"
-    r"Unsupported marker type|Unknown Adobe|Application transferred too|libpng (?:warning|error): |TIFF\w*: |\[\s*(?:WARN|ERROR).*"
-    r"(?:grfmt|imread|imdecode|loadsave)).*$"
+    r"Unsupported marker type|Unknown Adobe|Application transferred too|libpng (?:warning|error): |TIFF\w*: |"
+    r"\[\s*(?:WARN|ERROR).*(?:grfmt|imread|imdecode|loadsave)).*$"
 )
 _HARMLESS = re.compile(r"iCCP|sRGB|tEXt|iTXt|zTXt|eXIf|gAMA|cHRM|unknown JFIF|Unknown Adobe")  # they change no pixel
 

@@ -75,6 +75,10 @@ def read_voc(
         for number, entry in enumerate(root.iter("object"), 1):
             _add_object(entry, f"{path}: object {number}", columns, found, problems, first_pixel)
     notes = images.notes()
+    taken = set(columns.file_names)
+    unlabelled = [name for name in images.files if name not in taken] if image_set is None and not problems else []
+    if unlabelled:
+        notes.append(f"{len(unlabelled)} images without an XML file were left out ({name_some(unlabelled)})")
     if unsized:
         notes.append(f"{len(unsized)} XML files state no size, or 0; it was taken from the image ({name_some(unsized)})")
     names = sorted(found) if class_names is None else list(class_names)
@@ -173,6 +177,7 @@ class _ImageNames:
 
     def __init__(self, image_dir: str) -> None:
         names = files_below(image_dir, is_image_name) if os.path.isdir(image_dir) else []
+        self.files = names
         self._names = {os.path.splitext(name)[0]: name for name in names} | {name: name for name in names}
         self._claims: Counter[str] = Counter()
         self._own: list[str] = []

@@ -70,17 +70,20 @@ class LabelledImages:
         problems: a line for each thing that cannot be used.
         orphans: label files without an image.
         others: files of image folders that are not read.
+        repeated: images that lists name more than once.
     """
 
     pairs: list[tuple[str, str | None]] = attrs.Factory(list)
     problems: list[str] = attrs.Factory(list)
     orphans: list[str] = attrs.Factory(list)
     others: list[str] = attrs.Factory(list)
+    repeated: list[str] = attrs.Factory(list)
 
     def add(self, other: LabelledImages) -> None:
         """Appends those of another folder or list; an image that is there already is not repeated."""
         have = {image for image, _ in self.pairs}
         self.pairs += [pair for pair in other.pairs if pair[0] not in have]
+        self.repeated += [image for image, _ in other.pairs if image in have] + other.repeated
         self.problems += other.problems
         self.orphans += other.orphans
         self.others += other.others
@@ -91,6 +94,7 @@ class LabelledImages:
         kinds = (
             ("label files without an image were left out", [os.path.basename(name) for name in self.orphans]),
             ("images without a label file were taken as images without objects", unlabelled),
+            ("images are listed more than once and were taken once", [os.path.basename(name) for name in self.repeated]),
         )
         lines = [f"{len(found)} {what} ({name_some(found)})" for what, found in kinds if found]
         others = [os.path.basename(name) for name in self.others]
@@ -554,7 +558,9 @@ def _listed_pairs(path: str, bases: Sequence[str], image_dir: str | None) -> Lab
     that is there counts.
     """
     folder, found = os.path.dirname(path), LabelledImages()
-    for line in dict.fromkeys(line.strip() for line in read_lines(path) if line.strip()):
+    lines = Counter(line.strip() for line in read_lines(path) if line.strip())
+    found.repeated = [line for line, times in lines.items() if times > 1]
+    for line in lines:
         if not is_image_name(line):
             found.problems.append(f"{path}: {line[:200]!r} has no suffix of an image")
             continue
