@@ -16,7 +16,8 @@ from yolox.data.coco import read_coco
 from yolox.data.dataset import ground_truth, load_sample
 from yolox.data.loader import train_batches
 from yolox.data.voc import read_voc
-from yolox.data.yolo import read_class_names, read_yolo
+from yolox.data.yolo import read_yolo
+from yolox.data.yolo_layout import read_class_names
 from yolox.errors import DataError
 
 XML = (

@@ -10,7 +10,8 @@ import yaml
 
 from tests.data.folders import noise_dataset, write_as_yolo, write_image
 from yolox.data.coco import read_coco
-from yolox.data.yolo import labels_of, read_class_map, read_class_names, read_yolo_data
+from yolox.data.yolo import labels_of, read_yolo_data
+from yolox.data.yolo_layout import read_class_map, read_class_names
 from yolox.errors import DataError
 
 

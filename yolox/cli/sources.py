@@ -11,7 +11,8 @@ from attrs import frozen
 from yolox.data.coco import read_coco
 from yolox.data.dataset import DetectionDataset
 from yolox.data.voc import read_voc_data
-from yolox.data.yolo import read_class_map, read_yolo_data
+from yolox.data.yolo import read_yolo_data
+from yolox.data.yolo_layout import read_class_map
 from yolox.errors import UsageError
 
 FORMATS = ("json", "voc", "yolo")
