@@ -108,8 +108,8 @@ def _names_of_lines(text: str, path: str) -> list[str]:
         raise DataError(f"{path}: is {what}, want a YAML, Darknet's obj.data or a file with a class name on each line")
     if sum(is_image_name(line) for line in given) > len(given) / 2:
         raise DataError(
-            f"{path}: is a list of images ({name_some(given, most=1)}), want class names; a list belongs into a YAML as its "
-            "`train` or `val`"
+            f"{path}: is a list of images ({name_some(given, most=1)}), want class names; a list belongs into a YAML "
+            "as its train or val"
         )
     if all(len(line.split()) >= 5 and _is_numbers(line) for line in given):
         raise DataError(f"{path}: is a file of labels ({given[0][:40]}), want a class name on each line")
