@@ -47,7 +47,8 @@ TABLE = {
 }
 # within these parts MindSpore stays in the modules named, so that the rest can be used and tested without it
 MINDSPORE_ONLY_IN = {"data": {"loader"}, "eval": {"evaluate", "predict"}, "visualize": {"assignment"}}
-OPTIONAL = {"matplotlib", "onnx", "onnxruntime", "PIL", "pillow_heif", "supervision", "tensorboard"}  # slow or extras: imported where used
+# slow or extras: imported where used
+OPTIONAL = {"matplotlib", "onnx", "onnxruntime", "PIL", "pillow_heif", "supervision", "tensorboard"}
 
 
 def modules(folder: str):

@@ -185,11 +185,9 @@ def _read_checked(path: str, max_pixels: int) -> np.ndarray | None:  # -> [n]
         what = describe_content(data[:HEAD_BYTES])
         if what in (HEIC, AVIF):
             return None
-        if what is not None and what != IMAGE:
-            what = {VIDEO: "a video"}.get(what, what)
-            raise DataError(f"{shown_path(path)}: cannot be decoded as an image: it is {what}")
+        known = "" if what in (None, IMAGE) else f": it is {'a video or a GIF' if what == VIDEO else what}"
         raise DataError(
-            f"{shown_path(path)}: cannot be decoded as an image (no header of JPEG, PNG, BMP, TIFF or WebP)"
+            f"{shown_path(path)}: cannot be decoded as an image{known} (no header of JPEG, PNG, BMP, TIFF or WebP)"
         )
     if stated[0] * stated[1] > max_pixels:
         raise DataError(
