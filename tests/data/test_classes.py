@@ -47,6 +47,12 @@ def test_unused_classes_are_left_out_and_named(two):
     assert got.notes == ("left out 2 classes without a box that are none of the 2 wanted (street sign, hat)",)
 
 
+def test_an_unused_class_that_may_be_another_spelling_is_an_error(two):
+    more = attrs.evolve(two, class_names=("dog", "cat", "tvmonitor"), category_ids=(1, 5, 7))
+    with pytest.raises(DataError, match=r"tvmonitor \(tv\?\)"):
+        match_detector(more, ("cat", "dog", "tv"), 3)
+
+
 @pytest.mark.parametrize("spelt", ["tvmonitor", "TV", "t_v"])
 def test_one_name_that_differs_is_an_error_with_the_close_spelling_and_never_matched_by_position(two, spelt):
     with pytest.raises(DataError, match=rf"{spelt} \(tv\?\)\nwanted and not in the dataset: tv; .*`class_map`"):

@@ -21,20 +21,25 @@ def with_classes(dataset: DetectionDataset, names: Sequence[str]) -> DetectionDa
 
     Args:
         dataset: the dataset; may lack some of the classes. Classes that are not among `names` and have no box are left
-            out, and named in `notes`.
+            out, and named in `notes`, unless they may be another spelling of one that the dataset lacks.
         names: the classes wanted, in their order.
 
     Returns:
         DetectionDataset whose `class_names` are `names`. Category ids stay; classes that the dataset lacks get new ones.
 
     Raises:
-        DataError: the dataset has boxes of a class that is none of those. The message lists the names that differ on both
+        DataError: the dataset has boxes of a class that is none of those, or one that is spelt otherwise. The message lists the names that differ on both
             sides, and spellings that are close.
     """
     place = {name: i for i, name in enumerate(names)}
     counts = np.bincount(dataset.classes, minlength=len(dataset.class_names)).tolist()
     unknown = [name for name in dataset.class_names if name not in place]
-    used = [name for name, count in zip(dataset.class_names, counts, strict=True) if count and name not in place]
+    missing = [name for name in names if name not in set(dataset.class_names)]
+    used = [  # without a box too where it may be another spelling of a class wanted: images would be judged without it
+        name
+        for name, count in zip(dataset.class_names, counts, strict=True)
+        if name not in place and (count or close_names(name, missing))
+    ]
     if used:
         raise DataError(_difference(dataset, used, names))
     notes = dataset.notes
