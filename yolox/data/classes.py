@@ -28,8 +28,8 @@ def with_classes(dataset: DetectionDataset, names: Sequence[str]) -> DetectionDa
         DetectionDataset whose `class_names` are `names`. Category ids stay; classes that the dataset lacks get new ones.
 
     Raises:
-        DataError: the dataset has boxes of a class that is none of those, or one that is spelt otherwise. The message lists the names that differ on both
-            sides, and spellings that are close.
+        DataError: the dataset has boxes of a class that is none of those, or one that is spelt otherwise. The
+            message lists the names that differ on both sides, and spellings that are close.
     """
     place = {name: i for i, name in enumerate(names)}
     counts = np.bincount(dataset.classes, minlength=len(dataset.class_names)).tolist()
