@@ -39,7 +39,7 @@ TABLE = {
     "wire": "errors |",
     "weights": "config errors training wire | attrs mindspore numpy pooch requests urllib3",
     # the host
-    "data": "config errors wire | attrs cv2 einops mindspore numpy yaml",
+    "data": "config errors wire | attrs cv2 einops mindspore numpy PIL pillow_heif yaml",
     "eval": "config data decode distributed errors nn | attrs cv2 mindspore numpy pycocotools supervision",
     "export": "config config_io data decode environment errors eval nn wire | attrs cv2 mindspore numpy onnx onnxruntime",
     "visualize": "assign boxes config data decode errors eval training | attrs cv2 einops matplotlib mindspore numpy rich",
@@ -48,7 +48,8 @@ TABLE = {
 }
 # within these parts MindSpore stays in the modules named, so that the rest can be used and tested without it
 MINDSPORE_ONLY_IN = {"data": {"loader"}, "eval": {"evaluate", "predict"}, "visualize": {"assignment"}}
-OPTIONAL = {"matplotlib", "onnx", "onnxruntime", "supervision", "tensorboard"}  # slow or extras: imported where used
+# slow or extras: imported where used
+OPTIONAL = {"matplotlib", "onnx", "onnxruntime", "PIL", "pillow_heif", "supervision", "tensorboard"}
 
 
 def modules(folder: str):

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from tests.cli.arguments import SMALL
-from tests.cli.test_commands import nano, without_fit  # noqa: F401 (fixtures)
+from tests.cli.test_commands import without_fit  # noqa: F401 (a fixture)
 from tests.cli.tiny import EXPERIMENT
 from tests.data.folders import write_as_yolo
 from yolox.cli import check, run
@@ -40,7 +40,7 @@ def arguments(data, command, *more, parts=("train", "val")):
     return [str(part) for part in (command, "--output", data / "out", *(w for group in named for w in group), *SMALL, *more)]
 
 
-def test_check_writes_a_report_and_a_picture(nano, data, capsys):  # noqa: F811
+def test_check_writes_a_report_and_a_picture(nano, data, capsys):
     assert run(nano, arguments(data, "check")) == 0
     out = capsys.readouterr().out
     assert "of these crowd regions" in out and "circle" in out and "most boxes of an image" in out and "labels.png" in out
@@ -52,14 +52,14 @@ def test_check_writes_a_report_and_a_picture(nano, data, capsys):  # noqa: F811
     assert picture.shape == (2 * 324, 4 * 324, 3)  # four augmented images above four plain ones
 
 
-def test_check_writes_into_a_folder_whose_name_is_not_utf8(nano, data, capsys):  # noqa: F811
+def test_check_writes_into_a_folder_whose_name_is_not_utf8(nano, data, capsys):
     out = data / os.fsdecode(b"\xd6\xd0")
     assert run(nano, [*arguments(data, "check"), "--output", str(out)]) == 0
     assert "\\xd6\\xd0/labels.png: look" in capsys.readouterr().out
     assert (out / "labels.png").stat().st_size > 0
 
 
-def test_validation_images_that_training_sees_are_told(nano, data, capsys):  # noqa: F811
+def test_validation_images_that_training_sees_are_told(nano, data, capsys):
     copied = json.loads((data / "val/instances.json").read_text())["images"][0]["file_name"]
     (data / "val/images" / copied).write_bytes((data / "train/images/shapes_00002.png").read_bytes())
     assert run(nano, arguments(data, "check")) == 0
@@ -158,7 +158,7 @@ def test_every_format_trains_on_the_same_batches(other_formats, without_fit):  #
             np.testing.assert_array_equal(one.gt_classes, same.gt_classes)
 
 
-def test_training_without_a_dataset_is_refused(nano, tmp_path, capsys):  # noqa: F811
+def test_training_without_a_dataset_is_refused(nano, tmp_path, capsys):
     assert run(nano, ["train", "--output", str(tmp_path / "run")]) == 2
     assert "no training images: give --train-json" in capsys.readouterr().err
     assert run(nano, ["eval", "--weights", "none.pth"]) == 2
@@ -190,7 +190,7 @@ def test_one_batch_is_learned_or_the_check_fails(data, capsys):
 
 
 @pytest.mark.slow
-def test_one_batch_of_drawn_shapes_is_learned(nano, data, capsys):  # noqa: F811
+def test_one_batch_of_drawn_shapes_is_learned(nano, data, capsys):
     assert run(nano, arguments(data, "check", "--overfit", "--batch-size", "4", parts=("train",))) == 0
     assert "one batch: sound: the loss of one batch fell from" in capsys.readouterr().out
     assert run(nano, arguments(data, "check", "--overfit", "--overfit-steps", "2", parts=("train",))) == 1

@@ -5,19 +5,26 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import struct
 import weakref
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
 
+from tests.data.folders import coco_dict, write_json
 from yolox.cli import predict as predict_command
 from yolox.cli import run
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import OpenedWeights
 from yolox.config import InputSpec, Recipe
+from yolox.data.coco import read_coco
+from yolox.data.yolo import read_yolo
 from yolox.errors import CommandError, DataError
+from yolox.eval.coco import evaluate_coco
 from yolox.eval.media import find_files, frames_per_second, read_frames, unique_names
 from yolox.weights.load import LoadedWeights
 
@@ -92,7 +99,7 @@ def test_every_form_says_the_same(experiment, folder, tmp_path):
     assert [a["image_id"] for a in coco["annotations"]] == [image["id"] for image in coco["images"]]
     assert coco["categories"][coco["annotations"][0]["category_id"] - 1]["name"] == "big dog"
     text = (out / "labels/1.txt").read_text().split()
-    assert [float(value) for value in text] == [1, 0.25, 0.25, 0.25, 0.25, 0.9]
+    assert [float(value) for value in text] == [1, 0.25, 0.25, 0.25, 0.25]
     assert {path.name for path in out.glob("*.png")} == {"0.png", "1.png", "2.png"}
 
 
@@ -132,9 +139,13 @@ def test_sources_are_files_folders_and_patterns(folder, video, tmp_path):
     (folder / "deep").mkdir()
     cv2.imwrite(str(folder / "deep/3.JPG"), square(0))
     found = find_files([video, folder, folder / "[01].*", folder / "**/*.JPG"])
-    names = ["clip.mp4", "0.png", "1.png", "2.png", "0.png", "1.png", "3.JPG"]
-    assert [path.name for path in found] == names
-    assert unique_names(found) == ["clip", "0", "1", "2", "0_2", "1_2", "3"]
+    assert [path.name for path in found.files] == ["clip.mp4", "0.png", "1.png", "2.png", "3.JPG"]  # each once
+    assert [line.partition(" (")[0] for line in found.left_out] == [
+        "1 files are no images or videos and were not taken: 1 .txt",
+        "1 sub-folders were not looked into",
+    ]
+    paths = [Path("a/0.png"), Path("b/0.jpg"), Path("0_2.png"), Path("a.mp4"), Path("a_000001.png")]
+    assert unique_names(paths) == ["0", "0_3", "0_2", "a_2", "a_000001"]  # nor is a frame of the video named as an image
     for source, message in ((folder / "x*.png", "no file fits it as a pattern"), (folder / "*.txt", "no images found")):
         with pytest.raises(CommandError, match=message):
             find_files([source])
@@ -184,41 +195,139 @@ def test_sources_are_never_overwritten(experiment, folder, capsys, source):
     cv2.imwrite(str(folder / "copy.bmp"), square(0))
     (folder / "copy.png").symlink_to(folder / "copy.bmp")  # OpenCV would write through it
     before = contents(folder)
-    assert predict(experiment, "--source", folder / source, "--output", folder) == 2
-    assert "would overwrite the source" in capsys.readouterr().err
-    assert contents(folder) == before
+    assert predict(experiment, "--source", folder / source, "--output", folder) == 0
+    after = contents(folder)
+    assert {path: after[path] for path in before} == before and len(after) > len(before)
+    assert "_2.png" in capsys.readouterr().out
 
 
-def test_a_source_that_is_linked_into_the_output_is_not_overwritten(experiment, folder, tmp_path, capsys):
+def test_links_in_the_output_are_not_written_through(experiment, folder, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/2.png").hardlink_to(folder / "2.png")
-    before = contents(tmp_path)
-    assert predict(experiment, "--source", folder, "--output", tmp_path / "out") == 2
-    assert f"out/2.png would overwrite the source {folder / '2.png'}" in capsys.readouterr().err
-    assert contents(tmp_path) == before
+    (tmp_path / "out/1.png").symlink_to("nowhere")
+    before = contents(folder)
+    assert predict(experiment, "--source", folder, "--output", tmp_path / "out") == 0
+    assert contents(folder) == before and {"2_2.png", "1_2.png"} <= {path.name for path in (tmp_path / "out").iterdir()}
 
 
 def test_a_video_is_not_written_over_itself(experiment, video, capsys):
     before = contents(video.parent)
-    assert predict(experiment, "--source", video, "--output", video.parent) == 2
-    assert "clip.mp4 would overwrite the source" in capsys.readouterr().err
-    assert contents(video.parent) == before
+    assert predict(experiment, "--source", video, "--output", video.parent) == 0
+    assert {path: contents(video.parent)[path] for path in before} == before
+    assert "clip_2.mp4" in capsys.readouterr().out
 
 
-def test_labels_that_are_there_are_not_overwritten(experiment, folder, tmp_path, capsys):
+def test_nothing_that_is_there_is_replaced(experiment, folder, tmp_path, capsys):
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels/0.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    argv = ["--source", folder, "--output", tmp_path, "--save", "json", "txt", "csv", "coco"]
+    assert predict(experiment, *argv) == 0
     before = contents(tmp_path)
-    argv = ["--source", folder, "--output", tmp_path, "--save", "json"]
-    assert predict(experiment, *argv, "txt") == 2
-    assert "has label files already, such as 0.txt" in capsys.readouterr().err
-    assert contents(tmp_path) == before
-    assert predict(experiment, *argv) == 0  # without txt nobody touches them
+    assert predict(experiment, *argv) == 0
+    after, out = contents(tmp_path), capsys.readouterr().out
+    assert {path: after[path] for path in before} == before and len(after) == len(before) + 9
+    for name in ("predictions_2.json", "labels_3", "predictions_2.csv", "predictions_coco_2.json", "0_2.png"):
+        assert name in out and (tmp_path / name).exists()
 
 
-def test_pictures_of_a_run_before_are_replaced(experiment, folder, tmp_path):
-    argv = ["--source", folder, "--output", tmp_path / "out"]
-    assert [predict(experiment, *argv) for _ in range(2)] == [0, 0]
+def test_sources_of_one_name_have_results_of_their_own(experiment, folder, tmp_path, capsys):
+    (tmp_path / "other").mkdir()
+    cv2.imwrite(str(tmp_path / "other/0.jpg"), square(40))
+    out = tmp_path / "out"
+    argv = ["--source", folder / "0.png", tmp_path / "other/0.jpg", "--output", out, "--save", "txt", "--with-scores"]
+    assert predict(experiment, *argv) == 0
+    assert {path.name for path in out.rglob("*.*")} == {"0.png", "0_2.jpg", "0.txt", "0_2.txt"}
+    assert "results of " in (err := capsys.readouterr().err) and "other/0.jpg have 0_2" in err
+    assert len((out / "labels/0.txt").read_text().split()) == 6
+
+
+def test_files_that_are_not_taken_are_named(experiment, folder, tmp_path, capsys):
+    (folder / "sub").mkdir()
+    cv2.imwrite(str(folder / "sub/deep.png"), square(0))
+    (folder / "sub/deep.png").rename(folder / "sub/photo.dat")
+    for name in ("notes.txt", "._0.png", "Thumbs.db", "@eaDir"):
+        (folder / name).write_text("x")
+    (folder / "page.jpg").write_text("<!DOCTYPE html><title>404</title>")
+    assert predict(experiment, "--source", folder, "--output", tmp_path / "a", "--save", "json") == 0
+    err = capsys.readouterr().err
+    assert "1 files are no images or videos and were not taken: 1 .txt (notes.txt)" in err
+    assert "1 sub-folders were not looked into (sub); --recursive takes them" in err
+    assert "page.jpg: cannot be decoded as an image: it is an HTML page" in err and "._0" not in err
+    argv = ["--source", folder, "--output", tmp_path / "b", "--recursive", "--save", "json"]
+    assert predict(experiment, *argv) == 0 and (tmp_path / "b/photo.png").exists()
+
+
+def test_predictions_can_be_read_as_labels(experiment, folder, tmp_path):
+    out = tmp_path / "out"
+    assert predict(experiment, "--source", folder, "--output", out, "--save", "coco", "txt") == 0
+    dataset = read_coco(str(out / "predictions_coco.json"), str(folder))
+    assert dataset.file_names == ("0.png", "1.png", "2.png") and len(dataset.boxes) == 3
+    texts = read_yolo(str(out / "labels"), str(folder), class_names=dataset.class_names)
+    np.testing.assert_allclose(texts.boxes, dataset.boxes, atol=1e-3)
+
+
+def test_results_have_the_ids_of_the_dataset(experiment, folder, tmp_path, capsys):
+    """COCO's list of results: loadRes takes it, and perfect boxes have AP 1."""
+    boxes = [(10 + i, 70 + i, 18, [8 * i, 8, 16, 16]) for i in range(3)]
+    content = coco_dict([(70 + i, f"{i}.png", SIZE, SIZE) for i in range(3)], boxes, categories=((17, "cat"), (18, "big dog")))
+    path, out = write_json(tmp_path / "a.json", content), tmp_path / "out"
+    assert predict(experiment, "--source", folder, "--output", out, "--save", "json", "--results-for", path) == 0
+    records = json.loads((out / "results.json").read_text())
+    assert [(r["image_id"], r["category_id"]) for r in records] == [(70, 18), (71, 18), (72, 18)]
+    COCO(path).loadRes(str(out / "results.json"))
+    assert evaluate_coco({**content, "images": content["images"]}, records)["AP"] == pytest.approx(1.0)
+    content["images"].pop()
+    write_json(tmp_path / "a.json", content)
+    predict(experiment, "--source", folder, "--output", out, "--save", "json", "--results-for", path)
+    assert "1 images are not in" in capsys.readouterr().err
+
+
+def damage(path, number):
+    """Fills one JPEG frame of an AVI with zeros."""
+    data = bytearray(path.read_bytes())
+    places = [found.start() for found in re.finditer(b"00dc", data)][: 20]
+    size = int.from_bytes(data[places[number] + 4 : places[number] + 8], "little")
+    data[places[number] + 8 : places[number] + 8 + size] = bytes(size)
+    path.write_bytes(data)
+
+
+def test_a_damaged_frame_does_not_end_a_video(experiment, tmp_path, capsys):
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (96, 96))
+    for number in range(20):
+        writer.write(square(2 * number, shape=(96, 96)))
+    writer.release()
+    damage(path, 8)
+    path = path.rename(tmp_path / "clip.dat")  # found by its content
+    argv = ["--source", path, "--save", "json", "--output"]
+    assert predict(experiment, *argv, tmp_path / "a") == 0
+    assert "19 of 20 frames, 1 could not be decoded" in capsys.readouterr().err
+    assert len(json.loads((tmp_path / "a/predictions.json").read_text())) == 19
+    assert predict(experiment, *argv, tmp_path / "b", "--strict") == 1
+    assert "1 of 1 sources could not be read to their end" in capsys.readouterr().err
+
+
+QUARTERS = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
+
+
+@pytest.mark.parametrize("degrees", QUARTERS)
+def test_videos_are_turned_as_players_turn_them(tmp_path, degrees):
+    path = tmp_path / "phone.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (64, 48))
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:16, :16] = 255  # the upper left corner as stored
+    for _ in range(3):
+        writer.write(picture)
+    writer.release()
+    data = bytearray(path.read_bytes())
+    a, b, c, d = (value << 16 for value in QUARTERS[degrees])
+    place = data.index(b"tkhd") + 4 + 40  # the display matrix of a track header of version 0
+    data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    (frame, *rest) = read_frames(path, "x")
+    turned = np.rot90(picture, -degrees // 90)
+    assert len(rest) == 2 and frame.image.shape == turned.shape
+    assert np.abs(frame.image.astype(int) - turned).mean() < 12
 
 
 def test_frames_of_a_video_are_read_one_by_one(experiment, tmp_path, monkeypatch):
@@ -226,8 +335,14 @@ def test_frames_of_a_video_are_read_one_by_one(experiment, tmp_path, monkeypatch
     alive, most = weakref.WeakValueDictionary(), []
 
     class Capture:
-        def __init__(self, path):
+        def __init__(self, path, *options):
             self.left = iter(range(60))
+
+        def set(self, what, value):
+            pass
+
+        def grab(self):
+            return next(self.left, None) is not None
 
         def read(self):
             number = next(self.left, None)

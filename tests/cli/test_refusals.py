@@ -52,11 +52,13 @@ def test_half_a_validation_set_is_refused(nano, data, tmp_path, capsys):
 
 
 def test_evaluating_a_dataset_of_other_classes_fails_and_names_them(nano, data, weights, tmp_path, capsys):
-    change = rewritten(
-        data, tmp_path, lambda content: content["categories"].append({"id": 9, "name": "star"})
-    )
+    def add_star(content):
+        content["categories"].append({"id": 9, "name": "star"})
+        content["annotations"][0]["category_id"] = 9
+
+    change = rewritten(data, tmp_path, add_star)
     err = fails(capsys, nano, [*eval_arguments(data, weights), *change], 1)
-    assert "1 of 4 categories (star) are none of the detector's 3 classes (circle, square, triangle)" in err
+    assert "1 of 4 classes are none of the 3 wanted: star" in err and "--class-map" in err
 
 
 def test_an_empty_validation_set_is_refused(nano, data, weights, tmp_path, capsys):

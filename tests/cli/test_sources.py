@@ -15,7 +15,7 @@ from yolox.cli.inputs import read_evaluation_set, read_training_set
 from yolox.cli.run_options import remember, remembered
 from yolox.cli.sources import data_source, evaluation_source, training_source
 from yolox.config import Recipe
-from yolox.errors import CommandError, UsageError
+from yolox.errors import CommandError, DataError, UsageError
 from yolox.training.run_folder import OPTIONS, write_recipe
 
 RECIPES = {"megvii": Recipe()}
@@ -24,6 +24,7 @@ RECIPES = {"megvii": Recipe()}
 def options(part="train", **values):
     keys = ("json", "voc", "yolo", "images", "split")
     reading = {"voc_first_pixel": values.get("first_pixel", 0), "voc_difficult_as_crowd": values.get("difficult", False)}
+    reading |= {"class_map": values.get("class_map"), "follow_links": False, "scored_labels": values.get("scored", "refuse")}
     return SimpleNamespace(**{f"{part}_{key}": values.get(key) for key in keys}, **reading)
 
 
@@ -68,8 +69,15 @@ def test_every_format_is_read_and_evaluated_in_the_detectors_classes(folder):
     yolo = read_evaluation_set(source, num_classes=3, class_names=("dog", "cow", "cat"))
     np.testing.assert_allclose(yolo.boxes, coco.boxes, atol=1e-4)
     assert [yolo.class_names[c] for c in yolo.classes] == [coco.class_names[c] for c in coco.classes]
-    with pytest.raises(CommandError, match=r"data.yaml: 1 of 2 categories \(cat\) are none of the detector's 1"):
+    with pytest.raises(DataError, match="data.yaml: 1 of 2 classes are none of the 1 wanted: cat"):
         read_evaluation_set(source, num_classes=1, class_names=("dog",))
+
+
+def test_classes_are_renamed_by_a_file(folder):
+    (folder / "map.yaml").write_text("cat: kitten\n")
+    for values in ({"yolo": folder / "data.yaml"}, {"json": folder / "images/a.json", "images": folder / "images"}):
+        dataset = training_source(options(**values, class_map=folder / "map.yaml")).read()
+        assert set(dataset.class_names) == {"kitten", "dog"}
 
 
 def test_a_voc_folder_takes_all_unless_a_list_is_asked_for(folder):
@@ -118,17 +126,21 @@ def test_every_command_with_data_takes_the_conventions(voc):
 
 
 def test_a_run_remembers_the_conventions_and_older_runs_have_the_defaults(tmp_path):
-    argv = "train --train-voc VOC --output run --voc-first-pixel 1 --voc-difficult-as-crowd".split()
+    argv = "train --train-voc VOC --output run --voc-first-pixel 1 --voc-difficult-as-crowd --scored-labels drop".split()
+    argv += "--follow-links --class-map map.yaml".split()
     made = read_command(argv, RECIPES).options()
     write_recipe(tmp_path, made.settings)
     remember(tmp_path, made)
     recipe, values = remembered(tmp_path)
     again = read_command(["train", "--resume", str(tmp_path)], RECIPES).options()
     assert (again.voc_first_pixel, again.voc_difficult_as_crowd) == (1, True)
+    assert (again.scored_labels, again.follow_links, again.class_map) == ("drop", True, Path("map.yaml").absolute())
     stored = json.loads((tmp_path / OPTIONS).read_text())
-    (tmp_path / OPTIONS).write_text(json.dumps({k: v for k, v in stored.items() if not k.startswith("voc_")}))
+    newer = {"voc_first_pixel", "voc_difficult_as_crowd", "class_map", "follow_links", "scored_labels"}
+    (tmp_path / OPTIONS).write_text(json.dumps({k: v for k, v in stored.items() if k not in newer}))
     older = read_command(["train", "--resume", str(tmp_path)], RECIPES).options()
     assert (older.voc_first_pixel, older.voc_difficult_as_crowd) == (0, False)
+    assert (older.scored_labels, older.follow_links, older.class_map) == ("refuse", False, None)
 
 
 CROWD, FLAT, GOOD = ((1, 1, 9, 9), {"iscrowd": 1}), ((1, 1, 0, 9),), ((1, 1, 9, 9),)

@@ -63,7 +63,7 @@ def test_integers_may_be_written_as_floats(folder):
     dataset = read(folder, [(3.0, 55.0, 7.0, (1, 1, 5, 5))], image_rows=rows, categories=((7.0, "cat"),))
     assert dataset.image_ids.tolist() == [55, 6, 7] and dataset.sizes.tolist() == [[20, 30]] * 3
     assert dataset.annotation_ids.tolist() == [3] and dataset.category_ids == (7,)
-    with pytest.raises(DataError, match="height 20.5 and width 30, want positive integers"):
+    with pytest.raises(DataError, match="1 images have no whole positive height and width.*height 20.5 and width 30"):
         read(folder, image_rows=[(1, NAMES[0], 20.5, 30)])
     with pytest.raises(DataError, match="id True, want an integer"):
         read(folder, image_rows=[(True, NAMES[0], 20, 30)])
@@ -138,3 +138,70 @@ def test_real_annotations_are_read_whole(data_dir):
         assert [annotation[k] for k in ("image_id", "category_id", "iscrowd", "area")] == [
             original[k] for k in ("image_id", "category_id", "iscrowd", "area")
         ]
+
+
+SIZED = {"height": 20, "width": 30}
+
+
+def read_one(folder, image, count=1, **options):
+    """Reads a file of equal images, each with two boxes."""
+    rows = [{"id": i, "file_name": NAMES[2], **SIZED, **image} for i in range(1, count + 1)]
+    boxes = [(2 * i + k, i, 7, (1, 1, 5, 5)) for i in range(1, count + 1) for k in range(2)]
+    content = coco_dict([], boxes, categories=((7, "cat"),)) | {"images": rows}
+    return read_coco(write_json(folder / "a.json", content), str(folder), **options)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ({"height": None}, "3 images have no whole positive height and width; want the pixels.*height None and width 30"),
+        ({"height": "20", "width": "30"}, "3 images have no whole positive height and width.*height '20' and width '30'"),
+        ({"height": 0}, "3 images have no whole positive height and width.*height 0 and width 30"),
+        ({"file_name": "https://x.org/12.png"}, "3 file names are URLs; want the names of files.*'https://x.org/12.png'"),
+        ({"file_name": "s3://bucket/12.png"}, "3 file names are URLs"),
+    ],
+)
+def test_one_sentence_for_a_fault_of_all_images_and_none_about_their_boxes(folder, image, message):
+    with pytest.raises(DataError, match=message) as error:
+        read_one(folder, image, count=3)
+    assert len(str(error.value).splitlines()) == 2 and "none of the images" not in str(error.value)
+
+
+def test_backslashes_are_read_where_the_file_is_there_and_told_where_it_is_not(folder):
+    dataset = read_one(folder, {"file_name": "sub\\a.png"})
+    assert dataset.file_names == ("sub/a.png",) and "1 file names have the backslashes of Windows" in dataset.notes[0]
+    with pytest.raises(DataError, match="backslashes of Windows, want /"):
+        read_one(folder, {"file_name": "C:\\sub\\gone.png"})
+
+
+def categories(*rows):
+    return [dict(zip(("id", "name", "supercategory"), row, strict=True)) for row in rows]
+
+
+@pytest.mark.parametrize("root", ["fish", "peixos"])
+def test_a_root_without_boxes_is_left_out_and_named(folder, root):
+    content = coco_dict(images(55, 6, 7), [(1, 55, 1, (1, 1, 5, 5)), (2, 6, 2, (1, 1, 5, 5))])
+    content["categories"] = categories((0, root, "none"), (1, "fish", root), (2, "cup", root))
+    dataset = read_coco(write_json(folder / "a.json", content), str(folder))
+    assert dataset.class_names == ("fish", "cup") and dataset.category_ids == (1, 2) and dataset.classes.tolist() == [0, 1]
+    assert dataset.notes == (f"left out the category {root} (id 0): it has no box and is the supercategory of others",)
+
+
+def test_categories_are_judged_by_use(folder):
+    """COCO's person is its own supercategory; a root with a box is a class; a twin without boxes is left out."""
+    content = coco_dict(images(55, 6, 7), [(1, 55, 0, (1, 1, 5, 5))])
+    content["categories"] = categories((0, "animal", ""), (1, "person", "person"), (2, "dog", "animal"))
+    path = write_json(folder / "a.json", content)
+    assert read_coco(path, str(folder)).class_names == ("animal", "person", "dog")
+    content["categories"] = categories((0, "dog", ""), (5, "dog", ""))
+    dataset = read_coco(write_json(folder / "a.json", content), str(folder))
+    assert dataset.category_ids == (0,) and "category dog (id 5): it has no box, and another" in dataset.notes[0]
+    content["annotations"].append({"id": 2, "image_id": 55, "category_id": 5, "bbox": [1, 1, 5, 5]})
+    with pytest.raises(DataError, match=r"category 5 \(dog\): its name occurs twice, and both have boxes"):
+        read_coco(write_json(folder / "a.json", content), str(folder))
+
+
+def test_scores_among_labels_are_said(folder):
+    content = coco_dict(images(55, 6, 7), [(1, 55, 2, (1, 1, 5, 5), {"score": 0.5})])
+    dataset = read_coco(write_json(folder / "a.json", content), str(folder))
+    assert dataset.notes == ("1 annotations have a score: predictions are taken as labels, without their scores",)

@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.data.folders import write_image
+from tests.data.folders import coco_dict, write_image, write_json
+from yolox.data.check import CUT, check_dataset, probe_header, probe_pixels
+from yolox.data.coco import read_coco
 from yolox.data.image import read_image, shrink_image
 from yolox.errors import DataError
 
@@ -157,3 +159,56 @@ def test_a_png_with_a_harmless_chunk_is_read(tmp_path):
     write_image(tmp_path / "a.png", smooth(8, 9))
     (tmp_path / "b.png").write_bytes(animated((tmp_path / "a.png").read_bytes(), b"teXt"))
     np.testing.assert_array_equal(read_image(str(tmp_path / "b.png")), read_image(str(tmp_path / "a.png")))
+
+
+def jpeg(seed=0):
+    pixels = cv2.GaussianBlur(np.random.default_rng(seed).integers(0, 256, (96, 128, 3)).astype(np.uint8), (0, 0), 2)
+    return cv2.imencode(".jpg", pixels)[1].tobytes()
+
+
+def dataset_of(folder, *names):
+    content = coco_dict([(i, name, 96, 128) for i, name in enumerate(names)], [])
+    return read_coco(write_json(folder / "a.json", content), str(folder))
+
+
+def test_damaged_jpegs_are_named_and_libjpeg_is_silent(tmp_path, capfd, caplog):
+    """A file that lost bytes in the middle, as by a transfer in text mode, one cut before its last marker, a motion photo."""
+    whole = jpeg()
+    (tmp_path / "text.jpg").write_bytes(whole[:300] + whole[300:].replace(b"\n", b"\r\n"))
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2] + b"\xff\xd9")
+    (tmp_path / "motion.jpg").write_bytes(whole + bytes(5000))
+    (tmp_path / "whole.jpg").write_bytes(whole)
+    dataset = dataset_of(tmp_path, "text.jpg", "cut.jpg", "motion.jpg", "whole.jpg")
+    report = check_dataset(dataset, input_size=(64, 64), max_gt=8, probe=probe_pixels)
+    (line,) = [line for line in report.warnings if "damaged" in line]
+    assert "damaged, of which the decoder says: 2 (text.jpg: " in line and "cut.jpg: Corrupt JPEG data" in line
+    assert not any("too early" in line for line in report.warnings) and capfd.readouterr().err == ""
+    (tmp_path / "cut.jpg").rename(tmp_path / "other.jpg")
+    for _ in range(2):
+        read_image(str(tmp_path / "other.jpg"))
+    assert caplog.text.count("other.jpg: is damaged (Corrupt JPEG data") == 1 and capfd.readouterr().err == ""
+
+
+def test_a_jpeg_that_is_cut_within_its_pixels_has_no_end(tmp_path):
+    thumbnail = jpeg(1)  # in a segment before the pixels, with a last marker of its own
+    head = b"\xff\xd8\xff\xe2" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    (tmp_path / "cut.jpg").write_bytes((head + jpeg()[2:])[:-2000])
+    assert probe_header(dataset_of(tmp_path, "cut.jpg"), 0) == (CUT, "image cut.jpg")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"<!DOCTYPE html><html>404</html>", "cannot be decoded as an image: it is an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "cannot .*: it is a pointer of Git LFS"),
+        (b"\0\0\0\x18ftypisom" + bytes(40), "cannot .*: it is a video"),
+        (b"", "cannot .*: it is empty"),
+        (bytes(400), "cannot .*: it is nothing but zero bytes"),
+        (b"8BPS\0\1", "cannot .*: it is a Photoshop file"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), "is a HEIC image(; pip install pillow-heif| that cannot be decoded)"),
+    ],
+)
+def test_a_file_that_is_no_image_is_told_by_what_it_is(tmp_path, content, what):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(DataError, match=f"a.jpg: {what}"):
+        read_image(str(tmp_path / "a.jpg"))

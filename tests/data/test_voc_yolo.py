@@ -16,7 +16,8 @@ from yolox.data.coco import read_coco
 from yolox.data.dataset import ground_truth, load_sample
 from yolox.data.loader import train_batches
 from yolox.data.voc import read_voc
-from yolox.data.yolo import read_class_names, read_yolo
+from yolox.data.yolo import read_yolo
+from yolox.data.yolo_layout import read_class_names
 from yolox.errors import DataError
 
 XML = (
@@ -103,7 +104,7 @@ def test_wrong_voc_files_are_named(folder):
     write_voc(folder, "c", [])
     with pytest.raises(DataError, match="c.png: no such image file"):
         voc(folder)
-    write_voc(folder, "c", [], name="a.png", size=(0, 30))
+    write_voc(folder, "c", [], name="a.png", size=(-1, 30))
     with pytest.raises(DataError, match="c.xml: its size states no positive whole height and width"):
         voc(folder)
     (folder / "xml" / "c.xml").write_text('<!DOCTYPE a [<!ENTITY b "c">]><annotation/>')
@@ -124,7 +125,7 @@ def test_wrong_voc_files_are_named(folder):
         ("0 0.5 0.5 0.1 1e400", "want a class index and four finite shares"),
         ("0.5 0.5 0.5 0.1 0.1", "want a class index and four finite shares"),
         ("cat 0.5 0.5 0.1 0.1", "want a class index and four finite shares"),
-        ("0 .5 .5 .1 .1 .9", r"has 6 numbers \(with a confidence\?\), want a class index .* \(class cx cy w h\)"),
+        ("0 .5 .5 .1 .1 .9", r"have 6 numbers \(with a confidence\?\), want a class index .*; `scored_labels` drop"),
         ("0" + " .1 .2" * 4, r"has 9 numbers \(corners of a rotated box, OBB\?\), want a class index"),
         ("0" + " .1 .2" * 3, r"has 7 numbers \(segments\?\), want a class index"),
         ("0" + " .1 .2" * 50, r"has 101 numbers \(segments\?\), want a class index"),
@@ -158,6 +159,37 @@ def test_xml_in_other_encodings_is_refused_with_what_helps(folder, head, encodin
         voc(folder)
 
 
+def test_an_xml_has_the_image_of_its_own_name(folder):
+    """Files were renamed and <filename> was not: one name that is there and another is an error that names both."""
+    for own, stated in (("a", "b.PNG"), ("b", "a.png")):
+        write_voc(folder, own, [("dog", 0, 3, 4, 15, 10)], name=stated)
+    with pytest.raises(DataError, match="2 problems\n.*a.xml: states the image b.PNG, and a.png has its own name"):
+        voc(folder)
+    write_voc(folder, "b", [], name="b.PNG")
+    dataset = voc(folder)  # two name b.PNG: what they state is worth nothing
+    assert dataset.file_names == ("a.png", "b.PNG") and dataset.offsets.tolist() == [0, 1, 1]
+    assert dataset.notes == ("1 XML files state the <filename> of another one; the image of their own name was taken (a.png)",)
+    write_voc(folder, "a", [], name="C:\\data\\a.png")
+    write_voc(folder, "b", [], name="gone.jpg")
+    assert voc(folder).file_names == ("a.png", "b.PNG") and voc(folder).notes == ()
+
+
+def test_images_without_xml_are_counted(folder):
+    write_image(folder / "img/c.png", np.zeros((20, 30, 3), np.uint8))
+    assert voc(folder).notes == ("1 images without an XML file were left out (c.png)",)
+    (folder / "set.txt").write_text("a\n")
+    assert voc(folder, image_set=str(folder / "set.txt")).notes == ()
+
+
+@pytest.mark.parametrize("size", ["<size><width>0</width><height>0</height></size>", "<size/>", ""])
+def test_sizes_that_are_absent_or_0_are_those_of_the_image(folder, size):
+    path = folder / "xml/a.xml"
+    path.write_text(re.sub("<size>.*</size>", size, path.read_text()))
+    dataset = voc(folder)
+    assert dataset.sizes.tolist() == [[20, 30]] * 2
+    assert dataset.notes == ("1 XML files state no size, or 0; it was taken from the image (a.xml)",)
+
+
 def test_a_folder_without_xml_is_told(folder):
     with pytest.raises(DataError, match="img: no .xml files in it"):
         read_voc(str(folder / "img"), str(folder / "img"))
@@ -169,7 +201,9 @@ def test_yolo_labels_without_image_and_unreadable_files_are_named(folder):
     (folder / "txt" / "classes.txt").write_text("cat\ndog\n")  # many tools leave it there
     yolo(folder)
     (folder / "txt" / "c.txt").write_text("")
-    with pytest.raises(DataError, match="c.txt: has no image"):
+    assert "1 label files without an image were left out (c.txt)" in yolo(folder).notes
+    (folder / "txt" / "a.txt").unlink()
+    with pytest.raises(DataError, match=r"none of its 1 label files has an image in .*img \(c\)"):
         yolo(folder)
     (folder / "txt" / "c.txt").unlink()
     (folder / "img" / "bad.jpg").write_bytes(b"\xff\xd8\xff")

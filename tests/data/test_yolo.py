@@ -10,7 +10,8 @@ import yaml
 
 from tests.data.folders import noise_dataset, write_as_yolo, write_image
 from yolox.data.coco import read_coco
-from yolox.data.yolo import labels_of, read_class_names, read_yolo_data
+from yolox.data.yolo import labels_of, read_yolo_data
+from yolox.data.yolo_layout import read_class_map, read_class_names
 from yolox.errors import DataError
 
 
@@ -48,11 +49,53 @@ def test_class_names_in_all_spellings(tmp_path, text):
     assert read_class_names(str(tmp_path / "a.yaml")) == ["cat", "big dog"]
 
 
-@pytest.mark.parametrize("text", ["", "nc: 3", "names: []", "names: [a, a]", "names: {0: a, 2: b}"])
-def test_files_without_class_names_are_refused(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a.yaml: has no names"),
+        ("nc: 3", "a.yaml: has nc: 3, but no names; want names"),
+        ("names: []", "has no names"),
+        ("names: [a, b, a]", r"the name 'a' stands for several classes \(0, 2\)"),
+        ("names: {1: a, 2: b}", "names counts from 1, want from 0"),
+        ("names: {0: a, 2: b}", "names has no class 1, but '2'; want 0 to 1"),
+        ("names: a b", "names is the text 'a b', want a list"),
+        ("names: [a, '']", "names has '' for class 1, want a text"),
+    ],
+)
+def test_yaml_without_class_names_is_refused_by_what_it_has(tmp_path, text, message):
     (tmp_path / "a.yaml").write_text(text)
-    with pytest.raises(DataError, match="a.yaml: states no list of different class names"):
+    with pytest.raises(DataError, match=message):
         read_class_names(str(tmp_path / "a.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("images/a.jpg\n/data/b.PNG\n", r"is a list of images \(images/a.jpg, ...\), want class names"),
+        ("0 .5 .5 .1 .1\n1 .5 .5 .1 .1\n", r"is a file of labels \(0 .5 .5 .1 .1\)"),
+        ('{"images": []}', "is a JSON file, want a YAML"),
+        ("<!DOCTYPE html><p>404", "is an HTML page, want a YAML"),
+        ("<annotation/>", "is an XML file"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "is a pointer of Git LFS"),
+        ("", "is empty"),
+        ("cat\n\ndog\n", "line 2 is empty, which would shift the classes after it"),
+        ("cat\ndog\ncat\n", r"the name 'cat' stands for several classes \(0, 2\)"),
+        ("classes = 2\ntrain = a.txt\n", "is Darknet's file of a dataset, but has no names = FILE"),
+        ("classes = 3\nnames = obj.names\n", "classes is 3, but .*obj.names has 2 names"),
+        ("names = gone.names\n", "its file of names, 'gone.names', is not there"),
+    ],
+)
+def test_what_is_no_file_of_names_is_refused_by_what_it_is(tmp_path, text, message):
+    (tmp_path / "obj.names").write_text("cat\nbig dog\n")
+    (tmp_path / "given").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_class_names(str(tmp_path / "given"))
+
+
+def test_a_folder_is_no_file_of_names(tmp_path):
+    (tmp_path / "data.yaml").write_text("names: [a]")
+    with pytest.raises(DataError, match="is a folder; want its data.yaml .* such as data.yaml"):
+        read_class_names(str(tmp_path))
 
 
 def test_a_count_of_classes_must_be_that_of_the_names(tmp_path):
@@ -148,7 +191,7 @@ def test_labels_lie_beside_images_where_no_folder_is_called_images(tmp_path):
         ('names: [a]\ntrain: "x\\0y"', "is neither a folder nor a file"),
         ("names: [a]\ntrain: images", "class 1 is none of the 1 classes"),
         ("names: [a]\ntrain: wrong.txt", "no such image file|a.doc.* has no suffix of an image"),
-        ("names: [a, {b: c}]\ntrain: images", "states no list of different class names"),
+        ("names: [a, {b: c}]\ntrain: images", "names has .* for class 1, want a text"),
         ("names: &a [*a]\ntrain: images", "is not a YAML file"),
         ("names: [a", "is not a YAML file"),
         ("- a", "holds a list, want names, train and val"),
@@ -185,3 +228,98 @@ def test_any_format_in_the_noise_agrees(tmp_path):
     (tmp_path / "classes.txt").write_text("\n".join(dataset.class_names))
     back = read_yolo_data(str(tmp_path / "classes.txt"), split="train")
     np.testing.assert_allclose(back.boxes, dataset.boxes, atol=1e-4)
+
+
+def test_the_layout_of_ultralytics_coco_yaml(folder):
+    """`path` leads elsewhere, a part is a list of names relative to that folder, and labels lie under labels."""
+    (folder / "datasets").mkdir()
+    for part in ("images", "labels"):
+        shutil.move(folder / part, folder / "datasets/coco" / part)
+    (folder / "datasets/coco/train.txt").write_text("./images/train/train.png\n")
+    (folder / "cfg").mkdir()
+    for base in ("../datasets/coco", folder / "datasets/coco"):
+        dataset = read(folder / "cfg", f"path: {base}\ntrain: train.txt\nval: images/val\nnames: {{0: cat, 1: dog}}\n")
+        np.testing.assert_allclose(dataset.boxes, [TRAIN], atol=1e-5)
+    absolute = folder / "datasets/coco/images/val/val.png"
+    (folder / "cfg/list.txt").write_text(f"{absolute}\nimages\\train\\train.png\n{absolute}\n")
+    dataset = read(folder / "cfg", "path: ../datasets/coco\ntrain: ../../cfg/list.txt\nnames: [cat, dog]\n")
+    np.testing.assert_allclose(dataset.boxes, [VAL, TRAIN], atol=1e-5)
+    assert dataset.notes == ("1 images are listed more than once and were taken once (val.png)",)
+
+
+def test_a_path_that_is_not_there_is_said(folder):
+    dataset = read(folder, "path: /content/data\ntrain: ../images/train\nnames: [cat, dog]")
+    assert [note.partition(";")[0] for note in dataset.notes] == [
+        "its path '/content/data' is not there",
+        "'../images/train' is not there",
+    ]
+
+
+def test_a_list_holds_beside_a_folder_of_images(folder):
+    shutil.move(folder / "images/val/val.png", folder / "images/train/val.png")
+    shutil.move(folder / "labels/val/val.txt", folder / "labels/train/val.txt")
+    for line in ("images/train/val.png", "data/set/val.png", "val.png"):
+        (folder / "val.txt").write_text(f"{line}\n")
+        dataset = read(folder, "train: val.txt\nnames: [cat, dog]", image_dir=str(folder / "images/train"))
+        assert dataset.file_names == ("val.png",)
+        np.testing.assert_allclose(dataset.boxes, [VAL], atol=1e-5)
+    (folder / "val.txt").write_text("gone.png\n")
+    with pytest.raises(DataError, match="'gone.png' is not in the image folder"):
+        read(folder, "train: val.txt\nnames: [cat, dog]", image_dir=str(folder / "images/train"))
+
+
+def test_darknets_description_is_read(tmp_path):
+    """As CVAT exports it: names and lists under data/, which is the folder itself; labels beside the images."""
+    write_image(tmp_path / "obj_train_data/f.png", np.zeros((20, 30, 3), np.uint8))
+    (tmp_path / "obj_train_data/f.txt").write_text("1 .5 .5 1 1")
+    (tmp_path / "obj.names").write_text("cat\ndog\n")
+    text = "classes = 2\ntrain = data/train.txt\nvalid = data/valid.txt\nnames = data/obj.names\nbackup = backup/\n"
+    (tmp_path / "obj.data").write_text(text)
+    path, images = str(tmp_path / "obj.data"), str(tmp_path / "obj_train_data")
+    dataset = read_yolo_data(path, split="train", image_dir=images)
+    assert dataset.class_names == ("cat", "dog") and dataset.classes.tolist() == [1]
+    assert "its list data/train.txt is not there; all images of" in dataset.notes[0]
+    with pytest.raises(DataError, match="'data/train.txt' is neither a folder nor a file"):
+        read_yolo_data(path, split="train")
+    (tmp_path / "train.txt").write_text("data/obj_train_data/f.png\n")
+    dataset = read_yolo_data(path, split="train")
+    assert dataset.file_names == ("f.png",) or dataset.file_names == ("obj_train_data/f.png",)
+    np.testing.assert_allclose(dataset.boxes, [VAL], atol=1e-5)
+
+
+def test_what_systems_leave_behind_is_no_data(folder):
+    for name in ("images/train/._train.png", "images/train/.ipynb_checkpoints/train-checkpoint.png",
+                 "images/train/@eaDir/train.png", "images/__MACOSX/train/train.png", "labels/train/._train.txt"):  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    dataset = read(folder, "train: images\nnames: [cat, dog]")
+    assert dataset.file_names == ("train/train.png", "val/val.png") and dataset.notes == ()
+
+
+def test_lines_with_a_confidence_are_read_when_asked_for(folder):
+    (folder / "labels/train/train.txt").write_text("0 .5 .5 .2 .4 .93\n1 .5 .5 1 1\n")
+    text = "train: images/train\nnames: [cat, dog]"
+    with pytest.raises(DataError, match="1 lines have 6 numbers.*`scored_labels` drop") as error:
+        read(folder, text)
+    assert len(str(error.value).splitlines()) == 2
+    dataset = read(folder, text, scored_labels="drop")
+    np.testing.assert_allclose(dataset.boxes, [TRAIN, VAL], atol=1e-5)
+    assert dataset.notes == ("the sixth number (a confidence?) of 1 lines was dropped",)
+
+
+def test_files_of_an_image_folder_that_are_not_taken_are_counted(folder):
+    for name in ("a.gif", "b.gif", "c.psd", "notes.txt"):
+        (folder / "images/train" / name).touch()
+    dataset = read(folder, "train: images/train\nnames: [cat, dog]")
+    assert dataset.notes == ("3 files of the image folders were not taken: 2 .gif (a.gif), 1 .psd (c.psd)",)
+
+
+def test_a_class_map_is_a_file_of_names(tmp_path):
+    (tmp_path / "map.yaml").write_text("tvmonitor: tv\n'no': \"yes\"\n")
+    assert read_class_map(str(tmp_path / "map.yaml")) == {"tvmonitor": "tv", "no": "yes"}
+    (tmp_path / "map.json").write_text('{"a": "b"}')
+    assert read_class_map(str(tmp_path / "map.json")) == {"a": "b"}
+    for text in ("a: [b]", "", "- a"):
+        (tmp_path / "map.yaml").write_text(text)
+        with pytest.raises(DataError, match="want lines such as NAME IN THE DATASET: NAME WANTED"):
+            read_class_map(str(tmp_path / "map.yaml"))

@@ -57,7 +57,7 @@ def test_messages_of_this_library_are_in_its_source(message):
 
 def test_the_tables_have_nothing_else_and_messages_that_are_nowhere_are_noticed():
     assert {*FOREIGN, *OPTIONS} <= set(QUOTED)
-    assert not any(fits("categories are none of the detector's classes", text) for text in texts_of_the_source())
+    assert not any(fits("categories are none of the detector's names", text) for text in texts_of_the_source())
     assert fits("a 7 b", "x: a \0 b") and not fits("a 7 b", "x: a b")
 
 

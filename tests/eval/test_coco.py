@@ -1,10 +1,13 @@
+import contextlib
 import copy
+import io
 import json
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
 
-from yolox.eval.coco import METRIC_NAMES, detections_to_coco, evaluate_coco
+from yolox.eval.coco import METRIC_NAMES, detections_to_coco, evaluate_coco, write_results
 from yolox.eval.postprocess import Detections
 
 BOX = [10.0, 10.0, 50.0, 50.0]  # medium
@@ -162,3 +165,29 @@ def test_official_results_on_coco_images(data_dir):
     results = json.loads((data_dir / "coco_ccby_val" / "yolox_nano_results_coco_ccby_val.json").read_text())
     metrics = evaluate_coco(ground_truth, results)
     assert [metrics[k] for k in ("AP", "AP50", "AP75")] == pytest.approx([0.3088, 0.4636, 0.3224], abs=1e-4)
+
+
+def row_of_objects(count):
+    """One image with many equal objects of one class, and perfect detections of them."""
+    boxes = [[20 * i, 0, 15, 15] for i in range(count)]
+    truth = {"images": [{"id": 1}], "categories": [{"id": 3, "name": "cell"}], "annotations": [
+        {"id": i, "image_id": 1, "category_id": 3, "bbox": box} for i, box in enumerate(boxes)]}  # fmt: skip
+    records = [{"image_id": 1, "category_id": 3, "bbox": box, "score": 0.9 - i / 1000} for i, box in enumerate(boxes)]
+    return truth, records
+
+
+def test_more_than_a_hundred_objects_need_more_detections():
+    truth, records = row_of_objects(150)
+    plain, more = evaluate_coco(truth, records), evaluate_coco(truth, records, max_detections=400)
+    assert plain["AP"] == pytest.approx(0.663, abs=1e-3) and "AP@400" not in plain
+    assert {name: more[name] for name in plain} == plain
+    assert (more["AP@400"], more["AR@400"]) == (1.0, 1.0)
+
+
+def test_results_are_what_pycocotools_loads(tmp_path):
+    truth, records = row_of_objects(20)
+    write_results(tmp_path / "results.json", records)
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = COCO(str(tmp_path / "truth.json")).loadRes(str(tmp_path / "results.json"))
+    assert [{k: a[k] for k in records[0]} for a in found.anns.values()] == records

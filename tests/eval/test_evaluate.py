@@ -1,18 +1,22 @@
 """Metrics of a detector on a dataset, and detections as a table."""
 
+import contextlib
+import io
+import json
 from types import SimpleNamespace
 
 import attrs
 import numpy as np
 import pytest
 from mindspore import Tensor, ops
+from pycocotools.coco import COCO
 
 from tests.cli.tiny import TinyDetector
 from tests.data.folders import noise_dataset
 from tests.evaluations import Exported, write_set
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.coco import read_coco
-from yolox.data.dataset import ground_truth
+from yolox.data.dataset import crowded_images, ground_truth
 from yolox.errors import DataError
 from yolox.eval import evaluate as module
 from yolox.eval.coco import detections_to_coco, evaluate_coco
@@ -59,6 +63,20 @@ def test_evaluate_is_the_composition_of_its_parts(tmp_path):
     assert done == [2, 4, 5] and [len(each) for each in kept] == [len(each) for each in found]
 
 
+def test_results_have_the_same_ap_and_crowded_images_a_second_one(tmp_path):
+    dataset, exported = write_set(tmp_path / "a", 3), Exported()
+    metrics = evaluate(exported, dataset, workers=0, results=tmp_path / "results.json")
+    records = json.loads((tmp_path / "results.json").read_text())
+    assert evaluate_coco(ground_truth(dataset), records)["AP"] == metrics["AP"] and "AP@300" not in metrics
+    (tmp_path / "truth.json").write_text(json.dumps(ground_truth(dataset)))
+    with contextlib.redirect_stdout(io.StringIO()):
+        COCO(str(tmp_path / "truth.json")).loadRes(str(tmp_path / "results.json"))
+    many = {name: np.repeat(getattr(dataset, name), 101, 0) for name in ("boxes", "classes", "crowd", "areas", "annotation_ids")}
+    crowded = attrs.evolve(dataset, offsets=dataset.offsets * 101, **many)
+    assert crowded_images(crowded) == [0, 1, 2] and crowded_images(dataset) == []
+    assert "AP@300" in evaluate(exported, crowded, workers=0)
+
+
 def test_classes_are_matched_by_name(tmp_path):
     exported = Exported()
     dataset = write_set(tmp_path / "a", 3)
@@ -67,7 +85,7 @@ def test_classes_are_matched_by_name(tmp_path):
     turned = attrs.evolve(dataset, class_names=names, category_ids=dataset.category_ids[::-1], classes=2 - dataset.classes)
     assert evaluate(exported, turned, workers=0) == want
     exported.metadata = SimpleNamespace(input=exported.metadata.input, class_names=("class 0", "class 1"))
-    with pytest.raises(DataError, match="classes class 2 are none of the 2 wanted"):
+    with pytest.raises(DataError, match="1 of 3 classes are none of the 2 wanted: class 2"):
         evaluate(exported, dataset, workers=0)
 
 
@@ -90,7 +108,7 @@ def test_an_evaluator_compiles_once_and_follows_the_parameters(tmp_path, monkeyp
 
 def test_datasets_that_do_not_fit_are_refused(tmp_path):
     dataset = noise_dataset(tmp_path, count=1)
-    with pytest.raises(ValueError, match="the dataset has 2 classes, the detector predicts 5"):
+    with pytest.raises(ValueError, match="has 2 classes, the detector predicts 5 without names"):
         evaluate(TinyDetector(5), dataset, spec=InputSpec(input_size=(32, 32)))
     (tmp_path / "empty.json").write_text('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}')
     empty = read_coco(tmp_path / "empty.json", tmp_path)

@@ -60,8 +60,9 @@ def run(experiment: Experiment, options: CheckOptions, with_defaults: Callable[[
     folder, recipe = make_folder(options.output), options.settings
     datasets = read_sets(sources)
     with console.status("looking at every image"):
-        limits = {"input_size": recipe.input.input_size, "max_gt": recipe.loader.max_gt, "probe": probe_pixels}
-        reports = {name: check_dataset(data, **limits) for name, data in datasets.items()}
+        common = {"input_size": recipe.input.input_size, "probe": probe_pixels}
+        limits = {"train": recipe.loader.max_gt, "val": None}
+        reports = {name: check_dataset(data, max_gt=limits[name], **common) for name, data in datasets.items()}
         duplicates = _duplicates(datasets)
     write_json(folder / "report.json", {name: attrs.asdict(report) for name, report in reports.items()})
     console.print(_counts(reports), _classes(reports))

@@ -16,7 +16,9 @@ from yolox.cli.inputs import console_of, open_group, open_weights, read_evaluati
 from yolox.cli.options import CommonOptions
 from yolox.cli.sources import ValidationSet, evaluation_source
 from yolox.config import InputSpec, PostprocessConfig, Recipe
-from yolox.data.dataset import DetectionDataset
+from yolox.data.check import crowded_warning
+from yolox.data.dataset import DetectionDataset, crowded_images
+from yolox.data.image import shown_path
 from yolox.distributed import Group
 from yolox.eval.coco import METRIC_NAMES
 from yolox.eval.evaluate import make_evaluator
@@ -44,6 +46,8 @@ class EvalOptions(CommonOptions, ValidationSet):
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     json: Path | None = None
     """File for the numbers, and the curves and the confusion matrix that the command plot draws."""
+    save_results: Path | None = None
+    """File for the detections as COCO's results, with the dataset's ids of images and categories (loadRes takes it)."""
     pictures: Path | None = None
     """Folder for predictions beside ground truth, and for charts (pip install -c constraints.txt -e '.[plot]')."""
     batch_size: int = 8
@@ -82,6 +86,8 @@ def _run(
         make_folder(options.json.parent, name="json")
     if options.pictures is not None:
         make_folder(options.pictures, name="pictures")
+    if options.save_results is not None:
+        make_folder(options.save_results.parent, name="save_results")
     opened.check_input(options.input)
     console, found = console_of(group), []
     evaluator = make_evaluator(
@@ -91,6 +97,7 @@ def _run(
         batch_size=options.batch_size,
         workers=options.workers,
         group=group,
+        results=options.save_results,
         keep=found.extend,
         on_stage=partial(watchdog.mark, slow=True),
         stall_seconds=options.hang_seconds,
@@ -106,6 +113,10 @@ def _run(
         return
     watchdog.mark("the numbers of the evaluation", slow=True)
     console.print(_numbers(metrics), _classes(metrics["per_class"]))
+    for line in _notes(dataset, found, options.postprocess.max_detections):
+        console.print(f"warning: {line}", markup=False)
+    if options.save_results is not None:
+        console.print(f"wrote {shown_path(options.save_results)}", markup=False)
     if options.json is not None or options.pictures is not None:
         _write(options, console, dataset, found, metrics)
 
@@ -123,10 +134,21 @@ def _write(
         console.print(f"wrote {options.pictures}", markup=False)
 
 
+def _notes(dataset: DetectionDataset, found: list[Detections], limit: int) -> list[str]:
+    """Returns what the numbers leave out: detections that were cut, and what the reader of the dataset noted."""
+    crowded, full = crowded_images(dataset), sum(len(each) >= limit for each in found)
+    lines = [f"{crowded_warning('`max_detections`')}: {len(crowded)}"] if crowded else []
+    lines += [f"{full} images have {limit} detections, the most of `max_detections`"] if full else []
+    return lines + list(dataset.notes)
+
+
 def _numbers(metrics: dict) -> Table:
     table = Table("metric", "value", "meaning", title="COCO metrics", title_justify="left")
     for name, meaning in zip(METRIC_NAMES, MEANINGS, strict=True):
         table.add_row(name, _share(metrics[name]), meaning)
+    for name in metrics:
+        if "@" in name:
+            table.add_row(name, _share(metrics[name]), f"IoU 0.50 to 0.95, {name.partition('@')[2]} detections an image")
     return table
 
 

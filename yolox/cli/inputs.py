@@ -16,7 +16,7 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.messages import OptionConsole
 from yolox.cli.sources import DataSource
 from yolox.config import InputSpec, Recipe
-from yolox.data.classes import COCO_NAMES, with_classes
+from yolox.data.classes import COCO_NAMES, match_detector
 from yolox.data.dataset import DetectionDataset, trainable
 from yolox.distributed import Group, join_group
 from yolox.errors import CommandError, UsageError, WeightsError
@@ -163,44 +163,19 @@ def read_evaluation_set(
     Args:
         source: the dataset; may have fewer categories than the detector, found by their names.
         num_classes: classes of the detector.
-        class_names: their names; None takes COCO's where they fit, else the dataset's in its own order.
+        class_names: their names; None where the weights have none.
 
     Returns:
-        Dataset of `num_classes` classes.
+        Dataset of `num_classes` classes, as `match_detector` returns it.
 
     Raises:
-        DataError: the file or an annotation cannot be used.
-        CommandError: no images, or categories that the detector does not have.
+        DataError: the file or an annotation cannot be used, or the detector lacks a class.
+        CommandError: no images.
     """
     dataset = source.read()
     if len(dataset) == 0:
         raise CommandError(f"{source.name}: has no images; nothing can be evaluated")
-    names = class_names
-    if names is None and num_classes == len(COCO_NAMES) and set(dataset.class_names) <= set(COCO_NAMES):
-        names = COCO_NAMES
-    if names is not None and tuple(names) != dataset.class_names:
-        _check_categories(source.name, dataset, names)
-        dataset = with_classes(dataset, names)
-    if len(dataset.class_names) != num_classes:
-        raise CommandError(
-            f"{source.name}: has {len(dataset.class_names)} categories, the detector has {num_classes} classes "
-            "without names; want a dataset of the same classes"
-        )
-    return dataset
-
-
-def _check_categories(name: str, dataset: DetectionDataset, names: Sequence[str]) -> None:
-    unknown = [known for known in dataset.class_names if known not in set(names)]
-    if unknown:
-        raise CommandError(
-            f"{name}: {len(unknown)} of {len(dataset.class_names)} categories ({_some(unknown)}) "
-            f"are none of the detector's {len(names)} classes ({_some(names)})\n"
-            "want a dataset of the same classes, or weights that were trained on these"
-        )
-
-
-def _some(names: Sequence[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    return match_detector(dataset, class_names, num_classes)
 
 
 def compare_names(weights: Sequence[str] | None, dataset: Sequence[str]) -> str | None:

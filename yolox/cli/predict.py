@@ -11,16 +11,26 @@ from attrs import frozen
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_weights, recipe_of_weights
+from yolox.cli.messages import OptionConsole
 from yolox.cli.options import CommonOptions
 from yolox.config import InputSpec, PostprocessConfig, Recipe
-from yolox.console import PlainConsole
 from yolox.data.classes import names_of_classes
+from yolox.data.coco import read_coco_ids
 from yolox.data.image import shown_path
-from yolox.errors import CommandError, UsageError
-from yolox.eval.media import Frame, VideoFile, find_files, frames_per_second, is_video, predict_media, unique_names
+from yolox.errors import CommandError, DataError, UsageError
+from yolox.eval.media import (
+    Frame,
+    VideoCount,
+    VideoFile,
+    find_files,
+    frames_per_second,
+    is_video,
+    predict_media,
+    unique_names,
+)
 from yolox.eval.postprocess import Detections, with_names
 from yolox.eval.predict import VIEWER
-from yolox.eval.writers import LABELS, WRITERS, existing_labels
+from yolox.eval.writers import LABELS, WRITERS, ResultsWriter, YoloTextWriter, unused_path
 from yolox.training.run_folder import make_folder
 from yolox.visualize.draw import draw_detections, enlarge_small
 from yolox.visualize.evaluation import write_picture
@@ -46,8 +56,14 @@ class PredictOptions(CommonOptions):
     """Folder for the pictures, the videos and the files of --save."""
     save: tuple[SaveForm, ...] = ("json",)
     """Forms of the boxes: predictions.json, labels/*.txt (YOLO), predictions.csv, predictions_coco.json."""
+    recursive: bool = False
+    """Take the files in sub-folders too."""
+    with_scores: bool = False
+    """Write the score as sixth column of labels/*.txt; without it they can be trained on."""
+    results_for: Path | None = None
+    """COCO annotations of the same images: also write COCO's results with their ids of images and categories."""
     strict: bool = False
-    """End with status 1 if a source could not be read; the others are done either way."""
+    """End with status 1 if a source or a frame could not be read; the others are done either way."""
     batch_size: int = 1
     """Images at a time."""
     input: InputSpec = InputSpec()
@@ -73,42 +89,68 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
     A file that cannot be read is named, and the others go on.
 
     Raises:
-        UsageError: a source or a label file would be overwritten.
         WeightsError, ExportError, CommandError: files that do not exist or cannot be used or written; with ``--strict``
-            also sources that could not be read, when all others are done.
+            also sources or frames that could not be read, when all others are done.
     """
-    files = find_files(options.source)
-    _check_targets(files, options)
+    sources = find_files(options.source, recursive=options.recursive)
+    files = sources.files
+    ids = None if options.results_for is None else read_coco_ids(str(options.results_for))
     _check_links(options.output)
     opened = open_weights(experiment, options.weights, legacy=options.legacy)
     options = with_defaults(recipe_of_weights(experiment, options.recipe, opened.metadata))
     names = names_of_classes(opened.num_classes, opened.metadata.class_names)
     step = opened.make_step(options.input)
     folder = make_folder(options.output)  # weights that cannot be used leave none behind
-    console, errors = PlainConsole(), []
-    files_written = [WRITERS[kind](folder, names) for kind in dict.fromkeys(options.save)]
+    console, errors, videos, full = OptionConsole(), [], [], 0
+    results = [] if ids is None else [ResultsWriter(folder, names, ids)]
+    files_written = [_open_writer(kind, folder, names, options) for kind in dict.fromkeys(options.save)] + results
     writers = [_PictureWriter(folder, names, console), *files_written]
     settings = {"spec": options.input, "config": options.postprocess, "batch_size": options.batch_size}
     try:
-        for frame, found in predict_media(step, files, **settings, on_error=errors.append):
+        for frame, found in predict_media(step, files, **settings, on_error=errors.append, on_video=videos.append):
+            full += len(found) >= options.postprocess.max_detections
             for writer in writers:
                 writer.add(frame, with_names(found, names))
     finally:
         for writer in writers:
             writer.close()
     for writer in files_written:
-        console.print(f"wrote {shown_path(writer.path)}")
+        console.print(f"wrote {shown_path(writer.path)}", markup=False)
+    notes = [*sources.left_out, *(note for writer in results for note in writer.notes())]
+    if full:
+        notes.append(f"{full} images have {options.postprocess.max_detections} detections, the most of `max_detections`")
+    _report(files, notes, errors, videos, strict=options.strict)
+
+
+def _report(
+    files: Sequence[Path], notes: Sequence[str], errors: Sequence[DataError], videos: Sequence[VideoCount], *, strict: bool
+) -> None:
+    """Names what was renamed, left out or cut; raises CommandError where nothing, or with `strict` something, was not read."""
+    console = OptionConsole(stderr=True)
+    for file, name in zip(files, unique_names(files), strict=True):
+        if name != file.stem:
+            line = f"note: the name {file.stem} is used twice; results of {file} have {name}"
+            console.print(shown_path(line), markup=False)
+    incomplete = [f"{video.file}: {video}" for video in videos if video.missing]
+    for line in [*notes, *incomplete]:
+        console.print(f"warning: {shown_path(line)}", markup=False)
     if errors:
         text = "\n  ".join([f"{len(errors)} of {len(files)} sources could not be read:", *map(str, errors)])
-        if options.strict or len(errors) == len(files):
+        if strict or len(errors) == len(files):
             raise CommandError(text)
-        PlainConsole(stderr=True).print(f"warning: {text}", markup=False)
+        console.print(f"warning: {text}", markup=False)
+    if incomplete and strict:
+        raise CommandError(f"{len(incomplete)} of {len(files)} sources could not be read to their end: {incomplete[0]}")
+
+
+def _open_writer(kind: str, folder: Path, names: Sequence[str], options: PredictOptions):
+    return YoloTextWriter(folder, names, scores=options.with_scores) if kind == "txt" else WRITERS[kind](folder, names)
 
 
 class _PictureWriter:
     """Writes a picture for an image, and a video for the frames of a video, and prints what was found in each."""
 
-    def __init__(self, folder: Path, class_names: Sequence[str], console: PlainConsole) -> None:
+    def __init__(self, folder: Path, class_names: Sequence[str], console: OptionConsole) -> None:
         self._folder, self._names, self._console = folder, class_names, console
         self._video: VideoFile | None = None
         self._frames = self._objects = 0
@@ -136,28 +178,9 @@ class _PictureWriter:
 
 
 def _target(folder: Path, file: Path, name: str) -> Path:
-    """Returns the path of the picture or the video that is written for a file."""
-    if is_video(file):
-        return folder / f"{name}.mp4"
-    suffix = file.suffix.lower()
-    return folder / (name + (suffix if suffix in (".jpg", ".jpeg", ".png") else ".png"))
-
-
-def _check_targets(files: list[Path], options: PredictOptions) -> None:
-    """Raises UsageError where a source, also through a link, or a label file would be overwritten."""
-    found = existing_labels(options.output) if "txt" in options.save else None
-    if found is not None:
-        raise UsageError(
-            f"--save txt: {options.output / LABELS} has label files already, such as {found.name}, which could be "
-            "overwritten; give another --output, or remove them"
-        )
-    sources = {_file_id(file): file for file in files if file.exists()}
-    for file, name in zip(files, unique_names(files), strict=True):
-        path = _target(options.output, file, name)
-        if path.exists() and _file_id(path) in sources:
-            raise UsageError(
-                f"--output {options.output}: {path} would overwrite the source {sources[_file_id(path)]}; give another folder"
-            )
+    """Returns the path of the picture or the video that is written for a file, at which nothing is."""
+    suffix = ".mp4" if is_video(file) else file.suffix.lower()
+    return unused_path(folder / (name + (suffix if suffix in (".mp4", ".jpg", ".jpeg", ".png") else ".png")))
 
 
 def _check_links(folder: Path) -> None:
@@ -165,8 +188,3 @@ def _check_links(folder: Path) -> None:
     link = next((path for pattern in ("*", f"{LABELS}/*") for path in folder.glob(pattern) if path.is_symlink()), None)
     if link is not None:
         raise UsageError(f"--output {folder}: {shown_path(link)} is a link, which is not written through; give another folder")
-
-
-def _file_id(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino

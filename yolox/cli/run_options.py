@@ -29,6 +29,7 @@ _FITS = {
     "0 or 1": lambda value: type(value) is int and value in (0, 1),
     "CPU or Ascend": lambda value: value in ("CPU", "Ascend"),
     "megvii or mindyolo": lambda value: value in ("megvii", "mindyolo"),
+    "refuse or drop": lambda value: value in ("refuse", "drop"),
     "a list of texts": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
 }
 _COUNT = "a whole number of 1 or more, or null"
@@ -37,6 +38,8 @@ KINDS = {
     "device": ("CPU or Ascend",), "recipe": ("megvii or mindyolo",), "save_steps": (_COUNT,), "patience": (_COUNT, None),
     "freeze": ("a list of texts", ()), "tensorboard": ("true or false", False),
     "voc_first_pixel": ("0 or 1", 0), "voc_difficult_as_crowd": ("true or false", False),
+    "class_map": ("a text or null", None), "follow_links": ("true or false", False),
+    "scored_labels": ("refuse or drop", "refuse"),
 }  # fmt: skip
 """What each field of options.json holds, and its value in runs from before the field; none where it must be there."""
 FREE = ("workers", "epochs")  # fields that change no number, and the one that a longer run changes
@@ -62,6 +65,7 @@ def remember(folder: Path, options) -> None:
     """Writes what ``train --resume`` needs beside the recipe: where the data are, and the options that stay."""
     paths = {name: getattr(options, name) for name in PATHS}
     content = {name: None if path is None else os.path.abspath(path) for name, path in paths.items()}
+    content["class_map"] = None if options.class_map is None else os.path.abspath(options.class_map)
     content |= {name: _whole_path(getattr(options, name)) for name in SPLITS}
     content |= {name: getattr(options, name) for name in KINDS if name not in content}
     with atomic_path(folder / OPTIONS) as options_path:
@@ -93,7 +97,7 @@ def remembered(folder: Path) -> tuple[Recipe, dict[str, Any]]:
         values = {name: _stored(stored, name, *kinds) for name, kinds in KINDS.items()}
     except ValueError as error:
         raise CommandError(f"{folder / OPTIONS}: {error}") from None
-    paths = {name: None if values[name] is None else Path(values[name]) for name in PATHS}
+    paths = {name: None if values[name] is None else Path(values[name]) for name in (*PATHS, "class_map")}
     return recipe, {**values, **paths, "freeze": tuple(values["freeze"]), "output": folder, "resume": folder}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +12,7 @@ from yolox.data.coco import read_coco
 from yolox.data.dataset import DetectionDataset
 from yolox.data.voc import read_voc_data
 from yolox.data.yolo import read_yolo_data
+from yolox.data.yolo_layout import read_class_map
 from yolox.errors import UsageError
 
 FORMATS = ("json", "voc", "yolo")
@@ -20,12 +20,18 @@ FORMATS = ("json", "voc", "yolo")
 
 @frozen(kw_only=True, slots=False)  # the options of a command inherit several of these
 class VocConventions:
-    """How the files of --train-voc and --val-voc are read: one convention for both."""
+    """How annotations are read: one convention for training and validation."""
 
     voc_first_pixel: Literal[0, 1] = 0
     """Coordinate of the first pixel in VOC files: 1 in VOC2007 to VOC2012, 0 as most tools write them."""
     voc_difficult_as_crowd: bool = False
     """Leave VOC objects marked difficult out of training, and ignore them in evaluation, as the VOC challenge does."""
+    class_map: Path | None = None
+    """File of lines 'NAME IN THE DATASET: NAME WANTED' that renames classes, where they are spelt otherwise."""
+    follow_links: bool = False
+    """Take images that are links out of the image folder, as a split made with ln -s has them."""
+    scored_labels: Literal["refuse", "drop"] = "refuse"
+    """YOLO lines with a sixth number, the confidence of a prediction: refuse them, or read them without it."""
 
 
 @frozen(kw_only=True, slots=False)
@@ -94,7 +100,7 @@ def data_source(options, part: str) -> DataSource | None:
     if given == ["yolo"] and values["yolo"].suffix.lower() == ".json":
         raise UsageError(f"--{part}-yolo {values['yolo']}: is no YOLO file; COCO annotations go to --{part}-json")
     _check_conventions(options)
-    return _source(given[0], values, part, _conventions(options)) if given else None
+    return _source(given[0], values, part, options) if given else None
 
 
 def _conventions(options) -> dict:
@@ -123,14 +129,19 @@ def evaluation_source(options) -> DataSource:
     return source
 
 
-def _source(kind: str, values: dict, part: str, conventions: dict) -> DataSource:
+def _source(kind: str, values: dict, part: str, options) -> DataSource:
     path, split = str(values[kind]), values["split"] or part
     images = None if values["images"] is None else str(values["images"])
-    readers = {
-        "json": partial(read_coco, path, images),
-        "voc": partial(
-            read_voc_data, path, split=split, image_dir=images, all_without_lists=values["split"] is None, **conventions
-        ),
-        "yolo": partial(read_yolo_data, path, split=split, image_dir=images),
-    }
-    return DataSource(name=path, read=readers[kind])
+
+    def read() -> DetectionDataset:
+        class_map = None if options.class_map is None else read_class_map(str(options.class_map))
+        common = {"class_map": class_map, "follow_links": options.follow_links}
+        if kind == "json":
+            return read_coco(path, images, **common)
+        if kind == "yolo":
+            return read_yolo_data(path, split=split, image_dir=images, scored_labels=options.scored_labels, **common)
+        whole = values["split"] is None
+        conventions = _conventions(options)
+        return read_voc_data(path, split=split, image_dir=images, all_without_lists=whole, **conventions, **common)
+
+    return DataSource(name=path, read=read)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import attrs
 import numpy as np
 
+from yolox.data.content import is_left_behind, name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.errors import DataError, WeightsError, raise_problems
 from yolox.wire import read_file
@@ -61,7 +62,9 @@ def build_dataset(
     class_names: Sequence[str],
     category_ids: Sequence[int],
     problems: Sequence[str] = (),
+    notes: Sequence[str] = (),
     keep_flat: bool = True,
+    follow_links: bool = False,
 ) -> DetectionDataset:
     """Checks the columns of a reader and packs them into flat arrays.
 
@@ -76,6 +79,8 @@ def build_dataset(
         class_names: C names.
         category_ids: C ids.
         problems: those that the reader found; listed together with those found here.
+        notes: lines about what the reader left out, guessed or replaced; they are logged and kept with the dataset.
+        follow_links: True accepts images that links within the image folder lead to, wherever they are.
         keep_flat: whether boxes without width or height stay in the ground truth, as COCO's evaluation counts
             them; False leaves them out, logs how many and puts their ids into `left_out`.
 
@@ -91,7 +96,7 @@ def build_dataset(
     names = tuple(columns.file_names)
     found = [
         *problems,
-        *_bad_images(names, columns.image_ids, image_dir),
+        *_bad_images(names, columns.image_ids, image_dir, follow_links),
         *_bad_boxes(boxes, sizes, image_indices, ids, names),
     ]
     raise_problems(source, found)
@@ -100,6 +105,8 @@ def build_dataset(
     left_out, order = order[flat], order[~flat]
     if len(left_out):
         log.warning("%s: left out %d boxes without area", source, len(left_out))
+    for note in notes:
+        log.warning("%s: %s", source, note)
     counts = np.bincount(image_indices[order], minlength=len(names))
     return DetectionDataset(
         image_dir=os.fspath(image_dir),
@@ -116,35 +123,73 @@ def build_dataset(
         category_ids=tuple(category_ids),
         left_out=np.column_stack([image_indices[left_out], ids[left_out]]).astype(np.int64),
         source=os.fspath(source),
+        notes=tuple(notes),
     )
 
 
-def _bad_images(names: Sequence[str], image_ids: array, image_dir: str) -> list[str]:
+def _bad_images(names: Sequence[str], image_ids: array, image_dir: str, follow_links: bool) -> list[str]:
     bad = [f"image id {i} occurs more than once" for i in _repeated_ids(image_ids)]
     bad += [f"image {name} is listed more than once" for name in _repeated(names)]
     if not os.path.isdir(image_dir):
         return [*bad, f"{image_dir}: no such image folder"]
-    outside = _outside(names, image_dir)
-    gone = [name for name in names if name in outside or not os.path.isfile(os.path.join(image_dir, name))]
-    if len(gone) == len(names) > 1 and not outside:
+    upwards, linked = _outside(names, image_dir)
+    linked = set() if follow_links else linked
+    gone = [name for name in names if name not in linked and not os.path.isfile(os.path.join(image_dir, name))]
+    gone = [name for name in gone if name not in upwards]
+    if len(gone) == len(names) > 1:
         return [*bad, f"{image_dir}: has none of the {len(names)} image files, such as {names[0]}; {_FOLDER_WANTED}"]
-    return bad + [f"{os.path.join(image_dir, name)}: {outside.get(name, 'no such image file')}" for name in gone]
+    bad += [f"{os.path.join(image_dir, name)}: lies outside of the image folder {image_dir}; refused" for name in upwards]
+    if linked:
+        bad.append(
+            f"{name_some(linked)}: lies outside of the image folder {image_dir} by a link ({len(linked)} such); "
+            "refused, `follow_links` allows it"
+        )
+    return bad + [f"{os.path.join(image_dir, name)}: {_why_missing(name, image_dir)}" for name in gone]
 
 
-def _outside(names: Sequence[str], image_dir: str) -> dict[str, str]:
-    """Returns the names that lead out of the image folder: upwards, absolute, or by a link."""
-    root = os.path.realpath(image_dir)
+def _why_missing(name: str, image_dir: str) -> str:
+    if os.path.exists(os.path.join(image_dir, name)):
+        return "is not a file"
+    if "\\" in name:
+        return "no such image file; its name has the backslashes of Windows, want /"
+    return "no such image file"
+
+
+def _outside(names: Sequence[str], image_dir: str) -> tuple[dict[str, None], dict[str, None]]:
+    """Returns the names that lead out of the image folder: by their own parts, and by links."""
+    root, upwards, linked = os.path.realpath(image_dir), {}, {}
     folders = {
         folder: _is_within(os.path.realpath(os.path.join(root, folder)), root)
         for folder in {os.path.dirname(name) for name in names}
     }
-    found = {}
     for name in names:
         path = os.path.join(root, name)
-        inside = folders[os.path.dirname(name)] and not os.path.isabs(name)
-        if not inside or (os.path.islink(path) and not _is_within(os.path.realpath(path), root)):
-            found[name] = f"lies outside of the image folder {image_dir}; refused"
-    return found
+        if os.path.isabs(name) or os.path.normpath(name).startswith(".."):
+            upwards[name] = None
+        elif not folders[os.path.dirname(name)] or (os.path.islink(path) and not _is_within(os.path.realpath(path), root)):
+            linked[name] = None
+    return upwards, linked
+
+
+def relative_name(name: str, folder: str) -> str:
+    """Returns a file name relative to a folder, where it is absolute and lies within it.
+
+    Args:
+        name: of a file, relative to the folder or absolute.
+        folder: the image folder.
+
+    Returns:
+        The normalised name; an absolute name that lies elsewhere stays absolute.
+
+    Example:
+        >>> relative_name("/data/images/sub/a.jpg", "/data/images"), relative_name("./b.jpg", "/data/images")
+        ('sub/a.jpg', 'b.jpg')
+    """
+    if os.path.isabs(name):
+        for root in (os.path.abspath(folder), os.path.realpath(folder)):
+            if _is_within(os.path.normpath(name), root):
+                return os.path.relpath(os.path.normpath(name), root)
+    return os.path.normpath(name)
 
 
 def _is_within(path: str, root: str) -> bool:
@@ -248,5 +293,8 @@ def files_below(folder: str, wanted: Callable[[str], bool]) -> list[str]:
     """
     if not os.path.isdir(folder):
         raise DataError(f"{folder}: no such folder")
-    paths = (os.path.join(place, name) for place, _, files in os.walk(folder) for name in files if wanted(name))
-    return sorted(os.path.relpath(path, folder) for path in paths)
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not is_left_behind(name)]
+        found += [os.path.join(place, name) for name in files if wanted(name) and not is_left_behind(name)]
+    return sorted(os.path.relpath(path, folder) for path in found)

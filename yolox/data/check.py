@@ -11,14 +11,16 @@ import numpy as np
 from attrs import frozen
 
 from yolox.config import Size
-from yolox.data.dataset import DetectionDataset, image_path, load_image
+from yolox.data.dataset import DetectionDataset, crowded_images, image_path, load_image
 from yolox.data.header import read_header
 from yolox.errors import MAX_LISTED, DataError, raise_problems
 
 EDGES = ("small", 32.0**2), ("medium", 96.0**2), ("large", np.inf)  # areas in px**2, as COCO's evaluation has them
 FEWEST_PIXELS = 2.0
 EXAMPLES = 3
-Probe = Callable[[DetectionDataset, int], str | None]
+CUT = "image files that end too early, their rest will be grey"
+DAMAGED = "image files that are damaged, of which the decoder says"
+Probe = Callable[[DetectionDataset, int], tuple[str, str] | None]  # one of these kinds, and the image
 
 
 @frozen(kw_only=True)
@@ -49,16 +51,17 @@ class DatasetReport:
 
 
 def check_dataset(
-    dataset: DetectionDataset, *, input_size: Size, max_gt: int, probe: Probe | None = None
+    dataset: DetectionDataset, *, input_size: Size, max_gt: int | None, probe: Probe | None = None
 ) -> DatasetReport:
     """Counts images and boxes of a dataset and collects errors and warnings.
 
     Args:
         dataset: the dataset; its reader refuses what cannot be read at all.
         input_size: (height, width) px of the network, to find boxes too small for it.
-        max_gt: largest number of ground truths; images with more are reported.
+        max_gt: largest number of ground truths of a training sample; images with more are reported. None stands for a
+            dataset that is evaluated on: images with more objects of a class than COCO's metrics count are reported.
         probe: function of dataset and index that raises DataError for a file that training cannot use and returns a
-            doubt or None; None reads headers (`probe_header`). `probe_pixels` decodes every image.
+            doubt (its kind, and the image) or None; None reads headers (`probe_header`). `probe_pixels` decodes every image.
 
     Returns:
         DatasetReport; it does not raise for what it finds.
@@ -75,11 +78,11 @@ def check_dataset(
         empty=int((counts == 0).sum()),
         most=int(counts.max(initial=0)),
         errors=tuple(errors),
-        warnings=(*_doubtful_boxes(dataset, input_size), *_doubtful_images(dataset, max_gt), *doubts),
+        warnings=(*dataset.notes, *_doubtful_boxes(dataset, input_size), *_doubtful_images(dataset, max_gt), *doubts),
     )
 
 
-def probe_header(dataset: DetectionDataset, index: int) -> str | None:
+def probe_header(dataset: DetectionDataset, index: int) -> tuple[str, str] | None:
     """Reads the header of an image file and compares its size with the annotated one.
 
     Args:
@@ -87,7 +90,7 @@ def probe_header(dataset: DetectionDataset, index: int) -> str | None:
         index: of the image.
 
     Returns:
-        The image's name where the file seems to be cut off, else None.
+        `CUT` and the image's name where the file seems to be cut off, else None.
 
     Raises:
         DataError: the file cannot be read or has another size than annotated.
@@ -99,11 +102,11 @@ def probe_header(dataset: DetectionDataset, index: int) -> str | None:
         load_image(dataset, index)  # names what is wrong, if anything is
     if header is None:
         return None
-    return None if header.whole else f"image {dataset.file_names[index]}"
+    return None if header.whole else (CUT, f"image {dataset.file_names[index]}")
 
 
-def probe_pixels(dataset: DetectionDataset, index: int) -> str | None:
-    """Decodes an image file; result and errors as in `probe_header`.
+def probe_pixels(dataset: DetectionDataset, index: int) -> tuple[str, str] | None:
+    """Decodes an image file; result and errors as in `probe_header`, and `DAMAGED` where the decoder complains.
 
     Args:
         dataset: the dataset.
@@ -115,7 +118,10 @@ def probe_pixels(dataset: DetectionDataset, index: int) -> str | None:
     Raises:
         DataError: as `probe_header`, and where the pixels cannot be decoded.
     """
-    load_image(dataset, index)
+    complaints: list[str] = []
+    load_image(dataset, index, complaints=complaints)
+    if complaints:
+        return DAMAGED, f"{dataset.file_names[index]}: {complaints[0]}"
     return probe_header(dataset, index)
 
 
@@ -133,7 +139,8 @@ def check_for_training(datasets: Mapping[str, DetectionDataset], *, input_size: 
     Raises:
         DataError: files that training cannot use, up to 20 listed.
     """
-    reports = {name: check_dataset(data, input_size=input_size, max_gt=max_gt) for name, data in datasets.items()}
+    limits = {"train": max_gt}  # an evaluation keeps every ground truth
+    reports = {name: check_dataset(data, input_size=input_size, max_gt=limits.get(name)) for name, data in datasets.items()}
     for name, report in reports.items():
         raise_problems(datasets[name].source or datasets[name].image_dir, report.errors)
     return training_warnings(reports, datasets)
@@ -185,13 +192,17 @@ def _identities(dataset: DetectionDataset) -> list[tuple[int, int] | None]:
 
 
 def _probe_all(dataset: DetectionDataset, probe: Probe) -> tuple[list[str], list[str]]:
-    errors, cut = [], []
+    errors: list[str] = []
+    doubts: dict[str, list[str]] = {}
     for index in range(len(dataset)):
         try:
-            cut.append(probe(dataset, index))
+            doubt = probe(dataset, index)
         except DataError as error:
             errors.append(str(error))
-    return errors, _several("image files that end too early, their rest will be grey", [line for line in cut if line])
+        else:
+            if doubt is not None:
+                doubts.setdefault(doubt[0], []).append(doubt[1])
+    return errors, [line for kind, found in doubts.items() for line in _several(kind, found, most=MAX_LISTED)]
 
 
 def _per_class(dataset: DetectionDataset) -> list[int]:
@@ -249,14 +260,39 @@ def _annotations(dataset: DetectionDataset, boxes: np.ndarray) -> list[str]:
     return [f"annotation {ident} of image {dataset.file_names[index]}" for index, ident in boxes.tolist()]
 
 
-def _doubtful_images(dataset: DetectionDataset, max_gt: int) -> list[str]:
+def _crowded(dataset: DetectionDataset, max_gt: int | None) -> list[str]:
+    """Returns warnings about images with more objects than training or evaluation takes."""
     counts, names = np.diff(dataset.offsets), dataset.file_names
-    full = [f"image {names[i]} ({counts[i]})" for i in np.flatnonzero(counts > max_gt)]
+    if max_gt is None:
+        images, what = crowded_images(dataset), crowded_warning("`max_detections`")
+    else:
+        images = np.flatnonzero(counts > max_gt)
+        what = f"images with more boxes than `max_gt` ({max_gt}); the smallest are left out"
+    return _several(what, [f"image {names[i]} ({counts[i]})" for i in images])
+
+
+def crowded_warning(option: str) -> str:
+    """Returns what a count of `crowded_images` means, for a warning.
+
+    Args:
+        option: name of the argument that counts more detections.
+
+    Returns:
+        Text that a number follows.
+    """
+    return (
+        "images with more than 100 objects of a class; COCO's AP counts the 100 best detections of each, "
+        f"a second line up to {option}"
+    )
+
+
+def _doubtful_images(dataset: DetectionDataset, max_gt: int | None) -> list[str]:
+    counts, names = np.diff(dataset.offsets), dataset.file_names
     absent = [name for name, count in zip(dataset.class_names, _per_class(dataset), strict=True) if count == 0]
     empty = [f"image {names[i]}" for i in np.flatnonzero(counts == 0)]
     many = len(empty) > len(dataset) / 2
     return [
-        *_several(f"images with more boxes than `max_gt` ({max_gt}); the smallest are left out", full),
+        *_crowded(dataset, max_gt),
         *_several("images without a box, more than half; are labels missing?", empty if many else []),
         *_several("classes without a box", absent),
     ]

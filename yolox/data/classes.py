@@ -2,41 +2,180 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import logging
+from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
 
+from yolox.data.content import name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.errors import DataError
 
+log = logging.getLogger("yolox.data")
+
 
 def with_classes(dataset: DetectionDataset, names: Sequence[str]) -> DetectionDataset:
-    """Returns a dataset with the classes of a detector, matched by name.
+    """Returns a dataset with the classes of a detector, found by their names, whichever format it came from.
 
     Args:
-        dataset: the dataset; may lack some of the classes.
+        dataset: the dataset; may lack some of the classes. Classes that are not among `names` and have no box are left
+            out, and named in `notes`, unless they may be another spelling of one that the dataset lacks.
         names: the classes wanted, in their order.
 
     Returns:
-        DetectionDataset whose `class_names` are `names`. Category ids stay; classes that the dataset has not get
-        new ones.
+        DetectionDataset whose `class_names` are `names`. Category ids stay; classes that the dataset lacks get new ones.
 
     Raises:
-        DataError: the dataset has a class that is none of those.
+        DataError: the dataset has boxes of a class that is none of those, or one that is spelt otherwise. The
+            message lists the names that differ on both sides, and spellings that are close.
     """
-    unknown = [name for name in dataset.class_names if name not in set(names)]
+    place = {name: i for i, name in enumerate(names)}
+    counts = np.bincount(dataset.classes, minlength=len(dataset.class_names)).tolist()
+    unknown = [name for name in dataset.class_names if name not in place]
+    missing = [name for name in names if name not in set(dataset.class_names)]
+    used = [  # without a box too where it may be another spelling of a class wanted: images would be judged without it
+        name
+        for name, count in zip(dataset.class_names, counts, strict=True)
+        if name not in place and (count or close_names(name, missing))
+    ]
+    if used:
+        raise DataError(_difference(dataset, used, names))
+    notes = dataset.notes
     if unknown:
-        raise DataError(f"{dataset.image_dir}: classes {', '.join(unknown[:5])} are none of the {len(names)} wanted")
-    ids = dict(zip(dataset.class_names, dataset.category_ids, strict=True))
+        note = f"left out {len(unknown)} classes without a box that are none of the {len(names)} wanted ({name_some(unknown)})"
+        log.warning("%s: %s", dataset.source or dataset.image_dir, note)
+        notes = (*notes, note)
+    ids = {name: i for name, i in zip(dataset.class_names, dataset.category_ids, strict=True) if name in place}
     unused = max(dataset.category_ids, default=0) + 1
-    place = np.array([list(names).index(name) for name in dataset.class_names], np.int32)
+    index = np.array([place.get(name, -1) for name in dataset.class_names], np.int32)
     return attrs.evolve(
         dataset,
-        classes=place[dataset.classes] if len(place) else dataset.classes,
+        classes=index[dataset.classes] if len(index) else dataset.classes,
         class_names=tuple(names),
         category_ids=tuple(ids.get(name, unused + i) for i, name in enumerate(names)),
+        notes=notes,
     )
+
+
+def _difference(dataset: DetectionDataset, used: Sequence[str], names: Sequence[str]) -> str:
+    """Describes classes with boxes that a detector lacks: both sides' names without a partner, and close spellings."""
+    missing = [name for name in names if name not in set(dataset.class_names)]
+    near = [f"{name} ({' or '.join(found)}?)" if (found := close_names(name, missing)) else name for name in used]
+    total = len(dataset.class_names)
+    return (
+        f"{dataset.source or dataset.image_dir}: {len(used)} of {total} classes are none of the {len(names)} wanted: "
+        f"{name_some(near, most=5)}\n"
+        f"wanted and not in the dataset: {name_some(missing, most=5) or 'none'}; "
+        "want the same names, or a file of `class_map` with lines such as NAME HERE: NAME WANTED"
+    )
+
+
+def close_names(name: str, among: Sequence[str]) -> list[str]:
+    """Returns the spellings that a class name may stand for: without case, spaces and marks, contained, or alike.
+
+    Args:
+        name: that has no partner.
+        among: names that have none either.
+
+    Returns:
+        At most two, the most alike first.
+
+    Example:
+        >>> close_names("tvmonitor", ["tv", "cat"]), close_names("Traffic-Light", ["traffic light"])
+        (['tv'], ['traffic light'])
+    """
+    plain = {other: _plain(other) for other in among}
+    wanted = _plain(name)
+    same = [other for other, text in plain.items() if text and text == wanted]
+    within = [o for o, text in plain.items() if min(len(text), len(wanted)) > 1 and (text in wanted or wanted in text)]
+    alike = [o for text in difflib.get_close_matches(wanted, list(plain.values()), 2) for o in among if plain[o] == text]
+    return list(dict.fromkeys([*same, *alike, *within]))[:2]
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def rename_classes(dataset: DetectionDataset, class_map: Mapping[str, str] | None) -> DetectionDataset:
+    """Returns a dataset with other class names; classes that get the same name become one.
+
+    Args:
+        dataset: the dataset.
+        class_map: from names of the dataset to names wanted; names that it lacks stay. None changes nothing.
+
+    Returns:
+        DetectionDataset; of classes that become one, the first keeps its place and category id.
+
+    Raises:
+        DataError: the map has a name and the dataset has none like it.
+    """
+    if not class_map:
+        return dataset
+    have = set(dataset.class_names)
+    strange = [name for name, wanted in class_map.items() if name not in have and wanted not in have]
+    if len(strange) == len(class_map):
+        raise DataError(
+            f"{dataset.source or dataset.image_dir}: has none of the classes of `class_map` ({name_some(strange)}); "
+            f"it has {name_some(dataset.class_names, most=5)}"
+        )
+    notes = dataset.notes
+    if strange:
+        near = [f"{name} ({' or '.join(found)}?)" if (found := close_names(name, dataset.class_names)) else name
+                for name in strange]  # fmt: skip
+        note = f"{len(strange)} names of `class_map` are no classes of the dataset: {name_some(near)}"
+        log.warning("%s: %s", dataset.source or dataset.image_dir, note)
+        notes = (*notes, note)
+    renamed = [class_map.get(name, name) for name in dataset.class_names]
+    names = list(dict.fromkeys(renamed))
+    place = np.array([names.index(name) for name in renamed], np.int32)
+    return attrs.evolve(
+        dataset,
+        classes=place[dataset.classes],
+        class_names=tuple(names),
+        category_ids=tuple(dataset.category_ids[renamed.index(name)] for name in names),
+        notes=notes,
+    )
+
+
+def match_detector(
+    dataset: DetectionDataset, names: Sequence[str] | None, num_classes: int, *, class_map: Mapping[str, str] | None = None
+) -> DetectionDataset:
+    """Returns a dataset in the classes of a detector, by name wherever names are known.
+
+    Args:
+        dataset: the dataset.
+        names: class names of the detector; None where its weights have none. The 80 classes of such weights are COCO's
+            where the dataset has any name of COCO, in whatever spelling.
+        num_classes: classes that the detector predicts.
+        class_map: from names of the dataset to names of the detector.
+
+    Returns:
+        Dataset of `num_classes` classes. Only where no names are known the dataset's own order counts, and a note says it.
+
+    Raises:
+        DataError: as `with_classes`; or no names are known and the numbers of classes differ.
+    """
+    dataset = rename_classes(dataset, class_map)
+    if names is None and num_classes == len(COCO_NAMES):
+        known = {_plain(name) for name in COCO_NAMES}
+        names = COCO_NAMES if any(_plain(name) in known for name in dataset.class_names) else None
+    if names is not None:
+        return dataset if tuple(names) == dataset.class_names else with_classes(dataset, names)
+    if len(dataset.class_names) != num_classes:
+        raise DataError(
+            f"{dataset.source or dataset.image_dir}: has {len(dataset.class_names)} classes, the detector predicts "
+            f"{num_classes} without names; want a dataset of the same classes"
+        )
+    note = (
+        f"the weights have no class names: the {num_classes} classes were matched by their order in the dataset "
+        f"({name_some(dataset.class_names)})"
+    )
+    if note in dataset.notes:
+        return dataset
+    log.warning("%s: %s", dataset.source or dataset.image_dir, note)
+    return attrs.evolve(dataset, notes=(*dataset.notes, note))
 
 
 _TEXT = """

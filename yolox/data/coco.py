@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from array import array
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import attrs
 import numpy as np
 
-from yolox.data.build import Columns, build_dataset
+from yolox.data.build import Columns, build_dataset, relative_name
+from yolox.data.classes import rename_classes
+from yolox.data.content import name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.data.json_lists import read_lists
 from yolox.errors import DataError, raise_problems
 
 
 def read_coco(
-    json_path: str, image_dir: str, *, class_names: Sequence[str] | None = None
+    json_path: str,
+    image_dir: str,
+    *,
+    class_names: Sequence[str] | None = None,
+    class_map: Mapping[str, str] | None = None,
+    follow_links: bool = False,
 ) -> DetectionDataset:
     """Reads a COCO annotation file with any category ids and file names.
 
@@ -26,7 +35,10 @@ def read_coco(
         json_path: the annotation file, with `images`, `annotations` and `categories`.
         image_dir: folder that the file names are relative to; sub-folders are allowed.
         class_names: the classes wanted and their order (those of a checkpoint, or of the training set); the
-            file's categories are mapped to them by name. None takes the file's categories by rising id.
+            file's categories are mapped to them by name. None takes the file's categories by rising id; a category without
+            a box that is the supercategory of others (the root that Roboflow writes) is left out and noted.
+        class_map: other names for the classes of the file, as in `rename_classes`.
+        follow_links: True accepts links within the image folder that lead out of it.
 
     Returns:
         DetectionDataset with images in the order of the file. Boxes partly outside their image are kept as
@@ -38,83 +50,166 @@ def read_coco(
             an unknown image or category, an `iscrowd` other than 0 and 1, a box that is not four finite numbers,
             has a negative size or lies wholly outside its image.
     """
-    columns, marks, problems = Columns(), _Marks(), []
-    categories, in_categories = [], []
-    adders = {
-        "images": (partial(_add_image, columns=columns), problems),
-        "annotations": (partial(_add_annotation, columns=columns, marks=marks), problems),
-        "categories": (partial(_add_category, categories=categories), in_categories),
-    }
-    handlers = {key: partial(_add_object, key, add, wrong) for key, (add, wrong) in adders.items()}
+    read = _Reading(image_dir=os.fspath(image_dir))
+    adders = {"images": read.add_image, "annotations": read.add_annotation, "categories": read.add_category}
+    handlers = {key: partial(_add_object, key, add, read.problems) for key, add in adders.items()}
     lengths = read_lists(json_path, handlers)
     missing = [key for key in handlers if key not in lengths]
     if missing:
         raise DataError(f"{json_path}: has no list {missing[0]!r}, want images, annotations and categories")
-    names, ids = _classes(categories, class_names, in_categories)
-    raise_problems(json_path, in_categories)
-    _resolve(columns, marks, ids, problems)
-    return build_dataset(
-        json_path, columns, image_dir=image_dir, class_names=names, category_ids=ids, problems=problems
-    )
+    names, ids = _classes(read, class_names)
+    raise_problems(json_path, read.category_problems)
+    _resolve(read, ids)
+    dataset = build_dataset(
+        json_path, read.columns, image_dir=image_dir, class_names=names, category_ids=ids,
+        problems=[*read.problems, *read.counted_problems()], notes=read.notes(), follow_links=follow_links,
+    )  # fmt: skip
+    return rename_classes(dataset, class_map)
 
 
-@attrs.define
-class _Marks:
-    """Ids of the image and of the category of each box, which may come before the images and the categories do."""
+@attrs.frozen(kw_only=True)
+class CocoIds:
+    """The ids of a COCO file, for results.
 
-    images: array = attrs.Factory(lambda: array("q"))
-    categories: array = attrs.Factory(lambda: array("q"))
+    Args:
+        source: the file.
+        images: file name and id of each image.
+        categories: id of each category, by name.
+    """
+
+    source: str
+    images: tuple[tuple[str, int], ...]
+    categories: dict[str, int]
+
+
+def read_coco_ids(json_path: str) -> CocoIds:
+    """Reads the ids of a COCO file's images and categories; the images need not be there, nor annotations.
+
+    Args:
+        json_path: the annotation file.
+
+    Returns:
+        CocoIds.
+
+    Raises:
+        DataError: no readable JSON, or no images or categories with integer ids and names.
+    """
+    images: list[tuple[str, int]] = []
+    categories: dict[str, int] = {}
+
+    def add(key: str, name_key: str, position: int, entry) -> None:
+        name, ident = (entry.get(name_key), as_id(entry.get("id"))) if isinstance(entry, dict) else (None, None)
+        if not isinstance(name, str) or ident is None:
+            raise DataError(f"{key}[{position}]: want an object with an integer id and a {name_key}")
+        if key == "images":
+            images.append((name.replace("\\", "/"), ident))
+        else:
+            categories[name] = ident
+
+    read_lists(json_path, {"images": partial(add, "images", "file_name"), "categories": partial(add, "categories", "name")})
+    if not images or not categories:
+        raise DataError(f"{json_path}: has no images or no categories, want COCO annotations")
+    return CocoIds(source=str(json_path), images=tuple(images), categories=categories)
+
+
+@attrs.define(kw_only=True)
+class _Reading:
+    """What is collected while the file is read; boxes may come before the images and categories that they name."""
+
+    image_dir: str
+    columns: Columns = attrs.Factory(Columns)
+    box_images: array = attrs.Factory(lambda: array("q"))
+    box_categories: array = attrs.Factory(lambda: array("q"))
+    categories: list[tuple[str, int, str]] = attrs.Factory(list)  # name, id, supercategory
+    problems: list[str] = attrs.Factory(list)
+    category_problems: list[str] = attrs.Factory(list)
+    refused_images: set[int] = attrs.Factory(set)  # their boxes are no problems of their own
+    without_size: list[str] = attrs.Factory(list)
+    urls: list[str] = attrs.Factory(list)
+    backslashes: list[str] = attrs.Factory(list)
+    scored: int = 0
+    left_out: list[str] = attrs.Factory(list)
+
+    def add_category(self, position: int, entry: dict) -> None:
+        name, ident, parent = entry.get("name"), as_id(entry.get("id")), entry.get("supercategory")
+        if not isinstance(name, str) or ident is None:
+            what = f"id {short(entry.get('id'))} and name {short(name)}"
+            self.category_problems.append(f"categories[{position}]: {what}, want an integer and a text")
+        else:
+            self.categories.append((name, ident, parent if isinstance(parent, str) else ""))
+
+    def add_image(self, position: int, entry: dict) -> None:
+        name, ident = entry.get("file_name"), as_id(entry.get("id"))
+        sides = [as_id(entry.get(side)) for side in ("height", "width")]
+        if not isinstance(name, str) or not name or "\0" in name:
+            self.problems.append(f"images[{position}]: file_name {short(name)}, want a text")
+        elif ident is None:
+            self.problems.append(f"image {name}: id {short(entry.get('id'))}, want an integer")
+        elif _URL.match(name):
+            self.urls.append(short(name))
+        elif not all(side is not None and 0 < side < 2**20 for side in sides):
+            height, width = (short(entry.get(side)) for side in ("height", "width"))
+            self.without_size.append(f"{name}: height {height} and width {width}")
+        else:
+            self.columns.file_names.append(self._relative(name))
+            self.columns.image_ids.append(ident)
+            self.columns.sizes.extend(sides)
+            return
+        if ident is not None:
+            self.refused_images.add(ident)
+
+    def _relative(self, name: str) -> str:
+        """Returns the name within the image folder; a name that leads elsewhere stays, and is refused later."""
+        if "\\" in name and not os.path.isfile(os.path.join(self.image_dir, name)):
+            other = name.replace("\\", "/")
+            if os.path.isfile(os.path.join(self.image_dir, other)):
+                self.backslashes.append(name)
+                name = other
+        return relative_name(name, self.image_dir)
+
+    def add_annotation(self, position: int, entry: dict) -> None:
+        ident = entry.get("id", position + 1)
+        complaint = _complaint(entry, ident)
+        if complaint:
+            self.problems.append(f"annotation {short(ident)}: {complaint}")
+            return
+        x, y, w, h = map(float, entry["bbox"])
+        area, columns = entry.get("area"), self.columns
+        self.box_images.append(as_id(entry["image_id"]))
+        self.box_categories.append(as_id(entry["category_id"]))
+        columns.boxes.extend((x, y, x + w, y + h))
+        columns.crowd.append(as_crowd(entry.get("iscrowd", 0)))
+        columns.areas.append(float(area) if is_number(area) and area >= 0 else w * h)
+        columns.annotation_ids.append(as_id(ident))
+        self.scored += "score" in entry
+
+    def counted_problems(self) -> list[str]:
+        kinds = (
+            (self.without_size, "images have no whole positive height and width; want the pixels of each file as integers"),
+            (self.urls, "file names are URLs; want the names of files in the image folder"),
+        )
+        return [f"{len(found)} {what} ({name_some(found)})" for found, what in kinds if found]
+
+    def notes(self) -> list[str]:
+        notes = [f"left out the {text}" for text in self.left_out]
+        if self.backslashes:
+            notes.append(
+                f"{len(self.backslashes)} file names have the backslashes of Windows, read as / ({name_some(self.backslashes)})"
+            )
+        if self.scored:
+            notes.append(f"{self.scored} annotations have a score: predictions are taken as labels, without their scores")
+        return notes
+
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a drive of Windows has one letter
 
 
 def _add_object(key: str, add: Callable, problems: list[str], position: int, entry) -> None:
-    """Calls `add` for an element that is an object, and notes a problem for any other."""
+    """Passes an element on to what collects the objects of its list; what is no object is a problem."""
     if isinstance(entry, dict):
-        add(position, entry, problems)
+        add(position, entry)
     else:
         problems.append(f"{key}[{position}] is a {type(entry).__name__}, want an object")
-
-
-def _add_category(
-    position: int, entry: dict, problems: list[str], *, categories: list[tuple[str, int]]
-) -> None:
-    name, ident = entry.get("name"), as_id(entry.get("id"))
-    if not isinstance(name, str) or ident is None:
-        what = f"id {short(entry.get('id'))} and name {short(name)}"
-        problems.append(f"categories[{position}]: {what}, want an integer and a text")
-    else:
-        categories.append((name, ident))
-
-
-def _add_image(position: int, entry: dict, problems: list[str], *, columns: Columns) -> None:
-    name, ident = entry.get("file_name"), as_id(entry.get("id"))
-    sides = [as_id(entry.get(side)) for side in ("height", "width")]
-    if not isinstance(name, str) or not name or "\0" in name:
-        problems.append(f"images[{position}]: file_name {short(name)}, want a text")
-    elif ident is None:
-        problems.append(f"image {name}: id {short(entry.get('id'))}, want an integer")
-    elif not all(side is not None and 0 < side < 2**20 for side in sides):
-        height, width = (short(entry.get(side)) for side in ("height", "width"))
-        problems.append(f"image {name}: height {height} and width {width}, want positive integers")
-    else:
-        columns.file_names.append(os.path.normpath(name))
-        columns.image_ids.append(ident)
-        columns.sizes.extend(sides)
-
-
-def _add_annotation(position: int, entry: dict, problems: list[str], *, columns: Columns, marks: _Marks) -> None:
-    ident = entry.get("id", position + 1)
-    complaint = _complaint(entry, ident)
-    if complaint:
-        problems.append(f"annotation {short(ident)}: {complaint}")
-        return
-    x, y, w, h = map(float, entry["bbox"])
-    area = entry.get("area")
-    marks.images.append(as_id(entry["image_id"]))
-    marks.categories.append(as_id(entry["category_id"]))
-    columns.boxes.extend((x, y, x + w, y + h))
-    columns.crowd.append(as_crowd(entry.get("iscrowd", 0)))
-    columns.areas.append(float(area) if is_number(area) and area >= 0 else w * h)
-    columns.annotation_ids.append(as_id(ident))
 
 
 def _complaint(entry: dict, ident: object) -> str | None:
@@ -132,17 +227,19 @@ def _complaint(entry: dict, ident: object) -> str | None:
     return None
 
 
-def _resolve(columns: Columns, marks: _Marks, category_ids: Sequence[int], problems: list[str]) -> None:
-    """Replaces ids of images and classes by indices; notes boxes of unknown ids and leaves them out."""
-    image_indices = _places(columns.image_ids, marks.images)
-    classes = _places(array("q", category_ids), marks.categories)
-    for kind, many, place, ids in (
-        ("image", "images", image_indices, marks.images),
-        ("category", "categories", classes, marks.categories),
+def _resolve(read: _Reading, category_ids: Sequence[int]) -> None:
+    """Puts positions of images and classes in place of their ids; boxes of unknown ones are problems and left out."""
+    columns = read.columns
+    image_indices = _places(columns.image_ids, read.box_images)
+    classes = _places(array("q", category_ids), read.box_categories)
+    for kind, many, place, ids, refused in (
+        ("image", "images", image_indices, read.box_images, read.refused_images),
+        ("category", "categories", classes, read.box_categories, ()),
     ):
-        problems += [
+        read.problems += [
             f"annotation {columns.annotation_ids[i]}: {kind}_id {ids[i]} is none of the {many}"
             for i in np.flatnonzero(place < 0).tolist()
+            if ids[i] not in refused
         ]
     columns.image_indices, columns.classes = image_indices, classes
     known = (image_indices >= 0) & (classes >= 0)
@@ -162,23 +259,32 @@ def _places(known: array, wanted: array) -> np.ndarray:  # -> [len(wanted)] int3
     return np.where(known[place] == wanted, place, np.int32(-1))
 
 
-def _classes(
-    categories: list[tuple[str, int]], wanted: Sequence[str] | None, problems: list[str]
-) -> tuple[list[str], list[int]]:
+def _classes(read: _Reading, wanted: Sequence[str] | None) -> tuple[list[str], list[int]]:
+    """Returns names and ids of the classes; categories without a box are judged by their use."""
+    used, parents = set(read.box_categories), {}
+    for _, ident, parent in read.categories:
+        parents.setdefault(parent, set()).add(ident)
+    times = Counter(name for name, *_ in read.categories)
+    used_names = {name for name, ident, _ in read.categories if ident in used}
     by_name: dict[str, int] = {}
     ids: set[int] = set()
-    for name, ident in categories:
-        if name in by_name or ident in ids:
-            problems.append(f"category {ident} ({name}): its id or its name occurs twice")
-        by_name.setdefault(name, ident)
+    for name, ident, _ in read.categories:
+        if ident in ids:
+            read.category_problems.append(f"category {ident} ({name}): its id occurs twice")
+        elif ident not in used and parents.get(name, set()) - {ident}:
+            read.left_out.append(f"category {name} (id {ident}): it has no box and is the supercategory of others")
+        elif ident not in used and times[name] > 1 and (name in used_names or name in by_name):
+            read.left_out.append(f"category {name} (id {ident}): it has no box, and another of this name is there")
+        elif name in by_name:
+            read.category_problems.append(f"category {ident} ({name}): its name occurs twice, and both have boxes")
+        else:
+            by_name[name] = ident
         ids.add(ident)
     if wanted is None:
         names = sorted(by_name, key=by_name.__getitem__)
         return names, [by_name[n] for n in names]
-    problems.extend(
-        f"category {by_name[n]} ({n}) is none of the {len(wanted)} classes wanted"
-        for n in by_name
-        if n not in wanted
+    read.category_problems.extend(
+        f"category {by_name[n]} ({n}) is none of the {len(wanted)} classes wanted" for n in by_name if n not in wanted
     )
     unused = max(by_name.values(), default=0) + 1
     return list(wanted), [by_name.get(n, unused + i) for i, n in enumerate(wanted)]

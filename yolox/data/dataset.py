@@ -31,6 +31,7 @@ class DetectionDataset:
         left_out: [F,2] int64, for each box without area that the reader left out: index of its image, and its id.
         max_pixels: image files whose header states more are refused before they are decoded.
         source: the file or folder that the annotations were read from, for messages; empty where there is none.
+        notes: lines about what the reader left out, guessed or replaced, with counts and names.
 
     Raises:
         ValueError: lengths that do not fit each other.
@@ -51,6 +52,7 @@ class DetectionDataset:
     left_out: np.ndarray = attrs.Factory(lambda: np.zeros((0, 2), np.int64))
     max_pixels: int = MAX_PIXELS
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         images = {len(self.file_names), len(self.image_ids), len(self.sizes), len(self.offsets) - 1}
@@ -77,13 +79,16 @@ def image_path(dataset: DetectionDataset, index: int) -> str:
     return os.path.join(dataset.image_dir, dataset.file_names[index])
 
 
-def load_image(dataset: DetectionDataset, index: int, *, reduce: int = 1) -> np.ndarray:  # [H,W,3] uint8 BGR
+def load_image(
+    dataset: DetectionDataset, index: int, *, reduce: int = 1, complaints: list[str] | None = None
+) -> np.ndarray:  # [H,W,3] uint8 BGR
     """Reads an image of the dataset, at full size or decoded at 1/2, 1/4 or 1/8 of it (`read_image`).
 
     Args:
         dataset: the dataset.
         index: of the image.
         reduce: 1, 2, 4 or 8.
+        complaints: as in `read_image`.
 
     Returns:
         [H,W,3] uint8 BGR; sides divided by `reduce`, rounded up or down.
@@ -93,7 +98,7 @@ def load_image(dataset: DetectionDataset, index: int, *, reduce: int = 1) -> np.
     """
     height, width = dataset.sizes[index].tolist()
     limits = {"size": (height, width), "max_pixels": dataset.max_pixels}
-    return read_image(image_path(dataset, index), reduce=reduce, **limits)
+    return read_image(image_path(dataset, index), reduce=reduce, complaints=complaints, **limits)
 
 
 def image_labels(dataset: DetectionDataset, index: int, *, keep_crowd: bool = False):  # -> [n,4] float32, [n] int32
@@ -128,6 +133,22 @@ def trainable(dataset: DetectionDataset) -> np.ndarray:  # -> [M] bool
     limits = np.repeat(dataset.sizes[:, ::-1], np.diff(dataset.offsets), axis=0).astype(np.float32)
     ends = np.minimum(dataset.boxes[:, 2:], limits) > np.maximum(dataset.boxes[:, :2], 0)
     return ends.all(axis=1) & ~dataset.crowd
+
+
+def crowded_images(dataset: DetectionDataset, *, limit: int = 100) -> list[int]:
+    """Finds the images that have more objects of one class than an evaluation counts detections.
+
+    Args:
+        dataset: the dataset; crowd regions do not count.
+        limit: COCO's evaluation takes the 100 best detections of each image and class.
+
+    Returns:
+        Positions of the images, rising.
+    """
+    image_indices = np.repeat(np.arange(len(dataset)), np.diff(dataset.offsets))[~dataset.crowd]
+    pairs = image_indices * max(len(dataset.class_names), 1) + dataset.classes[~dataset.crowd]
+    found, counts = np.unique(pairs, return_counts=True)
+    return np.unique(found[counts > limit] // max(len(dataset.class_names), 1)).tolist()
 
 
 def load_sample(dataset: DetectionDataset, index: int, *, keep_crowd: bool = False) -> Sample:

@@ -11,7 +11,8 @@ from attrs import frozen
 
 from yolox.errors import DataError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp",
+                  ".heic", ".heif", ".avif")  # fmt: skip
 _MOST_PARTS = 100_000  # chunks that are walked over
 _TAIL = 1024  # bytes at the end in which a JPEG's last marker is looked for; cameras add some of their own
 
@@ -84,8 +85,19 @@ def _header(file: BinaryIO) -> ImageHeader | None:
 
 
 def _jpeg_has_end(file: BinaryIO) -> bool:
+    """Looks for the last marker at the end of the file, else behind the first pixels.
+
+    Motion photos and trailers of cameras and scanners stand behind a whole JPEG. Among the pixels 0xFF is followed by a
+    zero byte, so the marker found there is none of them.
+    """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(size - _TAIL, 0))
+    if b"\xff\xd9" in file.read():
+        return True
+    start = 2
+    for _, length in jpeg_segments(file):
+        start = file.tell() + length
+    file.seek(start)
     return b"\xff\xd9" in file.read()
 
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import mmap
 import os
+import re
+import tempfile
+import threading
+import zlib
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
 
+from yolox.data.content import AVIF, HEAD_BYTES, HEIC, IMAGE, VIDEO, describe_content, read_head
 from yolox.data.header import QUARTER_TURNS, read_header, stated_size, tiff_orientation
 from yolox.errors import DataError
 
+log = logging.getLogger("yolox.data")
 REDUCTIONS = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -29,7 +39,12 @@ MAX_FILE_BYTES = 1 << 30
 
 
 def read_image(
-    path: str, *, size: tuple[int, int] | None = None, reduce: int = 1, max_pixels: int = MAX_PIXELS
+    path: str,
+    *,
+    size: tuple[int, int] | None = None,
+    reduce: int = 1,
+    max_pixels: int = MAX_PIXELS,
+    complaints: list[str] | None = None,
 ) -> np.ndarray:
     """Reads an image file as uint8 BGR, at full size or decoded at 1/2, 1/4 or 1/8 of it.
 
@@ -43,6 +58,8 @@ def read_image(
         size: height and width in pixels that the annotations state; None accepts any.
         reduce: 1, 2, 4 or 8.
         max_pixels: an image whose header states more is refused before it is decoded.
+        complaints: gets what the decoder says of a damaged file that it decodes all the same; None logs it, once for
+            each file. The lines that libjpeg and libpng themselves print do not reach the terminal.
 
     Returns:
         [H,W,3] uint8; reduced images have ceil or floor of size / reduce, and pixel i covers i * reduce
@@ -54,13 +71,21 @@ def read_image(
             than annotated.
     """
     data = _read_checked(path, max_pixels)
-    image = _decode(path, data, REDUCTIONS[reduce])
+    if data is None:
+        image = shrink_image(read_heif(path, max_pixels=max_pixels), reduce)
+        if size is None or _fits(image, size, reduce):
+            return image
+        raise DataError(
+            f"{shown_path(path)}: the image is {image.shape[1] * reduce}x{image.shape[0] * reduce}, "
+            f"its annotation says {size[1]}x{size[0]}"
+        )
+    image = _decode(path, data, REDUCTIONS[reduce], complaints)
     if size is None or _fits(image, size, reduce):
         return image
-    stored = _decode(path, data, REDUCTIONS[reduce] | cv2.IMREAD_IGNORE_ORIENTATION)
+    stored = _decode(path, data, REDUCTIONS[reduce] | cv2.IMREAD_IGNORE_ORIENTATION, [])
     if _fits(stored, size, reduce):
         return stored
-    found = image.shape[:2] if reduce == 1 else _decode(path, data, REDUCTIONS[1]).shape[:2]
+    found = image.shape[:2] if reduce == 1 else _decode(path, data, REDUCTIONS[1], []).shape[:2]
     raise DataError(
         f"{shown_path(path)}: the image is {found[1]}x{found[0]}, its annotation says {size[1]}x{size[0]}"
         f"{' (turned by EXIF?)' if found == tuple(size)[::-1] else ''}"
@@ -104,8 +129,49 @@ def shrink_image(image: np.ndarray, reduce: int) -> np.ndarray:  # [H,W,3] -> [H
     return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _read_checked(path: str, max_pixels: int) -> np.ndarray:  # -> [n]
-    """Reads the bytes of an image file whose header is sound.
+def read_heif(path: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:  # [H,W,3] uint8 BGR
+    """Reads a HEIC or AVIF image, upright, where a decoder is installed.
+
+    Args:
+        path: the file.
+        max_pixels: an image that states more is refused before it is decoded.
+
+    Returns:
+        [H,W,3] uint8 BGR.
+
+    Raises:
+        DataError: no decoder is installed, the file states more pixels than allowed, or it cannot be decoded.
+    """
+    what = describe_content(read_head(path))
+    try:
+        from PIL import Image, ImageOps, UnidentifiedImageError
+    except ImportError:
+        raise DataError(f"{shown_path(path)}: is {what}; pip install pillow-heif reads it") from None
+    try:
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    except ImportError:
+        pass  # Pillow itself reads AVIF from 11.3 on
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > max_pixels:
+                raise DataError(
+                    f"{shown_path(path)}: states {image.width}x{image.height} pixels, more than "
+                    f"`max_pixels` {max_pixels}; not decoded"
+                )
+            pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except UnidentifiedImageError:
+        raise DataError(f"{shown_path(path)}: is {what}; pip install pillow-heif reads it") from None
+    except (OSError, ValueError, SyntaxError, RuntimeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{shown_path(path)}: is {what} that cannot be decoded ({error})") from None
+    return np.ascontiguousarray(pixels[..., ::-1])
+
+
+def _read_checked(path: str, max_pixels: int) -> np.ndarray | None:  # -> [n]
+    """Reads the bytes of an image file whose header is sound; None for HEIC and AVIF.
 
     OpenCV gets bytes, never a path: a path that is not UTF-8, as archives from other systems unpack to, ends the process
     (OpenCV 4.11).
@@ -121,12 +187,16 @@ def _read_checked(path: str, max_pixels: int) -> np.ndarray:  # -> [n]
     except OSError as error:
         raise DataError(f"{shown_path(path)}: cannot be read ({error.strerror})") from None
     if stated is None:
+        what = describe_content(data[:HEAD_BYTES])
+        if what in (HEIC, AVIF):
+            return None
+        known = "" if what in (None, IMAGE) else f": it is {'a video or a GIF' if what == VIDEO else what}"
         raise DataError(
-            f"{shown_path(path)}: cannot be decoded as an image (no header of JPEG, PNG, BMP, TIFF or WebP)"
+            f"{shown_path(path)}: cannot be decoded as an image{known} (no header of JPEG, PNG, BMP, TIFF or WebP)"
         )
     if stated[0] * stated[1] > max_pixels:
         raise DataError(
-            f"{shown_path(path)}: states {stated[1]}x{stated[0]} pixels, more than max_pixels={max_pixels}; not decoded"
+            f"{shown_path(path)}: states {stated[1]}x{stated[0]} pixels, more than `max_pixels` {max_pixels}; not decoded"
         )
     if not small or len(data) > MAX_FILE_BYTES:
         raise DataError(f"{shown_path(path)}: has more than {MAX_FILE_BYTES} bytes; not decoded")
@@ -193,14 +263,60 @@ def _is_animated_png(data: bytes) -> bool:
     return False
 
 
-def _decode(path: str, data: np.ndarray, flags: int) -> np.ndarray:
+_decoding = threading.Lock()
+# No process is forked during a decoding: its lock would stay locked and its stderr caught.
+os.register_at_fork(before=_decoding.acquire, after_in_parent=_decoding.release, after_in_child=_decoding.release)
+_seen = mmap.mmap(-1, 1 << 16)  # shared with worker processes: a file is named once, whoever decodes it again
+_LIBRARIES = re.compile(
+    r"^(?:Corrupt JPEG data|Premature end of JPEG file|Invalid SOS parameters|Inconsistent progression|Warning: unknown JFIF|"
+    r"Unsupported marker type|Unknown Adobe|Application transferred too|libpng (?:warning|error): |TIFF\w*: |"
+    r"\[\s*(?:WARN|ERROR).*(?:grfmt|imread|imdecode|loadsave)).*$"
+)
+_HARMLESS = re.compile(r"iCCP|sRGB|tEXt|iTXt|zTXt|eXIf|gAMA|cHRM|unknown JFIF|Unknown Adobe")  # they change no pixel
+
+
+def _decode(path: str, data: np.ndarray, flags: int, complaints: list[str] | None = None) -> np.ndarray:
     try:
-        image = cv2.imdecode(data, flags) if len(data) else None
+        with _library_lines() as lines:
+            image = cv2.imdecode(data, flags) if len(data) else None
     except cv2.error as error:
         raise DataError(f"{shown_path(path)}: cannot be decoded as an image ({error.err})") from None
+    serious = [line for line in lines if not _HARMLESS.search(line)]
     if image is None:
-        raise DataError(f"{shown_path(path)}: cannot be decoded as an image")
+        reason = f" ({serious[0]})" if serious else ""
+        raise DataError(f"{shown_path(path)}: cannot be decoded as an image{reason}")
+    if serious:
+        slot = zlib.crc32(os.fsencode(path)) % len(_seen)
+        if complaints is not None:
+            complaints.append(serious[0])
+        elif not _seen[slot]:
+            log.warning("%s: is damaged (%s)", shown_path(path), serious[0])
+        _seen[slot] = 1
     return image
+
+
+@contextlib.contextmanager
+def _library_lines() -> Iterator[list[str]]:
+    """Collects what libjpeg, libpng and libtiff print on stderr meanwhile, without the file's name; other text goes on."""
+    lines: list[str] = []
+    with _decoding, tempfile.TemporaryFile() as caught:
+        try:
+            stderr = os.dup(2)
+        except OSError:  # no stderr
+            yield lines
+            return
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield lines
+        finally:
+            os.dup2(stderr, 2)
+            if size := os.fstat(caught.fileno()).st_size:
+                for line in os.pread(caught.fileno(), min(size, 1 << 16), 0).decode("utf-8", "replace").splitlines():
+                    if _LIBRARIES.match(line):
+                        lines.append(line.strip()[:200])
+                    else:
+                        os.write(stderr, f"{line}\n".encode())
+            os.close(stderr)
 
 
 def _fits(image: np.ndarray, size: tuple[int, int], reduce: int) -> bool:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from yolox.data.build import Columns, build_dataset, files_below, read_lines
+from yolox.data.classes import rename_classes
+from yolox.data.content import name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name
+from yolox.data.image import image_size
 from yolox.errors import DataError, WeightsError, raise_problems
 from yolox.wire import read_file
 
@@ -25,19 +29,21 @@ def read_voc(
     class_names: Sequence[str] | None = None,
     first_pixel: int = 0,
     difficult_as_crowd: bool = False,
+    follow_links: bool = False,
 ) -> DetectionDataset:
     """Reads a folder of Pascal VOC annotations.
 
     Args:
         annotation_dir: folder of the XML files, searched with its sub-folders.
-        image_dir: folder of the images, likewise; a file is found by the name in the XML, or else by the XML's own
-            name.
+        image_dir: folder of the images, likewise; a file is found by the XML's own name, or else by the name in the
+            XML. Where both are there and differ, that is an error, unless several XML files name the same image.
         image_set: a list with one name (without suffix) on each line, as in ImageSets/Main; None reads every
             XML file, by name.
         class_names: the classes wanted and their order; None takes those that occur, by name.
         first_pixel: 1 where coordinates count from 1 (the VOC challenge itself), 0 where from 0 (most tools).
         difficult_as_crowd: True leaves objects marked difficult out of training and ignores them in
             evaluation.
+        follow_links: True accepts images that are links out of the image folder.
 
     Returns:
         DetectionDataset with ids counted from 1, categories too; boxes without area are left out.
@@ -48,19 +54,36 @@ def read_voc(
             finite numbers, has a negative size or lies outside its image.
     """
     problems: list[str] = []
-    columns, found = Columns(), {}
-    images = _image_index(image_dir)
+    columns, found, unsized = Columns(), {}, []
+    images = _ImageNames(image_dir)
+    roots = []
     for stem, path in _annotation_files(annotation_dir, image_set):
         try:
-            root = _parse(path)
-            columns.sizes.extend(_image_size(root))
+            roots.append((stem, path, _parse(path)))
+        except ValueError as error:
+            problems.append(f"{path}: {error}")
+    images.count_claims(root for _, _, root in roots)
+    for stem, path, root in roots:
+        try:
+            name, size = images.find(root, stem), _image_size(root)
+            if size is None:
+                size = image_size(os.path.join(image_dir, name))
+                unsized.append(os.path.basename(path))
         except ValueError as error:
             problems.append(f"{path}: {error}")
             continue
-        columns.file_names.append(_file_name(root, stem, images))
+        columns.sizes.extend(size)
+        columns.file_names.append(name)
         columns.image_ids.append(len(columns.image_ids) + 1)
         for number, entry in enumerate(root.iter("object"), 1):
             _add_object(entry, f"{path}: object {number}", columns, found, problems, first_pixel)
+    notes = images.notes()
+    taken = set(columns.file_names)
+    unlabelled = [name for name in images.files if name not in taken] if image_set is None and not problems else []
+    if unlabelled:
+        notes.append(f"{len(unlabelled)} images without an XML file were left out ({name_some(unlabelled)})")
+    if unsized:
+        notes.append(f"{len(unsized)} XML files state no size, or 0; it was taken from the image ({name_some(unsized)})")
     names = sorted(found) if class_names is None else list(class_names)
     unknown = sorted(set(found) - set(names))
     problems += [f"class {name!r} is none of the {len(names)} classes wanted" for name in unknown]
@@ -76,7 +99,9 @@ def read_voc(
         class_names=names,
         category_ids=ids,
         problems=problems,
+        notes=notes,
         keep_flat=False,
+        follow_links=follow_links,
     )
 
 
@@ -136,23 +161,66 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def _image_size(root: ElementTree.Element) -> tuple[int, int]:
+def _image_size(root: ElementTree.Element) -> tuple[int, int] | None:
+    """Returns height and width; None where they are absent or 0, as labelImg writes them for images that it cannot read."""
     size = [_number(root.find(f"size/{side}")) for side in ("height", "width")]
+    texts = [(root.findtext(f"size/{side}") or "").strip() for side in ("height", "width")]
+    if any(not text or value == 0 for text, value in zip(texts, size, strict=True)):
+        return None
     if not all(v is not None and 0 < v < 2**20 and v == int(v) for v in size):
         raise ValueError("its size states no positive whole height and width")
     return int(size[0]), int(size[1])
 
 
-def _image_index(image_dir: str) -> dict[str, str]:
-    """Maps names with and without suffix to the names of existing files."""
-    names = files_below(image_dir, is_image_name) if os.path.isdir(image_dir) else []
-    return {os.path.splitext(name)[0]: name for name in names} | {name: name for name in names}
+class _ImageNames:
+    """Finds the image of each XML file.
+
+    Args:
+        image_dir: folder of the images.
+    """
+
+    def __init__(self, image_dir: str) -> None:
+        names = files_below(image_dir, is_image_name) if os.path.isdir(image_dir) else []
+        self.files = names
+        self._names = {os.path.splitext(name)[0]: name for name in names} | {name: name for name in names}
+        self._claims: Counter[str] = Counter()
+        self._own: list[str] = []
+
+    def count_claims(self, roots: Iterable[ElementTree.Element]) -> None:
+        """Counts how many XML files state each file name."""
+        self._claims = Counter(map(_stated_name, roots))
+
+    def find(self, root: ElementTree.Element, stem: str) -> str:
+        """Returns the file name of an image; that of an image that is not there where none is.
+
+        Raises:
+            ValueError: two images fit.
+        """
+        stated = _stated_name(root)
+        forms = [os.path.join(os.path.dirname(stem), stated), stated] if stated else []
+        by_name = next((self._names[form] for form in forms if form in self._names), None)
+        own = self._names.get(stem)
+        if own is None or by_name is None or own == by_name or os.path.splitext(by_name)[0] == stem:
+            return by_name or own or stated or stem
+        if self._claims[stated] == 1:
+            raise ValueError(f"states the image {by_name}, and {own} has its own name; want one of the two")
+        self._own.append(own)
+        return own
+
+    def notes(self) -> list[str]:
+        """Returns a line about names that were not followed."""
+        if not self._own:
+            return []
+        return [
+            f"{len(self._own)} XML files state the <filename> of another one; the image of their own name was taken "
+            f"({name_some(self._own)})"
+        ]
 
 
-def _file_name(root: ElementTree.Element, stem: str, images: dict[str, str]) -> str:
-    stated = (root.findtext("filename") or "").strip().replace("\0", "")
-    forms = (os.path.join(os.path.dirname(stem), stated), stated, stem)
-    return next((images[form] for form in forms if form in images), stated or stem)
+def _stated_name(root: ElementTree.Element) -> str:
+    """Returns <filename>; of a path of Windows or an absolute one, the last part."""
+    stated = (root.findtext("filename") or "").strip().replace("\0", "").replace("\\", "/")
+    return os.path.basename(stated) if stated.startswith("/") or ":/" in stated else stated
 
 
 def _add_object(
@@ -195,6 +263,8 @@ def read_voc_data(
     all_without_lists: bool = True,
     first_pixel: int = 0,
     difficult_as_crowd: bool = False,
+    follow_links: bool = False,
+    class_map: Mapping[str, str] | None = None,
 ) -> DetectionDataset:
     """Reads one part of a VOC folder.
 
@@ -207,6 +277,8 @@ def read_voc_data(
         all_without_lists: where the folder has no lists, take every XML file; False makes that an error.
         first_pixel: 1 where coordinates count from 1 (VOC2007 to VOC2012 themselves), 0 where from 0 (most tools).
         difficult_as_crowd: True leaves objects marked difficult out of training and ignores them in evaluation.
+        follow_links: True accepts images that are links out of the image folder.
+        class_map: other names for the classes, as in `rename_classes`.
 
     Returns:
         DetectionDataset as `read_voc` returns it, with the classes that occur, by name.
@@ -219,8 +291,8 @@ def read_voc_data(
     annotations = within if whole else folder
     images = image_dir or (os.path.join(folder, "JPEGImages") if whole else folder)
     image_set = _list_of(folder, split, all_without_lists)
-    reading = {"first_pixel": first_pixel, "difficult_as_crowd": difficult_as_crowd}
-    return read_voc(annotations, images, image_set=image_set, **reading)
+    reading = {"first_pixel": first_pixel, "difficult_as_crowd": difficult_as_crowd, "follow_links": follow_links}
+    return rename_classes(read_voc(annotations, images, image_set=image_set, **reading), class_map)
 
 
 def _list_of(folder: str, split: str, all_without_lists: bool) -> str | None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
-import yaml
+import attrs
 
-from yolox.data.build import Columns, build_dataset, files_below, read_lines, read_text
+from yolox.data.build import Columns, build_dataset, files_below, read_lines, relative_name
+from yolox.data.classes import rename_classes
+from yolox.data.content import OTHER_PICTURES, count_kinds, name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name
 from yolox.data.image import image_size
+from yolox.data.yolo_layout import describe_yolo, find_places, resolve_entry
 from yolox.errors import DataError
 
 NO_LABELS = ("classes", "names", "_darknet", "readme.dataset", "readme.roboflow")  # texts that tools leave among labels
@@ -18,7 +23,17 @@ NO_LABELS = ("classes", "names", "_darknet", "readme.dataset", "readme.roboflow"
 _WANTED = "a class index and four finite shares of the image (class cx cy w h)"
 
 
-def read_yolo(label_dir: str, image_dir: str, *, class_names: Sequence[str]) -> DetectionDataset:
+ScoredLabels = Literal["refuse", "drop"]
+
+
+def read_yolo(
+    label_dir: str,
+    image_dir: str,
+    *,
+    class_names: Sequence[str],
+    scored_labels: ScoredLabels = "refuse",
+    follow_links: bool = False,
+) -> DetectionDataset:
     """Reads a folder of YOLO labels.
 
     Args:
@@ -27,21 +42,64 @@ def read_yolo(label_dir: str, image_dir: str, *, class_names: Sequence[str]) -> 
             no objects.
         image_dir: folder of the images, searched with its sub-folders.
         class_names: the classes by index (`read_class_names` finds them in a YAML or a text file).
+        scored_labels: "drop" reads lines with a sixth number, the confidence of a prediction, without it.
+        follow_links: True accepts images that are links out of the image folder.
 
     Returns:
         DetectionDataset with images by name, ids counted from 1, categories too; boxes
-        without area are left out.
+        without area are left out. Label files without an image are left out and noted.
 
     Raises:
-        DataError: a missing folder; or, all listed together up to 20: a label without an image, a line that
+        DataError: a missing folder; or, all listed together up to 20: no label file with an image, a line that
             is not an index and four finite numbers, an unknown index, a negative size, a box outside its
             image, an unreadable image.
     """
-    pairs, problems = folder_pairs(label_dir, image_dir)
-    return read_pairs(label_dir, pairs, image_dir=image_dir, class_names=class_names, problems=problems)
+    labelled = folder_pairs(label_dir, image_dir)
+    options = {"scored_labels": scored_labels, "follow_links": follow_links}
+    return read_pairs(label_dir, labelled, image_dir=image_dir, class_names=class_names, **options)
 
 
-def folder_pairs(label_dir: str, image_dir: str) -> tuple[list[tuple[str, str | None]], list[str]]:
+@attrs.define
+class LabelledImages:
+    """Images with their label files, as folders or lists name them.
+
+    Args:
+        pairs: path of each image, and of its label file or None.
+        problems: a line for each thing that cannot be used.
+        orphans: label files without an image.
+        others: files of image folders that are not read.
+        repeated: images that lists name more than once.
+    """
+
+    pairs: list[tuple[str, str | None]] = attrs.Factory(list)
+    problems: list[str] = attrs.Factory(list)
+    orphans: list[str] = attrs.Factory(list)
+    others: list[str] = attrs.Factory(list)
+    repeated: list[str] = attrs.Factory(list)
+
+    def add(self, other: LabelledImages) -> None:
+        """Appends those of another folder or list; an image that is there already is not repeated."""
+        have = {image for image, _ in self.pairs}
+        self.pairs += [pair for pair in other.pairs if pair[0] not in have]
+        self.repeated += [image for image, _ in other.pairs if image in have] + other.repeated
+        self.problems += other.problems
+        self.orphans += other.orphans
+        self.others += other.others
+
+    def notes(self) -> list[str]:
+        """Returns a line for each kind of thing that was left out or guessed."""
+        unlabelled = [os.path.basename(image) for image, label in self.pairs if label is None]
+        kinds = (
+            ("label files without an image were left out", [os.path.basename(name) for name in self.orphans]),
+            ("images without a label file were taken as images without objects", unlabelled),
+            ("images are listed more than once and were taken once", [os.path.basename(name) for name in self.repeated]),
+        )
+        lines = [f"{len(found)} {what} ({name_some(found)})" for what, found in kinds if found]
+        others = [os.path.basename(name) for name in self.others]
+        return lines + ([f"{len(others)} files of the image folders were not taken: {count_kinds(others)}"] if others else [])
+
+
+def folder_pairs(label_dir: str, image_dir: str) -> LabelledImages:
     """Finds the label file of every image below a folder.
 
     Args:
@@ -49,8 +107,7 @@ def folder_pairs(label_dir: str, image_dir: str) -> tuple[list[tuple[str, str | 
         image_dir: folder of the images, with the same sub-folders.
 
     Returns:
-        Pairs of an image's path and that of its label file (None where there is none), by name; and a line for each
-        label file without an image.
+        LabelledImages by name.
 
     Raises:
         DataError: a missing folder.
@@ -60,34 +117,46 @@ def folder_pairs(label_dir: str, image_dir: str) -> tuple[list[tuple[str, str | 
     stems = [os.path.splitext(name)[0] for name in names]
     pairs = [(os.path.join(image_dir, name), labels.get(stem)) for name, stem in zip(names, stems, strict=True)]
     orphans = sorted(stem for stem in set(labels) - set(stems) if os.path.basename(stem).lower() not in NO_LABELS)
-    return pairs, [f"{labels[stem]}: has no image in {image_dir}" for stem in orphans]
+    found = LabelledImages(pairs=pairs, orphans=[labels[stem] for stem in orphans])
+    found.others = files_below(image_dir, lambda name: name.lower().endswith(OTHER_PICTURES))
+    if pairs and orphans and not any(label for _, label in pairs):  # the wrong folder, not a few that are left over
+        found.problems.append(
+            f"{label_dir}: none of its {len(orphans)} label files has an image in {image_dir} ({name_some(orphans)})"
+        )
+    elif orphans and not pairs:
+        found.problems.append(f"{image_dir}: has no images, but {label_dir} has {len(orphans)} label files")
+    return found
 
 
 def read_pairs(
     source: str,
-    pairs: Sequence[tuple[str, str | None]],
+    labelled: LabelledImages,
     *,
     image_dir: str,
     class_names: Sequence[str],
-    problems: Sequence[str] = (),
+    scored_labels: ScoredLabels = "refuse",
+    follow_links: bool = False,
+    notes: Sequence[str] = (),
 ) -> DetectionDataset:
     """Reads images with their label files, wherever the two lie.
 
     Args:
         source: the file or folder that named them, for messages.
-        pairs: path of each image, and of its label file or None.
+        labelled: the images, and what is wrong already.
         image_dir: folder that the dataset's file names are relative to.
         class_names: the classes by index.
-        problems: problems found already.
+        scored_labels, follow_links: as in `read_yolo`.
+        notes: lines about what was left out or guessed already.
 
     Returns:
-        DetectionDataset in the order of `pairs`; the rest as `read_yolo`.
+        DetectionDataset in the order of the images; the rest as `read_yolo`.
 
     Raises:
         DataError: as `read_yolo`.
     """
-    columns, found = Columns(), list(problems)
-    for image, label in pairs:
+    columns, found = Columns(), list(labelled.problems)
+    lines = _Lines(columns=columns, classes=len(class_names), drop_scores=scored_labels == "drop", problems=found)
+    for image, label in labelled.pairs:
         try:
             columns.sizes.extend(image_size(image))
         except DataError as error:
@@ -96,10 +165,12 @@ def read_pairs(
         columns.file_names.append(os.path.relpath(image, image_dir))
         columns.image_ids.append(len(columns.image_ids) + 1)
         if label is not None:
-            _read_labels(label, columns, len(class_names), found)
-    ids = range(1, len(class_names) + 1)
-    names = {"class_names": class_names, "category_ids": ids}
-    return build_dataset(source, columns, image_dir=image_dir, **names, problems=found, keep_flat=False)
+            lines.read(label)
+    names = {"class_names": class_names, "category_ids": range(1, len(class_names) + 1)}
+    return build_dataset(
+        source, columns, image_dir=image_dir, **names, problems=[*found, *lines.score_problem()], keep_flat=False,
+        notes=[*notes, *labelled.notes(), *lines.notes()], follow_links=follow_links,
+    )  # fmt: skip
 
 
 def _is_text(name: str) -> bool:
@@ -109,112 +180,119 @@ def _is_text(name: str) -> bool:
 def _looks_like(line: str) -> str:
     """Returns a hint at another kind of label that a line may be, by the count of its numbers."""
     count = len(line.split())
-    if count == 6:
-        return " has 6 numbers (with a confidence?)"
     if count == 9:
         return " has 9 numbers (corners of a rotated box, OBB?)"
     return f" has {count} numbers (segments?)" if count >= 7 and count % 2 else ""
 
 
-def _read_labels(path: str, columns: Columns, classes: int, problems: list[str]) -> None:
-    try:
-        lines = read_lines(path)
-    except DataError as error:
-        problems.append(str(error))
-        return
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            _read_line(line, f"{path}: line {number}", columns, classes, problems)
+@attrs.define(kw_only=True)
+class _Lines:
+    """Reads label files into columns."""
+
+    columns: Columns
+    classes: int
+    drop_scores: bool
+    problems: list[str]
+    scored: list[str] = attrs.Factory(list)
+
+    def read(self, path: str) -> None:
+        try:
+            lines = read_lines(path)
+        except DataError as error:
+            self.problems.append(str(error))
+            return
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                self._read_line(line, f"{path}: line {number}")
+
+    def _read_line(self, line: str, place: str) -> None:
+        columns = self.columns
+        try:
+            index, *shares = (float(word) for word in line.split())
+        except ValueError:
+            index, shares = -1.0, []
+        if len(shares) == 5:
+            self.scored.append(f"{place}: {line.strip()[:60]!r}")
+            shares = shares[:4] if self.drop_scores else [0.5, 0.5, 0.0, 0.0]  # refused for all lines at once
+        if (
+            len(shares) != 4
+            or not all(abs(v) < 1e6 for v in shares)
+            or not abs(index) < 1e6
+            or index != int(index)
+        ):
+            self.problems.append(f"{place}: {line.strip()[:60]!r}{_looks_like(line)}, want {_WANTED}")
+        elif not 0 <= index < self.classes:
+            self.problems.append(f"{place}: class {int(index)} is none of the {self.classes} classes")
+        else:
+            height, width = columns.sizes[-2:]
+            x, y, w, h = (share * side for share, side in zip(shares, (width, height) * 2, strict=True))
+            columns.image_indices.append(len(columns.file_names) - 1)
+            columns.boxes.extend((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+            columns.areas.append(w * h)
+            columns.classes.append(int(index))
+            columns.crowd.append(False)
+            columns.annotation_ids.append(len(columns.annotation_ids) + 1)
+
+    def score_problem(self) -> list[str]:
+        if self.drop_scores or not self.scored:
+            return []
+        return [
+            f"{len(self.scored)} lines have 6 numbers (with a confidence?), want {_WANTED}; `scored_labels` drop reads them "
+            f"without the last ({self.scored[0]})"
+        ]
+
+    def notes(self) -> list[str]:
+        return [f"the sixth number (a confidence?) of {len(self.scored)} lines was dropped"] if self.scored else []
 
 
-def _read_line(line: str, place: str, columns: Columns, classes: int, problems: list[str]) -> None:
-    try:
-        index, *shares = (float(word) for word in line.split())
-    except ValueError:
-        index, shares = -1.0, []
-    if (
-        len(shares) != 4
-        or not all(abs(v) < 1e6 for v in shares)
-        or not abs(index) < 1e6
-        or index != int(index)
-    ):
-        problems.append(f"{place}: {line.strip()[:60]!r}{_looks_like(line)}, want {_WANTED}")
-    elif not 0 <= index < classes:
-        problems.append(f"{place}: class {int(index)} is none of the {classes} classes")
-    else:
-        height, width = columns.sizes[-2:]
-        x, y, w, h = (share * side for share, side in zip(shares, (width, height) * 2, strict=True))
-        columns.image_indices.append(len(columns.file_names) - 1)
-        columns.boxes.extend((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
-        columns.areas.append(w * h)
-        columns.classes.append(int(index))
-        columns.crowd.append(False)
-        columns.annotation_ids.append(len(columns.annotation_ids) + 1)
-
-
-YAML_SUFFIXES = (".yaml", ".yml")
-MOST_BYTES = 1 << 20  # a thousand names take 30 kB; the parser reads some 100 kB a second
-MOST_BRACKETS = 1000  # the parser's time grows with the square of their depth
-
-
-def read_yolo_data(path: str, *, split: str, image_dir: str | None = None) -> DetectionDataset:
-    """Reads one part of a dataset that a YAML or a names file describes.
+def read_yolo_data(
+    path: str,
+    *,
+    split: str,
+    image_dir: str | None = None,
+    scored_labels: ScoredLabels = "refuse",
+    follow_links: bool = False,
+    class_map: Mapping[str, str] | None = None,
+) -> DetectionDataset:
+    """Reads one part of a dataset that a YAML, Darknet's obj.data or a names file describes.
 
     Args:
         path: a YAML with `names`, with `train`, `val` and `test` as folders of images, lists of such folders, or text
             files that list images, and perhaps with `path`, the folder that they are relative to (else the YAML's
-            own). Or a text file with a class name on each line; then images lie in ``images/SPLIT`` or ``images``
-            beside it.
+            own). Or Darknet's ``obj.data``, lines of ``key = value`` with `names`, `train` and `valid`. Or a text file
+            with a class name on each line; then images lie in ``images/SPLIT`` or ``images`` beside it.
         split: the part, such as ``train``.
-        image_dir: folder of the images, in place of that of the file.
+        image_dir: folder of the images, in place of the folders that the file names. Where it names lists of images,
+            these are looked for in the folder, and its other images are not taken.
+        scored_labels: "drop" reads lines with a sixth number, the confidence of a prediction, without it.
+        follow_links: True accepts images that are links out of the folder that holds them.
+        class_map: other names for the classes, as in `rename_classes`.
 
     Returns:
         DetectionDataset as `read_yolo` returns it. The labels of ``a/images/b.jpg`` are in ``a/labels/b.txt``; where no
         folder of the path is called images, they lie beside the images.
 
     Raises:
-        DataError: the file names no such part; or as `read_yolo`.
+        DataError: the file is none of these, or names nothing for the part; or as `read_yolo`.
     """
-    names, folder = read_class_names(path), os.path.dirname(os.path.abspath(path))
-    if image_dir is not None:
-        places = [os.fspath(image_dir)]
-    elif path.lower().endswith(YAML_SUFFIXES):
-        places = _places(_read_yaml(path), path, split, folder)
-    else:
-        within = os.path.join(folder, "images", split)
-        places = [within if os.path.isdir(within) else os.path.join(folder, "images")]
-    pairs, problems = [], []
+    content, names = describe_yolo(path)
+    places, bases, notes = find_places(content, path, split, image_dir)
+    labelled, lists = LabelledImages(), [place for place in places if not os.path.isdir(place)]
     for place in places:
-        found = _listed_pairs(place) if place.lower().endswith(".txt") else folder_pairs(labels_of(place), place)
-        pairs += found[0]
-        problems += found[1]
-    folders = [place for place in places if os.path.isdir(place)]
-    root = os.path.commonpath(folders if len(folders) == len(places) else [folder, *folders])
-    return read_pairs(path, pairs, image_dir=root, class_names=names, problems=problems)
-
-
-def read_class_names(path: str) -> list[str]:
-    """Reads class names from a dataset's YAML file (its `names`) or from a text file with a name on each line.
-
-    Args:
-        path: the file; `.yaml` and `.yml` are read as YAML with `names` as a list or as indices with names.
-
-    Returns:
-        names by index.
-
-    Raises:
-        DataError: the file cannot be read, states no names, or another number of them (`nc`).
-    """
-    if path.lower().endswith(YAML_SUFFIXES):
-        content = _read_yaml(path)
-        names, stated = _by_index(content.get("names")), content.get("nc", "")
-    else:
-        names, stated = [line.strip() for line in read_lines(path) if line.strip()], ""
-    if not names or len(set(names)) != len(names):
-        raise DataError(f"{path}: states no list of different class names")
-    if stated not in ("", str(len(names))):
-        raise DataError(f"{path}: nc is {str(stated)[:60]}, but names has {len(names)}; want one name a class")
-    return names
+        if place in lists:
+            labelled.add(_listed_pairs(place, bases, image_dir))
+        else:
+            labelled.add(folder_pairs(labels_of(place), place))
+    root = image_dir
+    if image_dir is None:
+        images = [os.path.dirname(image) for image, _ in labelled.pairs] if lists else []
+        folders = [place for place in places if place not in lists]
+        root = os.path.commonpath([os.path.abspath(p) for p in [*folders, *images, *(bases[:1] if lists else [])]])
+    dataset = read_pairs(
+        path, labelled, image_dir=os.fspath(root), class_names=names, notes=notes,
+        scored_labels=scored_labels, follow_links=follow_links,
+    )  # fmt: skip
+    return rename_classes(dataset, class_map)
 
 
 def labels_of(image_path: str) -> str:
@@ -237,77 +315,36 @@ def labels_of(image_path: str) -> str:
     return os.sep.join(parts)
 
 
-def _read_yaml(path: str) -> dict:
-    """Reads a YAML file whose scalars all stay texts, so that a class may be called no or 1."""
-    if os.path.isfile(path) and os.path.getsize(path) > MOST_BYTES:
-        raise DataError(f"{path}: is not a YAML file of a dataset (more than {MOST_BYTES} bytes)")
-    text = read_text(path)
-    if text.count("[") + text.count("{") > MOST_BRACKETS:
-        raise DataError(f"{path}: is not a YAML file of a dataset (more than {MOST_BRACKETS} opening brackets)")
-    try:
-        content = yaml.load(text, Loader=_PlainLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is not a YAML file ({' '.join(str(error).split())[:200]})") from None
-    content = {} if content is None else content
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds a {type(content).__name__}, want names, train and val")
-    return content
+def _listed_pairs(path: str, bases: Sequence[str], image_dir: str | None) -> LabelledImages:
+    """Pairs the images that a text file lists with their label files.
+
+    Names are relative to the list, to the dataset's `path`, or to a folder above. With an image folder, the end of a name
+    that is there counts.
+    """
+    folder, found = os.path.dirname(path), LabelledImages()
+    lines = Counter(line.strip() for line in read_lines(path) if line.strip())
+    found.repeated = [line for line, times in lines.items() if times > 1]
+    for line in lines:
+        if not is_image_name(line):
+            found.problems.append(f"{path}: {line[:200]!r} has no suffix of an image")
+            continue
+        if image_dir is None:
+            image = resolve_entry(line, [folder, *bases]) or os.path.normpath(os.path.join(folder, line))
+        else:
+            image = _within_folder(line, folder, os.fspath(image_dir))
+        if image is None:
+            found.problems.append(f"{path}: {line[:200]!r} is not in the image folder {image_dir}")
+            continue
+        label = os.path.splitext(labels_of(image))[0] + ".txt"
+        found.pairs.append((image, label if os.path.isfile(label) else None))
+    return found
 
 
-class _PlainLoader(yaml.BaseLoader):
-    """Reads no aliases: a few hundred bytes of nested ones are gigabytes as soon as anything looks at their items."""
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("has aliases, which no dataset needs")
-        return super().compose_node(parent, index)
-
-
-def _by_index(names) -> list[str]:
-    """Returns the names in order, or an empty list for anything that is no list of texts."""
-    if isinstance(names, dict):
-        keys = [str(i) for i in range(len(names))]
-        names = [names[key] for key in keys] if set(names) == set(keys) else []
-    texts = isinstance(names, list) and all(isinstance(name, str) and name.strip() for name in names)
-    return [name.strip() for name in names] if texts else []
-
-
-def _places(content: dict, path: str, split: str, folder: str) -> list[str]:
-    """Returns the existing paths that the YAML names for a part."""
-    entries, base = content.get(split), content.get("path")
-    entries = [entries] if isinstance(entries, str) else entries
-    if not isinstance(entries, list) or not entries or not all(isinstance(e, str) and e for e in entries):
-        known = ", ".join(key for key in ("train", "val", "test") if content.get(key))
-        raise DataError(f"{path}: names no folder of images for {split!r}; it has {known or 'none of train, val, test'}")
-    base = os.path.join(folder, base) if isinstance(base, str) else folder
-    return [_existing(base if os.path.isdir(base) else folder, entry, path) for entry in entries]
-
-
-def _existing(base: str, entry: str, path: str) -> str:
-    inside = entry[3:] if entry.startswith("../") else entry  # an export's usual slip: its YAML lies one folder higher
-    tried = [os.path.normpath(os.path.join(base, name)) for name in (entry, inside)]
-    for place in tried:
-        if os.path.isfile(place) and not place.lower().endswith(".txt"):
-            raise DataError(f"{path}: {entry!r} is a file; want a folder of images, or a .txt file that lists images")
-        if _exists(place):
-            return place
-    raise DataError(f"{path}: {entry!r} is neither a folder nor a file; looked for {tried[0]}")
-
-
-def _exists(place: str) -> bool:
-    try:
-        return os.path.exists(place)
-    except ValueError:  # a zero byte in the name
-        return False
-
-
-def _listed_pairs(path: str) -> tuple[list[tuple[str, str | None]], list[str]]:
-    """Pairs the images that a text file lists, relative to it, with their label files."""
-    folder, pairs = os.path.dirname(path), []
-    for line in read_lines(path):
-        if line.strip():
-            image = os.path.normpath(os.path.join(folder, line.strip()))
-            label = os.path.splitext(labels_of(image))[0] + ".txt"
-            pairs.append((image, label if os.path.isfile(label) else None))
-    wrong = [f"{path}: {image!r} has no suffix of an image" for image, _ in pairs if not is_image_name(image)]
-    return [pair for pair in pairs if is_image_name(pair[0])], wrong
+def _within_folder(line: str, folder: str, image_dir: str) -> str | None:
+    line = line.replace("\\", "/")
+    name = relative_name(os.path.join(os.path.abspath(folder), line), image_dir)
+    if not os.path.isabs(name) and os.path.isfile(os.path.join(image_dir, name)):
+        return os.path.join(image_dir, name)
+    parts = [part for part in line.split("/") if part not in ("", ".", "..")]
+    ends = (os.path.join(image_dir, *parts[i:]) for i in range(len(parts)))
+    return next((end for end in ends if os.path.isfile(end)), None)

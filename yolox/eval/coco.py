@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import os
 from collections import Counter
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+COCO_LIMIT = 100
+"""Detections of an image and class that COCO's metrics take."""
 METRIC_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
@@ -46,7 +50,7 @@ def detections_to_coco(detections, *, image_ids, category_ids) -> list[dict]:
     return [record for found, image_id in pairs for record in _image_records(found, image_id, category_ids)]
 
 
-def evaluate_coco(ground_truth: dict, records: list[dict], *, class_names=None) -> dict:
+def evaluate_coco(ground_truth: dict, records: list[dict], *, class_names=None, max_detections: int = COCO_LIMIT) -> dict:
     """Computes the twelve COCO metrics and the AP of every class.
 
     Call it with the ground truth of a dataset and the records of ``detections_to_coco``. It prints nothing and
@@ -58,11 +62,14 @@ def evaluate_coco(ground_truth: dict, records: list[dict], *, class_names=None) 
         records: COCO results; may be empty.
         class_names: names for ``per_class`` in the order of the categories of ``ground_truth``; None takes
             theirs.
+        max_detections: above 100, AP and AR are also computed with so many detections of an image and class: COCO's
+            100 hide the rest of crowded images.
 
     Returns:
         A dict for ``json.dumps``: AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl in [0,1],
         and ``per_class``, AP by class name. None stands where there is no object to find (no small objects, a
         class without objects); zero where there are objects and nothing was found.
+        With N = `max_detections` above 100 also ``AP@N`` and ``AR@N``; all other numbers stay those at 100.
 
     Raises:
         ValueError: when a record names an image or a category that the ground truth does not have.
@@ -82,11 +89,27 @@ def evaluate_coco(ground_truth: dict, records: list[dict], *, class_names=None) 
     with contextlib.redirect_stdout(io.StringIO()):
         annotations, results = _index(ground_truth, _annotations(ground_truth)), _index(ground_truth, _results(records))
         evaluation = _Evaluation(annotations, results, "bbox")
+        limits = [1, 10, COCO_LIMIT, *([max_detections] if max_detections > COCO_LIMIT else [])]
+        evaluation.params.maxDets = limits
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     metrics = {name: _defined(value) for name, value in zip(METRIC_NAMES, evaluation.stats, strict=True)}
+    if max_detections > COCO_LIMIT:
+        metrics |= {f"{name}@{max_detections}": _mean(evaluation.eval[key][..., 0, -1])
+                    for name, key in (("AP", "precision"), ("AR", "recall"))}  # fmt: skip
     return {**metrics, "per_class": _per_class(evaluation, _names(ground_truth, class_names))}
+
+
+def write_results(path: str | os.PathLike, records: list[dict]) -> None:
+    """Writes COCO's list of results, which pycocotools' `loadRes` and COCO's server take.
+
+    Args:
+        path: of the file, which is replaced.
+        records: from `detections_to_coco`.
+    """
+    with open(path, "w") as file:
+        json.dump(records, file)
 
 
 class _Evaluation(COCOeval):
@@ -136,7 +159,7 @@ def _index(ground_truth: dict, annotations: list[dict]) -> COCO:
 
 
 def _per_class(evaluation: COCOeval, names: dict) -> dict[str, float | None]:
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # [T,R,classes], -1 for a class without objects
+    precision = evaluation.eval["precision"][:, :, :, 0, 2]  # at 100: [T,R,classes], -1 for a class without objects
     means = precision.mean(axis=(0, 1))
     by_id = dict(zip(evaluation.params.catIds, means, strict=True))
     return {name: _defined(by_id[category]) for category, name in names.items()}
@@ -162,6 +185,11 @@ def _check_ids(ground_truth: dict, records: list[dict]) -> None:
                 f"evaluate_coco: {len(unknown)} {key} of the records, such as {first!r}, "
                 f"are not among the {len(known)} of the ground truth: was it made from another data set?"
             )
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """Averages what is defined: COCOeval has -1 for classes without objects."""
+    return float(values[values > -1].mean()) if (values > -1).any() else None
 
 
 def _defined(value) -> float | None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from mindspore import nn
 
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.batches import evaluated_images
-from yolox.data.classes import with_classes
-from yolox.data.dataset import DetectionDataset, ground_truth
+from yolox.data.classes import match_detector
+from yolox.data.dataset import DetectionDataset, crowded_images, ground_truth
 from yolox.distributed import Group, from_first, gather_rows
-from yolox.eval.coco import detections_to_coco, evaluate_coco
+from yolox.eval.coco import COCO_LIMIT, detections_to_coco, evaluate_coco, write_results
 from yolox.eval.postprocess import Detections
 from yolox.eval.predict import detector_class_names, detector_step, predict_dataset
 
@@ -28,6 +29,8 @@ def evaluate(
     batch_size: int = 8,
     workers: int = 2,
     group: Group = Group(),
+    class_map: Mapping[str, str] | None = None,
+    results: str | os.PathLike | None = None,
     on_batch: Callable[[int], None] | None = None,
     keep: Callable[[list[Detections]], None] | None = None,
 ) -> dict:
@@ -45,18 +48,23 @@ def evaluate(
         batch_size: images of a step.
         workers: processes that read images; 0 reads them in this process.
         group: processes that share the images.
+        class_map: from class names of the dataset to those of the detector, where they are spelt otherwise.
+        results: file for the detections as COCO's list of results, with the dataset's ids of images and categories;
+            pycocotools' `loadRes` reads it. None writes none.
         on_batch: called with the number of images done in this process; may raise to stop where there is one process.
         keep: called with the detections of all images, in the order of the dataset.
 
     Returns:
-        Metrics by name as `evaluate_coco` returns them: AP, AP50, ..., ARl and `per_class`. Every process of the group
+        Metrics by name as `evaluate_coco` returns them: AP, AP50, ..., ARl and `per_class`; also `AP@N` and `AR@N` with
+        N = `postprocess.max_detections` where images have more than 100 objects of a class. Every process of the group
         gets the same numbers, and they do not depend on the number of processes.
 
     Raises:
         DataError: an image cannot be read, or the dataset has a class that the detector does not have.
         ValueError: the dataset has no images, or its number of classes differs from the detector's.
     """
-    settings = {"batch_size": batch_size, "workers": workers, "group": group, "keep": keep}
+    settings = {"batch_size": batch_size, "workers": workers, "group": group, "class_map": class_map}
+    settings |= {"results": results, "keep": keep}
     return make_evaluator(detector, spec=spec, postprocess=postprocess, **settings)(dataset, on_batch)
 
 
@@ -68,6 +76,8 @@ def make_evaluator(
     batch_size: int = 8,
     workers: int = 2,
     group: Group = Group(),
+    class_map: Mapping[str, str] | None = None,
+    results: str | os.PathLike | None = None,
     keep: Callable[[list[Detections]], None] | None = None,
     on_stage: Callable[[str], None] | None = None,
     stall_seconds: float = 0,
@@ -78,7 +88,7 @@ def make_evaluator(
     are written in place (`make_eval_step`).
 
     Args:
-        detector, spec, postprocess, batch_size, workers, group, keep: as in `evaluate`.
+        detector, spec, postprocess, batch_size, workers, group, class_map, results, keep: as in `evaluate`.
         on_stage: called with the name of each stage before it begins: "images", "gather" (where processes wait for each
             other) and "metrics".
         stall_seconds: workers that load no batch for so long are ended with an error; 0 waits for ever.
@@ -91,7 +101,7 @@ def make_evaluator(
     enter = on_stage or (lambda stage: None)
 
     def evaluator(dataset: DetectionDataset, on_batch: Callable[[int], None] | None = None) -> dict:
-        dataset = _matched_classes(dataset, detector)
+        dataset = _matched_classes(dataset, detector, class_map)
         enter("images")
         found = predict_dataset(
             step,
@@ -113,20 +123,22 @@ def make_evaluator(
         metrics = None
         if group.is_first:
             ids = {"image_ids": dataset.image_ids, "category_ids": dataset.category_ids}
-            metrics = evaluate_coco(ground_truth(dataset), detections_to_coco(found, **ids))
+            records = detections_to_coco(found, **ids)
+            if results is not None:
+                write_results(results, records)
+            limit = config.max_detections if crowded_images(dataset) else COCO_LIMIT
+            metrics = evaluate_coco(ground_truth(dataset), records, max_detections=limit)
         return from_first(metrics, group)
 
     return evaluator
 
 
-def _matched_classes(dataset: DetectionDataset, detector) -> DetectionDataset:
+def _matched_classes(dataset: DetectionDataset, detector, class_map: Mapping[str, str] | None) -> DetectionDataset:
     """Returns the dataset with its classes in the order of the detector's outputs."""
     if len(dataset) == 0:
         raise ValueError(f"evaluate: {dataset.image_dir} has no images, want at least one")
-    names = detector_class_names(detector)
-    if names is not None and tuple(names) != tuple(dataset.class_names):
-        dataset = with_classes(dataset, names)
     count = getattr(detector, "num_classes", len(dataset.class_names))
+    dataset = match_detector(dataset, detector_class_names(detector), count, class_map=class_map)
     if count != len(dataset.class_names):
         raise ValueError(f"evaluate: the dataset has {len(dataset.class_names)} classes, the detector predicts {count}")
     return dataset
