@@ -50,6 +50,8 @@ DIFFERENCES = {
 COMMON = {
     "epochs": 300,
     "input.pad_value": 114,
+    "input.mean": (0.0, 0.0, 0.0),
+    "input.std": (1.0, 1.0, 1.0),
     "augment.mosaic_prob": 1.0,
     "augment.mixup_prob": 1.0,
     "augment.degrees": 10.0,

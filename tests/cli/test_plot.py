@@ -22,6 +22,7 @@ from yolox.eval.postprocess import Detections
 from yolox.training.callbacks import EpochEvent
 from yolox.training.progress import TrainingProgress
 from yolox.training.run_folder import RunRecorder, prepare_run
+from yolox.visualize import run_pictures
 from yolox.visualize.evaluation import CHARTS, evaluation_report, write_charts, write_comparisons
 from yolox.visualize.run_pictures import RunPictures
 
@@ -122,7 +123,8 @@ def test_what_cannot_be_drawn_is_said(tmp_path, capsys, prepare, status, message
     assert message in err and "Traceback" not in err
 
 
-def test_training_draws_its_curves_after_every_epoch(tmp_path):
+def test_training_draws_its_curves_after_every_epoch(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_pictures, "CURVES_SECONDS", 0.0)
     recorder = RunRecorder(tmp_path, lambda path, progress, extra: path.write_bytes(b"weights"))
     fields = {name: 1.0 for name in ("lr", "images_per_second", "data_wait_share", "seconds")}
     losses, pictures, drawing = dict.fromkeys(LOSS_NAMES, 2.0), [], RunPictures()
