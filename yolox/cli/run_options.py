@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from yolox.cli.formats import FORMATS
 from yolox.cli.messages import option_name
 from yolox.config import Recipe
 from yolox.config_io import recipe_from_json
@@ -19,7 +20,7 @@ from yolox.training.callbacks import Callback, RunContext
 from yolox.training.checkpoint import atomic_path
 from yolox.training.run_folder import OPTIONS, RECIPE, write_json
 
-PATHS = tuple(f"{part}_{kind}" for part in ("train", "val") for kind in ("json", "voc", "yolo", "images"))
+PATHS = tuple(f"{part}_{kind}" for part in ("train", "val") for kind in (*FORMATS, "images"))
 SPLITS = ("train_split", "val_split")
 _REQUIRED = object()
 _FITS = {
@@ -63,7 +64,7 @@ class RememberOptions(Callback):
 
 def remember(folder: Path, options) -> None:
     """Writes what ``train --resume`` needs beside the recipe: where the data are, and the options that stay."""
-    paths = {name: getattr(options, name) for name in PATHS}
+    paths = {name: getattr(options, name) for name in (*PATHS, "class_map")}
     content = {name: None if path is None else os.path.abspath(path) for name, path in paths.items()}
     content["class_map"] = None if options.class_map is None else os.path.abspath(options.class_map)
     content |= {name: _whole_path(getattr(options, name)) for name in SPLITS}

@@ -1,21 +1,19 @@
-"""Options that name a dataset in any of the three formats, and how one is read from them."""
+"""Options that name a dataset in any format, and how one is read from them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import attrs
+import tyro
 from attrs import frozen
 
-from yolox.data.coco import read_coco
+from yolox.cli.formats import FORMATS, Named
 from yolox.data.dataset import DetectionDataset
-from yolox.data.voc import read_voc_data
-from yolox.data.yolo import read_yolo_data
 from yolox.data.yolo_layout import read_class_map
 from yolox.errors import UsageError
-
-FORMATS = ("json", "voc", "yolo")
 
 
 @frozen(kw_only=True, slots=False)  # the options of a command inherit several of these
@@ -34,16 +32,19 @@ class VocConventions:
     """YOLO lines with a sixth number, the confidence of a prediction: refuse them, or read them without it."""
 
 
+def _with_formats(part: str, images: str) -> type:
+    """Makes a class with a path for each format."""
+    fields = {}
+    for name, form in FORMATS.items():
+        kind = Annotated[Path | None, tyro.conf.arg(help=form.help.format(part=part, images=images))]
+        fields[f"{part}_{name}"] = attrs.field(default=None, type=kind)
+    return attrs.make_class("Formats", fields, bases=(VocConventions,), frozen=True, kw_only=True, slots=False)
+
+
 @frozen(kw_only=True, slots=False)
-class TrainingSet(VocConventions):
+class TrainingSet(_with_formats("train", "training images")):
     """Where the training images and their boxes are: give one of --train-json, --train-voc and --train-yolo."""
 
-    train_json: Path | None = None
-    """COCO annotations of the training images; --train-images says where these are."""
-    train_voc: Path | None = None
-    """VOC folder with Annotations and JPEGImages, or any folder of XML files."""
-    train_yolo: Path | None = None
-    """YOLO's data.yaml, or a file of class names beside the folders images and labels."""
     train_images: Path | None = None
     """Folder of the training images; VOC and YOLO find theirs without it."""
     train_split: str | None = None
@@ -52,15 +53,9 @@ class TrainingSet(VocConventions):
 
 
 @frozen(kw_only=True, slots=False)
-class ValidationSet(VocConventions):
+class ValidationSet(_with_formats("val", "validation images")):
     """Where the validation images and their boxes are: at most one of --val-json, --val-voc and --val-yolo."""
 
-    val_json: Path | None = None
-    """COCO annotations of the validation images; --val-images says where these are."""
-    val_voc: Path | None = None
-    """VOC folder with Annotations and JPEGImages, or any folder of XML files."""
-    val_yolo: Path | None = None
-    """YOLO's data.yaml, or a file of class names beside the folders images and labels."""
     val_images: Path | None = None
     """Folder of the validation images; VOC and YOLO find theirs without it."""
     val_split: str | None = None
@@ -91,11 +86,12 @@ def data_source(options, part: str) -> DataSource | None:
     """
     values = {key: getattr(options, f"{part}_{key}") for key in (*FORMATS, "images", "split")}
     given = [key for key in FORMATS if values[key] is not None]
+    singles = [key for key in given if FORMATS[key].is_single]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(f'--{part}-{key}' for key in given)}: give one of them")
-    if (not given and values["images"] is not None) or (given == ["json"] and values["images"] is None):
+    if (not given and values["images"] is not None) or (singles and values["images"] is None):
         raise UsageError(f"--{part}-json and --{part}-images: give both, or a VOC folder or a YOLO file alone")
-    if values["split"] is not None and given in ([], ["json"]):
+    if values["split"] is not None and (not given or singles):
         raise UsageError(f"--{part}-split: is for --{part}-voc and --{part}-yolo; COCO has a file for each part")
     if given == ["yolo"] and values["yolo"].suffix.lower() == ".json":
         raise UsageError(f"--{part}-yolo {values['yolo']}: is no YOLO file; COCO annotations go to --{part}-json")
@@ -129,19 +125,19 @@ def evaluation_source(options) -> DataSource:
     return source
 
 
-def _source(kind: str, values: dict, part: str, options) -> DataSource:
-    path, split = str(values[kind]), values["split"] or part
-    images = None if values["images"] is None else str(values["images"])
+def _source(name: str, values: dict, part: str, options) -> DataSource:
+    images, split = values["images"], values["split"]
 
     def read() -> DetectionDataset:
         class_map = None if options.class_map is None else read_class_map(str(options.class_map))
-        common = {"class_map": class_map, "follow_links": options.follow_links}
-        if kind == "json":
-            return read_coco(path, images, **common)
-        if kind == "yolo":
-            return read_yolo_data(path, split=split, image_dir=images, scored_labels=options.scored_labels, **common)
-        whole = values["split"] is None
-        conventions = _conventions(options)
-        return read_voc_data(path, split=split, image_dir=images, all_without_lists=whole, **conventions, **common)
+        named = Named(
+            path=str(values[name]),
+            image_dir=None if images is None else str(images),
+            split=split or part,
+            has_split=split is not None,
+            options=options,
+            common={"class_map": class_map, "follow_links": options.follow_links},
+        )
+        return FORMATS[name].read(named)
 
-    return DataSource(name=path, read=read)
+    return DataSource(name=str(values[name]), read=read)
