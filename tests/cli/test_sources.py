@@ -10,11 +10,18 @@ import numpy as np
 import pytest
 
 from tests.data.folders import coco_dict, noise_dataset, write_as_yolo, write_image, write_json
+from yolox.cli import sources
 from yolox.cli.commands import read_command
+from yolox.cli.formats import FORMATS, Format
 from yolox.cli.inputs import read_evaluation_set, read_training_set
+from yolox.cli.messages import name_options
+from yolox.cli.parsing import read_arguments
 from yolox.cli.run_options import remember, remembered
 from yolox.cli.sources import data_source, evaluation_source, training_source
 from yolox.config import Recipe
+from yolox.data.coco import read_coco
+from yolox.data.dataset import load_image
+from yolox.data.image import MAX_PIXELS
 from yolox.errors import CommandError, DataError, UsageError
 from yolox.training.run_folder import OPTIONS, write_recipe
 
@@ -25,7 +32,38 @@ def options(part="train", **values):
     keys = ("json", "voc", "yolo", "images", "split")
     reading = {"voc_first_pixel": values.get("first_pixel", 0), "voc_difficult_as_crowd": values.get("difficult", False)}
     reading |= {"class_map": values.get("class_map"), "follow_links": False, "scored_labels": values.get("scored", "refuse")}
+    reading |= {"max_pixels": MAX_PIXELS}
     return SimpleNamespace(**{f"{part}_{key}": values.get(key) for key in keys}, **reading)
+
+
+def test_a_line_in_the_table_of_formats_is_two_options_and_a_reader(tmp_path, monkeypatch):
+    write_image(tmp_path / "a.png", np.zeros((20, 30, 3), np.uint8))
+    write_json(tmp_path / "a.json", coco_dict([(1, "a.png", 20, 30)], [(1, 1, 1, (1, 1, 9, 9))]))
+    form = Format(lambda named: read_coco(named.path, named.image_dir), "CSV file of the {images}.", is_single=True)
+    monkeypatch.setitem(FORMATS, "csv", form)
+    given = read_arguments(sources._with_formats("val", "images"), ["--val-csv", str(tmp_path / "a.json")], prog="yolox")
+    assert given == {"val_csv": tmp_path / "a.json"}
+    named = options("val")
+    named.val_csv = given["val_csv"]
+    with pytest.raises(UsageError, match="--val-images: give both"):
+        evaluation_source(named)
+    named.val_images = tmp_path
+    assert len(evaluation_source(named).read().boxes) == 1
+
+
+def test_the_limit_of_pixels_is_an_option_that_messages_name(tmp_path):
+    write_image(tmp_path / "a.png", np.zeros((20, 30, 3), np.uint8))
+    write_json(tmp_path / "a.json", coco_dict([(1, "a.png", 20, 30)], [(1, 1, 1, (1, 1, 9, 9))]))
+    argv = ["--val-json", str(tmp_path / "a.json"), "--val-images", str(tmp_path)]
+    for limit, fits in ((600, True), (599, False)):
+        made = read_command(["eval", "--weights", "a.pth", *argv, "--max-pixels", str(limit)], RECIPES).options()
+        dataset = evaluation_source(made).read()
+        if fits:
+            assert load_image(dataset, 0).shape == (20, 30, 3)
+            continue
+        with pytest.raises(DataError) as error:
+            load_image(dataset, 0)
+        assert "states 30x20 pixels, more than --max-pixels 599; not decoded" in name_options(str(error.value))
 
 
 @pytest.mark.parametrize(

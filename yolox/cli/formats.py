@@ -58,15 +58,14 @@ def _read_voc(named: Named) -> DetectionDataset:
         all_without_lists=not named.has_split,
         first_pixel=named.options.voc_first_pixel,
         difficult_as_crowd=named.options.voc_difficult_as_crowd,
+        max_pixels=named.options.max_pixels,
         **named.common,
     )
 
 
 def _read_yolo(named: Named) -> DetectionDataset:
-    scored = named.options.scored_labels
-    return read_yolo_data(
-        named.path, split=named.split, image_dir=named.image_dir, scored_labels=scored, **named.common
-    )
+    conventions = {"scored_labels": named.options.scored_labels, "max_pixels": named.options.max_pixels}
+    return read_yolo_data(named.path, split=named.split, image_dir=named.image_dir, **conventions, **named.common)
 
 
 FORMATS = {

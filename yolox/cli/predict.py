@@ -16,7 +16,7 @@ from yolox.cli.options import CommonOptions
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.classes import names_of_classes
 from yolox.data.coco import read_coco_ids
-from yolox.data.image import shown_path
+from yolox.data.image import MAX_PIXELS, shown_path
 from yolox.errors import CommandError, DataError, UsageError
 from yolox.eval.media import (
     Frame,
@@ -64,6 +64,8 @@ class PredictOptions(CommonOptions):
     """COCO annotations of the same images: also write COCO's results with their ids of images and categories."""
     strict: bool = False
     """End with status 1 if a source or a frame could not be read; the others are done either way."""
+    max_pixels: int = MAX_PIXELS
+    """Most pixels of an image file; one that states more is refused before it is decoded."""
     batch_size: int = 1
     """Images at a time."""
     input: InputSpec = InputSpec()
@@ -106,6 +108,7 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
     files_written = [_open_writer(kind, folder, names, options) for kind in dict.fromkeys(options.save)] + results
     writers = [_PictureWriter(folder, names, console), *files_written]
     settings = {"spec": options.input, "config": options.postprocess, "batch_size": options.batch_size}
+    settings["max_pixels"] = options.max_pixels
     try:
         for frame, found in predict_media(step, files, **settings, on_error=errors.append, on_video=videos.append):
             full += len(found) >= options.postprocess.max_detections

@@ -15,6 +15,7 @@ from yolox.cli.messages import option_name
 from yolox.config import Recipe
 from yolox.config_io import recipe_from_json
 from yolox.data.build import read_text
+from yolox.data.image import MAX_PIXELS
 from yolox.errors import CommandError, DataError, RecipeError, UsageError
 from yolox.training.callbacks import Callback, RunContext
 from yolox.training.checkpoint import atomic_path
@@ -26,6 +27,7 @@ _REQUIRED = object()
 _FITS = {
     "a text or null": lambda value: value is None or isinstance(value, str) and "\0" not in value,
     "a whole number of 1 or more, or null": lambda value: value is None or type(value) is int and value > 0,
+    "a whole number of 1 or more": lambda value: type(value) is int and value > 0,
     "true or false": lambda value: type(value) is bool,
     "0 or 1": lambda value: type(value) is int and value in (0, 1),
     "CPU or Ascend": lambda value: value in ("CPU", "Ascend"),
@@ -40,7 +42,7 @@ KINDS = {
     "freeze": ("a list of texts", ()), "tensorboard": ("true or false", False),
     "voc_first_pixel": ("0 or 1", 0), "voc_difficult_as_crowd": ("true or false", False),
     "class_map": ("a text or null", None), "follow_links": ("true or false", False),
-    "scored_labels": ("refuse or drop", "refuse"),
+    "scored_labels": ("refuse or drop", "refuse"), "max_pixels": ("a whole number of 1 or more", MAX_PIXELS),
 }  # fmt: skip
 """What each field of options.json holds, and its value in runs from before the field; none where it must be there."""
 FREE = ("workers", "epochs")  # fields that change no number, and the one that a longer run changes
@@ -66,7 +68,6 @@ def remember(folder: Path, options) -> None:
     """Writes what ``train --resume`` needs beside the recipe: where the data are, and the options that stay."""
     paths = {name: getattr(options, name) for name in (*PATHS, "class_map")}
     content = {name: None if path is None else os.path.abspath(path) for name, path in paths.items()}
-    content["class_map"] = None if options.class_map is None else os.path.abspath(options.class_map)
     content |= {name: _whole_path(getattr(options, name)) for name in SPLITS}
     content |= {name: getattr(options, name) for name in KINDS if name not in content}
     with atomic_path(folder / OPTIONS) as options_path:

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from yolox.cli.formats import FORMATS, Named
 from yolox.data.dataset import DetectionDataset
+from yolox.data.image import MAX_PIXELS
 from yolox.data.yolo_layout import read_class_map
 from yolox.errors import UsageError
 
@@ -30,6 +31,8 @@ class VocConventions:
     """Take images that are links out of the image folder, as a split made with ln -s has them."""
     scored_labels: Literal["refuse", "drop"] = "refuse"
     """YOLO lines with a sixth number, the confidence of a prediction: refuse them, or read them without it."""
+    max_pixels: int = MAX_PIXELS
+    """Most pixels of an image file; one that states more is refused before it is decoded."""
 
 
 def _with_formats(part: str, images: str) -> type:
@@ -138,6 +141,6 @@ def _source(name: str, values: dict, part: str, options) -> DataSource:
             options=options,
             common={"class_map": class_map, "follow_links": options.follow_links},
         )
-        return FORMATS[name].read(named)
+        return attrs.evolve(FORMATS[name].read(named), max_pixels=options.max_pixels)
 
     return DataSource(name=str(values[name]), read=read)

@@ -92,7 +92,7 @@ def read_image(
     )
 
 
-def image_size(path: str) -> tuple[int, int]:
+def image_size(path: str, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Returns the height and width that `read_image` returns, without decoding where that is possible.
 
     Headers of JPEG and PNG files are read, the orientation in a JPEG's EXIF too; a JPEG with broken EXIF, a PNG with
@@ -100,6 +100,7 @@ def image_size(path: str) -> tuple[int, int]:
 
     Args:
         path: the file.
+        max_pixels: as in `read_image`, where the image is decoded.
 
     Returns:
         height and width in pixels.
@@ -109,7 +110,7 @@ def image_size(path: str) -> tuple[int, int]:
     """
     header = read_header(path)
     shown = None if header is None else header.shown
-    return read_image(os.fspath(path)).shape[:2] if shown is None else shown
+    return read_image(os.fspath(path), max_pixels=max_pixels).shape[:2] if shown is None else shown
 
 
 def shrink_image(image: np.ndarray, reduce: int) -> np.ndarray:  # [H,W,3] -> [H//r,W//r,3]

@@ -14,7 +14,7 @@ from yolox.data.classes import rename_classes
 from yolox.data.content import name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name
-from yolox.data.image import image_size
+from yolox.data.image import MAX_PIXELS, image_size
 from yolox.errors import DataError, WeightsError, raise_problems
 from yolox.wire import read_file
 
@@ -30,6 +30,7 @@ def read_voc(
     first_pixel: int = 0,
     difficult_as_crowd: bool = False,
     follow_links: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> DetectionDataset:
     """Reads a folder of Pascal VOC annotations.
 
@@ -44,6 +45,7 @@ def read_voc(
         difficult_as_crowd: True leaves objects marked difficult out of training and ignores them in
             evaluation.
         follow_links: True accepts images that are links out of the image folder.
+        max_pixels: images that state more are refused.
 
     Returns:
         DetectionDataset with ids counted from 1, categories too; boxes without area are left out.
@@ -67,7 +69,7 @@ def read_voc(
         try:
             name, size = images.find(root, stem), _image_size(root)
             if size is None:
-                size = image_size(os.path.join(image_dir, name))
+                size = image_size(os.path.join(image_dir, name), max_pixels=max_pixels)
                 unsized.append(os.path.basename(path))
         except ValueError as error:
             problems.append(f"{path}: {error}")
@@ -264,6 +266,7 @@ def read_voc_data(
     first_pixel: int = 0,
     difficult_as_crowd: bool = False,
     follow_links: bool = False,
+    max_pixels: int = MAX_PIXELS,
     class_map: Mapping[str, str] | None = None,
 ) -> DetectionDataset:
     """Reads one part of a VOC folder.
@@ -278,6 +281,7 @@ def read_voc_data(
         first_pixel: 1 where coordinates count from 1 (VOC2007 to VOC2012 themselves), 0 where from 0 (most tools).
         difficult_as_crowd: True leaves objects marked difficult out of training and ignores them in evaluation.
         follow_links: True accepts images that are links out of the image folder.
+        max_pixels: images that state more are refused.
         class_map: other names for the classes, as in `rename_classes`.
 
     Returns:
@@ -292,6 +296,7 @@ def read_voc_data(
     images = image_dir or (os.path.join(folder, "JPEGImages") if whole else folder)
     image_set = _list_of(folder, split, all_without_lists)
     reading = {"first_pixel": first_pixel, "difficult_as_crowd": difficult_as_crowd, "follow_links": follow_links}
+    reading["max_pixels"] = max_pixels
     return rename_classes(read_voc(annotations, images, image_set=image_set, **reading), class_map)
 
 

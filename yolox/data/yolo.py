@@ -14,7 +14,7 @@ from yolox.data.classes import rename_classes
 from yolox.data.content import OTHER_PICTURES, count_kinds, name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name
-from yolox.data.image import image_size
+from yolox.data.image import MAX_PIXELS, image_size
 from yolox.data.yolo_layout import describe_yolo, find_places, resolve_entry
 from yolox.errors import DataError
 
@@ -135,6 +135,7 @@ def read_pairs(
     image_dir: str,
     class_names: Sequence[str],
     scored_labels: ScoredLabels = "refuse",
+    max_pixels: int = MAX_PIXELS,
     follow_links: bool = False,
     notes: Sequence[str] = (),
 ) -> DetectionDataset:
@@ -146,6 +147,7 @@ def read_pairs(
         image_dir: folder that the dataset's file names are relative to.
         class_names: the classes by index.
         scored_labels, follow_links: as in `read_yolo`.
+        max_pixels: images that state more are refused.
         notes: lines about what was left out or guessed already.
 
     Returns:
@@ -158,7 +160,7 @@ def read_pairs(
     lines = _Lines(columns=columns, classes=len(class_names), drop_scores=scored_labels == "drop", problems=found)
     for image, label in labelled.pairs:
         try:
-            columns.sizes.extend(image_size(image))
+            columns.sizes.extend(image_size(image, max_pixels=max_pixels))
         except DataError as error:
             found.append(str(error))
             continue
@@ -251,6 +253,7 @@ def read_yolo_data(
     split: str,
     image_dir: str | None = None,
     scored_labels: ScoredLabels = "refuse",
+    max_pixels: int = MAX_PIXELS,
     follow_links: bool = False,
     class_map: Mapping[str, str] | None = None,
 ) -> DetectionDataset:
@@ -265,6 +268,7 @@ def read_yolo_data(
         image_dir: folder of the images, in place of the folders that the file names. Where it names lists of images,
             these are looked for in the folder, and its other images are not taken.
         scored_labels: "drop" reads lines with a sixth number, the confidence of a prediction, without it.
+        max_pixels: images that state more are refused.
         follow_links: True accepts images that are links out of the folder that holds them.
         class_map: other names for the classes, as in `rename_classes`.
 
@@ -290,7 +294,7 @@ def read_yolo_data(
         root = os.path.commonpath([os.path.abspath(p) for p in [*folders, *images, *(bases[:1] if lists else [])]])
     dataset = read_pairs(
         path, labelled, image_dir=os.fspath(root), class_names=names, notes=notes,
-        scored_labels=scored_labels, follow_links=follow_links,
+        scored_labels=scored_labels, follow_links=follow_links, max_pixels=max_pixels,
     )  # fmt: skip
     return rename_classes(dataset, class_map)
 

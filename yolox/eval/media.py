@@ -232,7 +232,9 @@ def count_frames(file: Path) -> int | None:
     return max(packets, int(stated) if exact and 0 < stated < 1e9 else 0) or None
 
 
-def read_frames(file: Path, name: str, *, on_video: Callable[[VideoCount], None] | None = None) -> Iterator[Frame]:
+def read_frames(
+    file: Path, name: str, *, max_pixels: int = MAX_PIXELS, on_video: Callable[[VideoCount], None] | None = None
+) -> Iterator[Frame]:
     """Reads the image of a file, or the frames of a video one by one, turned as the file says.
 
     A frame that cannot be decoded does not end a video. Frames are numbered as they are decoded.
@@ -240,6 +242,7 @@ def read_frames(file: Path, name: str, *, on_video: Callable[[VideoCount], None]
     Args:
         file: an image or a video.
         name: of the frame; frames of a video have their number behind it.
+        max_pixels: an image that states more is refused.
         on_video: called at the end of a video with the number of its frames.
 
     Returns:
@@ -249,7 +252,7 @@ def read_frames(file: Path, name: str, *, on_video: Callable[[VideoCount], None]
         DataError: the file cannot be decoded, or is a video whose path is not UTF-8.
     """
     if not is_video(file):
-        yield Frame(file=file, number=None, name=name, image=read_image(str(file)))
+        yield Frame(file=file, number=None, name=name, image=read_image(str(file), max_pixels=max_pixels))
         return
     capture, count, fails = _capture(file), VideoCount(file), 0
     try:
@@ -279,6 +282,7 @@ def predict_media(
     spec: InputSpec,
     config: PostprocessConfig = VIEWER,
     batch_size: int = 1,
+    max_pixels: int = MAX_PIXELS,
     on_error: Callable[[DataError], None] | None = None,
     on_video: Callable[[VideoCount], None] | None = None,
 ) -> Iterator[tuple[Frame, Detections]]:
@@ -290,6 +294,7 @@ def predict_media(
         spec: the same as that of `eval_step`.
         config: thresholds.
         batch_size: frames of a step.
+        max_pixels: an image file that states more is refused.
         on_error: called with the error of a file that cannot be read, which is then left out; None raises it.
         on_video: called at the end of each video with the number of its frames.
 
@@ -304,7 +309,7 @@ def predict_media(
     def images() -> Iterator[np.ndarray]:
         for file, name in zip(files, unique_names(files), strict=True):
             try:
-                for frame in read_frames(file, name, on_video=on_video):
+                for frame in read_frames(file, name, max_pixels=max_pixels, on_video=on_video):
                     waiting.append(frame)
                     yield frame.image
             except DataError as error:
