@@ -186,13 +186,13 @@ class VideoCount:
         return f"{self.read} of {self.stated} frames, {self.missing} could not be decoded"
 
 
-def _capture(file: Path, *options: int) -> cv2.VideoCapture:
-    """Opens a video whose frames are no PNGs, which OpenCV cannot be trusted with, and no larger than images may be.
+def _capture(file: Path, *options: int, max_pixels: int | None = None) -> cv2.VideoCapture:
+    """Opens a video whose frames are no PNGs, which OpenCV cannot be trusted with.
 
     The absolute path is no protocol of FFmpeg's (``a:b.mp4``) and no pattern of images.
 
     Raises:
-        DataError: the path is not UTF-8, the file is no regular one, or has such frames.
+        DataError: the path is not UTF-8, the file is no regular one, or has such frames or ones of more than `max_pixels`.
     """
     path = decodable_path(os.path.abspath(file))
     if not os.path.isfile(path):  # a pipe or a device would never end
@@ -202,7 +202,9 @@ def _capture(file: Path, *options: int) -> cv2.VideoCapture:
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # as players do; off by default in OpenCV 4.11
     code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
     pixels = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
-    problem = "has frames of PNG" if b"PNG" in code.upper() else f"has frames of {pixels:.0f} pixels" * (pixels > MAX_PIXELS)
+    problem = "has frames of PNG" if b"PNG" in code.upper() else ""
+    if max_pixels is not None and pixels > max_pixels:
+        problem = f"has frames of {pixels:.0f} pixels, more than `max_pixels` {max_pixels}"
     if problem:
         capture.release()
         raise DataError(f"{file}: {problem}, which are not decoded")
@@ -242,7 +244,7 @@ def read_frames(
     Args:
         file: an image or a video.
         name: of the frame; frames of a video have their number behind it.
-        max_pixels: an image that states more is refused.
+        max_pixels: an image or a video that states more is refused.
         on_video: called at the end of a video with the number of its frames.
 
     Returns:
@@ -254,7 +256,7 @@ def read_frames(
     if not is_video(file):
         yield Frame(file=file, number=None, name=name, image=read_image(str(file), max_pixels=max_pixels))
         return
-    capture, count, fails = _capture(file), VideoCount(file), 0
+    capture, count, fails = _capture(file, max_pixels=max_pixels), VideoCount(file), 0
     try:
         while fails < MOST_FAILS:
             whole, image = capture.read()
