@@ -15,7 +15,8 @@ from yolox.config_io import recipe_from_json, recipe_to_json
 from yolox.data.coco import read_coco
 from yolox.data.header import read_header
 from yolox.data.voc import read_voc
-from yolox.data.yolo import read_class_names, read_yolo
+from yolox.data.yolo import read_yolo
+from yolox.data.yolo_layout import read_class_names
 from yolox.errors import CheckpointError, DataError, RecipeError, WeightsError
 from yolox.training.checkpoint import load_checkpoint, save_checkpoint
 from yolox.weights.load import read_weights
