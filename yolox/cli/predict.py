@@ -30,7 +30,7 @@ from yolox.eval.media import (
 )
 from yolox.eval.postprocess import Detections, with_names
 from yolox.eval.predict import VIEWER
-from yolox.eval.writers import LABELS, WRITERS, ResultsWriter, YoloTextWriter, unused_path
+from yolox.eval.writers import WRITERS, ResultsWriter, YoloTextWriter, unused_path
 from yolox.training.run_folder import make_folder
 from yolox.visualize.draw import draw_detections, enlarge_small
 from yolox.visualize.evaluation import write_picture
@@ -97,7 +97,6 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
     sources = find_files(options.source, recursive=options.recursive)
     files = sources.files
     ids = None if options.results_for is None else read_coco_ids(str(options.results_for))
-    _check_links(options.output)
     opened = open_weights(experiment, options.weights, legacy=options.legacy)
     options = with_defaults(recipe_of_weights(experiment, options.recipe, opened.metadata))
     names = names_of_classes(opened.num_classes, opened.metadata.class_names)
@@ -184,10 +183,3 @@ def _target(folder: Path, file: Path, name: str) -> Path:
     """Returns the path of the picture or the video that is written for a file, at which nothing is."""
     suffix = ".mp4" if is_video(file) else file.suffix.lower()
     return unused_path(folder / (name + (suffix if suffix in (".mp4", ".jpg", ".jpeg", ".png") else ".png")))
-
-
-def _check_links(folder: Path) -> None:
-    """Raises UsageError where the output folder holds links, which would be written through to files elsewhere."""
-    link = next((path for pattern in ("*", f"{LABELS}/*") for path in folder.glob(pattern) if path.is_symlink()), None)
-    if link is not None:
-        raise UsageError(f"--output {folder}: {shown_path(link)} is a link, which is not written through; give another folder")

@@ -184,7 +184,7 @@ def _read_checked(path: str, max_pixels: int) -> np.ndarray | None:  # -> [n]
             stated, orientation = stated_size(file), tiff_orientation(file)
             file.seek(0)
             small = os.fstat(file.fileno()).st_size <= MAX_FILE_BYTES
-            data = file.read(MAX_FILE_BYTES + 1) if small and stated is not None else b""
+            data = file.read(MAX_FILE_BYTES + 1 if small and stated is not None else HEAD_BYTES)
     except OSError as error:
         raise DataError(f"{shown_path(path)}: cannot be read ({error.strerror})") from None
     if stated is None:
