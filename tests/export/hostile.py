@@ -148,7 +148,7 @@ def _set_input(model, change):
 
 
 def _description(model):
-    _set_input(model, lambda text: text.replace("96", "32768"))
+    _set_input(model, lambda text: text.replace("96", "160"))
 
 
 def _deep_description(model):
@@ -172,7 +172,7 @@ MINDIR = {
     "an attribute of the graph": (_graph_flag, "the graph has the attribute"),
     "too few numbers": (_short_parameter, "the file holds"),
     "a shape beyond its numbers": (_long_parameter, "the file holds"),
-    "a large input": (_large_input, "Reshape: from"),
+    "a large input": (_large_input, "the limit"),
     "a large broadcast": (_large_broadcast, "the limit"),
     "a shape that is not true": (_stated_shape, "the file states"),
     "enormous pads": (_pads, "pad_list"),

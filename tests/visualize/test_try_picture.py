@@ -38,6 +38,7 @@ def test_curves_that_cannot_be_drawn_do_not_end_the_run(tmp_path, monkeypatch, c
 
     monkeypatch.setattr(run_pictures, "sample_grid", lambda *_arguments: np.zeros((8, 8, 3), np.uint8))
     monkeypatch.setattr(run_pictures, "history_chart", fail)
+    monkeypatch.setattr(run_pictures, "CURVES_SECONDS", 0.0)
     callback = RunPictures()
     callback.on_start(context(tmp_path))
     for ap in (0.1, 0.2):
