@@ -40,7 +40,6 @@ def resume(folder, *more):
     return run(EXPERIMENT, ["train", "--resume", str(folder), *more])
 
 
-@pytest.mark.slow
 def test_killed_twice_then_ctrl_c_then_sigterm_then_finished(argv, whole, tmp_path):
     """The first two at random times; the signals save and say so; no process and no shared memory is left behind."""
     folder, rng = tmp_path / "run", random.Random(1)
