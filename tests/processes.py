@@ -1,4 +1,4 @@
-"""What the processes of tests/test_parallel.py run; started by msrun, or alone for the reference.
+"""What the processes of tests/test_distributed.py run; started by msrun, or alone for the reference.
 
     python tests/processes.py OUTPUT_FOLDER
 """

@@ -1,4 +1,4 @@
-"""Nano trained by one or several processes from the loader's shards, for tests/test_parallel_nano.py.
+"""Nano trained by one or several processes from the loader's shards, for tests/test_distributed_nano.py.
 
     python tests/processes_nano.py OUTPUT_FOLDER
 """

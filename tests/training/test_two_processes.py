@@ -17,7 +17,7 @@ from yolox.training.run_folder import read_history
 def test_two_processes_leave_one_run_and_the_metrics_of_all_images(tmp_path):
     """One validation image: a process without any must take part, and nothing it does not have is waited for.
 
-    This detector finds nothing, so that the numbers are zero or none: that they are right is in tests/test_parallel.py.
+    This detector finds nothing, so that the numbers are zero or none: that they are right is in tests/test_distributed.py.
     """
     train, output = write_data(tmp_path / "data", images=9), tmp_path / "run"
     val = write_data(tmp_path / "one", images=1)
