@@ -17,8 +17,8 @@ from yolox.training import sync
 from yolox.training.checkpoint import Checkpoint, load_checkpoint
 from yolox.training.progress import LossScale, TrainingProgress
 from yolox.training.resume import (
-    data_facts,
     dataset_fingerprint,
+    describe_data,
     pixel_checksum,
     restore_state,
     resume_run,
@@ -217,27 +217,27 @@ RUN = Recipe(epochs=40)
     ],
 )
 def test_what_changed_since_the_checkpoint_is_named(images, change, names):
-    facts = json.loads(json.dumps(data_facts(images, images, Group())))
-    checkpoint = Checkpoint(tensors={}, recipe=RUN, class_names=("cat",), extra=facts)
-    now = data_facts(images, images, Group())
+    data = json.loads(json.dumps(describe_data(images, images, Group())))
+    checkpoint = Checkpoint(tensors={}, recipe=RUN, class_names=("cat",), extra=data)
+    now = describe_data(images, images, Group())
     now["data"].update(change.get("train", {}))
     now["val_data"] = None if "val" in change and change["val"] is None else {**now["val_data"], **change.get("val", {})}
     assert list(run_changes(checkpoint, now, change.get("recipe", RUN))) == names
 
 
 def test_changes_are_refused_unless_they_are_allowed(images, tmp_path):
-    state, facts = state_of(1, classes=1), data_facts(images, None, Group())
-    extra = {**facts, "best_AP": 0.5}
+    state, data = state_of(1, classes=1), describe_data(images, None, Group())
+    extra = {**data, "best_AP": 0.5}
     save_state(tmp_path / "last.safetensors", state, TrainingProgress(), recipe=RUN, class_names=("cat",), extra=extra)
     longer = Recipe(epochs=60, eval_interval=5)
     for allowed in (False, ("epochs",)):
         with pytest.raises(CommandError, match="eval_interval was 10, now it is 5; want .* or `allow_changed`"):
-            resume_run(tmp_path, state, facts, recipe=longer, allow_changed=allowed)
-    found = resume_run(tmp_path, state, facts, recipe=longer, allow_changed=True)
+            resume_run(tmp_path, state, data, recipe=longer, allow_changed=allowed)
+    found = resume_run(tmp_path, state, data, recipe=longer, allow_changed=True)
     assert found.best_ap == 0.5 and found.changes == ("epochs was 40, now it is 60", "eval_interval was 10, now it is 5")
-    assert resume_run(tmp_path, state, facts, recipe=Recipe(epochs=60), allow_changed=("epochs",)).changes
-    other = data_facts(images, images, Group())  # the best AP was of no or of other images
+    assert resume_run(tmp_path, state, data, recipe=Recipe(epochs=60), allow_changed=("epochs",)).changes
+    other = describe_data(images, images, Group())  # the best AP was of no or of other images
     assert resume_run(tmp_path, state, other, recipe=RUN, allow_changed=True).best_ap is None
-    two = data_facts(images, None, Group(rank=1, world=2))
+    two = describe_data(images, None, Group(rank=1, world=2))
     with pytest.raises(CommandError, match="on 1 device.s., now there are 2; want .* number of devices$"):
         resume_run(tmp_path, state, two, recipe=RUN, allow_changed=True)

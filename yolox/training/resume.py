@@ -178,7 +178,7 @@ def pixel_checksum(dataset: DetectionDataset, *, budget: int = PIXEL_BUDGET) -> 
     return value
 
 
-def data_facts(train_set: DetectionDataset, val_set: DetectionDataset | None, group: Group) -> dict[str, Any]:
+def describe_data(train_set: DetectionDataset, val_set: DetectionDataset | None, group: Group) -> dict[str, Any]:
     """Returns what a checkpoint stores of its data, for `resume_run`.
 
     Args:
@@ -215,7 +215,7 @@ class ResumedRun:
 def resume_run(
     folder: Path,
     state: TrainState,
-    facts: Mapping[str, Any],
+    data: Mapping[str, Any],
     *,
     recipe: Recipe,
     rank: int = 0,
@@ -226,7 +226,7 @@ def resume_run(
     Args:
         folder: of the run.
         state: of a fresh detector; written in place.
-        facts: `data_facts` of the present datasets.
+        data: `describe_data` of the present datasets.
         recipe: with which the run continues.
         rank: of this process; rank 0 writes files.
         allow_changed: True accepts another recipe and other data; a sequence accepts fields of the recipe, such as
@@ -243,7 +243,7 @@ def resume_run(
     if not path.is_file():
         raise CommandError(f"{folder}: has no {LAST}; the run stopped before its first checkpoint; start it again")
     checkpoint = load_checkpoint(path)
-    changes = run_changes(checkpoint, facts, recipe)
+    changes = run_changes(checkpoint, data, recipe)
     wrong = [text for name, text in changes.items() if allow_changed is False or name not in _names(allow_changed, changes)]
     if wrong:
         want = "want the same annotations, images, recipe and number of devices"
@@ -264,24 +264,24 @@ def resume_run(
     )
 
 
-def run_changes(checkpoint: Checkpoint, facts: Mapping[str, Any], recipe: Recipe) -> dict[str, str]:
+def run_changes(checkpoint: Checkpoint, data: Mapping[str, Any], recipe: Recipe) -> dict[str, str]:
     """Compares data and recipe with those that a checkpoint carries.
 
     Args:
-        checkpoint: of `save_state`, with `data_facts` in its header.
-        facts: `data_facts` of the present datasets; what either side does not know is not compared.
+        checkpoint: of `save_state`, with `describe_data` in its header.
+        data: `describe_data` of the present datasets; what either side does not know is not compared.
         recipe: the present recipe; fields of `SAME_NUMBERS` may differ.
 
     Returns:
         Text by name of what changed: ``train_set``, ``train_images``, ``val_set``, ``val_images``, ``devices``, or the
         field of the recipe.
     """
-    before, now = {"devices": 1, **(checkpoint.extra.get("data") or {})}, facts["data"]
+    before, now = {"devices": 1, **(checkpoint.extra.get("data") or {})}, data["data"]
     changes = _data_changes("train", "was trained on", before, now)
     if before["devices"] != now["devices"]:
         changes["devices"] = f"was trained on {before['devices']} device(s), now there are {now['devices']}"
     if "val_data" in checkpoint.extra:
-        changes |= _data_changes("val", "was evaluated on", checkpoint.extra["val_data"], facts["val_data"])
+        changes |= _data_changes("val", "was evaluated on", checkpoint.extra["val_data"], data["val_data"])
     old, new = (dict(_fields(recipe_to_dict(each))) for each in (checkpoint.recipe, recipe))
     names = [name for name in new if old[name] != new[name] and name not in SAME_NUMBERS]
     return changes | {name: f"{name} was {json.dumps(old[name])}, now it is {json.dumps(new[name])}" for name in names}
@@ -292,12 +292,12 @@ def _names(allow_changed: bool | Sequence[str], changes: Mapping[str, str]) -> s
     return {*changes} - {"devices"} if allow_changed is True else {*allow_changed}
 
 
-def _data_changes(kind: str, verb: str, before: Mapping | None, now: Mapping | None) -> dict[str, str]:
+def _data_changes(kind: str, use: str, before: Mapping | None, now: Mapping | None) -> dict[str, str]:
     keys = ("images", "boxes", "checksum")
     if [(before or {}).get(key) for key in keys] != [(now or {}).get(key) for key in keys]:
-        return {f"{kind}_set": f"{verb} {_describe(before)}, now there are {_describe(now)}"}
+        return {f"{kind}_set": f"{use} {_describe(before)}, now there are {_describe(now)}"}
     if before and now and "pixels" in before and "pixels" in now and before["pixels"] != now["pixels"]:
-        return {f"{kind}_images": f"{verb} image files of other content than those that are there now"}
+        return {f"{kind}_images": f"{use} image files of other content than those that are there now"}
     return {}
 
 

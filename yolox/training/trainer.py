@@ -34,7 +34,7 @@ from yolox.training.freeze import freeze_parts
 from yolox.training.loop import StopRequested, TrainingStopped, fit
 from yolox.training.phases import check_epochs
 from yolox.training.progress import TrainingProgress, initial_progress
-from yolox.training.resume import data_facts, resume_run, save_state
+from yolox.training.resume import describe_data, resume_run, save_state
 from yolox.training.run_folder import (
     BAD_BATCH,
     BEST,
@@ -444,14 +444,14 @@ def _open_recorder(
     save_steps: int | None,
 ) -> tuple[RunRecorder, TrainingProgress]:
     """Returns the recorder of the run, and where the run starts; fills the state of a resumed run."""
-    facts, resumed = data_facts(train_set, val_set, group), None
+    data, resumed = describe_data(train_set, val_set, group), None
     if resume:
-        resumed = resume_run(folder, state, facts, recipe=recipe, rank=group.rank, allow_changed=allow_changed)
+        resumed = resume_run(folder, state, data, recipe=recipe, rank=group.rank, allow_changed=allow_changed)
 
     def save(path: Path, progress: TrainingProgress, extra: dict) -> None:
         others = statistics_of_other_ranks(state, progress, group)  # all processes take part, rank 0 writes
         if group.is_first:
-            metadata = {"class_names": train_set.class_names, "history": extra.pop("history"), "extra": {**extra, **facts}}
+            metadata = {"class_names": train_set.class_names, "history": extra.pop("history"), "extra": {**extra, **data}}
             save_state(path, state, progress, recipe=recipe, others=others, **metadata)
 
     options = {"save_steps": save_steps, "writes": group.is_first}
