@@ -41,12 +41,12 @@ def with_classes(dataset: DetectionDataset, names: Sequence[str]) -> DetectionDa
         if name not in place and (count or close_names(name, missing))
     ]
     if used:
-        raise DataError(_difference(dataset, used, names))
-    notes = dataset.notes
+        raise DataError(_difference(dataset, used, missing, wanted=len(names)))
     if unknown:
-        note = f"left out {len(unknown)} classes without a box that are none of the {len(names)} wanted ({name_some(unknown)})"
-        log.warning("%s: %s", dataset.source or dataset.image_dir, note)
-        notes = (*notes, note)
+        dataset = _noted(
+            dataset,
+            f"left out {len(unknown)} classes without a box that are none of the {len(names)} wanted ({name_some(unknown)})",
+        )
     ids = {name: i for name, i in zip(dataset.class_names, dataset.category_ids, strict=True) if name in place}
     unused = max(dataset.category_ids, default=0) + 1
     index = np.array([place.get(name, -1) for name in dataset.class_names], np.int32)
@@ -55,18 +55,15 @@ def with_classes(dataset: DetectionDataset, names: Sequence[str]) -> DetectionDa
         classes=index[dataset.classes] if len(index) else dataset.classes,
         class_names=tuple(names),
         category_ids=tuple(ids.get(name, unused + i) for i, name in enumerate(names)),
-        notes=notes,
     )
 
 
-def _difference(dataset: DetectionDataset, used: Sequence[str], names: Sequence[str]) -> str:
+def _difference(dataset: DetectionDataset, used: Sequence[str], missing: Sequence[str], *, wanted: int) -> str:
     """Describes classes with boxes that a detector lacks: both sides' names without a partner, and close spellings."""
-    missing = [name for name in names if name not in set(dataset.class_names)]
-    near = [f"{name} ({' or '.join(found)}?)" if (found := close_names(name, missing)) else name for name in used]
     total = len(dataset.class_names)
     return (
-        f"{dataset.source or dataset.image_dir}: {len(used)} of {total} classes are none of the {len(names)} wanted: "
-        f"{name_some(near, most=5)}\n"
+        f"{_name(dataset)}: {len(used)} of {total} classes are none of the {wanted} wanted: "
+        f"{name_some(_with_close_names(used, missing), most=5)}\n"
         f"wanted and not in the dataset: {name_some(missing, most=5) or 'none'}; "
         "want the same names, or a file of `class_map` with lines such as NAME HERE: NAME WANTED"
     )
@@ -94,6 +91,21 @@ def close_names(name: str, among: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*same, *alike, *within]))[:2]
 
 
+def _with_close_names(names: Sequence[str], among: Sequence[str]) -> list[str]:
+    """Returns names for a message, each with the spellings that it may stand for."""
+    return [f"{name} ({' or '.join(found)}?)" if (found := close_names(name, among)) else name for name in names]
+
+
+def _name(dataset: DetectionDataset) -> str:
+    return dataset.source or dataset.image_dir
+
+
+def _noted(dataset: DetectionDataset, note: str) -> DetectionDataset:
+    """Returns the dataset with one more note, which is logged."""
+    log.warning("%s: %s", _name(dataset), note)
+    return attrs.evolve(dataset, notes=(*dataset.notes, note))
+
+
 def _plain(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum())
 
@@ -117,16 +129,12 @@ def rename_classes(dataset: DetectionDataset, class_map: Mapping[str, str] | Non
     strange = [name for name, wanted in class_map.items() if name not in have and wanted not in have]
     if len(strange) == len(class_map):
         raise DataError(
-            f"{dataset.source or dataset.image_dir}: has none of the classes of `class_map` ({name_some(strange)}); "
+            f"{_name(dataset)}: has none of the classes of `class_map` ({name_some(strange)}); "
             f"it has {name_some(dataset.class_names, most=5)}"
         )
-    notes = dataset.notes
     if strange:
-        near = [f"{name} ({' or '.join(found)}?)" if (found := close_names(name, dataset.class_names)) else name
-                for name in strange]  # fmt: skip
-        note = f"{len(strange)} names of `class_map` are no classes of the dataset: {name_some(near)}"
-        log.warning("%s: %s", dataset.source or dataset.image_dir, note)
-        notes = (*notes, note)
+        near = name_some(_with_close_names(strange, dataset.class_names))
+        dataset = _noted(dataset, f"{len(strange)} names of `class_map` are no classes of the dataset: {near}")
     renamed = [class_map.get(name, name) for name in dataset.class_names]
     names = list(dict.fromkeys(renamed))
     place = np.array([names.index(name) for name in renamed], np.int32)
@@ -135,7 +143,6 @@ def rename_classes(dataset: DetectionDataset, class_map: Mapping[str, str] | Non
         classes=place[dataset.classes],
         class_names=tuple(names),
         category_ids=tuple(dataset.category_ids[renamed.index(name)] for name in names),
-        notes=notes,
     )
 
 
@@ -165,17 +172,14 @@ def match_detector(
         return dataset if tuple(names) == dataset.class_names else with_classes(dataset, names)
     if len(dataset.class_names) != num_classes:
         raise DataError(
-            f"{dataset.source or dataset.image_dir}: has {len(dataset.class_names)} classes, the detector predicts "
+            f"{_name(dataset)}: has {len(dataset.class_names)} classes, the detector predicts "
             f"{num_classes} without names; want a dataset of the same classes"
         )
     note = (
         f"the weights have no class names: the {num_classes} classes were matched by their order in the dataset "
         f"({name_some(dataset.class_names)})"
     )
-    if note in dataset.notes:
-        return dataset
-    log.warning("%s: %s", dataset.source or dataset.image_dir, note)
-    return attrs.evolve(dataset, notes=(*dataset.notes, note))
+    return dataset if note in dataset.notes else _noted(dataset, note)
 
 
 _TEXT = """
