@@ -17,19 +17,22 @@ PADDLE_INPUT = InputSpec(channel_order="rgb", pixel_scale=1.0, letterbox="top_le
 
 _TORCH_BN = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 _PADDLE_BN = {"weight": "gamma", "bias": "beta", "_mean": "moving_mean", "_variance": "moving_variance"}
-_PREDICTIONS = r"(\d+)"
 _MM_CSP = {".main_conv.": ".conv1.", ".short_conv.": ".conv2.", ".final_conv.": ".conv3.", ".blocks.": ".m."}
 _MM_LAYERS = {**_MM_CSP, ".depthwise_conv.": ".dconv.", ".pointwise_conv.": ".pconv."}
 _MM_BACKBONE = {r"backbone\.stem": "backbone.stem"} | {
     rf"backbone\.stage{stage}": f"backbone.dark{stage + 1}" for stage in (1, 2, 3, 4)
 }
+_MM_PARTS = {"cls_convs": "cls_convs", "reg_convs": "reg_convs", "conv_cls": "cls_preds", "conv_reg": "reg_preds",
+             "conv_obj": "obj_preds"}  # fmt: skip
 _MM_HEAD = {
-    rf"bbox_head\.(?:head_module\.)?multi_level_cls_convs\.{_PREDICTIONS}": r"head.cls_convs.\1",
-    rf"bbox_head\.(?:head_module\.)?multi_level_reg_convs\.{_PREDICTIONS}": r"head.reg_convs.\1",
-    rf"bbox_head\.(?:head_module\.)?multi_level_conv_cls\.{_PREDICTIONS}": r"head.cls_preds.\1",
-    rf"bbox_head\.(?:head_module\.)?multi_level_conv_reg\.{_PREDICTIONS}": r"head.reg_preds.\1",
-    rf"bbox_head\.(?:head_module\.)?multi_level_conv_obj\.{_PREDICTIONS}": r"head.obj_preds.\1",
+    rf"bbox_head\.(?:head_module\.)?multi_level_{theirs}\.(\d+)": rf"head.{ours}.\1" for theirs, ours in _MM_PARTS.items()
 }
+_NECK = ("lateral_conv0", "reduce_conv1", "C3_p4", "C3_p3", "bu_conv2", "bu_conv1", "C3_n3", "C3_n4")
+
+
+def _neck(*names: str) -> dict[str, str]:
+    """Returns the parts of a neck, named by another system in the order of `_NECK`."""
+    return {rf"neck\.{re.escape(theirs)}": f"neck.{ours}" for theirs, ours in zip(names, _NECK, strict=True)}
 
 
 @frozen(kw_only=True)
@@ -50,30 +53,24 @@ class NameMap:
     """Pixels that the weights take; the size is the scale's."""
 
 
-MMDETECTION = NameMap(
-    system="mmdetection",
-    marks=re.compile(r"^bbox_head\.multi_level_conv_obj\."),
-    parts=_MM_BACKBONE | _MM_HEAD | {
-        r"neck\.reduce_layers\.0": "neck.lateral_conv0", r"neck\.reduce_layers\.1": "neck.reduce_conv1",
-        r"neck\.top_down_blocks\.0": "neck.C3_p4", r"neck\.top_down_blocks\.1": "neck.C3_p3",
-        r"neck\.downsamples\.0": "neck.bu_conv2", r"neck\.downsamples\.1": "neck.bu_conv1",
-        r"neck\.bottom_up_blocks\.0": "neck.C3_n3", r"neck\.bottom_up_blocks\.1": "neck.C3_n4",
-        r"neck\.out_convs\.(\d)": r"head.stems.\1",
-    },
-    layers=_MM_LAYERS, bn=_TORCH_BN, input=MEGVII_INPUT,
-)  # fmt: skip
-MMYOLO = NameMap(
-    system="mmyolo",
-    marks=re.compile(r"^bbox_head\.head_module\.multi_level_conv_obj\."),
-    parts=_MM_BACKBONE | _MM_HEAD | {
-        r"neck\.reduce_layers\.2": "neck.lateral_conv0", r"neck\.top_down_layers\.0\.1": "neck.reduce_conv1",
-        r"neck\.top_down_layers\.0\.0": "neck.C3_p4", r"neck\.top_down_layers\.1": "neck.C3_p3",
-        r"neck\.downsample_layers\.0": "neck.bu_conv2", r"neck\.downsample_layers\.1": "neck.bu_conv1",
-        r"neck\.bottom_up_layers\.0": "neck.C3_n3", r"neck\.bottom_up_layers\.1": "neck.C3_n4",
-        r"neck\.out_layers\.(\d)": r"head.stems.\1",
-    },
-    layers=_MM_LAYERS, bn=_TORCH_BN, input=MEGVII_INPUT,
-)  # fmt: skip
+def _openmmlab(system: str, head: str, stems: str, neck: dict[str, str]) -> NameMap:
+    """Returns the map of MMDetection or mmyolo, which differ in their necks and in the beginning of the head's names."""
+    return NameMap(
+        system=system,
+        marks=re.compile(rf"^{re.escape(head)}\.multi_level_conv_obj\."),
+        parts=_MM_BACKBONE | _MM_HEAD | neck | {rf"neck\.{stems}\.(\d)": r"head.stems.\1"},
+        layers=_MM_LAYERS, bn=_TORCH_BN, input=MEGVII_INPUT,
+    )  # fmt: skip
+
+
+MMDETECTION = _openmmlab("mmdetection", "bbox_head", "out_convs", _neck(
+    "reduce_layers.0", "reduce_layers.1", "top_down_blocks.0", "top_down_blocks.1",
+    "downsamples.0", "downsamples.1", "bottom_up_blocks.0", "bottom_up_blocks.1",
+))  # fmt: skip
+MMYOLO = _openmmlab("mmyolo", "bbox_head.head_module", "out_layers", _neck(
+    "reduce_layers.2", "top_down_layers.0.1", "top_down_layers.0.0", "top_down_layers.1",
+    "downsample_layers.0", "downsample_layers.1", "bottom_up_layers.0", "bottom_up_layers.1",
+))  # fmt: skip
 PADDLEDETECTION = NameMap(
     system="paddledetection",
     marks=re.compile(r"head\.stem_conv\.\d+\.conv\.weight$"),
@@ -83,10 +80,8 @@ PADDLEDETECTION = NameMap(
         r"backbone\.layers\d+\.stage4\.spp_layer": "backbone.dark5.1",
         **{rf"backbone\.layers\d+\.stage{n}\.csp_layer": f"backbone.dark{n + 1}.1" for n in (1, 2, 3)},
         **{rf"backbone\.layers\d+\.stage{n}\.conv_layer": f"backbone.dark{n + 1}.0" for n in (1, 2, 3, 4)},
-        r"neck\.lateral_convs\.0": "neck.lateral_conv0", r"neck\.lateral_convs\.1": "neck.reduce_conv1",
-        r"neck\.fpn_blocks\.0": "neck.C3_p4", r"neck\.fpn_blocks\.1": "neck.C3_p3",
-        r"neck\.downsample_convs\.0": "neck.bu_conv2", r"neck\.downsample_convs\.1": "neck.bu_conv1",
-        r"neck\.pan_blocks\.0": "neck.C3_n3", r"neck\.pan_blocks\.1": "neck.C3_n4",
+        **_neck("lateral_convs.0", "lateral_convs.1", "fpn_blocks.0", "fpn_blocks.1",
+                "downsample_convs.0", "downsample_convs.1", "pan_blocks.0", "pan_blocks.1"),
         r"(?:yolo_)?head\.stem_conv\.(\d+)": r"head.stems.\1",
         r"(?:yolo_)?head\.conv_cls\.(\d+)\.2": r"head.cls_preds.\1",
         r"(?:yolo_)?head\.conv_reg\.(\d+)\.2": r"head.reg_obj_preds.\1",
