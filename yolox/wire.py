@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from yolox.errors import WeightsError
 
@@ -13,26 +13,48 @@ _FIXED = {FIXED64: 8, FIXED32: 4}
 _MOST_BITS = 64
 
 
-def read_file(path: str | os.PathLike, *, most: int) -> bytes:
+def regular_opener(error: type[ValueError]) -> Callable[[str, int], int]:
+    """Returns an `opener` for `open` that refuses pipes and devices, whose reading would never end.
+
+    Args:
+        error: raised for them.
+
+    Returns:
+        Function of a path and flags that returns a descriptor.
+
+    Raises:
+        OSError: from the function; the file cannot be opened.
+    """
+
+    def open_regular(path: str, flags: int) -> int:
+        descriptor = os.open(path, flags | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise error("is no regular file")
+        return descriptor
+
+    return open_regular
+
+
+def read_file(path: str | os.PathLike, *, most: int, error: type[ValueError] = WeightsError) -> bytes:
     """Reads a regular file that is no larger than a limit.
 
     Args:
         path: the file; pipes and devices are refused.
         most: bytes that it may have. A sparse file declares any size at no cost, so that the limit comes before reading.
+        error: raised for a file that is no regular one, or larger.
 
     Returns:
         All of its bytes.
 
     Raises:
-        WeightsError: the file is no regular one, or larger.
+        WeightsError: or another `error`; the file is no regular one, or larger.
         OSError: it cannot be read.
     """
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise WeightsError("is no regular file")
-        if status.st_size > most:
-            raise WeightsError(f"has {status.st_size} bytes, more than the limit of {most}")
+    with open(path, "rb", opener=regular_opener(error)) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise error(f"has {size} bytes, more than the limit of {most}")
         return file.read(most)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from yolox.data.content import is_left_behind, name_some
 from yolox.data.dataset import DetectionDataset
-from yolox.errors import DataError, WeightsError, raise_problems
+from yolox.errors import DataError, raise_problems
 from yolox.wire import read_file
 
 log = logging.getLogger("yolox.data")
@@ -159,14 +159,14 @@ def _outside(names: Sequence[str], image_dir: str) -> tuple[dict[str, None], dic
     """Returns the names that lead out of the image folder: by their own parts, and by links."""
     root, upwards, linked = os.path.realpath(image_dir), {}, {}
     folders = {
-        folder: _is_within(os.path.realpath(os.path.join(root, folder)), root)
+        folder: is_within(os.path.realpath(os.path.join(root, folder)), root)
         for folder in {os.path.dirname(name) for name in names}
     }
     for name in names:
         path = os.path.join(root, name)
         if os.path.isabs(name) or os.path.normpath(name).startswith(".."):
             upwards[name] = None
-        elif not folders[os.path.dirname(name)] or (os.path.islink(path) and not _is_within(os.path.realpath(path), root)):
+        elif not folders[os.path.dirname(name)] or (os.path.islink(path) and not is_within(os.path.realpath(path), root)):
             linked[name] = None
     return upwards, linked
 
@@ -187,12 +187,21 @@ def relative_name(name: str, folder: str) -> str:
     """
     if os.path.isabs(name):
         for root in (os.path.abspath(folder), os.path.realpath(folder)):
-            if _is_within(os.path.normpath(name), root):
+            if is_within(os.path.normpath(name), root):
                 return os.path.relpath(os.path.normpath(name), root)
     return os.path.normpath(name)
 
 
-def _is_within(path: str, root: str) -> bool:
+def is_within(path: str, root: str) -> bool:
+    """Returns whether a path is a folder or lies in it.
+
+    Args:
+        path: absolute and normalised, without links where these count.
+        root: the folder, likewise.
+
+    Returns:
+        True for the folder itself.
+    """
     return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
 
 
@@ -254,10 +263,10 @@ def read_text(path: str) -> str:
             not UTF-8.
     """
     try:
-        return io.StringIO(read_file(path, most=MAX_TEXT_BYTES).decode("utf-8-sig"), newline=None).read()
+        return io.StringIO(read_file(path, most=MAX_TEXT_BYTES, error=DataError).decode("utf-8-sig"), newline=None).read()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except WeightsError as error:  # of the function that all readers share
+    except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except ValueError as error:
         raise DataError(f"{path}: is not a text file in UTF-8 ({error})") from None

@@ -7,14 +7,13 @@ with the check of the outer object, this module 2.3 s. It also ends at NaN, whic
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Callable, Mapping
 from json import JSONDecoder
 from typing import TextIO
 
 from yolox.errors import DataError
+from yolox.wire import regular_opener
 
 _CHUNK = 1 << 20  # characters that are read at a time
 _LONGEST = 1 << 26  # characters of one element; the end of a broken one is not looked for further away
@@ -41,7 +40,7 @@ def read_lists(path: str, handlers: Mapping[str, Callable[[int, object], None]],
         DataError: the file cannot be read, is not JSON, holds no object, or has a wanted key twice.
     """
     try:
-        with open(path, encoding="utf-8-sig", opener=_open_regular) as file:
+        with open(path, encoding="utf-8-sig", opener=regular_opener(DataError)) as file:
             return _lengths(_Text(file, chunk), handlers)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
@@ -51,15 +50,6 @@ def read_lists(path: str, handlers: Mapping[str, Callable[[int, object], None]],
         raise DataError(f"{path}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not a JSON file ({error})") from None
-
-
-def _open_regular(path: str, flags: int) -> int:
-    """Opens a file that is no pipe and no device, which would never end."""
-    descriptor = os.open(path, flags | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise DataError("is no regular file")
-    return descriptor
 
 
 class _Text:

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from yolox.data.build import Columns, build_dataset, files_below, read_lines
+from yolox.data.build import Columns, build_dataset, files_below, is_within, read_lines
 from yolox.data.classes import rename_classes
 from yolox.data.content import name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name
 from yolox.data.image import MAX_PIXELS, image_size
-from yolox.errors import DataError, WeightsError, raise_problems
+from yolox.errors import DataError, raise_problems
 from yolox.wire import read_file
 
 MAX_XML_BYTES = 8 << 20  # elements without content take a hundred times the memory of their text
@@ -115,15 +115,11 @@ def _annotation_files(annotation_dir: str, image_set: str | None) -> list[tuple[
     if image_set is None and not have:
         raise DataError(f"{annotation_dir}: no .xml files in it or in its sub-folders")
     stems = sorted(have) if image_set is None else [_stem(line, have) for line in read_lines(image_set) if line.strip()]
-    outside = [stem for stem in stems if stem not in have and not _is_inside(f"{stem}.xml", annotation_dir)]
+    root = os.path.realpath(annotation_dir)
+    places = {stem: os.path.realpath(os.path.join(root, f"{stem}.xml")) for stem in stems if stem not in have}
+    outside = [stem for stem in stems if stem in places and not is_within(places[stem], root)]
     raise_problems(str(image_set), [f"{stem[:200]!r} lies outside of {annotation_dir}; refused" for stem in outside])
     return [(stem, os.path.join(annotation_dir, have.get(stem, f"{stem}.xml"))) for stem in stems]
-
-
-def _is_inside(name: str, folder: str) -> bool:
-    """Returns whether a name, with all folders and links, leads to a place in the folder."""
-    root = os.path.realpath(folder)
-    return os.path.realpath(os.path.join(root, name)).startswith(root.rstrip(os.sep) + os.sep)
 
 
 def _is_xml(name: str) -> bool:
@@ -139,9 +135,7 @@ def _stem(line: str, have: dict[str, str]) -> str:
 
 def _parse(path: str) -> ElementTree.Element:
     try:
-        text = read_file(path, most=MAX_XML_BYTES)
-    except WeightsError as error:  # of the function that all readers share
-        raise ValueError(str(error)) from None
+        text = read_file(path, most=MAX_XML_BYTES, error=DataError)
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
     if b"<!ENTITY" in text.replace(b"\0", b""):  # in UTF-16 too

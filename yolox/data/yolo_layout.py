@@ -215,7 +215,7 @@ def resolve_entry(entry: str, bases: Sequence[str]) -> str | None:
     Returns:
         The path; None where none is there.
     """
-    entry = entry.replace("\\", "/") if "\\" in entry else entry
+    entry = entry.replace("\\", "/")
     forms = [entry]
     if not os.path.isabs(entry):
         parts = os.path.normpath(entry).split(os.sep)

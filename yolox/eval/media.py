@@ -230,7 +230,8 @@ def count_frames(file: Path) -> int | None:
     stated = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     capture.release()
     # Only AVI and the MP4 family state a count; of others OpenCV guesses it from the length of the longest stream.
-    exact = read_head(file)[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip") or read_head(file)[:4] == b"RIFF"
+    head = read_head(file)
+    exact = head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip") or head[:4] == b"RIFF"
     return max(packets, int(stated) if exact and 0 < stated < 1e9 else 0) or None
 
 
