@@ -30,7 +30,8 @@ TABLE = {
     # a training run, which takes a Cell and a loss and knows neither layers nor data
     "training": "config config_io console data device distributed errors eval graph msrun nn recipes schedule yolox_loss "
     "| attrs mindspore numpy rich safetensors tensorboard",
-    "msrun": "|",
+    "processes": "|",
+    "msrun": "processes |",
     "console": "| rich",
     "distributed": "config graph msrun | attrs mindspore numpy",
     # recipes and files
@@ -39,7 +40,7 @@ TABLE = {
     "wire": "errors |",
     "weights": "config errors training wire | attrs mindspore numpy pooch requests urllib3",
     # the host
-    "data": "config errors wire | attrs cv2 einops mindspore numpy PIL pillow_heif yaml",
+    "data": "config errors processes wire | attrs cv2 einops mindspore numpy PIL pillow_heif yaml",
     "eval": "config data decode distributed errors nn | attrs cv2 mindspore numpy pycocotools supervision",
     "export": "config config_io data decode environment errors eval nn wire | attrs cv2 mindspore numpy onnx onnxruntime",
     "visualize": "assign boxes config data decode errors eval training | attrs cv2 einops matplotlib mindspore numpy rich",

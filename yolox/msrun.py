@@ -15,6 +15,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from yolox.processes import ENDED, children_of, process_state
+
 SLOW = 20
 """Factor on the limit for work that may compile a graph or write large files."""
 
@@ -98,13 +100,6 @@ def end_with_workers(advice: str) -> None:
     os._exit(0)
 
 
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
 def _role(pid: int) -> str:
     try:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
@@ -114,15 +109,12 @@ def _role(pid: int) -> str:
 
 
 def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
+    return process_state(pid) not in ENDED
 
 
 def _workers(msrun: int, scheduler: int) -> list[int]:
     """Returns the worker processes that msrun started and that still run; ``tail``, which shows their logs, is none."""
-    return [pid for pid in _children(msrun) if pid != scheduler and _runs(pid) and not _is_tail(pid)]
+    return [pid for pid in children_of(msrun) if pid != scheduler and _runs(pid) and not _is_tail(pid)]
 
 
 def _is_tail(pid: int) -> bool:
@@ -133,7 +125,7 @@ def _is_tail(pid: int) -> bool:
 
 
 def _scheduler_of(msrun: int) -> int | None:
-    return next((pid for pid in _children(msrun) if _role(pid) == "MS_SCHED"), None)
+    return next((pid for pid in children_of(msrun) if _role(pid) == "MS_SCHED"), None)
 
 
 def _listens(pid: int, port: int) -> bool:

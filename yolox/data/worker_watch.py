@@ -11,6 +11,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from yolox.processes import ENDED, children_of, process_state
+
 FIRST_SECONDS = 60.0
 """Least limit of the first batch, before which the workers start."""
 _STATES = {"T": "stopped by a signal", "t": "stopped by a debugger", "D": "waiting for a disk", "Z": "ended", "X": "ended"}
@@ -54,7 +56,7 @@ class WorkerWatch:
         """Returns what was wrong with the workers when MindSpore raised an error; empty for other errors."""
         if self.problem:
             return self.problem
-        ended = sorted(pid for pid in self._workers if process_state(pid) in ("", "Z", "X"))
+        ended = sorted(pid for pid in self._workers if process_state(pid) in ENDED)
         if not ended:
             return ""
         return f"data worker process {ended[0]} has ended: killed, or out of memory (fewer `workers` take less)"
@@ -82,11 +84,7 @@ def child_processes() -> set[int]:
     Returns:
         Process ids; none where the system is not Linux.
     """
-    children: set[int] = set()
-    for path in Path("/proc/self/task").glob("*/children"):
-        with suppress(OSError):
-            children |= {int(pid) for pid in path.read_text().split()}
-    return {pid for pid in children if _command(pid) == _command(os.getpid())}
+    return {pid for pid in children_of(os.getpid()) if _command(pid) == _command(os.getpid())}
 
 
 def _command(pid: int) -> bytes:
@@ -94,18 +92,3 @@ def _command(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
-
-
-def process_state(pid: int) -> str:
-    """Returns the state of a process.
-
-    Args:
-        pid: id of the process.
-
-    Returns:
-        The letter that Linux uses, such as S or T; empty where there is no such process.
-    """
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return ""
