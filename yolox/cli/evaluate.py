@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from attrs import frozen
 from rich.console import Console
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import console_of, open_group, open_weights, read_evaluation_set, recipe_of_weights
-from yolox.cli.options import CommonOptions
+from yolox.cli.options import InferenceOptions
 from yolox.cli.sources import ValidationSet, evaluation_source
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.check import crowded_warning
@@ -35,15 +34,9 @@ MEANINGS = (
 
 
 @frozen(kw_only=True)
-class EvalOptions(CommonOptions, ValidationSet):
+class EvalOptions(InferenceOptions, ValidationSet):
     """Evaluate weights on a COCO, VOC or YOLO dataset: twelve numbers, and AP per class."""
 
-    recipe: Literal["megvii", "mindyolo"] | None = None
-    """Published recipe whose post-processing is the default; left out, that of the weights."""
-    weights: Path
-    """Weights: .pth, .npz, .ckpt or .safetensors; megvii:SCALE or mindyolo:SCALE, which is downloaded; or an export."""
-    legacy: bool = False
-    """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     json: Path | None = None
     """File for the numbers, and the curves and the confusion matrix that the command plot draws."""
     save_results: Path | None = None

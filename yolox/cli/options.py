@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import attrs
@@ -47,6 +48,18 @@ class CommonOptions:
     @classmethod
     def check_spelling(cls, argv: Sequence[str]) -> None:
         """Raises UsageError for arguments of other programs that have another name here."""
+
+
+@frozen(kw_only=True)
+class InferenceOptions(CommonOptions):
+    """Options of commands that detect objects with weights."""
+
+    recipe: Literal["megvii", "mindyolo"] | None = None
+    """Published recipe whose post-processing is the default; left out, that of the weights."""
+    weights: Path
+    """Weights: .pth, .npz, .ckpt or .safetensors; megvii:SCALE or mindyolo:SCALE, which is downloaded; or an export."""
+    legacy: bool = False
+    """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
 
 
 @frozen(kw_only=True)

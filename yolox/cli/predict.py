@@ -12,7 +12,7 @@ from attrs import frozen
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_weights, recipe_of_weights
 from yolox.cli.messages import OptionConsole
-from yolox.cli.options import CommonOptions
+from yolox.cli.options import InferenceOptions
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.classes import names_of_classes
 from yolox.data.coco import read_coco_ids
@@ -41,15 +41,9 @@ SaveForm = Literal["json", "txt", "csv", "coco"]
 
 
 @frozen(kw_only=True)
-class PredictOptions(CommonOptions):
+class PredictOptions(InferenceOptions):
     """Detect objects in images and videos: pictures with boxes, and the boxes in files."""
 
-    recipe: Literal["megvii", "mindyolo"] | None = None
-    """Published recipe whose post-processing is the default; left out, that of the weights."""
-    weights: Path
-    """Weights: .pth, .npz, .ckpt or .safetensors; megvii:SCALE or mindyolo:SCALE, which is downloaded; or an export."""
-    legacy: bool = False
-    """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     source: tuple[Path, ...]
     """Images, videos, folders of them, and patterns such as 'photos/*.jpg'."""
     output: Path

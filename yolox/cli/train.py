@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 from attrs import frozen
@@ -69,7 +70,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
 def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[Recipe], TrainOptions]) -> None:
     """Trains as the options say, in the folder ``--output``, or continues with ``--resume``."""
     launcher = Launcher()  # first: it watches the process that started this one
-    sources = _check(options)
+    before = None if options.resume is None else remembered(options.resume)
+    sources = _check(options, before)
     folder = options.resume or options.output
     advice = f"if {folder / LAST} is there, it is whole; go on with: train --resume {folder}"
     group = open_group(options.parallel, seconds=options.hang_seconds, advice=advice)
@@ -95,7 +97,7 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
             check_frozen_loaded(options.freeze, random)
         train(
             detector, datasets["train"], val_set=datasets.get("val"), recipe=options.settings, callbacks=callbacks,
-            output=folder, resume=options.resume is not None, allow_changed=_allowed(options),
+            output=folder, resume=options.resume is not None, allow_changed=_allowed(options, before),
             make_step=experiment.make_step, compiled=not options.eager,
             group=group, launcher=launcher, console=console, name=experiment.name,
             **{name: getattr(options, name) for name in ("patience", "freeze", "save_steps", "overwrite", "hang_seconds")},
@@ -105,19 +107,19 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
         raise
 
 
-def _allowed(options: TrainOptions) -> bool | tuple[str, ...]:
+def _allowed(options: TrainOptions, before: tuple[Recipe, Mapping[str, Any]] | None) -> bool | tuple[str, ...]:
     """Returns which changes of a resumed run the options ask for: all, or the epochs that differ from those of recipe.json."""
-    if options.resume is None or options.allow_changed:
+    if before is None or options.allow_changed:
         return options.allow_changed
-    return () if remembered(options.resume)[0].epochs == options.settings.epochs else ("epochs",)
+    return () if before[0].epochs == options.settings.epochs else ("epochs",)
 
 
-def _check(options: TrainOptions) -> dict:
+def _check(options: TrainOptions, before: tuple[Recipe, Mapping[str, Any]] | None) -> dict:
     """Returns where the images of "train" and "val" are; raises UsageError for options that contradict each other."""
-    if options.allow_changed and options.resume is None:
+    if options.allow_changed and before is None:
         raise UsageError("--allow-changed: belongs to --resume; leave it out")
-    if options.resume is not None:
-        check_options(options, *remembered(options.resume))
+    if before is not None:
+        check_options(options, *before)
     if options.weights is not None and options.weights.suffix.lower() in SUFFIXES:
         raise UsageError(f"--weights {options.weights}: an exported file cannot be trained; give the weights it was made of")
     if options.legacy and options.weights is None:
