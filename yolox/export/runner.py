@@ -12,7 +12,7 @@ from attrs import field, frozen
 from mindspore import Tensor, nn
 
 from yolox.config import InputSpec
-from yolox.decode import MAX_LOG_SIZE, make_points
+from yolox.decode import decode_boxes, make_points
 from yolox.errors import ExportError, WeightsError
 from yolox.export.metadata import ExportMetadata, metadata_from_text
 from yolox.export.mindir_check import check_mindir
@@ -140,7 +140,7 @@ def rows_of_detections(boxes, scores, classes, count, num_classes: int) -> np.nd
 
 
 def decode_rows(rows: np.ndarray, metadata: ExportMetadata) -> np.ndarray:  # [B,P,5+C] -> [B,P,5+C]
-    """Decodes the answer of a file without decoding: `decode_boxes` for the host.
+    """Decodes the predictions of a file without decoding.
 
     Args:
         rows: [B,P,5+C] undecoded boxes, objectness, class probabilities.
@@ -149,12 +149,9 @@ def decode_rows(rows: np.ndarray, metadata: ExportMetadata) -> np.ndarray:  # [B
     Returns:
         [B,P,5+C] float32, boxes cxcywh in pixels.
     """
-    points, strides = make_points(metadata.input.input_size, metadata.strides)
-    stride = strides[:, None]
-    decoded = rows.astype(np.float32)
-    decoded[..., :2] = decoded[..., :2] * stride + points - 0.5 * stride
-    decoded[..., 2:4] = np.exp(np.minimum(decoded[..., 2:4], MAX_LOG_SIZE)) * stride
-    return decoded
+    rows = rows.astype(np.float32)
+    points = (Tensor(part) for part in make_points(metadata.input.input_size, metadata.strides))
+    return np.concatenate([decode_boxes(Tensor(rows[..., :4]), *points).asnumpy(), rows[..., 4:]], axis=-1)
 
 
 def _open_onnx(path: Path, trusted: bool) -> ExportedDetector:

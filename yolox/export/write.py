@@ -109,7 +109,8 @@ def export_detector(
     )
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         draft = Path(folder) / f"draft.{format}"
-        cell, text = DecodedDetector(detector, spec.input_size, raw=raw), metadata_to_text(evolve(metadata, nms=False))
+        cell = RawDetector(detector) if raw else DecodedDetector(detector, spec.input_size)
+        text = metadata_to_text(evolve(metadata, nms=False))
         shape = (batch or 1, 3, *spec.input_size)
         if format == "mindir":
             write_mindir(cell, draft, shape=shape, text=text)
@@ -260,7 +261,6 @@ class DecodedDetector(nn.Cell):
     Args:
         detector: Cell that returns raw maps, with the attribute `strides`; it is copied and folded, and not changed.
         input_size: height and width of the images in pixels.
-        raw: whether boxes stay as the network gives them.
 
     Returns:
         (when called) from float32 [B,3,H,W] to [B,P,5+C]: boxes cxcywh in pixels, objectness, class
@@ -276,9 +276,9 @@ class DecodedDetector(nn.Cell):
         (1, 42, 8)
     """
 
-    def __init__(self, detector, input_size, *, raw=False):
+    def __init__(self, detector, input_size):
         super().__init__()
-        self.detector, self.raw = merge_focus_layers(fold_detector(detector)), raw
+        self.detector = merge_focus_layers(fold_detector(detector))
         points, strides = make_points(input_size, detector.strides)
         corners = points - 0.5 * strides[:, None]
         self.corners, self.strides = Tensor(corners), Tensor(strides[:, None])
@@ -287,8 +287,27 @@ class DecodedDetector(nn.Cell):
 
     def construct(self, images):  # [B,3,H,W] -> [B,P,5+C]
         raw = flatten_levels(self.detector(images))
-        if self.raw:
-            return ops.cat((raw[..., :4], ops.sigmoid(raw[..., 4:])), axis=-1)
         center = raw[..., :2] * self.strides + self.corners
         size = ops.exp(ops.minimum(raw[..., 2:4], self.limit)) * self.strides
         return ops.cat((center, size, ops.sigmoid(raw[..., 4:])), axis=-1)
+
+
+class RawDetector(nn.Cell):
+    """A detector without decoding, for programs that decode boxes themselves.
+
+    Args:
+        detector: Cell that returns raw maps; it is copied and folded, and not changed.
+
+    Returns:
+        (when called) from float32 [B,3,H,W] to [B,P,5+C]: boxes as the network returns them, objectness, class
+        probabilities; rows level by level, row by row.
+    """
+
+    def __init__(self, detector):
+        super().__init__()
+        self.detector = merge_focus_layers(fold_detector(detector))
+        self.set_train(False)
+
+    def construct(self, images):  # [B,3,H,W] -> [B,P,5+C]
+        raw = flatten_levels(self.detector(images))
+        return ops.cat((raw[..., :4], ops.sigmoid(raw[..., 4:])), axis=-1)
