@@ -195,9 +195,11 @@ def load_rows(
             rows = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
             try:
                 for number in count():
-                    watch.begin(number)
+                    watch.begin(number, rows)
                     row = next(rows, None)
                     watch.end()
+                    if row is None and watch.problem:
+                        raise CommandError(watch.problem)
                     if row is None:
                         return
                     if row[-1].any():
