@@ -38,7 +38,7 @@ def measure_point(point: dict[str, int]) -> dict:
     """Time the training step at one point, in this process."""
     from benchmarks.measure import measure
     from benchmarks.works import train_call
-    from yolox.device import use_device
+    from yolox.graph import use_device
 
     use_device("CPU")
     call = train_call("nano", point["size"], point["batch"], per_image=point["truths"], num_classes=point["classes"])

@@ -29,9 +29,8 @@ import cv2
 import numpy as np
 
 from yolox.config import AugmentConfig, InputSpec, LoaderConfig, Recipe
-from yolox.data.cache import cache_bytes, cache_images
 from yolox.data.coco import read_coco
-from yolox.data.dataset import DetectionDataset
+from yolox.data.dataset import DetectionDataset, cache_bytes, cache_images
 from yolox.data.loader import train_batches
 from yolox.data.pipeline import train_sample
 

@@ -11,7 +11,7 @@ from asked import answer_calls
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.works import WORKS  # noqa: E402
-from yolox.device import use_device  # noqa: E402
+from yolox.graph import use_device  # noqa: E402
 
 
 def build(work: str) -> Callable[[], object]:

@@ -31,7 +31,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _run_here(work: str, repeats: int) -> None:
     from benchmarks.measure import measure, print_json
     from benchmarks.works import PARTS, WORKS
-    from yolox.device import use_device
+    from yolox.graph import use_device
 
     if work not in WORKS and work not in PARTS:
         sys.exit(f"--work: got {work!r}, want one of: {', '.join([*WORKS, *PARTS])}")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import wraps
 from pathlib import Path
 
 import pytest
+
+from yolox.visualize import run_pictures
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -36,6 +39,7 @@ def without_charts() -> Iterator[None]:
 
     tests/visualize/test_run_pictures.py draws them.
     """
+    nothing = wraps(run_pictures.write_charts)(lambda folder, evaluation: [])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("yolox.visualize.run_pictures.write_charts", lambda folder, evaluation: [])
+        patch.setattr(run_pictures, "write_charts", nothing)
         yield

@@ -15,25 +15,23 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLE = {
     "config": "| attrs",
     "errors": "| numpy",
-    "graph": "| mindspore numpy",
-    "checks": "|",
+    "graph": "errors | mindspore numpy",
     # the mathematics
-    "boxes": "checks | mindspore",
+    "boxes": "errors | mindspore",
     "losses": "| mindspore",
-    "decode": "checks | mindspore numpy",
-    "schedule": "| mindspore",
-    "assign": "boxes checks config graph | mindspore",  # nothing of a detector: SimOTA serves any
-    "yolox_loss": "assign boxes checks config decode graph losses | mindspore",
+    "decode": "errors | mindspore numpy",
+    "schedule": "config | mindspore",
+    "assign": "boxes config errors graph | mindspore",  # nothing of a detector: SimOTA serves any
+    "yolox_loss": "assign boxes config decode errors graph losses | mindspore",
     # the layers: never assignment, losses, data, evaluation or training
     "nn": "config | mindspore numpy",
     "models": "nn | attrs",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
-    "training": "config config_io console data device distributed errors eval graph msrun nn recipes schedule yolox_loss "
+    "training": "config config_io console data distributed errors eval graph nn processes recipes schedule yolox_loss "
     "| attrs mindspore numpy rich safetensors tensorboard",
     "processes": "|",
-    "msrun": "processes |",
     "console": "| rich",
-    "distributed": "config graph msrun | attrs mindspore numpy",
+    "distributed": "config graph processes | attrs mindspore numpy",
     # recipes and files
     "recipes": "config | attrs",
     "config_io": "config errors | attrs cattrs",
@@ -45,7 +43,6 @@ TABLE = {
     "export": "config config_io data decode environment errors eval nn wire | attrs cv2 mindspore numpy onnx onnxruntime",
     "visualize": "assign boxes config data decode errors eval training | attrs cv2 einops matplotlib mindspore numpy rich",
     "environment": "errors | cv2 numpy",  # to see whether they can be imported
-    "device": "errors | mindspore",
 }
 # within these parts MindSpore stays in the modules named, so that the rest can be used and tested without it
 MINDSPORE_ONLY_IN = {"data": {"loader"}, "eval": {"evaluate", "predict"}, "visualize": {"assignment"}}

@@ -20,7 +20,7 @@ from yolox.assign.simota import simota_assign
 from yolox.config import AssignConfig, LossConfig, OptimConfig, Recipe
 from yolox.decode import make_points
 from yolox.distributed import Group, recipe_reducers
-from yolox.training.phases import rate_at
+from yolox.schedule import rate_at
 
 LIBRARY = Path(__file__).resolve().parents[1] / "yolox"
 HOLDERS = {"config.py", "recipes.py", "recipe_io.py", "finetune.py"}  # where fields get their values

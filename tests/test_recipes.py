@@ -10,8 +10,7 @@ import pytest
 
 from yolox.config import LoaderConfig, Recipe
 from yolox.recipes import SCALES, finetune_recipe, megvii_recipe, mindyolo_recipe, with_input_size
-from yolox.schedule import ema_decay
-from yolox.training.phases import check_epochs, peak_rate
+from yolox.schedule import check_epochs, ema_decay, peak_rate
 
 # field: (Megvii, MindYOLO), for scale s; where a field is not named the recipes agree
 DIFFERENCES = {

@@ -32,7 +32,7 @@ from yolox.data.dataset import DetectionDataset, ground_truth
 from yolox.data.check import check_dataset
 from yolox.data.voc import read_voc_data
 from yolox.data.yolo import read_yolo_data
-from yolox.data.sampler import steps_per_epoch
+from yolox.data.batches import steps_per_epoch
 from yolox.data.loader import eval_batches, train_batches
 from yolox.data.letterbox import letterbox
 from yolox.data.sample import Sample

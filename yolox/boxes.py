@@ -6,7 +6,7 @@ values are pixels of the network input. Every function is pure and works the sam
 
 from mindspore import Tensor, ops
 
-from yolox.checks import check_last_dim, check_rank
+from yolox.errors import check_last_dim, check_rank
 
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:  # [...,4] -> [...,4]
@@ -200,4 +200,3 @@ def _check_pair(a: Tensor, b: Tensor) -> None:
     for m, n in zip(a.shape, b.shape):  # noqa: B905
         if m != n and m != 1 and n != 1:
             raise ValueError(f"elementwise_iou: a is {a.shape} and b {b.shape}, want them broadcastable")
-

@@ -6,7 +6,7 @@ Channels of a raw map are box (4), objectness (1), classes (C), in this order.
 import numpy as np
 from mindspore import Tensor, ops
 
-from yolox.checks import check_last_dim, check_rank
+from yolox.errors import check_last_dim, check_rank
 
 
 def make_points(size: tuple[int, int], strides: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from mindspore import Tensor, ops
 
 from yolox.config import Recipe
 from yolox.graph import join_arrays, split_array, tree_map
-from yolox.msrun import check_port, end_with_workers, set_timeouts
+from yolox.processes import check_port, end_with_workers, set_timeouts
 
 
 @frozen
@@ -48,7 +48,7 @@ def join_group(*, seconds: float = 90.0, advice: str = "") -> Group:
     script, stays in here until the job ends.
 
     Args:
-        seconds: limit for usual work, from which MindSpore's timeouts are set (`yolox.msrun.set_timeouts`); 0 for none.
+        seconds: limit for usual work, from which MindSpore's timeouts are set (`yolox.processes.set_timeouts`); 0 for none.
         advice: how the job can continue when a process fails; printed on the host of the scheduler.
 
     Returns:

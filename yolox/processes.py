@@ -1,7 +1,18 @@
-"""Children and states of processes, as Linux lists them; elsewhere there are none."""
+"""Processes: children and states, as Linux lists them, and what msrun leaves open.
+
+That is time limits from one number, a port in use, and a scheduler that outlives its workers. msrun starts the script once as
+scheduler (``MS_ROLE=MS_SCHED``) and once as each worker. Both call `yolox.distributed.join_group`; the scheduler stays in
+``mindspore.communication.init()`` until the job ends and holds Python's lock there, so that what must act meanwhile is a
+process of its own.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,3 +49,129 @@ def process_state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return ""
+
+
+SLOW = 20
+"""Factor on the limit for work that may compile a graph or write large files."""
+
+NO_LIMIT = 7 * 24 * 3600  # seconds
+GRACE = 8.0  # seconds in which the scheduler ends by itself after its workers, which takes about 3, or they after it
+PORT_WAIT = 45.0  # seconds; importing MindSpore, before the scheduler listens, takes 3 to 20
+
+
+def set_timeouts(seconds: float) -> None:
+    """Sets MindSpore's timeouts from one limit; values that the user set stay.
+
+    ``MS_NODE_TIMEOUT`` (MindSpore: 30): the scheduler ends the job when a process has sent no heartbeat for so long, as a
+    stopped process. ``MS_CPU_COMM_OP_TIMEOUT`` (MindSpore: 30): a CPU collective fails when the other processes have not
+    come after so long. They may be compiling or saving, so that this is the limit of slow work.
+
+    Args:
+        seconds: limit for usual work; 0 for none.
+    """
+    os.environ.setdefault("MS_NODE_TIMEOUT", str(int(max(30, seconds)) if seconds else NO_LIMIT))
+    os.environ.setdefault("MS_CPU_COMM_OP_TIMEOUT", str(int(max(300, SLOW * seconds)) if seconds else NO_LIMIT))
+
+
+def check_port() -> None:
+    """Raises RuntimeError when another program holds the master port: MindSpore would wait ten minutes in silence.
+
+    The scheduler tries to listen. A worker on the same host waits until the scheduler listens or has ended. (A worker on
+    another host cannot know; it ends after msrun's limit for a cluster.)
+
+    Raises:
+        RuntimeError: another program holds the port; its number is in the message.
+    """
+    host, port = os.environ.get("MS_SCHED_HOST", "127.0.0.1"), int(os.environ.get("MS_SCHED_PORT", "8118"))
+    scheduler = None if os.environ["MS_ROLE"] == "MS_SCHED" else _scheduler_of(os.getppid())
+    end = time.monotonic() + PORT_WAIT
+    while scheduler is not None and _runs(scheduler) and time.monotonic() < end:
+        if _listens(scheduler, port):
+            return
+        time.sleep(0.1)
+    if scheduler is not None and not _runs(scheduler) or os.environ["MS_ROLE"] == "MS_SCHED":
+        try:
+            socket.create_server((host, port)).close()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                message = f"port {port} of {host} is in use by another program; want a free one (option master_port of msrun)"
+                raise RuntimeError(message) from None
+
+
+def end_with_workers(advice: str) -> None:
+    """Makes scheduler and workers end some seconds after each other; called by the scheduler.
+
+    msrun kills all workers when one fails, and then waits for the scheduler, which waits for ``MS_NODE_TIMEOUT``. When the
+    scheduler ends because a worker is stopped, msrun waits for the workers, which wait for the stopped one. A child of the
+    scheduler ends those that are left. Linux only; elsewhere it does nothing.
+
+    Args:
+        advice: how the run can continue; printed to all logs on this host and to the standard error of msrun.
+    """
+    scheduler, msrun = os.getpid(), os.getppid()
+    if not _workers(msrun, scheduler) or os.fork():
+        return
+    both, logs = time.monotonic(), {"/proc/self/fd/2", f"/proc/{msrun}/fd/2"}
+    while _runs(msrun):
+        alive, workers = os.getppid() == scheduler, _workers(msrun, scheduler)
+        if not alive and not workers:  # all has ended well, or msrun has killed them
+            break
+        for pid in workers:
+            with suppress(OSError):
+                logs.add(os.readlink(f"/proc/{pid}/fd/2"))
+        if alive and workers:
+            both = time.monotonic()
+        elif time.monotonic() - both > GRACE:
+            for pid in [scheduler] if alive else workers:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            text = f"\na process of this run has ended before its time; the logs of the workers tell why\n{advice}\n"
+            for path in logs:  # nobody else writes to those of the workers any more
+                with suppress(OSError), open(path, "a") as file:
+                    file.write(text)
+            break
+        time.sleep(0.5)
+    os._exit(0)
+
+
+def _role(pid: int) -> str:
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    return next((each[8:].decode() for each in variables if each.startswith(b"MS_ROLE=")), "")
+
+
+def _runs(pid: int) -> bool:
+    return process_state(pid) not in ENDED
+
+
+def _workers(msrun: int, scheduler: int) -> list[int]:
+    """Returns the worker processes that msrun started and that still run; ``tail``, which shows their logs, is none."""
+    return [pid for pid in children_of(msrun) if pid != scheduler and _runs(pid) and not _is_tail(pid)]
+
+
+def _is_tail(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == "tail"
+    except OSError:
+        return True
+
+
+def _scheduler_of(msrun: int) -> int | None:
+    return next((pid for pid in children_of(msrun) if _role(pid) == "MS_SCHED"), None)
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Returns whether a process listens on a TCP port: one of its files is a listening socket of that port."""
+    sockets = set()
+    for name in ("tcp", "tcp6"):
+        with suppress(OSError):
+            rows = [line.split() for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+            sockets |= {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
+    with suppress(OSError):
+        for file in os.scandir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                if os.readlink(file.path) in sockets:
+                    return True
+    return False

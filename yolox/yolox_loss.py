@@ -9,9 +9,9 @@ from mindspore.ops import constexpr
 from yolox.assign.gathered import simota_assign_gathered
 from yolox.assign.targets import cls_targets, gather_matched, obj_targets, positive_rows
 from yolox.boxes import cxcywh_to_xyxy, elementwise_iou, xyxy_to_cxcywh
-from yolox.checks import check_rank
 from yolox.config import AssignConfig, LossConfig
 from yolox.decode import decode_boxes, encode_boxes, flatten_levels, make_points, split_predictions
+from yolox.errors import check_rank
 from yolox.graph import materialize, with_gt_row
 from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks import bccd
 from examples.yolox_nano import RECIPES
-from yolox.cli.commands import read_command
+from yolox.cli.main import read_command
 
 METRICS = {"val": {"AP": 0.51234, "AP50": 0.8, "per_class": {}}, "test": {"AP": 0.4, "AP50": 0.7}}
 

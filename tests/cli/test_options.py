@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from yolox.cli.commands import COMMANDS, read_command
+from yolox.cli.main import COMMANDS, read_command
 from yolox.cli.messages import name_options, option_name
-from yolox.cli.parsing import split_arguments
+from yolox.cli.options import split_arguments
 from yolox.cli.predict import THRESHOLDS
 from yolox.config import Recipe
 from yolox.errors import UsageError

@@ -12,9 +12,9 @@ import pytest
 from yolox.cli import run
 from yolox.cli.experiment import Experiment
 from yolox.config import Recipe
+from yolox.data.check import label_statistics
 from yolox.data.coco import read_coco
 from yolox.data.dataset import image_labels
-from yolox.data.statistics import label_statistics
 from yolox.data.synthetic import write_synthetic
 from yolox.distributed import Group
 from yolox.eval.coco import METRIC_NAMES
@@ -23,8 +23,7 @@ from yolox.training.callbacks import EpochEvent
 from yolox.training.progress import TrainingProgress
 from yolox.training.run_folder import RunRecorder, prepare_run
 from yolox.visualize import run_pictures
-from yolox.visualize.evaluation import CHARTS, evaluation_report, write_charts, write_comparisons
-from yolox.visualize.run_pictures import RunPictures
+from yolox.visualize.run_pictures import CHARTS, RunPictures, evaluation_report, write_charts, write_comparisons
 
 EXPERIMENT = Experiment(name="none", build_detector=None, recipes={"megvii": Recipe()}, make_step=None)
 LOSS_NAMES = ("total", "iou", "obj", "cls", "l1")

@@ -11,13 +11,12 @@ import pytest
 
 from tests.data.folders import coco_dict, noise_dataset, write_as_yolo, write_image, write_json
 from yolox.cli import sources
-from yolox.cli.commands import read_command
-from yolox.cli.formats import FORMATS, Format
 from yolox.cli.inputs import read_evaluation_set, read_training_set
+from yolox.cli.main import read_command
 from yolox.cli.messages import name_options
-from yolox.cli.parsing import read_arguments
+from yolox.cli.options import read_arguments
 from yolox.cli.run_options import remember, remembered
-from yolox.cli.sources import data_source, evaluation_source, training_source
+from yolox.cli.sources import FORMATS, Format, data_source, evaluation_source, training_source
 from yolox.config import Recipe
 from yolox.data.coco import read_coco
 from yolox.data.dataset import load_image

@@ -8,8 +8,7 @@ import pytest
 from tests.data.folders import noise_dataset
 from yolox.config import AugmentConfig, InputSpec, LoaderConfig, Recipe
 from yolox.data import batches
-from yolox.data.batches import EvalSource, TrainSource
-from yolox.data.sampler import epoch_order
+from yolox.data.batches import EvalSource, TrainSource, epoch_order
 
 
 @pytest.mark.parametrize(("kind", "first"), [("buffer", 101), ("uniform", None)])

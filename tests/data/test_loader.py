@@ -13,11 +13,10 @@ import pytest
 
 from tests.data.folders import noise_dataset
 from yolox.config import AugmentConfig, InputSpec, LoaderConfig, Recipe
-from yolox.data.batches import TrainSource
+from yolox.data.batches import TrainSource, epoch_order, train_size
 from yolox.data.dataset import ground_truth, load_image
 from yolox.data.letterbox import letterbox
 from yolox.data.loader import eval_batches, log_dropped, report_once, train_batches
-from yolox.data.sampler import epoch_order, train_size
 from yolox.errors import DataError
 
 RECIPE = Recipe(

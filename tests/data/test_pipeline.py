@@ -9,9 +9,8 @@ import pytest
 from tests.data.folders import blocks_sample, coco_dict, found_box, noise_dataset, write_image, write_json
 from yolox.config import AugmentConfig, InputSpec
 from yolox.data.batches import collate, count_dropped, keep_largest
-from yolox.data.cache import cache_bytes, cache_images
 from yolox.data.coco import read_coco
-from yolox.data.dataset import load_image
+from yolox.data.dataset import cache_bytes, cache_images, load_image
 from yolox.data.pipeline import no_aug_sample, train_sample
 from yolox.data.sample import Sample, empty_sample
 from yolox.errors import DataError

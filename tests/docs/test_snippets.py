@@ -16,8 +16,8 @@ import pytest
 from docs.order import ordered_pages
 from tests.docs.commands import PAGES as READ
 from tests.docs.commands import ROOT, commands_of, fragments_of
-from yolox.cli.commands import COMMANDS, read_command
 from yolox.cli.experiment import Experiment, scale_experiment
+from yolox.cli.main import COMMANDS, read_command
 from yolox.cli.messages import option_name
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))

@@ -14,7 +14,7 @@ import tyro
 
 import yolox
 from yolox.eval.postprocess import Detections
-from yolox.training.phases import check_epochs
+from yolox.schedule import check_epochs
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

@@ -14,8 +14,8 @@ from tests.cli.runs import assert_same_run
 from tests.cli.tiny import write_data
 from tests.launch import children_of, logs_of, msrun, name_of, start_msrun, worker_of
 from yolox.errors import CheckpointError
+from yolox.schedule import is_evaluated
 from yolox.training.checkpoint import load_checkpoint
-from yolox.training.phases import is_evaluated
 
 TINY, MINUTES = "tests/cli/tiny.py", 120.0
 OPTIONS = ("--parallel", "--epochs", "6", "--eval-interval", "3", "--plain-epochs", "2", "--save-steps", "1")

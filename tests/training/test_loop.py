@@ -7,9 +7,8 @@ import pytest
 
 from yolox.config import LoaderConfig, LossConfig, OptimConfig, Recipe
 from yolox.errors import TrainingDiverged
-from yolox.schedule import ema_decay
+from yolox.schedule import check_epochs, ema_decay, is_evaluated, is_no_aug, rate_at
 from yolox.training.loop import StopRequested, TrainingStopped, first_bad, fit
-from yolox.training.phases import check_epochs, is_evaluated, is_no_aug, rate_at
 from yolox.training.progress import TrainingProgress
 
 STEPS = 3

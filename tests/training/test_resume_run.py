@@ -15,9 +15,9 @@ from tests.cli.runs import assert_gone, assert_same_run, changes, start, stop, w
 from tests.cli.tiny import EXPERIMENT, write_data
 from yolox.cli import run
 from yolox.errors import CheckpointError
+from yolox.schedule import is_evaluated
 from yolox.training import checkpoint as checkpoint_module
 from yolox.training.checkpoint import load_checkpoint
-from yolox.training.phases import is_evaluated
 from yolox.training.run_folder import read_history
 
 LONG = ("--epochs", "14", "--eval-interval", "4", "--plain-epochs", "2")

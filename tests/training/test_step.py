@@ -7,8 +7,8 @@ from mindspore import nn, ops
 from mindspore.ops import constexpr
 
 from yolox.config import InputSpec, LoaderConfig, OptimConfig, Recipe
+from yolox.schedule import is_no_aug
 from yolox.training.loop import fit
-from yolox.training.phases import is_no_aug
 from yolox.training.step import create_train_state, make_train_step
 
 SPEC = InputSpec(pixel_scale=1 / 255)

@@ -15,7 +15,7 @@ from yolox.errors import CommandError
 from yolox.eval.evaluate import evaluate
 from yolox.nn import initialise
 from yolox.training.checkpoint import load_checkpoint, save_checkpoint
-from yolox.training.run_lock import lock_run
+from yolox.training.run_folder import lock_run
 from yolox.training.trainer import describe_sizes, train
 from yolox.weights.load import load_weights
 

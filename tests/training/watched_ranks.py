@@ -1,4 +1,4 @@
-"""What the processes of tests/training/test_watchdog.py run: steps of a collective, in one of which a rank fails.
+"""What the processes of tests/training/test_signals_watchdog.py run: steps of a collective, in one of which a rank fails.
 
     python tests/training/watched_ranks.py FAULT RANK LIMIT STEPS MODE
 """
@@ -17,7 +17,7 @@ from mindspore import ops
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from yolox.distributed import join_group  # noqa: E402
-from yolox.training.watchdog import Watchdog  # noqa: E402
+from yolox.training.signals import Watchdog  # noqa: E402
 
 ADVICE = "continue with: train --resume RUN"
 

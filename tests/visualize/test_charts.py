@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+from yolox.data.check import label_statistics
 from yolox.data.classes import COCO_NAMES
 from yolox.data.coco import read_coco
-from yolox.data.statistics import label_statistics
 from yolox.data.synthetic import write_synthetic
 from yolox.eval.analysis import GroundTruth, analyse
 from yolox.eval.postprocess import Detections

@@ -23,8 +23,7 @@ from yolox.training.callbacks import EpochEvent
 from yolox.training.progress import TrainingProgress
 from yolox.training.run_folder import read_history
 from yolox.visualize import run_pictures
-from yolox.visualize.evaluation import CHARTS, write_charts
-from yolox.visualize.run_pictures import RunPictures
+from yolox.visualize.run_pictures import CHARTS, RunPictures, write_charts
 
 SHORT = ["--epochs", "3", "--plain-epochs", "1", "--eval-interval", "1"]
 

@@ -198,6 +198,9 @@ def test_legacy_weights_take_normalised_rgb(tmp_path, detector, values):
     found = load_weights(detector, write_state(tmp_path / "w.pth", state), legacy=True)
     assert found.input.mean == MEGVII_LEGACY_INPUT.mean and found.input.channel_order == "rgb"
     assert found.input.input_size == (416, 416)
+    np.savez(tmp_path / "converted.npz", **values)
+    found = load_weights(detector, tmp_path / "converted.npz", legacy=True)
+    assert found.source == "unknown" and found.input.mean == MEGVII_LEGACY_INPUT.mean
 
 
 def test_names_of_other_networks_are_told(tmp_path, detector):

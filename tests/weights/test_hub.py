@@ -21,8 +21,7 @@ from yolox.recipes import SCALES, megvii_recipe, mindyolo_recipe
 from yolox.weights import hub
 from yolox.weights.download import DownloadPolicy
 from yolox.weights.hub import PUBLISHED, PublishedFile, cache_folder, fetch_weights, is_published_name, published_file
-from yolox.weights.megvii import MEGVII_INPUT
-from yolox.weights.mindyolo import MINDYOLO_INPUT
+from yolox.weights.megvii import MEGVII_INPUT, MINDYOLO_INPUT
 
 CONTENT = b"\x0a\x20\x0a\x04name" + b"some weights" * 100  # begins as a .ckpt does
 HASH = hashlib.sha256(CONTENT).hexdigest()
@@ -183,7 +182,7 @@ def megvii_file(values, path):
 
 def mindyolo_file(values, path):
     """Write values under MindYOLO's numbers, as MindSpore does."""
-    from yolox.weights.mindyolo import _csp_layers
+    from yolox.weights.megvii import _csp_layers
 
     numbers = sorted(_csp_layers().items(), key=lambda item: -len(item[1]))
     parts = []

@@ -10,8 +10,15 @@ import pytest
 from tests.nn.scales import SCALES, build_detector, yolox_name
 from yolox.errors import WeightsError
 from yolox.recipes import megvii_recipe, mindyolo_recipe, with_convention
-from yolox.weights.megvii import MEGVII_INPUT, megvii_name, megvii_to_yolox
-from yolox.weights.mindyolo import MINDYOLO_INPUT, is_darknet53, mindyolo_name, mindyolo_to_yolox
+from yolox.weights.megvii import (
+    MEGVII_INPUT,
+    MINDYOLO_INPUT,
+    is_darknet53,
+    megvii_name,
+    megvii_to_yolox,
+    mindyolo_name,
+    mindyolo_to_yolox,
+)
 
 
 def _names(golden_dir, system, scale) -> dict[str, tuple[int, ...]]:

@@ -2,8 +2,8 @@
 
 from mindspore import Tensor, ops
 
-from yolox.checks import check_rank
 from yolox.config import AssignConfig
+from yolox.errors import check_rank
 from yolox.graph import constant_arange
 
 LEAST_LOG = -100.0

@@ -3,8 +3,8 @@
 import mindspore as ms
 from mindspore import Tensor, ops
 
-from yolox.checks import check_last_dim, check_rank
 from yolox.config import AssignConfig
+from yolox.errors import check_last_dim, check_rank
 
 
 def center_prior(points: Tensor, point_strides: Tensor, gt_boxes: Tensor, *, radius: float) -> Tensor:

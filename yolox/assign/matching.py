@@ -3,7 +3,7 @@
 import mindspore as ms
 from mindspore import Tensor, ops
 
-from yolox.checks import check_rank
+from yolox.errors import check_rank
 from yolox.graph import constant_arange
 
 NEVER = 3e38

@@ -7,8 +7,8 @@ from yolox.assign.cost import class_cost, class_terms, simota_cost
 from yolox.assign.geometry import geometry_prior
 from yolox.assign.matching import dynamic_k_matching
 from yolox.boxes import cxcywh_to_xyxy, pairwise_iou
-from yolox.checks import check_last_dim, check_rank
 from yolox.config import AssignConfig
+from yolox.errors import check_last_dim, check_rank
 from yolox.graph import constant_arange, with_gt_row
 
 

@@ -20,7 +20,7 @@ from yolox.errors import UsageError
 from yolox.eval.predict import as_array
 from yolox.training.run_folder import make_folder
 from yolox.visualize.assignment import visualize_assign
-from yolox.visualize.evaluation import spread, write_picture
+from yolox.visualize.run_pictures import spread, write_picture
 
 
 @frozen(kw_only=True)

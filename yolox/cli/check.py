@@ -27,8 +27,8 @@ from yolox.training.overfit import overfit
 from yolox.training.run_folder import make_folder, write_json
 from yolox.training.step import create_train_state
 from yolox.training.terminal import LINE_SECONDS
-from yolox.visualize.evaluation import write_picture
 from yolox.visualize.grids import sample_grid
+from yolox.visualize.run_pictures import write_picture
 
 MOST_CLASSES = 30
 COMPILING = "one batch: compiling the step"

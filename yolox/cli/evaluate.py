@@ -23,8 +23,8 @@ from yolox.eval.coco import METRIC_NAMES
 from yolox.eval.evaluate import make_evaluator
 from yolox.eval.postprocess import Detections
 from yolox.training.run_folder import make_folder, write_json
-from yolox.training.watchdog import Watchdog
-from yolox.visualize.evaluation import evaluation_report, write_charts, write_comparisons
+from yolox.training.signals import Watchdog
+from yolox.visualize.run_pictures import evaluation_report, write_charts, write_comparisons
 
 MEANINGS = (
     "IoU 0.50 to 0.95", "IoU 0.50", "IoU 0.75", "small objects", "medium objects", "large objects",

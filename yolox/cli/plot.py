@@ -16,8 +16,7 @@ from yolox.console import PlainConsole
 from yolox.data.build import read_text
 from yolox.errors import CommandError, DataError
 from yolox.training.run_folder import EVALUATION, HISTORY, PICTURES, make_folder
-from yolox.visualize.evaluation import CHARTS, write_charts
-from yolox.visualize.run_pictures import write_curves
+from yolox.visualize.run_pictures import CHARTS, write_charts, write_curves
 
 KEYS = {key for key, _ in CHARTS.values()}
 

@@ -33,7 +33,7 @@ from yolox.eval.predict import VIEWER
 from yolox.eval.writers import WRITERS, ResultsWriter, YoloTextWriter, unused_path
 from yolox.training.run_folder import make_folder
 from yolox.visualize.draw import draw_detections, enlarge_small
-from yolox.visualize.evaluation import write_picture
+from yolox.visualize.run_pictures import write_picture
 
 THRESHOLDS = {name: getattr(VIEWER, name) for name in ("score_threshold", "iou_threshold")}
 """What Megvii's README uses to draw pictures; an evaluation needs the low scores, a viewer does not."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import attrs
 
-from yolox.cli.formats import FORMATS
 from yolox.cli.messages import option_name
+from yolox.cli.sources import FORMATS
 from yolox.config import Recipe
 from yolox.config_io import recipe_from_json
 from yolox.data.build import read_text

@@ -25,9 +25,8 @@ from yolox.recipes import with_convention
 from yolox.training.callbacks import TensorBoard
 from yolox.training.freeze import check_frozen_loaded
 from yolox.training.run_folder import LAST
-from yolox.training.signals import Launcher
+from yolox.training.signals import Launcher, Watchdog
 from yolox.training.trainer import check_arguments, train
-from yolox.training.watchdog import Watchdog
 from yolox.visualize.run_pictures import RunPictures
 from yolox.weights.load import load_weights
 

@@ -10,15 +10,14 @@ from collections.abc import Callable
 from functools import partial
 
 import attrs
+import cv2
 import numpy as np
 
 from yolox.config import AugmentConfig, InputSpec, Size
 from yolox.data.affine import min_side_above, random_flip
-from yolox.data.color import random_hsv
 from yolox.data.dataset import DetectionDataset, image_labels, load_image
 from yolox.data.letterbox import LetterboxTransform, boxes_to_letterbox, fit_ratio, pad_to, resize_to_fit
-from yolox.data.mixup import blend, draw_partner_plan, render_partner
-from yolox.data.mosaic import draw_plan, render_mosaic
+from yolox.data.mosaic import blend, draw_partner_plan, draw_plan, render_mosaic, render_partner
 from yolox.data.sample import Sample, keep_boxes
 
 Read = Callable[..., np.ndarray]  # (index, reduce=1) -> [H,W,3] uint8
@@ -78,7 +77,7 @@ def train_sample(
         spec: input convention; its size is the default size.
         size: (height, width) px of the sample.
         partners: [n] indices that mosaic partners are drawn from; None draws from the whole dataset.
-        read: function of an index and `reduce` to pixels; None reads the files (see `yolox.data.cache`).
+        read: function of an index and `reduce` to pixels; None reads the files (see `yolox.data.dataset`).
 
     Returns:
         Sample of the size. Boxes are clipped to it; under Megvii's filter both sides exceed 1 px.
@@ -180,3 +179,79 @@ def _any_index(source: Source, rng: np.random.Generator) -> int:
 
 def _drop_small(sample: Sample, config: AugmentConfig) -> Sample:
     return keep_boxes(sample, min_side_above(sample.boxes, 1.0 if config.box_filter == "min_side" else 0.0))
+
+
+LEVELS = np.arange(256)
+
+
+def random_hsv(
+    image: np.ndarray, *, rng: np.random.Generator, config: AugmentConfig
+) -> np.ndarray:  # [H,W,3] uint8 BGR
+    """Changes the colours of an image at random, with probability `config.hsv_prob`.
+
+    Args:
+        image: [H,W,3] uint8 BGR.
+        rng: source of randomness.
+        config: `hsv_mode` additive (whole shifts, each channel with probability one half) or multiplicative
+            (gains).
+
+    Returns:
+        [H,W,3] uint8 BGR; the input itself where nothing changes.
+    """
+    draws, gates, chosen = rng.uniform(-1, 1, 3), rng.integers(0, 2, 3), rng.random() < config.hsv_prob
+    if not chosen:
+        return image
+    if config.hsv_mode == "additive":
+        return shift_hsv(image, (draws * config.hsv_gains * gates).astype(np.int64))
+    return scale_hsv(image, 1 + draws * config.hsv_gains)
+
+
+def shift_hsv(image: np.ndarray, shifts) -> np.ndarray:  # [H,W,3] uint8 BGR
+    """Adds whole numbers to hue, saturation and value.
+
+    Args:
+        image: [H,W,3] uint8 BGR.
+        shifts: three integers; hue runs in a circle of 180 steps, saturation and value stop at 0 and 255.
+
+    Returns:
+        [H,W,3] uint8 BGR.
+
+    Source:
+        Megvii's recipe.
+
+    Example:
+        >>> shift_hsv(np.full((1, 1, 3), 100, np.uint8), (0, 0, 20))[0, 0].tolist()
+        [120, 120, 120]
+    """
+    hue, saturation, value = (int(s) for s in shifts)
+    if hue == saturation == value == 0:
+        return image
+    hues = LEVELS if hue == 0 else (LEVELS + hue) % 180
+    return _apply(image, hues, np.clip(LEVELS + saturation, 0, 255), np.clip(LEVELS + value, 0, 255))
+
+
+def scale_hsv(image: np.ndarray, gains) -> np.ndarray:  # [H,W,3] uint8 BGR
+    """Multiplies hue, saturation and value.
+
+    Args:
+        image: [H,W,3] uint8 BGR.
+        gains: three factors; hue runs in a circle of 180 steps, saturation and value stop at 255.
+
+    Returns:
+        [H,W,3] uint8 BGR.
+
+    Source:
+        MindYOLO's recipe.
+    """
+    hue, saturation, value = (LEVELS * float(g) for g in gains)
+    return _apply(image, hue % 180, np.clip(saturation, 0, 255), np.clip(value, 0, 255))
+
+
+def _apply(image: np.ndarray, *tables: np.ndarray) -> np.ndarray:
+    """Applies a table of 256 levels to each channel of the image's HSV; unchanged channels cost nothing."""
+    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+    for channel, table in enumerate(tables):
+        if (table != LEVELS).any():
+            changed = cv2.LUT(cv2.extractChannel(hsv, channel), table.astype(np.uint8))
+            cv2.insertChannel(changed, hsv, channel)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)

@@ -301,4 +301,3 @@ def _resize(graph, onnx, given: str, made: str, number: int):
         graph.initializer.append(onnx.numpy_helper.from_array(np.array(values, np.float32), f"{name}_{end}"))
     how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     return onnx.helper.make_node("Resize", [given, f"{name}_roi", f"{name}_scales"], [made], name=name, **how)
-

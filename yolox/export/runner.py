@@ -15,8 +15,7 @@ from yolox.config import InputSpec
 from yolox.decode import decode_boxes, make_points
 from yolox.errors import ExportError, WeightsError
 from yolox.export.metadata import ExportMetadata, metadata_from_text
-from yolox.export.mindir_check import check_mindir
-from yolox.export.mindir_file import read_mindir_text
+from yolox.export.mindir import check_mindir, read_mindir_text
 from yolox.export.onnx_check import check_onnx
 from yolox.wire import read_file
 

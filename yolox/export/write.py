@@ -19,7 +19,7 @@ from yolox.decode import MAX_LOG_SIZE, decode_predictions, flatten_levels, make_
 from yolox.errors import ExportError
 from yolox.eval.postprocess import postprocess as select
 from yolox.export.metadata import ExportMetadata, metadata_to_text
-from yolox.export.mindir_file import write_mindir
+from yolox.export.mindir import write_mindir
 from yolox.export.nms_graph import append_nms
 from yolox.export.onnx_file import NEWEST, OLDEST, set_opset, write_onnx
 from yolox.export.runner import open_exported, to_planes

@@ -13,8 +13,7 @@ from yolox.nn.blocks import (
     make_conv,
     set_precision,
 )
-from yolox.nn.detector import STRIDES, Detector, initialise
-from yolox.nn.flops import count_flops, count_parameters
+from yolox.nn.detector import STRIDES, Detector, count_flops, count_parameters, initialise
 from yolox.nn.fold import fold_batch_norm, fold_detector
 from yolox.nn.functional import space_to_depth, upsample2x
 from yolox.nn.heads import DecoupledHead

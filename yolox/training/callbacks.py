@@ -11,7 +11,7 @@ from attrs import frozen
 
 from yolox.config import Recipe
 from yolox.errors import CommandError
-from yolox.training.phases import is_evaluated
+from yolox.schedule import is_evaluated
 from yolox.training.progress import TrainingProgress
 from yolox.training.run_folder import EVENTS, HISTORY, read_history
 

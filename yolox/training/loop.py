@@ -13,9 +13,8 @@ from attrs import evolve
 
 from yolox.config import Recipe
 from yolox.errors import TrainingDiverged
-from yolox.schedule import ema_decay
+from yolox.schedule import check_epochs, ema_decay, is_evaluated, is_no_aug, rate_at
 from yolox.training.callbacks import Callback, EpochEvent, StepEvent
-from yolox.training.phases import check_epochs, is_evaluated, is_no_aug, rate_at
 from yolox.training.progress import TrainingProgress, advance_epoch, advance_step, initial_progress
 
 BATCH_NAMES = ("images", "gt_boxes", "gt_classes", "valid")

@@ -16,23 +16,22 @@ from rich.console import Console
 
 from yolox.config import Recipe
 from yolox.console import PlainConsole
-from yolox.data.cache import open_cache
+from yolox.data.batches import steps_per_epoch
 from yolox.data.check import check_for_training
 from yolox.data.classes import with_classes
-from yolox.data.dataset import DetectionDataset
+from yolox.data.dataset import DetectionDataset, open_cache
 from yolox.data.loader import log_dropped, report_once, train_batches
-from yolox.data.sampler import steps_per_epoch
-from yolox.device import use_device
 from yolox.distributed import Group, any_of, from_first, share_statistics
 from yolox.errors import RunError, RunStopped, TrainingDiverged, UsageError
 from yolox.eval.evaluate import make_evaluator
+from yolox.graph import use_device
 from yolox.nn import set_precision
 from yolox.recipes import with_convention
+from yolox.schedule import check_epochs
 from yolox.training.callbacks import Callback, EarlyStopping, RunContext, StopTraining
 from yolox.training.checkpoint import load_checkpoint
 from yolox.training.freeze import freeze_parts
 from yolox.training.loop import StopRequested, TrainingStopped, fit
-from yolox.training.phases import check_epochs
 from yolox.training.progress import TrainingProgress, initial_progress
 from yolox.training.resume import describe_data, resume_run, save_state
 from yolox.training.run_folder import (
@@ -42,6 +41,7 @@ from yolox.training.run_folder import (
     HISTORY,
     LAST,
     RunRecorder,
+    lock_run,
     make_folder,
     own_name,
     prepare_run,
@@ -49,12 +49,10 @@ from yolox.training.run_folder import (
     remove_leftovers,
     write_recipe,
 )
-from yolox.training.run_lock import lock_run
-from yolox.training.signals import Launcher, StopSignals, stop_on_any
+from yolox.training.signals import Launcher, StopSignals, Watchdog, stop_on_any
 from yolox.training.step import TrainState, create_train_state, make_recipe_step
 from yolox.training.sync import copy_ema, statistics_of_other_ranks, sync_batch_norm, write_parameters
 from yolox.training.terminal import TerminalProgress
-from yolox.training.watchdog import Watchdog
 
 
 @frozen(kw_only=True, eq=False)

@@ -3,9 +3,8 @@
 from yolox.visualize.assignment import visualize_assign
 from yolox.visualize.charts import confusion_chart, f1_chart, history_chart, label_chart, precision_recall_chart
 from yolox.visualize.draw import class_color, draw_detections
-from yolox.visualize.evaluation import evaluation_report, write_charts, write_comparisons
 from yolox.visualize.grids import draw_beside_ground_truth, sample_grid, tile_images
-from yolox.visualize.run_pictures import RunPictures
+from yolox.visualize.run_pictures import RunPictures, evaluation_report, write_charts, write_comparisons
 
 __all__ = [
     "class_color",

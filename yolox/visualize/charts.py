@@ -132,7 +132,7 @@ def label_chart(statistics: dict, *, title: str = "") -> Figure:
     """Draws how many objects there are of each class, how large, how many in an image, and where.
 
     Args:
-        statistics: from `yolox.data.statistics.label_statistics`.
+        statistics: from `yolox.data.check.label_statistics`.
         title: which images they are of.
 
     Returns:

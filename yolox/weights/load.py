@@ -18,10 +18,8 @@ from yolox.training.checkpoint import load_checkpoint
 from yolox.weights.archive import open_archive, read_npz
 from yolox.weights.ckpt import read_ckpt
 from yolox.weights.foreign import foreign_to_yolox, name_map_of, system_of, without_wrappers
-from yolox.weights.megvii import MEGVII_INPUT, MEGVII_LEGACY_INPUT, megvii_to_yolox
-from yolox.weights.mindyolo import MINDYOLO_INPUT, mindyolo_to_yolox
-from yolox.weights.pdparams import read_pdparams
-from yolox.weights.torch_file import read_pth
+from yolox.weights.megvii import MEGVII_INPUT, MEGVII_LEGACY_INPUT, MINDYOLO_INPUT, megvii_to_yolox, mindyolo_to_yolox
+from yolox.weights.torch_file import read_pdparams, read_pth
 
 READERS = {"pth": read_pth, "npz": read_npz, "ckpt": read_ckpt, "pdparams": read_pdparams}
 log = logging.getLogger("yolox.weights")
@@ -134,7 +132,7 @@ def read_weights(path: str | os.PathLike, *, legacy: bool = False) -> tuple[dict
         Name to array, and what is known about the file (`loaded` is empty).
 
     Raises:
-        WeightsError: the file is missing, damaged or of no supported form; `legacy` for a file that is not Megvii's.
+        WeightsError: the file is missing, damaged or of no supported form; `legacy` for a file of another system.
     """
     kind = file_kind(path)
     if kind == "safetensors":
@@ -142,7 +140,7 @@ def read_weights(path: str | os.PathLike, *, legacy: bool = False) -> tuple[dict
     else:
         weights, about = _translate(READERS[kind](path), path)
     if legacy:
-        if about.source != "megvii":
+        if about.source not in ("megvii", "unknown"):  # a converted file has this library's names
             raise WeightsError(f"{path}: is a file of {about.source}; `legacy` is for Megvii's from before version 0.1.1")
         about = attrs.evolve(about, input=MEGVII_LEGACY_INPUT)
     if about.source in FOREIGN:

@@ -1,4 +1,4 @@
-"""Reads torch's zip files (`torch.save`, torch 1.6 and later) without torch."""
+"""Reads files of torch (`torch.save`, torch 1.6 and later) and PaddlePaddle (`.pdparams`) without torch, paddle and pickle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from yolox.errors import WeightsError
 from yolox.weights.archive import MAX_ARRAY_BYTES, open_archive, read_entry
-from yolox.weights.pickle_reader import MAX_PICKLE_BYTES, StorageRef, TensorRef, evaluate_pickle
+from yolox.weights.pickle_reader import MAX_PICKLE_BYTES, ArrayRef, StorageRef, TensorRef, evaluate_arrays, evaluate_pickle
+from yolox.wire import read_file
 
 log = logging.getLogger("yolox.weights")
 # MMEngine stores the averaged weights under `state_dict`, and those of the optimizer under `ema_state_dict`
@@ -145,3 +146,40 @@ def _view(numbers: np.ndarray, tensor: TensorRef) -> np.ndarray:
         raise WeightsError(f"a tensor of size {tensor.size} leaves its storage of {numbers.size} elements")
     strides = tuple(stride * numbers.itemsize for stride in tensor.stride)
     return np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.size, strides).copy()
+
+
+MAX_BYTES = 640 << 20  # the largest published file has 0.4 GB
+_NAME_TABLE = "StructuredToParameterName@@"
+
+
+def read_pdparams(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Reads the arrays of a `.pdparams` file, running nothing that the file names.
+
+    Args:
+        path: a file written by `paddle.save` of a state dict: a dict of arrays, or of pairs of a name and an array.
+
+    Returns:
+        Name to array, in the file's order and dtype. Arrays own their memory.
+
+    Raises:
+        WeightsError: a global or an opcode that such files do not have; an array whose shape and type do not match its
+            bytes; a value that is no array; more than MAX_BYTES.
+    """
+    try:
+        root = evaluate_arrays(read_file(path, most=MAX_BYTES))
+        if type(root) is not dict:
+            raise WeightsError(f"holds a {type(root).__name__}, want a dict of arrays")
+        entries = {name: value for name, value in root.items() if name != _NAME_TABLE}
+        if not entries:
+            raise WeightsError("holds no arrays")
+        return {str(name): _array(name, value) for name, value in entries.items()}
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+
+
+def _array(name, value) -> np.ndarray:
+    if type(value) is tuple and len(value) == 2:  # the name that the static graph gives, and the array
+        value = value[1]
+    if type(value) is not ArrayRef:
+        raise WeightsError(f"{str(name)[:100]!r} is a {type(value).__name__}, want an array")
+    return value.numbers()

@@ -8,8 +8,8 @@ import attrs
 import numpy as np
 import pytest
 
+from yolox.data.check import PLACES, label_statistics
 from yolox.data.coco import read_coco
-from yolox.data.statistics import PLACES, label_statistics
 from yolox.data.synthetic import write_synthetic
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.data.folders import blocks_sample, found_box
 from tests.oracles.warps import slow_resize
 from yolox.config import AugmentConfig
-from yolox.data.mixup import blend, draw_partner_plan, mixup, render_partner
+from yolox.data.mosaic import blend, draw_partner_plan, mixup, render_partner
 from yolox.data.sample import Sample, empty_sample
 
 SIZE = (48, 64)

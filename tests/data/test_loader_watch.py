@@ -10,14 +10,14 @@ import time
 import numpy as np
 import pytest
 
-from yolox.data import worker_watch
-from yolox.data.worker_watch import WorkerWatch
+from yolox.data import loader
+from yolox.data.loader import WorkerWatch
 
 SCRIPT = """
 import os, signal, sys, time
 import numpy as np
 from yolox.data.loader import load_rows
-from yolox.data.worker_watch import child_processes
+from yolox.data.loader import child_processes
 from yolox.training.signals import StopSignals
 
 class Source:
@@ -52,7 +52,7 @@ def test_stopped_killed_and_stuck_workers_are_named(tmp_path, number, message):
 
 
 def test_without_workers_the_stacks_are_printed(monkeypatch, capfd):
-    monkeypatch.setattr(worker_watch, "FIRST_SECONDS", 0.1)
+    monkeypatch.setattr(loader, "FIRST_SECONDS", 0.1)
     with WorkerWatch(0.1) as watch:
         watch.begin(0, None)
         time.sleep(0.6)

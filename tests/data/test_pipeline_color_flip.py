@@ -9,9 +9,9 @@ import pytest
 from tests.data.folders import blocks_sample, found_box
 from tests.oracles.warps import slow_hsv
 from yolox.config import AugmentConfig
-from yolox.data import color
+from yolox.data import pipeline
 from yolox.data.affine import flip_boxes, flip_horizontal, random_flip
-from yolox.data.color import random_hsv, scale_hsv, shift_hsv
+from yolox.data.pipeline import random_hsv, scale_hsv, shift_hsv
 
 MEGVII = AugmentConfig()
 MINDYOLO = AugmentConfig(hsv_mode="multiplicative", hsv_gains=(0.015, 0.7, 0.4))
@@ -73,7 +73,7 @@ def test_each_channel_is_gated_with_one_half():
 def test_shifts_are_whole_fill_the_gains_and_are_gated_one_by_one(monkeypatch, gains):
     """Cut to whole numbers, a gain of 5 gives -4 to 4; half of the time a channel is left alone."""
     drawn, rng = [], np.random.default_rng(0)
-    monkeypatch.setattr(color, "shift_hsv", lambda image, shifts: drawn.append(shifts) or image)
+    monkeypatch.setattr(pipeline, "shift_hsv", lambda image, shifts: drawn.append(shifts) or image)
     for _ in range(2000):
         random_hsv(IMAGE, rng=rng, config=attrs.evolve(MEGVII, hsv_gains=gains))
     drawn = np.array(drawn)
@@ -87,7 +87,7 @@ def test_shifts_are_whole_fill_the_gains_and_are_gated_one_by_one(monkeypatch, g
 @pytest.mark.parametrize("gains", [(0.015, 0.7, 0.4), (0.1, 0.2, 0.9)])
 def test_factors_fill_the_gains_about_one(monkeypatch, gains):
     drawn, rng = [], np.random.default_rng(0)
-    monkeypatch.setattr(color, "scale_hsv", lambda image, factors: drawn.append(factors) or image)
+    monkeypatch.setattr(pipeline, "scale_hsv", lambda image, factors: drawn.append(factors) or image)
     for _ in range(1000):
         random_hsv(IMAGE, rng=rng, config=attrs.evolve(MINDYOLO, hsv_gains=gains))
     shares = (np.array(drawn) - 1) / gains

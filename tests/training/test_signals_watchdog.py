@@ -13,9 +13,9 @@ import time
 import pytest
 
 from tests.launch import logs_of, start_msrun
-from yolox import msrun
+from yolox import processes
 from yolox.distributed import Group
-from yolox.training.watchdog import SLOW, Watchdog
+from yolox.training.signals import SLOW, Watchdog
 
 SCRIPT, ADVICE = "tests/training/watched_ranks.py", "continue with: train --resume RUN"
 PAIR = Group(rank=1, world=2)
@@ -121,16 +121,17 @@ def test_without_a_limit_or_with_one_process_nothing_is_armed(watchdog):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "node", "collective"), [(90, "90", "1800"), (5, "30", "300"), (0, str(msrun.NO_LIMIT), str(msrun.NO_LIMIT))]
+    ("seconds", "node", "collective"),
+    [(90, "90", "1800"), (5, "30", "300"), (0, str(processes.NO_LIMIT), str(processes.NO_LIMIT))],
 )
 def test_mindspores_timeouts_follow_the_limit_but_not_over_the_users(monkeypatch, seconds, node, collective):
     for name in ("MS_NODE_TIMEOUT", "MS_CPU_COMM_OP_TIMEOUT"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    msrun.set_timeouts(seconds)
+    processes.set_timeouts(seconds)
     assert (os.environ["MS_NODE_TIMEOUT"], os.environ["MS_CPU_COMM_OP_TIMEOUT"]) == (node, collective)
     os.environ["MS_NODE_TIMEOUT"] = "44"
-    msrun.set_timeouts(seconds)
+    processes.set_timeouts(seconds)
     assert os.environ["MS_NODE_TIMEOUT"] == "44"
 
 
@@ -140,6 +141,6 @@ def test_the_scheduler_refuses_a_port_in_use(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setenv("MS_SCHED_PORT", str(taken.getsockname()[1]))
         with pytest.raises(RuntimeError, match=f"port {taken.getsockname()[1]} of 127.0.0.1 is in use"):
-            msrun.check_port()
-        assert msrun._listens(os.getpid(), taken.getsockname()[1]) and not msrun._listens(os.getppid(), 1)
-    msrun.check_port()
+            processes.check_port()
+        assert processes._listens(os.getpid(), taken.getsockname()[1]) and not processes._listens(os.getppid(), 1)
+    processes.check_port()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from mindspore import ops
 
-from yolox.device import use_device
 from yolox.environment import keep_dumps_away
 from yolox.errors import CommandError
+from yolox.graph import use_device
 
 
 @pytest.fixture(autouse=True)

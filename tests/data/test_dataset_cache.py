@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from tests.data.folders import noise_dataset
-from yolox.data.cache import open_cache
-from yolox.data.dataset import load_image
+from yolox.data.dataset import load_image, open_cache
 from yolox.errors import DataError
 from yolox.training.run_folder import CACHE_FILE
 
@@ -30,7 +29,7 @@ def test_no_cache_is_none(tmp_path, capsys):
 
 @pytest.mark.parametrize("kind", ["ram", "disk"])
 def test_a_cache_that_does_not_fit_is_refused(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr("yolox.data.cache.MAX_SHARE", 0)
+    monkeypatch.setattr("yolox.data.dataset.MAX_SHARE", 0)
     with pytest.raises(DataError, match="a cache of 2 images takes 0.00 GB, more than the 0.00 GB allowed"):
         open_cache(noise_dataset(tmp_path, count=2), kind, tmp_path)
     assert not (tmp_path / CACHE_FILE).exists()

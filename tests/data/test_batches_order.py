@@ -8,8 +8,7 @@ import pytest
 
 from tests.data.folders import noise_dataset
 from yolox.config import LoaderConfig, Recipe
-from yolox.data.batches import TrainSource
-from yolox.data.sampler import endless_order, epoch_order, steps_per_epoch, train_size
+from yolox.data.batches import TrainSource, endless_order, epoch_order, steps_per_epoch, train_size
 from yolox.errors import DataError
 
 

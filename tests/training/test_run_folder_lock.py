@@ -12,8 +12,7 @@ import time
 import pytest
 
 from yolox.errors import CommandError
-from yolox.training.run_folder import LAST, prepare_run, remove_leftovers
-from yolox.training.run_lock import LOCK, lock_run
+from yolox.training.run_folder import LAST, LOCK, lock_run, prepare_run, remove_leftovers
 
 
 def start_owner(folder):
