@@ -1,6 +1,6 @@
 """The entry of the command line: the table of commands, their arguments, and errors as messages.
 
-A new command is a file beside this one and a line in the table `COMMANDS`.
+A new command is a file beside this one, a line in the table `COMMANDS`, and an entry of its help in `yolox.cli.help.PAGES`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ from attrs import frozen
 
 from yolox.cli import assign, check, evaluate, export, info, plot, predict, train
 from yolox.cli.experiment import Experiment, scale_experiment
-from yolox.cli.messages import report
-from yolox.cli.options import Arguments, CommonOptions, read_arguments, split_arguments
+from yolox.cli.help import command_help, overview_help
+from yolox.cli.messages import name_options, note, report
+from yolox.cli.options import Arguments, CommonOptions, option_names, read_arguments, split_arguments
 from yolox.cli.plot import PlotOptions
 from yolox.cli.run_options import remembered
+from yolox.cli.spelling import COMMANDS as FOREIGN_COMMANDS
+from yolox.cli.spelling import nearest, translate_options
 from yolox.config import Recipe
+from yolox.console import logs_on_stderr
 from yolox.errors import UsageError, WeightsError
 from yolox.export.runner import SUFFIXES
 from yolox.graph import use_device
@@ -50,11 +54,12 @@ def run(experiment: Experiment, argv: Sequence[str], *, prog: str | None = None,
         arguments = read_command(argv, experiment.recipes, prog=prog, model=model)
         options = arguments.options()
         if model == NO_MODEL and not _is_complete(options):
-            raise UsageError(f"--model: missing, want one of {', '.join(SCALES)}\nsee {prog} {argv[0]} --help")
-        for note in arguments.notes:
-            print(f"note: {note}", file=sys.stderr)
+            raise UsageError(f"--model: missing, want one of {', '.join(SCALES)}\nsee {prog} {arguments.command} --help")
+        for line in arguments.notes:
+            note(line)
         use_device(options.device)
-        COMMANDS[argv[0]].run(experiment, options, arguments.options)
+        with logs_on_stderr(name_options):
+            COMMANDS[arguments.command].run(experiment, options, arguments.options)
     except SystemExit as stop:  # --help
         return int(stop.code or 0)
     except (Exception, KeyboardInterrupt) as error:
@@ -93,10 +98,11 @@ def run_model(argv: Sequence[str]) -> int:
     """
     try:
         given, rest = split_arguments(_Model, argv, prog="yolox")
-        scale = given.get("model") or _scale_of_weights(rest)
+        scale = given.get("model")
+        scale = _scale_of_weights(rest) if scale is None else scale.lower().replace("_", "-").removeprefix("yolox-")
         if scale is not None and scale not in SCALES:
             command = f"{rest[0]} " if rest and rest[0] in COMMANDS else ""
-            raise UsageError(f"--model: got {scale!r}, want one of {', '.join(SCALES)}\nsee yolox {command}--help")
+            raise UsageError(f"--model: got {given['model']!r}, want one of {', '.join(SCALES)}\nsee yolox {command}--help")
     except (UsageError, WeightsError, OSError) as error:
         return report(error, debug="--debug" in argv)
     return run(scale_experiment(scale or SCALES[0]), rest, prog="yolox", model=scale or NO_MODEL)
@@ -123,7 +129,7 @@ def _scale_of_weights(argv: Sequence[str]) -> str | None:
         published_file(str(path))  # raises WeightsError for a name that is not known
         scale = str(path).partition(":")[2].partition("-")[0]
     if scale is not None:
-        print(f"note: --model {scale}, by {path}", file=sys.stderr)
+        note(f"--model {scale}, by {path}")
     return scale
 
 
@@ -152,6 +158,7 @@ COMMANDS = {
     "plot": Command(plot.PlotOptions, plot.run),
 }
 SELECTORS = ("recipe", "finetune", "resume")
+HELP = {"--help", "-h", "--help-all"}
 
 
 def read_command(
@@ -159,7 +166,8 @@ def read_command(
 ) -> Arguments:
     """Reads the arguments of one command.
 
-    Those that select the recipe are read first, as the help shows its values, and the others among the rest.
+    Those that select the recipe are read first, as the help shows its values, and the others among the rest. Options and
+    commands of other programs are replaced, with a note on stderr for each.
 
     Args:
         argv: arguments after the script's name, the command first.
@@ -179,24 +187,51 @@ def read_command(
         >>> read_command(["info", "--input-size", "416"], {"megvii": Recipe()}).options().settings.input.input_size
         (416, 416)
     """
-    chosen = "" if model is None else f" --model {model}"
-    if not argv or argv[0] not in COMMANDS:
-        kinds = [Annotated[command.options, tyro.conf.subcommand(name)] for name, command in COMMANDS.items()]
-        read_arguments(Union[tuple(kinds)], argv, prog=prog + chosen)  # noqa: UP007
-    kind, prog = COMMANDS[argv[0]].options, f"{prog} {argv[0]}{chosen}"  # one command's alone: messages are shorter
-    kind.check_spelling(argv)
-    selected, rest = split_arguments(_selection(kind), argv[1:], prog=prog)
+    command, rest = _command(argv, prog=prog, model=model)
+    kind = COMMANDS[command].options
+    full = f"{prog} {command}" + ("" if model is None else f" --model {model}")
+    try:
+        rest, notes = translate_options(rest, option_names(kind), kind.answers())
+    except UsageError as error:
+        raise UsageError(f"{error}\nsee {full} --help") from None
+    for line in notes:
+        note(line)
+    selected, rest = split_arguments(_selection(kind), rest, prog=full)
     recipe, values = recipes.get(selected.get("recipe") or "megvii", recipes["megvii"]), {}
     if selected.get("finetune"):
         recipe = finetune_recipe(recipe)
     if selected.get("resume"):
         recipe, values = remembered(selected["resume"])
-    given = read_arguments(kind, rest, prog=prog, default=kind.defaults(recipe, values))
+    default = kind.defaults(recipe, values)
+    if asked := HELP.intersection(rest):
+        print(command_help(command, kind, default, prog=prog, model=model, every="--help-all" in asked))
+        raise SystemExit(0)
+    given = read_arguments(kind, rest, prog=full, default=default)
     given.update(selected)
     notes: list[str] = []
     if not values:  # a resumed run keeps its recipe
         recipe, notes = kind.adapt(recipe, given)
-    return Arguments(kind=kind, given=given, recipe=recipe, remembered=values, prog=prog, notes=notes)
+    return Arguments(command=command, kind=kind, given=given, recipe=recipe, remembered=values, prog=full, notes=notes)
+
+
+def _command(argv: Sequence[str], *, prog: str, model: str | None) -> tuple[str, Sequence[str]]:
+    """Returns the command under its name here, and its arguments; prints the help if it is asked for without a command."""
+    word, *rest = argv or [""]
+    if word in COMMANDS:
+        return word, rest
+    if word in FOREIGN_COMMANDS:
+        note(f"{word} is taken as {FOREIGN_COMMANDS[word]}")
+        return FOREIGN_COMMANDS[word], rest
+    if word in HELP:
+        print(overview_help({name: command.options for name, command in COMMANDS.items()}, prog=prog, model=model))
+        raise SystemExit(0)
+    if word.startswith("--tyro-"):  # completion of shells
+        kinds = [Annotated[command.options, tyro.conf.subcommand(name)] for name, command in COMMANDS.items()]
+        read_arguments(Union[tuple(kinds)], argv, prog=prog)  # noqa: UP007
+    meant = nearest(word, COMMANDS, FOREIGN_COMMANDS)
+    line = f"no such command: {word}; " if word else ""
+    line += f"perhaps you meant {meant}" if meant else f"want a command: {', '.join(COMMANDS)}"
+    raise UsageError(f"{line}\nsee {prog} --help")
 
 
 def _selection(kind: type[CommonOptions]) -> type:

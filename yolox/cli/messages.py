@@ -104,6 +104,11 @@ def exit_status(error: BaseException) -> int:
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILURE
 
 
+def note(line: str) -> None:
+    """Writes a note to stderr, such as what was taken for another word."""
+    print(printable(f"note: {line}"), file=sys.stderr)
+
+
 def report(error: BaseException, *, debug: bool) -> int:
     """Writes the message of `error` to stderr, with the traceback only if `debug`.
 

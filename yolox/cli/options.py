@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import re
 import shlex
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -16,11 +19,13 @@ from tyro._singleton import EXCLUDE_FROM_CALL, is_missing
 from tyro.constructors._struct_spec_attrs import attrs_rule
 
 from yolox.cli.messages import OPTION_NAMES
+from yolox.cli.spelling import unknown_line
 from yolox.config import Recipe
 from yolox.errors import UsageError
 from yolox.recipes import with_input_size
 
 T = TypeVar("T", bound="CommonOptions")
+Device = Literal["CPU", "Ascend"]
 
 
 @frozen(kw_only=True)
@@ -29,7 +34,7 @@ class CommonOptions:
 
     recipe: Literal["megvii", "mindyolo"] = "megvii"
     """Published recipe whose values are the defaults of the options below."""
-    device: Literal["CPU", "Ascend"] = "CPU"
+    device: Device = "CPU"
     """Where MindSpore runs."""
     debug: bool = False
     """Show the traceback of an error."""
@@ -56,8 +61,9 @@ class CommonOptions:
         return recipe, []
 
     @classmethod
-    def check_spelling(cls, argv: Sequence[str]) -> None:
-        """Raises UsageError for arguments of other programs that have another name here."""
+    def answers(cls) -> Mapping[str, str]:
+        """Returns options that the command has in another form, with the rest of their message, as `spelling.ANSWERED`."""
+        return {}
 
 
 @frozen(kw_only=True)
@@ -67,7 +73,8 @@ class InferenceOptions(CommonOptions):
     recipe: Literal["megvii", "mindyolo"] | None = None
     """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
-    """Weights: .pth, .npz, .ckpt or .safetensors; megvii:SCALE or mindyolo:SCALE, which is downloaded; or an export."""
+    """Folder of a run, file of weights or of an export, or megvii:SCALE; weights are .pth, .npz, .ckpt or .safetensors, and
+    those that megvii:SCALE or mindyolo:SCALE names are downloaded."""
     legacy: bool = False
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
 
@@ -76,6 +83,8 @@ class InferenceOptions(CommonOptions):
 class Arguments:
     """The arguments of a command, read once; `options` fills in what they leave out."""
 
+    command: str
+    """Name of the command."""
     kind: type[CommonOptions]
     given: Given
     recipe: Recipe
@@ -183,9 +192,21 @@ def fill(default: V, given: Mapping[str, Any]) -> V:
     return attrs.evolve(default, **changes)
 
 
+def option_parser(kind: Any, default: Any) -> argparse.ArgumentParser:
+    """Returns a parser of argparse with the groups, texts and defaults that tyro reads from the options of a class.
+
+    Args:
+        kind: attrs class.
+        default: instance whose values are the defaults.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # its only other way to them prints: its version is bounded for this
+        return tyro.extras.get_parser(kind, default=default, registry=_registry, config=(tyro.conf.OmitArgPrefixes,))
+
+
 def _run(kind: Any, argv: Sequence[str], prog: str, settings: dict[str, Any]) -> Any:
     def refuse(event: events.ParseErrorEvent) -> None:
-        raise UsageError(f"{problem_line(event)}\nsee {prog} --help")
+        raise UsageError(f"{problem_line(event, option_names(kind))}\nsee {prog} --help")
 
     with events.on_parse_error(refuse):
         return tyro.cli(
@@ -193,19 +214,47 @@ def _run(kind: Any, argv: Sequence[str], prog: str, settings: dict[str, Any]) ->
         )
 
 
-def problem_line(event: events.ParseErrorEvent) -> str:
-    """Returns one line about arguments that the parser refuses."""
+def option_names(kind: Any) -> tuple[str, ...]:
+    """Returns the names of a type's options without dashes in front, ``no-NAME`` of flags among them.
+
+    Args:
+        kind: attrs class; of any other type there are none.
+
+    Example:
+        >>> option_names(CommonOptions)
+        ('recipe', 'device', 'debug', 'no-debug')
+    """
+    names: list[str] = []
+    for field in attrs.fields(attrs.resolve_types(kind, include_extras=True)) if attrs.has(kind) else ():
+        if attrs.has(field.type):
+            names += option_names(field.type)
+        elif tyro.conf.Positional not in get_args(field.type):
+            name = OPTION_NAMES.get(field.name, field.name.replace("_", "-"))
+            names += [name, f"no-{name}"] if field.type is bool else [name]
+    return tuple(names)
+
+
+_FIELDS = {field.replace("_", "-"): option for field, option in OPTION_NAMES.items()}
+
+
+def problem_line(event: events.ParseErrorEvent, names: Sequence[str] = ()) -> str:
+    """Returns one line about arguments that the parser refuses.
+
+    Args:
+        event: of the parser.
+        names: of all options, of which one may have been meant.
+    """
     match event:
         case events.InstantiationFailure():
             return f"{_flag(event.argument)}: {_plain(event.message, event.argument)}"
         case events.InvalidChoice():
             return f"{_flag(event.argument)}: got {event.value!r}, want one of {', '.join(sorted({*event.choices} - {'None'}))}"
         case events.BadValue():
-            return f"{_flag(event.argument)}: want {event.argument.lowered.metavar}"
+            return f"{_flag(event.argument)}: want {shown_metavar(event.argument.lowered.metavar)}"
         case events.MissingArgs(unrecognized_tokens=[]):
             return f"missing {', '.join(_flag(context.arg) for context in event.missing_arguments)}"
         case events.MissingArgs(unrecognized_tokens=tokens) | events.UnrecognizedArgs(tokens=tokens):
-            return f"no such option or argument: {' '.join(tokens)}"
+            return unknown_line(tokens, names, _FIELDS)
         case events.MissingSubcommand():
             return f"want a command: {', '.join(event.subcommand_spec.parser_from_name)}"
     return "the arguments cannot be read"
@@ -224,8 +273,19 @@ def _plain(message: str, argument) -> str:
         return f"got {got}, want a number"
     if message.startswith("no type matching"):
         got = message.partition("from [")[2].partition("]")[0]
-        return f"got {got}, want {argument.lowered.metavar}"
+        return f"got {got}, want {shown_metavar(argument.lowered.metavar)}"
     return one_line(message)
+
+
+def shown_metavar(metavar: str | None) -> str:
+    """Returns the values of an option as help and messages show them: without None, and repeated ones as ``PATH ...``.
+
+    Example:
+        >>> [shown_metavar(text) for text in ("{None}|PATH", "{None,bgr,rgb}", "[PATH [PATH ...]]")]
+        ['PATH', '{bgr,rgb}', 'PATH ...']
+    """
+    text = (metavar or "").replace("{None}|", "").replace("{None,", "{")
+    return re.sub(r"^\[(.+) \[\1 \.\.\.\]\]$", r"\1 ...", text)
 
 
 def one_line(message: object) -> str:
@@ -234,9 +294,33 @@ def one_line(message: object) -> str:
 
 
 def _read_size(values: list[str]) -> tuple[int, int]:
+    if len(values) == 1 and len(pair := re.split("[xX,]", values[0])) == 2:
+        if pair[0] != pair[1]:  # other programs write the width first
+            raise ValueError(f"got {values[0]!r}, want HEIGHT WIDTH with a space: {pair[0]} {pair[1]} or {pair[1]} {pair[0]}")
+        values = pair
     if len(values) not in (1, 2):
         raise ValueError(f"got {len(values)} numbers, want one (a square) or two (height and width)")
     return int(values[0]), int(values[-1])
+
+
+def _read_device(values: list[str]) -> str:
+    names = {name.lower(): name for name in get_args(Device)}
+    if values[0].lower() not in names:
+        raise ValueError(f"got {values[0]!r}, want one of {', '.join(sorted(names.values()))}")
+    return names[values[0].lower()]
+
+
+@_registry.primitive_rule
+def _device_rule(info):
+    if info.type != Device:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{{{','.join(get_args(Device))}}}",
+        instance_from_str=_read_device,
+        is_instance=lambda value: value in get_args(Device),
+        str_from_instance=lambda value: [value],
+    )
 
 
 @_registry.primitive_rule

@@ -17,7 +17,7 @@ from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.classes import names_of_classes
 from yolox.data.coco import read_coco_ids
 from yolox.data.image import MAX_PIXELS, shown_path
-from yolox.errors import CommandError, DataError, UsageError
+from yolox.errors import CommandError, DataError
 from yolox.eval.media import (
     Frame,
     VideoCount,
@@ -70,12 +70,10 @@ class PredictOptions(InferenceOptions):
         return super().defaults(attrs.evolve(recipe, postprocess=attrs.evolve(recipe.postprocess, **THRESHOLDS)), values)
 
     @classmethod
-    def check_spelling(cls, argv: Sequence[str]) -> None:
-        """Raises UsageError for ``--save-txt`` and the like, with the option to write."""
-        given, forms = {argument.replace("_", "-") for argument in argv}, get_args(SaveForm)
-        for form in forms:
-            if f"--save-{form}" in given:
-                raise UsageError(f"--save-{form}: write --save {form}; it takes one or more of {', '.join(forms)}")
+    def answers(cls) -> Mapping[str, str]:
+        """Returns the messages for ``--save-txt`` and the like, with the option to write."""
+        forms = get_args(SaveForm)
+        return {f"save-{form}": f"write --save {form}; it takes one or more of {', '.join(forms)}" for form in forms}
 
 
 def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable[[Recipe], PredictOptions]) -> None:

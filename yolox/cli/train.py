@@ -41,7 +41,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     """Train on a COCO, VOC or YOLO dataset, from random weights or from any weights."""
 
     weights: Path | None = None
-    """Start from these: .pth, .npz, .ckpt, .safetensors, megvii:SCALE or mindyolo:SCALE; random if left out."""
+    """Weights to start from: folder of a run, file, or megvii:SCALE; files are .pth, .npz, .ckpt or .safetensors,
+    megvii:SCALE and mindyolo:SCALE are downloaded, and left out, the weights are random."""
     legacy: bool = False
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     finetune: bool = False
