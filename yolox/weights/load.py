@@ -15,6 +15,7 @@ from mindspore import Tensor, nn, ops
 from yolox.config import InputSpec, Recipe, check_stated
 from yolox.errors import CheckpointError, WeightsError
 from yolox.training.checkpoint import load_checkpoint
+from yolox.training.run_folder import BEST, LAST
 from yolox.weights.archive import open_archive, read_npz
 from yolox.weights.ckpt import read_ckpt
 from yolox.weights.foreign import foreign_to_yolox, name_map_of, system_of, without_wrappers
@@ -77,7 +78,7 @@ def load_weights(detector: nn.Cell, path: str | os.PathLike, *, legacy: bool = F
         path: a published name such as ``megvii:nano`` or ``mindyolo:s``, which is downloaded the first time; or a file:
             Megvii's `.pth`; an `.npz` under Megvii's names, with BN or folded; MindYOLO's `.ckpt`; a `.pth` of YOLOX in
             MMDetection, mmyolo or LibreYOLO, bare or wrapped; PaddleDetection's `.pdparams`; a
-            checkpoint of this library (`.safetensors`). The content decides, not the name.
+            checkpoint of this library (`.safetensors`), or the folder of a run. The content decides, not the name.
         legacy: whether the file is one of Megvii's from before version 0.1.1, which takes normalised RGB images: nothing in
             the file shows it.
 
@@ -105,15 +106,21 @@ def local_path(path: str | os.PathLike, *, fetch: Callable[[str], Path] | None =
     """Returns the file of a published name such as ``megvii:nano``, which is downloaded the first time, or the path as it is.
 
     Args:
-        path: a path, or a name; a file of that name comes first.
+        path: a path, or a name; a file of that name comes first. Of the folder of a run the best checkpoint is taken, else
+            the last.
         fetch: function of the name that downloads; None takes `yolox.weights.hub.fetch_weights`.
 
     Returns:
         The path of a file.
 
     Raises:
-        WeightsError: there is no such name, or the download failed.
+        WeightsError: there is no such name, the download failed, or a folder has no checkpoint of a run.
     """
+    if Path(path).is_dir():
+        found = [file for name in (BEST, LAST) if (file := Path(path) / name).is_file()]
+        if not found:
+            raise WeightsError(f"{path}: is a folder without {BEST} or {LAST}; want the folder of a run, or a file")
+        return found[0]
     from yolox.weights.hub import fetch_weights, is_published_name  # it imports this module
 
     if Path(path).exists() or not is_published_name(str(path)):
@@ -143,7 +150,7 @@ def read_weights(path: str | os.PathLike, *, legacy: bool = False) -> tuple[dict
         if about.source not in ("megvii", "unknown"):  # a converted file has this library's names
             raise WeightsError(f"{path}: is a file of {about.source}; `legacy` is for Megvii's from before version 0.1.1")
         about = attrs.evolve(about, input=MEGVII_LEGACY_INPUT)
-    if about.source in FOREIGN:
+    if legacy or about.source in FOREIGN:
         scale = scale_of({name: array.shape for name, array in weights.items()})
         size = SMALL_SIZE if scale in SMALL_SCALES else about.input.input_size
         about = attrs.evolve(about, input=attrs.evolve(about.input, input_size=size), size_assumed=True)
