@@ -27,11 +27,12 @@ def run_block(text: str, folder: Path) -> dict:
 
 
 def write_files(folder: Path) -> None:
-    """Writes what the first block reads: two datasets that share their images, a photo, and weights named megvii:nano."""
-    drawn = write_synthetic(folder, images=4, seed=0, config=SyntheticConfig(image_size=(64, 64), sides=(16, 40)))
+    """Writes what the first block reads: a dataset whose parts share their images, a photo, and weights named megvii:nano."""
+    drawn = write_synthetic(folder / "D", images=4, seed=0, config=SyntheticConfig(image_size=(64, 64), sides=(16, 40)))
     for name in ("train.json", "val.json"):
-        shutil.copy(drawn, folder / name)
-    shutil.copy(min((folder / "images").iterdir()), folder / "photo.jpg")
+        shutil.copy(drawn, folder / "D" / name)
+    Path(drawn).unlink()
+    shutil.copy(min((folder / "D/images").iterdir()), folder / "photo.jpg")
     weights = {f"params.{p.name}": p.asnumpy() for p in yolox.models.yolox_nano(80).get_parameters()}
     names = [str(index) for index in range(80)]
     yolox.save_checkpoint(str(folder / "megvii:nano"), weights, recipe=yolox.megvii_recipe("nano"), class_names=names)

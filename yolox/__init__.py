@@ -64,9 +64,10 @@ from yolox.nn.functional import normalize_images
 from yolox.training.overfit import overfit
 from yolox.visualize.assignment import visualize_assign
 from yolox.visualize.draw import draw_detections
+from yolox.data.layout import find_layout, read_data
 from yolox.decode import make_points
 from yolox.training.progress import TrainingProgress
-from yolox.recipes import megvii_recipe, mindyolo_recipe, with_input_size
+from yolox.recipes import megvii_recipe, mindyolo_recipe, with_epochs, with_input_size
 from yolox.training.callbacks import EpochEvent, StepEvent
 from yolox.training.resume import restore_state, save_state
 from yolox.schedule import ema_decay, ema_value, learning_rate
@@ -137,6 +138,7 @@ __all__ = [
     "evaluate",
     "evaluate_coco",
     "export_detector",
+    "find_layout",
     "finetune_recipe",
     "fit",
     "flatten_levels",
@@ -172,6 +174,7 @@ __all__ = [
     "predict_dataset",
     "predict_images",
     "read_coco",
+    "read_data",
     "read_voc_data",
     "read_yolo_data",
     "restore_state",
@@ -185,6 +188,7 @@ __all__ = [
     "train_batches",
     "gather_matched",
     "visualize_assign",
+    "with_epochs",
     "with_input_size",
     "xywh_to_xyxy",
     "xyxy_to_cxcywh",

@@ -172,6 +172,33 @@ def with_input_size(recipe: Recipe, size: Size) -> Recipe:
     return attrs.evolve(recipe, input=spec, loader=loader)
 
 
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """Returns a recipe with another number of epochs, whose warm-up and last phases fit into it.
+
+    ``attrs.evolve`` of `recipe.epochs` alone leaves these as long as they are, which a short run has no room for.
+
+    Args:
+        recipe: any.
+        epochs: passes over the training images.
+
+    Returns:
+        The recipe. Where warm-up and flat epochs would take more than half of the run, these and the no-augmentation
+        epochs are shortened by one factor and rounded down, so that the two take a half; otherwise they stay.
+
+    Source: chosen here.
+
+    Example:
+        >>> short = with_epochs(megvii_recipe("nano"), 20)
+        >>> short.optim.warmup_epochs, short.optim.flat_epochs, short.no_aug_epochs
+        (2, 7, 8)
+    """
+    optim = recipe.optim
+    factor = min(1.0, epochs / 2 / max(optim.warmup_epochs + optim.flat_epochs, 1))
+    warmup, flat, no_aug = (int(n * factor) for n in (optim.warmup_epochs, optim.flat_epochs, recipe.no_aug_epochs))
+    optim = attrs.evolve(optim, warmup_epochs=warmup, flat_epochs=flat)
+    return attrs.evolve(recipe, epochs=epochs, no_aug_epochs=no_aug, optim=optim)
+
+
 def _megvii_augment(scale: str) -> AugmentConfig:
     return AugmentConfig(
         mosaic_prob=_mosaic_prob(scale),

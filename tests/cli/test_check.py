@@ -160,9 +160,9 @@ def test_every_format_trains_on_the_same_batches(other_formats, without_fit):  #
 
 def test_training_without_a_dataset_is_refused(nano, tmp_path, capsys):
     assert run(nano, ["train", "--output", str(tmp_path / "run")]) == 2
-    assert "no training images: give --train-json" in capsys.readouterr().err
+    assert "no training images: give --data, or --train-json" in capsys.readouterr().err
     assert run(nano, ["eval", "--weights", "none.pth"]) == 2
-    assert "no images to evaluate on: give --val-json" in capsys.readouterr().err
+    assert "no images to evaluate on: give --data, or --val-json" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("terminal", [False, True])

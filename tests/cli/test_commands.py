@@ -15,6 +15,7 @@ from tests.cli import tiny
 from tests.cli.arguments import eval_arguments, rewritten, train_arguments
 from tests.docs.small import SmallDetector
 from yolox.cli import run
+from yolox.cli.main import run_model
 from yolox.config_io import recipe_from_json
 from yolox.data.synthetic import SHAPE_NAMES
 from yolox.eval.coco import METRIC_NAMES
@@ -212,3 +213,29 @@ def test_official_weights_on_a_photo(nano, data_dir, tmp_path):
     assert record["names"] == [item["class"] for item in wanted]
     np.testing.assert_allclose(record["boxes"], [item["box_xyxy"] for item in wanted], atol=1)
     np.testing.assert_allclose(record["scores"], [item["score"] for item in wanted], atol=0.005)
+
+
+def test_a_first_training_takes_two_options(data, tmp_path, capsys, without_fit, monkeypatch):
+    """``--model`` and ``--data``; the folders of runs are numbered, and the model follows from weights."""
+    monkeypatch.chdir(tmp_path)
+    for number in ("", "-2"):
+        assert run_model(["train", "--model", "nano", "--data", str(data)]) == 0
+        out, err = capsys.readouterr()
+        assert f"data: {data}: COCO, train/instances.json: train and val; training on train, evaluation on val\n" in out
+        assert f"output: runs/train{number}\n" in out and "note: one image size" in err
+        assert recipe_from_json((tmp_path / f"runs/train{number}/recipe.json").read_text()).input.input_size == (416, 416)
+    assert len(without_fit) == 2 and all(settings["evaluate"] is not None for settings in without_fit)
+
+
+def test_the_model_follows_from_the_weights(tmp_path, capsys, nano):
+    detector = nano.build_detector(3)
+    np.savez(tmp_path / "w.npz", **{p.name: p.asnumpy() for p in detector.get_parameters()})
+    for path in ("w.npz", "megvii:nano"):
+        assert run_model(["train", "--weights", str(tmp_path / path if path == "w.npz" else path), "--output", "x"]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("note: --model nano, by ") and "no training images: give --data" in err
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    assert run_model(["eval", "--weights", str(tmp_path / "other.npz")]) == 2
+    assert "--model: missing, want one of nano" in capsys.readouterr().err
+    assert run_model(["eval", "--weights", "megvii:huge"]) == 1
+    assert "no published checkpoint; known are megvii:nano" in capsys.readouterr().err

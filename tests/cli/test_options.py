@@ -9,12 +9,14 @@ from yolox.cli.main import COMMANDS, read_command
 from yolox.cli.messages import name_options, option_name
 from yolox.cli.options import split_arguments
 from yolox.cli.predict import THRESHOLDS
-from yolox.config import Recipe
+from yolox.cli.train import rate_lines
+from yolox.config import OptimConfig, Recipe
 from yolox.errors import UsageError
-from yolox.recipes import finetune_recipe, megvii_recipe, mindyolo_recipe
+from yolox.recipes import finetune_recipe, megvii_recipe, mindyolo_recipe, with_epochs
 
 RECIPES = {"megvii": megvii_recipe("nano"), "mindyolo": mindyolo_recipe("nano")}
-TRAIN = ["train", "--train-json", "a.json", "--train-images", "a", "--output", "run"]
+DATA = ["--train-json", "a.json", "--train-images", "a"]
+TRAIN = ["train", *DATA, "--output", "run", "--device", "Ascend"]
 EVAL = ["eval", "--weights", "w.pth", "--val-json", "b.json", "--val-images", "b"]
 PREDICT = ["predict", "--weights", "w.pth", "--source", "x.jpg", "--output", "out"]
 
@@ -80,12 +82,12 @@ def test_the_recipe_alone_is_the_default(name):
 
 def test_options_change_single_fields():
     options = parse(
-        *TRAIN, "--epochs", "40", "--ema-decay", "0.99", "--no-affine-center", "--letterbox", "center"
+        *TRAIN, "--epochs", "60", "--ema-decay", "0.99", "--no-affine-center", "--letterbox", "center"
     )
     recipe = RECIPES["megvii"]
     want = attrs.evolve(
         recipe,
-        epochs=40,
+        epochs=60,
         optim=attrs.evolve(recipe.optim, ema_decay=0.99),
         input=attrs.evolve(recipe.input, letterbox="center"),
     )
@@ -149,7 +151,7 @@ def test_an_absolute_rate_takes_the_rate_per_image_away_and_back():
 def test_the_fine_tuning_preset_is_a_default_that_options_change(name):
     preset = finetune_recipe(RECIPES[name])
     assert parse(*TRAIN, "--recipe", name, "--finetune").settings == preset
-    assert parse(*TRAIN, "--epochs", "9", "--finetune", "--recipe", name).settings == attrs.evolve(preset, epochs=9)
+    assert parse(*TRAIN, "--epochs", "9", "--finetune", "--recipe", name).settings == with_epochs(preset, 9)
     optim = parse(*TRAIN, "--finetune", "--recipe", name, "--lr", "0.001").settings.optim
     assert (optim.lr, optim.lr_per_image, optim.ema_ramp) == (0.001, None, 200)
 
@@ -171,6 +173,45 @@ def test_every_setting_of_a_short_fine_tuning_can_be_given():
     assert (recipe.loader.multiscale_sizes, recipe.loader.seed) == ((), 1)
 
 
+def test_a_short_run_has_shorter_phases_and_says_so():
+    arguments = read_command([*TRAIN, "--epochs", "20", "--flat-epochs", "4"], RECIPES)
+    settings = arguments.options().settings
+    assert (settings.epochs, settings.optim.warmup_epochs, settings.no_aug_epochs, settings.optim.flat_epochs) == (20, 2, 8, 4)
+    assert arguments.notes == ["--epochs 20 is short: --warmup-epochs 2 in place of 5, --plain-epochs 8 in place of 16"]
+    assert read_command([*TRAIN, "--epochs", "40"], RECIPES).notes == []
+    assert read_command([*TRAIN, "--epochs", "1"], RECIPES).options().settings.no_aug_epochs == 0
+
+
+def test_on_cpu_one_image_size_is_the_default_and_is_said():
+    for device in ((), ("--device", "CPU")):
+        arguments = read_command(["train", *DATA, *device], {"megvii": megvii_recipe("s")})
+        assert arguments.options().settings.loader.multiscale_sizes == ()
+        note = "one image size, as each is compiled for itself on CPU; the recipe's are --multiscale-sizes 480 512 "
+        assert len(arguments.notes) == 1 and arguments.notes[0].startswith(note)
+    arguments = read_command(["train", *DATA, "--multiscale-sizes", "320", "352"], {"megvii": megvii_recipe("s")})
+    assert arguments.options().settings.loader.multiscale_sizes == (320, 352) and not arguments.notes
+    assert not read_command(["train", *DATA, "--recipe", "mindyolo"], RECIPES).notes  # which has one size
+
+
+@pytest.mark.parametrize(
+    ("optim", "images", "said"),
+    [
+        (OptimConfig(), 8, []),
+        (OptimConfig(lr=0.01, lr_per_image=None), 64, ["--lr 0.01: 0.000156 an image, with 64 images a step"]),
+        (
+            OptimConfig(lr=0.01, lr_per_image=None),
+            8,
+            ["--lr 0.01: 0.00125 an image", "warning: --lr 0.01 is 8 times the recipe's"],
+        ),
+        (OptimConfig(lr=0.01, lr_per_image=None), 9, ["--lr 0.01: 0.00111 an image"]),
+    ],
+)
+def test_an_absolute_rate_is_told_for_an_image(optim, images, said):
+    for published in (RECIPES["megvii"].optim, RECIPES["mindyolo"].optim):  # per image, and for 64 images
+        lines = rate_lines(optim, published, images=images)
+        assert len(lines) == len(said) and all(line.startswith(start) for line, start in zip(lines, said, strict=True))
+
+
 def test_predict_draws_fewer_boxes_than_eval_scores():
     assert parse(*PREDICT).postprocess == attrs.evolve(RECIPES["megvii"].postprocess, **THRESHOLDS)
     assert parse(*EVAL).postprocess == RECIPES["megvii"].postprocess
@@ -185,7 +226,7 @@ def test_predict_takes_many_sources():
 
 
 def test_the_last_of_several_counts_in_both_spellings():
-    optim = parse(*TRAIN, "--lr_per_image=4", "--epochs", "3", "--lr-per-image", "8").settings.optim
+    optim = parse(*TRAIN, "--lr_per_image=4", "--epochs", "30", "--lr-per-image", "8").settings.optim
     assert (optim.lr_per_image, optim.lr) == (8, None)
     assert parse(*TRAIN, "--finetune", "--no-finetune").settings == RECIPES["megvii"]
     assert parse(*TRAIN, "--recipe=mindyolo", "--recipe", "megvii").settings == RECIPES["megvii"]
@@ -209,7 +250,7 @@ def test_eager_is_an_option_of_training():
     [
         ([], "info"),
         (["fly"], "fly"),
-        (["train"], "--output"),
+        (["predict", "--weights", "w"], "--source"),
         ([*EVAL, "--colour", "red"], "--colour"),
         ([*EVAL, "--score-threshold", "high"], "--score-threshold"),
         ([*TRAIN, "--mosaic-prob", "2"], "mosaic_prob: got 2.0, want a probability in [0, 1]"),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from tests.data.folders import coco_dict, noise_dataset, write_as_yolo, write_image, write_json
 from yolox.cli import sources
-from yolox.cli.inputs import read_evaluation_set, read_training_set
+from yolox.cli.inputs import print_sources, read_evaluation_set, read_training_set
 from yolox.cli.main import read_command
 from yolox.cli.messages import name_options
 from yolox.cli.options import read_arguments
@@ -31,7 +33,7 @@ def options(part="train", **values):
     keys = ("json", "voc", "yolo", "images", "split")
     reading = {"voc_first_pixel": values.get("first_pixel", 0), "voc_difficult_as_crowd": values.get("difficult", False)}
     reading |= {"class_map": values.get("class_map"), "follow_links": False, "scored_labels": values.get("scored", "refuse")}
-    reading |= {"max_pixels": MAX_PIXELS}
+    reading |= {"max_pixels": MAX_PIXELS, "data": values.get("data")}
     return SimpleNamespace(**{f"{part}_{key}": values.get(key) for key in keys}, **reading)
 
 
@@ -85,10 +87,43 @@ def test_contradictions_are_refused(values, message):
 
 def test_no_dataset_is_none_or_refused_where_one_is_needed():
     assert data_source(options("val"), "val") is None
-    with pytest.raises(UsageError, match="no training images: give --train-json and --train-images, or --train-voc"):
+    with pytest.raises(UsageError, match="no training images: give --data, or --train-json and --train-images, or --train-voc"):
         training_source(options())
-    with pytest.raises(UsageError, match="no images to evaluate on: give --val-json"):
+    with pytest.raises(UsageError, match="no images to evaluate on: give --data, or --val-json"):
         evaluation_source(options("val"))
+
+
+def parsed(*argv):
+    return read_command(["train", "--output", "run", *map(str, argv)], RECIPES).options()
+
+
+def test_a_dataset_that_is_recognised_fills_in_both_parts(data, capsys):
+    for part, read in (("train", training_source), ("val", evaluation_source)):
+        source = read(parsed("--data", data))
+        assert source.part == part and source.read().image_dir == str(data / part / "images")
+    used = {"training": training_source(parsed("--data", data)), "evaluation": None}
+    print_sources(Console(width=300), parsed("--data", data), used)
+    line = f"data: {data}: COCO, train/instances.json: train and val; training on train, no evaluation\n"
+    assert capsys.readouterr().out == line
+
+
+def test_the_long_options_and_splits_win_over_what_is_recognised(data):
+    longer = parsed("--data", data, "--val-json", data / "train/instances.json", "--val-images", data / "train/images")
+    assert evaluation_source(longer).read().image_dir == str(data / "train/images")
+    assert training_source(longer).part == "train"
+    swapped = parsed("--data", data, "--train-split", "val", "--val-split", "train")
+    assert (training_source(swapped).part, evaluation_source(swapped).part) == ("val", "train")
+    with pytest.raises(DataError, match="has no part 'test'; it has train, val"):
+        evaluation_source(parsed("--data", data, "--val-split", "test"))
+
+
+def test_a_single_part_is_evaluated_but_no_validation_set_of_a_training(data, tmp_path):
+    alone = parsed("--data", data / "train/instances.json")
+    assert data_source(alone, "val") is None and evaluation_source(alone).part == "train"
+    shutil.copytree(data / "val", tmp_path / "val")
+    (tmp_path / "val/instances.json").rename(tmp_path / "val/instances_val.json")
+    with pytest.raises(UsageError, match="has the parts val; choose one with --train-split"):
+        training_source(parsed("--data", tmp_path / "val/instances_val.json"))
 
 
 @pytest.fixture

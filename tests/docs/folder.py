@@ -28,6 +28,10 @@ def draw_everything(folder: Path) -> None:
         for json_name, image_folder in names.items():
             prefix = "" if image_folder != "images" else f"{seed}_"
             _copy(path, folder / json_name, folder / image_folder, prefix)
+    for part, name in (("train", "A"), ("val", "B")):
+        shutil.copytree(folder / name, folder / "D" / part)
+        (folder / "D/annotations").mkdir(exist_ok=True)
+        shutil.copy(folder / f"{name}.json", folder / f"D/annotations/instances_{part}.json")
     shutil.copytree(folder / "A", folder / "photos")
     shutil.copytree(folder / "A", folder / "VOC2007/JPEGImages")
     _write_voc(json.loads((folder / "A.json").read_text()), folder / "VOC2007")

@@ -1,5 +1,8 @@
 """The epoch loop with a step that only writes down what it was given."""
 
+import math
+from types import SimpleNamespace
+
 import attrs
 import mindspore as ms
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 from yolox.config import LoaderConfig, LossConfig, OptimConfig, Recipe
 from yolox.errors import TrainingDiverged
 from yolox.schedule import check_epochs, ema_decay, is_evaluated, is_no_aug, rate_at
+from yolox.training import loop
 from yolox.training.loop import StopRequested, TrainingStopped, first_bad, fit
 from yolox.training.progress import TrainingProgress
 
@@ -104,6 +108,22 @@ def test_reports_are_means_and_counts():
     assert [r.step for r in recorder.steps] == list(range(1, 6 * STEPS + 1))
     assert not recorder.steps[1].finite and recorder.steps[0].num_pos == 2
     assert recorder.steps[-1].seconds_left == 0 and 0 <= first.data_wait_share <= 1
+
+
+def test_the_time_left_leaves_out_steps_that_compile(monkeypatch):
+    clock, recorder = [0.0], Recorder()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    step = recorder.step
+
+    def timed(images, *rest):
+        clock[0] += 40.0 if not recorder.calls else 2.0  # the first compiles
+        return step(images, *rest)
+
+    recorder.step = timed
+    run(recorder, evaluate=lambda: clock.__setitem__(0, clock[0] + 500.0) or ({"AP": 0.5}, None))
+    assert math.isnan(recorder.steps[0].seconds_left)
+    left = [event.seconds_left for event in recorder.steps[1:]]
+    assert left == pytest.approx([2.0 * (6 * STEPS - done) for done in range(2, 6 * STEPS + 1)])
 
 
 def test_bad_steps_in_a_row_stop_the_run_name_the_tensor_and_hand_over_the_batch():

@@ -69,8 +69,8 @@ def record(tmp_path, *aps):
         ((0.2, 0.5, 0.4), "2"),
         ((0.2, "skip", "skip"), "1"),
         (("skip", "skip"), "2"),
-        ((0.3, 0.3), "1"),
-        ((None, 0.0), "1"),
+        ((0.3, 0.3), "2"),
+        ((None, 0.0), "2"),
     ],
 )
 def test_best_follows_the_ap(tmp_path, aps, best):

@@ -9,7 +9,7 @@ from typing import Literal
 from attrs import frozen
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import open_weights, read_evaluation_set, recipe_of_weights
+from yolox.cli.inputs import open_weights, output_folder, print_sources, read_evaluation_set, recipe_of_weights
 from yolox.cli.options import CommonOptions
 from yolox.cli.sources import TrainingSet, training_source
 from yolox.config import AssignConfig, InputSpec, Recipe
@@ -18,7 +18,6 @@ from yolox.data.dataset import load_sample
 from yolox.data.letterbox import letterbox_sample
 from yolox.errors import UsageError
 from yolox.eval.predict import as_array
-from yolox.training.run_folder import make_folder
 from yolox.visualize.assignment import visualize_assign
 from yolox.visualize.run_pictures import spread, write_picture
 
@@ -33,8 +32,8 @@ class AssignOptions(CommonOptions, TrainingSet):
     """Weights whose predictions decide: .pth, .npz, .ckpt or .safetensors, a published name, or an export."""
     legacy: bool = False
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
-    output: Path = Path("assign")
-    """Folder for the pictures."""
+    output: Path | None = None
+    """Folder for the pictures; left out, the next of runs/assign, runs/assign-2 and so on."""
     count: int = 8
     """Images that are drawn, evenly spread over the dataset."""
     input: InputSpec = InputSpec()
@@ -54,8 +53,9 @@ def run(experiment: Experiment, options: AssignOptions, with_defaults: Callable[
     opened = open_weights(experiment, options.weights, legacy=options.legacy)
     options = with_defaults(recipe_of_weights(experiment, options.recipe, opened.metadata))
     dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=opened.metadata.class_names)
-    folder, step = make_folder(options.output), opened.make_step(options.input)
-    console = PlainConsole()
+    console, step = PlainConsole(), opened.make_step(options.input)
+    print_sources(console, options, {"drawing": source})
+    folder = output_folder(options.output, "assign")
     for index in spread(len(dataset), options.count):
         sample = letterbox_sample(load_sample(dataset, index), options.input.input_size, spec=options.input)
         image, boxes, classes = sample.image, sample.boxes, sample.classes

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import read_evaluation_set, read_training_set
+from yolox.cli.inputs import output_folder, print_sources, read_evaluation_set, read_training_set
 from yolox.cli.messages import OptionConsole
 from yolox.cli.options import CommonOptions
 from yolox.cli.sources import DataSource, TrainingSet, ValidationSet, data_source, training_source
@@ -24,7 +24,7 @@ from yolox.data.image import shown_path
 from yolox.errors import CommandError, raise_problems
 from yolox.nn import initialise, set_precision
 from yolox.training.overfit import overfit
-from yolox.training.run_folder import make_folder, write_json
+from yolox.training.run_folder import write_json
 from yolox.training.step import create_train_state
 from yolox.training.terminal import LINE_SECONDS
 from yolox.visualize.grids import sample_grid
@@ -38,8 +38,8 @@ COMPILING = "one batch: compiling the step"
 class CheckOptions(CommonOptions, ValidationSet, TrainingSet):
     """Check a dataset before training: counts, errors, warnings, and a picture of the labels."""
 
-    output: Path = Path("check")
-    """Folder for labels.png and report.json."""
+    output: Path | None = None
+    """Folder for labels.png and report.json; left out, the next of runs/check, runs/check-2 and so on."""
     overfit: bool = False
     """Also train on one batch until its loss collapses, and fail if it does not."""
     overfit_steps: int = 300
@@ -57,7 +57,8 @@ def run(experiment: Experiment, options: CheckOptions, with_defaults: Callable[[
     """
     console = OptionConsole()
     sources = {"train": training_source(options), "val": data_source(options, "val")}
-    folder, recipe = make_folder(options.output), options.settings
+    print_sources(console, options, {"training": sources["train"], "evaluation": sources["val"]})
+    folder, recipe = output_folder(options.output, "check"), options.settings
     datasets = read_sets(sources)
     with console.status("looking at every image"):
         common = {"input_size": recipe.input.input_size, "probe": probe_pixels}

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import console_of, open_group, open_weights, read_evaluation_set, recipe_of_weights
+from yolox.cli.inputs import console_of, open_group, open_weights, print_sources, read_evaluation_set, recipe_of_weights
 from yolox.cli.options import InferenceOptions
 from yolox.cli.sources import ValidationSet, evaluation_source
 from yolox.config import InputSpec, PostprocessConfig, Recipe
@@ -83,6 +83,7 @@ def _run(
         make_folder(options.save_results.parent, name="save_results")
     opened.check_input(options.input)
     console, found = console_of(group), []
+    print_sources(console, options, {"evaluation": source})
     evaluator = make_evaluator(
         opened.detector,
         spec=options.input,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -19,13 +19,18 @@ from yolox.cli.sources import DataSource
 from yolox.config import InputSpec, Recipe
 from yolox.data.classes import match_detector
 from yolox.data.dataset import DetectionDataset, trainable
+from yolox.data.image import shown_path
+from yolox.data.layout import find_layout
 from yolox.distributed import Group, join_group
 from yolox.errors import CommandError, UsageError
 from yolox.eval.predict import detector_step
 from yolox.export.runner import SUFFIXES, ExportedDetector
 from yolox.recipes import with_convention
+from yolox.training.run_folder import make_folder, next_folder
 from yolox.weights.hub import fetch_weights
 from yolox.weights.load import LoadedWeights, local_path
+
+RUNS = Path("runs")
 
 
 def open_detector(experiment: Experiment, path: Path, *, legacy: bool = False) -> tuple[nn.Cell, LoadedWeights]:
@@ -224,6 +229,26 @@ def open_group(parallel: bool, *, seconds: float = 90.0, advice: str = "") -> Gr
         return join_group(seconds=seconds, advice=advice)
     except RuntimeError as error:
         raise CommandError(f"--parallel: {error}") from None
+
+
+def output_folder(given: Path | None, command: str) -> Path:
+    """Returns the folder of ``--output``, made if it is missing, else the next of runs/COMMAND, runs/COMMAND-2 and so on."""
+    return next_folder(RUNS / command) if given is None else make_folder(given)
+
+
+def print_sources(console: Console, options, sources: Mapping[str, DataSource | None]) -> None:
+    """Prints what ``--data`` was recognised as, and for what its parts are used; nothing where it was not given.
+
+    Args:
+        console: where the line goes.
+        options: has the field `data`.
+        sources: by use, such as ``training``.
+    """
+    if options.data is None:
+        return
+    used = [f"{use} on {source.part}" for use, source in sources.items() if source is not None and source.part]
+    used += [f"no {use}" for use, source in sources.items() if source is None]
+    console.print(f"data: {shown_path(options.data)}: {find_layout(options.data)}; {', '.join(used)}", markup=False)
 
 
 def console_of(group: Group) -> Console:

@@ -21,11 +21,14 @@ from yolox.cli.options import Arguments, CommonOptions, read_arguments, split_ar
 from yolox.cli.plot import PlotOptions
 from yolox.cli.run_options import remembered
 from yolox.config import Recipe
-from yolox.errors import UsageError
+from yolox.errors import UsageError, WeightsError
 from yolox.export.runner import SUFFIXES
 from yolox.graph import use_device
 from yolox.models import SCALES
 from yolox.recipes import finetune_recipe
+from yolox.training.run_folder import LAST
+from yolox.weights.hub import is_published_name, published_file
+from yolox.weights.load import read_weights, scale_of
 
 NO_MODEL = "SCALE"  # in the usage line
 
@@ -48,6 +51,8 @@ def run(experiment: Experiment, argv: Sequence[str], *, prog: str | None = None,
         options = arguments.options()
         if model == NO_MODEL and not _is_complete(options):
             raise UsageError(f"--model: missing, want one of {', '.join(SCALES)}\nsee {prog} {argv[0]} --help")
+        for note in arguments.notes:
+            print(f"note: {note}", file=sys.stderr)
         use_device(options.device)
         COMMANDS[argv[0]].run(experiment, options, arguments.options)
     except SystemExit as stop:  # --help
@@ -88,13 +93,38 @@ def run_model(argv: Sequence[str]) -> int:
     """
     try:
         given, rest = split_arguments(_Model, argv, prog="yolox")
-        scale = given.get("model")
+        scale = given.get("model") or _scale_of_weights(rest)
         if scale is not None and scale not in SCALES:
             command = f"{rest[0]} " if rest and rest[0] in COMMANDS else ""
             raise UsageError(f"--model: got {scale!r}, want one of {', '.join(SCALES)}\nsee yolox {command}--help")
-    except UsageError as error:
+    except (UsageError, WeightsError, OSError) as error:
         return report(error, debug="--debug" in argv)
     return run(scale_experiment(scale or SCALES[0]), rest, prog="yolox", model=scale or NO_MODEL)
+
+
+@frozen(kw_only=True)
+class _Weights:
+    weights: Path | None = None
+    resume: Path | None = None
+
+
+def _scale_of_weights(argv: Sequence[str]) -> str | None:
+    """Returns the scale of the weights that ``--weights`` or ``--resume`` names, and says it; None where there are none."""
+    if "--help" in argv or "-h" in argv:
+        return None
+    given, _ = split_arguments(_Weights, argv, prog="yolox")
+    path = given["resume"] / LAST if "resume" in given else given.get("weights")
+    if path is None or path.suffix.lower() in SUFFIXES:
+        return None
+    scale = None
+    if path.is_file():
+        scale = scale_of({name: array.shape for name, array in read_weights(path)[0].items()})
+    elif is_published_name(str(path)):
+        published_file(str(path))  # raises WeightsError for a name that is not known
+        scale = str(path).partition(":")[2].partition("-")[0]
+    if scale is not None:
+        print(f"note: --model {scale}, by {path}", file=sys.stderr)
+    return scale
 
 
 def _is_complete(options: object) -> bool:
@@ -163,7 +193,10 @@ def read_command(
         recipe, values = remembered(selected["resume"])
     given = read_arguments(kind, rest, prog=prog, default=kind.defaults(recipe, values))
     given.update(selected)
-    return Arguments(kind=kind, given=given, recipe=recipe, remembered=values, prog=prog)
+    notes: list[str] = []
+    if not values:  # a resumed run keeps its recipe
+        recipe, notes = kind.adapt(recipe, given)
+    return Arguments(kind=kind, given=given, recipe=recipe, remembered=values, prog=prog, notes=notes)
 
 
 def _selection(kind: type[CommonOptions]) -> type:

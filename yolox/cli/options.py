@@ -51,6 +51,11 @@ class CommonOptions:
         return cls(**made)
 
     @classmethod
+    def adapt(cls, recipe: Recipe, given: Given) -> tuple[Recipe, list[str]]:
+        """Returns the recipe of the defaults as the given options change it, and a line for each change."""
+        return recipe, []
+
+    @classmethod
     def check_spelling(cls, argv: Sequence[str]) -> None:
         """Raises UsageError for arguments of other programs that have another name here."""
 
@@ -78,6 +83,8 @@ class Arguments:
     remembered: Mapping[str, Any]
     """Defaults of other options, of a run that is resumed."""
     prog: str
+    notes: Sequence[str] = ()
+    """What to say about the defaults."""
 
     def options(self, recipe: Recipe | None = None) -> CommonOptions:
         """Returns the frozen options.

@@ -10,7 +10,7 @@ import attrs
 from attrs import frozen
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import open_weights, recipe_of_weights
+from yolox.cli.inputs import open_weights, output_folder, recipe_of_weights
 from yolox.cli.messages import OptionConsole
 from yolox.cli.options import InferenceOptions
 from yolox.config import InputSpec, PostprocessConfig, Recipe
@@ -31,7 +31,6 @@ from yolox.eval.media import (
 from yolox.eval.postprocess import Detections, with_names
 from yolox.eval.predict import VIEWER
 from yolox.eval.writers import WRITERS, ResultsWriter, YoloTextWriter, unused_path
-from yolox.training.run_folder import make_folder
 from yolox.visualize.draw import draw_detections, enlarge_small
 from yolox.visualize.run_pictures import write_picture
 
@@ -46,8 +45,8 @@ class PredictOptions(InferenceOptions):
 
     source: tuple[Path, ...]
     """Images, videos, folders of them, and patterns such as 'photos/*.jpg'."""
-    output: Path
-    """Folder for the pictures, the videos and the files of --save."""
+    output: Path | None = None
+    """Folder for the pictures, the videos and the files of --save; left out, the next of runs/predict, runs/predict-2, ..."""
     save: tuple[SaveForm, ...] = ("json",)
     """Forms of the boxes: predictions.json, labels/*.txt (YOLO), predictions.csv, predictions_coco.json."""
     recursive: bool = False
@@ -95,7 +94,7 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
     options = with_defaults(recipe_of_weights(experiment, options.recipe, opened.metadata))
     names = names_of_classes(opened.num_classes, opened.metadata.class_names)
     step = opened.make_step(options.input)
-    folder = make_folder(options.output)  # weights that cannot be used leave none behind
+    folder = output_folder(options.output, "predict")  # weights that cannot be used leave none behind
     console, errors, videos, full = OptionConsole(), [], [], 0
     results = [] if ids is None else [ResultsWriter(folder, names, ids)]
     files_written = [_open_writer(kind, folder, names, options) for kind in dict.fromkeys(options.save)] + results

@@ -41,7 +41,7 @@ KINDS = {
     "device": ("CPU or Ascend",), "recipe": ("megvii or mindyolo",), "save_steps": (_COUNT,), "patience": (_COUNT, None),
     "freeze": ("a list of texts", ()), "tensorboard": ("true or false", False),
     "voc_first_pixel": ("0 or 1", 0), "voc_difficult_as_crowd": ("true or false", False),
-    "class_map": ("a text or null", None), "follow_links": ("true or false", False),
+    "data": ("a text or null", None), "class_map": ("a text or null", None), "follow_links": ("true or false", False),
     "scored_labels": ("refuse or drop", "refuse"), "max_pixels": ("a whole number of 1 or more", MAX_PIXELS),
 }  # fmt: skip
 """What each field of options.json holds, and its value in runs from before the field; none where it must be there."""
@@ -66,7 +66,7 @@ class RememberOptions(Callback):
 
 def remember(folder: Path, options) -> None:
     """Writes what ``train --resume`` needs beside the recipe: where the data are, and the options that stay."""
-    paths = {name: getattr(options, name) for name in (*PATHS, "class_map")}
+    paths = {name: getattr(options, name) for name in (*PATHS, "data", "class_map")}
     content = {name: None if path is None else os.path.abspath(path) for name, path in paths.items()}
     content |= {name: _whole_path(getattr(options, name)) for name in SPLITS}
     content |= {name: getattr(options, name) for name in KINDS if name not in content}
@@ -99,7 +99,7 @@ def remembered(folder: Path) -> tuple[Recipe, dict[str, Any]]:
         values = {name: _stored(stored, name, *kinds) for name, kinds in KINDS.items()}
     except ValueError as error:
         raise CommandError(f"{folder / OPTIONS}: {error}") from None
-    paths = {name: None if values[name] is None else Path(values[name]) for name in (*PATHS, "class_map")}
+    paths = {name: None if values[name] is None else Path(values[name]) for name in (*PATHS, "data", "class_map")}
     return recipe, {**values, **paths, "freeze": tuple(values["freeze"]), "output": folder, "resume": folder}
 
 

@@ -16,6 +16,7 @@ from attrs import frozen
 from yolox.data.coco import read_coco
 from yolox.data.dataset import DetectionDataset
 from yolox.data.image import MAX_PIXELS
+from yolox.data.layout import find_layout, part_of
 from yolox.data.voc import read_voc_data
 from yolox.data.yolo import read_yolo_data
 from yolox.data.yolo_layout import read_class_map
@@ -86,9 +87,12 @@ FORMATS = {
 
 
 @frozen(kw_only=True, slots=False)  # the options of a command inherit several of these
-class VocConventions:
-    """How annotations are read: one convention for training and validation."""
+class DataOptions:
+    """Where a dataset is, and how annotations are read: one convention for training and validation."""
 
+    data: Path | None = None
+    """Dataset in any format, recognised by its content: a data.yaml, a VOC, Roboflow, CVAT or COCO folder, or a COCO file.
+    Its parts train and val are used where the options below name no others."""
     voc_first_pixel: Literal[0, 1] = 0
     """Coordinate of the first pixel in VOC files: 1 in VOC2007 to VOC2012, 0 as most tools write them."""
     voc_difficult_as_crowd: bool = False
@@ -109,23 +113,23 @@ def _with_formats(part: str, images: str) -> type:
     for name, form in FORMATS.items():
         kind = Annotated[Path | None, tyro.conf.arg(help=form.help.format(part=part, images=images))]
         fields[f"{part}_{name}"] = attrs.field(default=None, type=kind)
-    return attrs.make_class("Formats", fields, bases=(VocConventions,), frozen=True, kw_only=True, slots=False)
+    return attrs.make_class("Formats", fields, bases=(DataOptions,), frozen=True, kw_only=True, slots=False)
 
 
 @frozen(kw_only=True, slots=False)
 class TrainingSet(_with_formats("train", "training images")):
-    """Where the training images and their boxes are: give one of --train-json, --train-voc and --train-yolo."""
+    """Where the training images and their boxes are: --data, or one of --train-json, --train-voc and --train-yolo."""
 
     train_images: Path | None = None
     """Folder of the training images; VOC and YOLO find theirs without it."""
     train_split: str | None = None
     """Part of a VOC or YOLO dataset: a list in ImageSets/Main, a key of the YAML, or a .txt list of VOC names;
-    left out, it is train, or all of a VOC folder without lists."""
+    left out, it is train, or all of a VOC folder without lists. With --data: train, val or test."""
 
 
 @frozen(kw_only=True, slots=False)
 class ValidationSet(_with_formats("val", "validation images")):
-    """Where the validation images and their boxes are: at most one of --val-json, --val-voc and --val-yolo."""
+    """Where the validation images and their boxes are: --data, or at most one of --val-json, --val-voc and --val-yolo."""
 
     val_images: Path | None = None
     """Folder of the validation images; VOC and YOLO find theirs without it."""
@@ -139,6 +143,8 @@ class DataSource:
 
     name: str
     read: Callable[[], DetectionDataset]
+    part: str | None = None
+    """The part of --data that it is; None where other options name the dataset."""
 
 
 def data_source(options, part: str) -> DataSource | None:
@@ -149,15 +155,18 @@ def data_source(options, part: str) -> DataSource | None:
         part: ``train`` or ``val``, the first word of the fields.
 
     Returns:
-        The source; None where the options name no dataset of this part.
+        The source; None where the options name no dataset of this part, and --data has none.
 
     Raises:
+        DataError: --data is no dataset.
         UsageError: two formats at once, COCO annotations without a folder of images, a folder alone, a COCO file as
             YOLO's, or VOC's conventions without a VOC folder.
     """
     values = {key: getattr(options, f"{part}_{key}") for key in (*FORMATS, "images", "split")}
     given = [key for key in FORMATS if values[key] is not None]
     singles = [key for key in given if FORMATS[key].is_single]
+    if not given and options.data is not None:
+        return _part_source(values, part, options)
     if len(given) > 1:
         raise UsageError(f"{' and '.join(f'--{part}-{key}' for key in given)}: give one of them")
     if (not given and values["images"] is not None) or (singles and values["images"] is None):
@@ -176,7 +185,7 @@ def _conventions(options) -> dict:
 
 def _check_conventions(options) -> None:
     changed = [name for name, value in _conventions(options).items() if value]
-    if changed and not any(getattr(options, f"{part}_voc", None) for part in ("train", "val")):
+    if changed and not any(getattr(options, name, None) for name in ("data", "train_voc", "val_voc")):
         raise UsageError(f"--voc-{changed[0].replace('_', '-')}: is for --train-voc and --val-voc")
 
 
@@ -184,16 +193,40 @@ def training_source(options) -> DataSource:
     """Returns the source of the training images; raises UsageError if the options name none."""
     source = data_source(options, "train")
     if source is None:
-        raise UsageError("no training images: give --train-json and --train-images, or --train-voc, or --train-yolo")
+        raise UsageError(_nothing("no training images", "train", options))
     return source
 
 
 def evaluation_source(options) -> DataSource:
-    """Returns the source of the images to evaluate on; raises UsageError if the options name none."""
+    """Returns the source of the images to evaluate on; raises UsageError if the options name none.
+
+    Of a dataset with one part alone, that is it.
+    """
     source = data_source(options, "val")
+    if source is None and options.data is not None:
+        parts = list(find_layout(options.data).parts)
+        source = data_source(attrs.evolve(options, val_split=parts[0]), "val") if len(parts) == 1 else None
     if source is None:
-        raise UsageError("no images to evaluate on: give --val-json and --val-images, or --val-voc, or --val-yolo")
+        raise UsageError(_nothing("no images to evaluate on", "val", options))
     return source
+
+
+def _nothing(problem: str, part: str, options) -> str:
+    if options.data is None:
+        return f"{problem}: give --data, or --{part}-json and --{part}-images, or --{part}-voc, or --{part}-yolo"
+    parts = ", ".join(find_layout(options.data).parts)
+    return f"{problem}: --data {options.data} has the parts {parts}; choose one with --{part}-split"
+
+
+def _part_source(values: dict, part: str, options) -> DataSource | None:
+    layout, name = find_layout(options.data), values["split"] or part
+    if values["split"] is None and part not in layout.parts:
+        return None
+    found = part_of(layout, name)
+    values = {**values, found.format: found.path, "split": found.split}
+    values["images"] = values["images"] or found.image_dir
+    _check_conventions(options)
+    return attrs.evolve(_source(found.format, values, part, options), part=name)
 
 
 def _source(name: str, values: dict, part: str, options) -> DataSource:

@@ -9,26 +9,31 @@ from typing import Any
 
 import attrs
 from attrs import frozen
+from rich.console import Console
 
 from yolox.cli.check import read_sets
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import compare_names, console_of, local_weights, open_group
+from yolox.cli.inputs import RUNS, compare_names, console_of, local_weights, open_group, print_sources
 from yolox.cli.messages import option_name
-from yolox.cli.options import CommonOptions
+from yolox.cli.options import CommonOptions, Given
 from yolox.cli.run_options import RememberOptions, check_options, remembered
 from yolox.cli.sources import TrainingSet, ValidationSet, data_source, training_source
-from yolox.config import Recipe
+from yolox.config import OptimConfig, Recipe
+from yolox.distributed import Group, from_first
 from yolox.errors import RunError, UsageError
 from yolox.export.runner import SUFFIXES
 from yolox.nn import initialise
-from yolox.recipes import with_convention
+from yolox.recipes import with_convention, with_epochs
 from yolox.training.callbacks import TensorBoard
 from yolox.training.freeze import check_frozen_loaded
-from yolox.training.run_folder import LAST
+from yolox.training.run_folder import LAST, next_folder
 from yolox.training.signals import Launcher, Watchdog
 from yolox.training.trainer import check_arguments, train
 from yolox.visualize.run_pictures import RunPictures
 from yolox.weights.load import load_weights
+
+PUBLISHED_BATCH = 64
+"""Images of a step of the published runs, on 8 devices."""
 
 
 @frozen(kw_only=True)
@@ -41,8 +46,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     finetune: bool = False
     """Take the preset for fine-tuning as the defaults of the options below: 40 epochs, half the rate, a short average."""
-    output: Path
-    """Folder of the run: best and last checkpoint, history.csv, recipe.json."""
+    output: Path | None = None
+    """Folder of the run: checkpoints, history.csv, recipe.json; left out, the next of runs/train, runs/train-2 and so on."""
     overwrite: bool = False
     """Replace the run that is already in the folder."""
     resume: Path | None = None
@@ -65,19 +70,46 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     """Also write events for TensorBoard to OUTPUT/events (pip install -c constraints.txt -e '.[tensorboard]')."""
     settings: Recipe = Recipe()
 
+    @classmethod
+    def adapt(cls, recipe: Recipe, given: Given) -> tuple[Recipe, list[str]]:
+        """Returns the recipe with phases that fit into ``--epochs``, and on CPU of one image size; and a line for each change."""
+        settings, notes = given.get("settings", Given()), []
+        epochs, has_sizes = settings.get("epochs", recipe.epochs), "multiscale_sizes" in settings.get("loader", Given())
+        short = with_epochs(recipe, epochs) if epochs > 0 else recipe
+        changed = {
+            name: (_field(recipe, name), _field(short, name))
+            for name in ("warmup_epochs", "flat_epochs", "no_aug_epochs")
+            if name not in settings and name not in settings.get("optim", Given())
+        }
+        lines = [f"{option_name(name)} {new} in place of {old}" for name, (old, new) in changed.items() if old != new]
+        if lines:
+            notes.append(f"--epochs {epochs} is short: {', '.join(lines)}")
+        if given.get("device", "CPU") == "CPU" and recipe.loader.multiscale_sizes and not has_sizes:
+            sizes = " ".join(map(str, recipe.loader.multiscale_sizes))
+            notes.append(f"one image size, as each is compiled for itself on CPU; the recipe's are --multiscale-sizes {sizes}")
+            short = attrs.evolve(short, loader=attrs.evolve(short.loader, multiscale_sizes=()))
+        return short, notes
+
+
+def _field(recipe: Recipe, name: str) -> int:
+    return getattr(recipe if hasattr(recipe, name) else recipe.optim, name)
+
 
 def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[Recipe], TrainOptions]) -> None:
     """Trains as the options say, in the folder ``--output``, or continues with ``--resume``."""
     launcher = Launcher()  # first: it watches the process that started this one
     before = None if options.resume is None else remembered(options.resume)
     sources = _check(options, before)
-    folder = options.resume or options.output
-    advice = f"if {folder / LAST} is there, it is whole; go on with: train --resume {folder}"
+    known = options.resume or options.output or Path("RUN")
+    advice = f"if {known / LAST} is there, it is whole; go on with: train --resume {known}"
     group = open_group(options.parallel, seconds=options.hang_seconds, advice=advice)
     console = console_of(group)
+    print_sources(console, options, {"training": sources["train"], "evaluation": sources["val"]})
     with Watchdog(options.hang_seconds, group=group, advice=advice) as watchdog:
         watchdog.mark("reading the datasets", slow=True)
         datasets = read_sets(sources)
+    for line in rate_lines(options.settings.optim, experiment.recipes[options.recipe].optim, images=_images(options, group)):
+        console.print(line)
     names = datasets["train"].class_names
     detector = experiment.build_detector(len(names))
     all_names = [parameter.name for parameter in detector.get_parameters()]
@@ -90,6 +122,7 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
         options = with_defaults(attrs.evolve(options.settings, input=with_convention(options.settings.input, loaded.input)))
     random = all_names if options.weights is None else loaded.skipped
     detector.spec = options.settings.input  # an option that was given wins over the convention of the weights
+    folder = options.resume or options.output or _next_run(console, group)
     callbacks = [RememberOptions(options), RunPictures(console), *([TensorBoard()] if options.tensorboard else [])]
     try:
         if options.resume is None:
@@ -104,6 +137,37 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
     except RunError as error:
         error.args = (f"{error}\ngo on with: train --resume {error.folder}",)
         raise
+
+
+def _images(options: TrainOptions, group: Group) -> int:
+    return options.settings.loader.batch_size * group.world
+
+
+def rate_lines(optim: OptimConfig, published: OptimConfig, *, images: int) -> list[str]:
+    """Returns what an absolute learning rate is for each image, and a warning where it is eight times the recipe's or more.
+
+    Args:
+        optim: of the run.
+        published: of the recipe; an absolute rate there is for `PUBLISHED_BATCH` images.
+        images: of a step, on all devices.
+
+    Example:
+        >>> rate_lines(OptimConfig(lr=0.01, lr_per_image=None), OptimConfig(), images=16)
+        ['--lr 0.01: 0.000625 an image, with 16 images a step; the recipe has 0.000156']
+    """
+    if optim.lr is None:
+        return []
+    rate, usual = optim.lr / images, published.lr_per_image or published.lr / PUBLISHED_BATCH
+    line = f"--lr {optim.lr:g}: {rate:.3g} an image, with {images} images a step; the recipe has {usual:.3g}"
+    factor = rate / usual if usual else 1.0
+    too_much = f"warning: --lr {optim.lr:g} is {factor:.3g} times the recipe's rate; --lr-per-image {usual:.3g} is the recipe's"
+    return [line, too_much] if factor > 7.99 else [line]
+
+
+def _next_run(console: Console, group: Group) -> Path:
+    folder = Path(from_first(str(next_folder(RUNS / "train")) if group.is_first else "", group))
+    console.print(f"output: {folder}")
+    return folder
 
 
 def _allowed(options: TrainOptions, before: tuple[Recipe, Mapping[str, Any]] | None) -> bool | tuple[str, ...]:

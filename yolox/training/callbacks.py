@@ -37,6 +37,7 @@ class StepEvent:
     images_per_second: float
     data_wait_share: float
     seconds_left: float
+    """At the pace of the last steps, those that compiled left out; NaN at the first step."""
     progress: TrainingProgress
     """Where a run that is saved now continues."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from statistics import fmean
 
 import mindspore as ms
 import numpy as np
@@ -84,15 +86,16 @@ def fit(
         Megvii's trainer: rate and EMA decay are functions of the step; L1 begins with the no-augmentation epochs.
     """
     check_epochs(recipe)
-    progress, shapes = start or initial_progress(recipe.optim), set()
+    progress, shapes, pace = start or initial_progress(recipe.optim), set(), _Pace()
     while progress.epoch < recipe.epochs:
-        epoch = _Epoch(recipe, progress, steps_per_epoch, world)
+        epoch = _Epoch(recipe, progress, steps_per_epoch, world, pace)
         mark("loading the first batch", slow=True)
         with closing(epoch.timed(train_batches)) as batches:  # data workers end with the iterator
             for batch in batches:
-                mark(f"training step {epoch.done + 1}", slow=batch[0].shape not in shapes)  # a new shape compiles
+                compiles = batch[0].shape not in shapes
+                mark(f"training step {epoch.done + 1}", slow=compiles)
                 shapes.add(batch[0].shape)
-                step_event = epoch.run(step, batch, parameters)
+                step_event = epoch.run(step, batch, parameters, compiles=compiles)
                 mark(f"saving after step {epoch.done}", slow=True)
                 save_step(step_event)  # before the callbacks: what they show is on the disk
                 mark(f"callbacks after step {epoch.done}")
@@ -122,11 +125,33 @@ def fit(
         progress = epoch_event.progress
 
 
+class _Pace:
+    """Mean duration of the last steps, without those that compiled."""
+
+    def __init__(self) -> None:
+        self._seconds, self._last = deque(maxlen=100), time.perf_counter()
+
+    def begin(self) -> None:
+        """Starts the clock before the first step of an epoch."""
+        self._last = time.perf_counter()
+
+    def step(self, *, compiles: bool) -> None:
+        """Counts the time since the step before."""
+        now = time.perf_counter()
+        self._seconds.extend([] if compiles else [now - self._last])
+        self._last = now
+
+    def seconds(self, steps: int) -> float:
+        """Returns how long so many steps will take; NaN while nothing is known."""
+        return steps * fmean(self._seconds) if self._seconds else 0.0 if steps == 0 else math.nan
+
+
 class _Epoch:
     """One epoch while it runs: its progress and its clock, which continue where a saved run stopped."""
 
-    def __init__(self, recipe: Recipe, progress: TrainingProgress, steps: int, world: int) -> None:
-        self.recipe, self.progress, self.steps, self.world = recipe, progress, steps, world
+    def __init__(self, recipe: Recipe, progress: TrainingProgress, steps: int, world: int, pace: _Pace) -> None:
+        self.recipe, self.progress, self.steps, self.world, self.pace = recipe, progress, steps, world, pace
+        pace.begin()
         self.begin, self.waited, self.end = time.perf_counter(), 0.0, None
         self.no_aug = is_no_aug(recipe, progress.epoch)
         self.l1_weight = _scalar(recipe.loss.loss_l1_weight if self.no_aug else 0.0)
@@ -164,7 +189,7 @@ class _Epoch:
         """Stops the clock."""
         self.end = time.perf_counter()
 
-    def run(self, step: Callable, batch, parameters: Sequence) -> StepEvent:
+    def run(self, step: Callable, batch, parameters: Sequence, *, compiles: bool) -> StepEvent:
         """Feeds one batch and the schedules to the step.
 
         Raises:
@@ -189,6 +214,7 @@ class _Epoch:
                 {name: _numpy(part) for name, part in zip(BATCH_NAMES, batch, strict=False)},
             )
         now = self.now()
+        self.pace.step(compiles=compiles)
         return StepEvent(
             epoch=now.epoch,
             step=self.done,
@@ -197,7 +223,7 @@ class _Epoch:
             finite=finite,
             bad=bad,
             lr=lr,
-            seconds_left=(self.recipe.epochs * self.steps - self.done) * now.seconds / now.step,
+            seconds_left=self.pace.seconds(self.recipe.epochs * self.steps - self.done),
             progress=now,
             **_speed(now),
         )

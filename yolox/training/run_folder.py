@@ -15,6 +15,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,29 @@ def make_folder(folder: Path, *, name: str = "output") -> Path:
     except OSError as error:
         raise CommandError(f"`{name}` {folder}: cannot be written ({error.strerror})") from None
     return folder
+
+
+def next_folder(base: Path) -> Path:
+    """Makes the first folder of ``base``, ``base-2``, ``base-3`` and so on that is not there yet.
+
+    Args:
+        base: such as ``runs/train``.
+
+    Returns:
+        The folder, empty.
+
+    Raises:
+        CommandError: it cannot be made.
+    """
+    for number in count(1):
+        folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise CommandError(f"`output` {folder}: cannot be made ({error.strerror})") from None
+        return folder
 
 
 def prepare_run(folder: Path, *, overwrite: bool) -> Path:
@@ -308,7 +332,7 @@ class RunRecorder:
             self.save(event.progress)
 
     def on_epoch(self, event: EpochEvent) -> None:
-        """Appends to history.csv, writes the last checkpoint, and the best if AP is the highest so far.
+        """Appends to history.csv, writes the last checkpoint, and the best if no AP so far is higher.
 
         Without an evaluation in the whole run, the last is also the best. The order matters to a run that is killed in
         between: `restore_history` and `copy_best` repair what is then missing.
@@ -330,7 +354,7 @@ class RunRecorder:
         self._columns = self._columns or list(row)
         self._rows.append([row[name] for name in self._columns])
         ap = None if event.metrics is None else event.metrics["AP"] or 0.0
-        best = self.best_ap is None if ap is None else self.best_ap is None or ap > self.best_ap
+        best = self.best_ap is None if ap is None else self.best_ap is None or ap >= self.best_ap
         if best:
             self.best_ap = ap
         self.save(event.progress, ap=(event.metrics or {}).get("AP"), best=best)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from rich.console import Console
@@ -21,15 +22,17 @@ def format_seconds(seconds: float) -> str:
     """Returns a duration written as hours, minutes and seconds.
 
     Args:
-        seconds: 0 or more.
+        seconds: 0 or more; NaN for what is not known.
 
     Returns:
-        Text such as 1:02:05.
+        Text such as 1:02:05, or a question mark.
 
     Example:
         >>> format_seconds(3725.4), format_seconds(59)
         ('1:02:05', '0:59')
     """
+    if math.isnan(seconds):
+        return "?"
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

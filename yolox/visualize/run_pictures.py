@@ -173,11 +173,11 @@ class RunPictures(Callback):
             try_picture(path, lambda: write_picture(path, sample_grid(context.train_set, context.recipe)))
 
     def on_epoch(self, event: EpochEvent) -> None:
-        """Draws the curves; keeps the evaluation if it is the best, of equal ones the first, as with the checkpoint."""
+        """Draws the curves; keeps the evaluation if none is better, of equal ones the last, as with the checkpoint."""
         if self._context is None:
             return
         ap = (event.metrics or {}).get("AP") or 0.0
-        if event.metrics is not None and (self._epoch is None or ap > (self._metrics["AP"] or 0.0)):
+        if event.metrics is not None and (self._epoch is None or ap >= (self._metrics["AP"] or 0.0)):
             self._epoch, self._metrics, self._found = event.epoch + 1, event.metrics, event.detections
         self._curves_stale = True
         if time.monotonic() - self._curves_drawn >= CURVES_SECONDS:

@@ -56,10 +56,17 @@ class LoadedWeights:
     """Classes of the file, where it names them."""
     recipe: Recipe | None = None
     """Recipe of the file, where it has one."""
+    folded: bool = False
+    """Whether the file has no batch normalisation, so that statistics were made up that compute the same."""
 
     def summary(self) -> str:
-        """Returns one line: what was loaded and what was not."""
+        """Returns one line: what was loaded and what was not, and what is made up."""
         line = f"{len(self.loaded)} tensors ({self.source})"
+        if self.folded:
+            line += (
+                "; the file has no batch normalisation, which was folded into the convolutions: its statistics are made up, with "
+                "the same predictions, but training starts worse than from the file that it was made of"
+            )
         if not self.skipped:
             return line
         skipped = f"the class predictions ({len(self.skipped)} tensors) are new"
@@ -230,7 +237,8 @@ def _translate(
             about = LoadedWeights(source="mindyolo", loaded=(), input=MINDYOLO_INPUT)
             return mindyolo_to_yolox(state), about
         if any(name.startswith("backbone.backbone.") for name in state):
-            return megvii_to_yolox(state), LoadedWeights(source="megvii", loaded=(), input=MEGVII_INPUT)
+            folded = any(name.endswith(".conv.bias") for name in state)
+            return megvii_to_yolox(state), LoadedWeights(source="megvii", loaded=(), input=MEGVII_INPUT, folded=folded)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
     return state, LoadedWeights(source="unknown", loaded=())

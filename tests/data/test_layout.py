@@ -1,0 +1,225 @@
+"""Every layout that programs export is recognised by its content, with its parts and the images of each."""
+
+import os
+
+import numpy as np
+import pytest
+
+from tests.data.folders import coco_dict, write_image, write_json
+from yolox.data.layout import find_layout, part_name, read_data
+from yolox.errors import DataError
+
+XML = (
+    "<annotation><filename>{0}.png</filename><size><width>20</width><height>10</height></size><object><name>cat</name>"
+    "<bndbox><xmin>2</xmin><ymin>3</ymin><xmax>12</xmax><ymax>9</ymax></bndbox></object></annotation>"
+)
+
+
+def add_image(path):
+    write_image(path, np.zeros((10, 20, 3), np.uint8))
+
+
+def add_coco(path, image_folder, name):
+    """Writes a file of COCO annotations with one image of its own, which the folder holds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    add_image(image_folder / f"{name}.png")
+    write_json(path, coco_dict([(1, f"{name}.png", 10, 20)], [(1, 1, 1, (2, 3, 10, 6))]))
+
+
+def add_xml(folder, name, images):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.xml").write_text(XML.format(name))
+    add_image(images / f"{name}.png")
+
+
+def coco_2017(root):
+    for part in ("train", "val"):
+        add_coco(root / f"annotations/instances_{part}2017.json", root / f"{part}2017", f"{part}")
+        write_json(root / f"annotations/captions_{part}2017.json", {"images": [{"file_name": "x"}], "annotations": []})
+
+
+def coco_images_below(root):
+    for part in ("train", "val", "test"):
+        add_coco(root / f"annotations/instances_{part}.json", root / "images" / part, part)
+
+
+def coco_cvat(root):
+    add_coco(root / "annotations/instances_default.json", root / "images", "train")
+
+
+def coco_one_folder(root):
+    for part in ("train", "val"):
+        add_coco(root / f"{part}.json", root / "images", part)
+
+
+def coco_roboflow(root):
+    for part, folder in (("train", "train"), ("val", "valid"), ("test", "test")):
+        add_coco(root / folder / "_annotations.coco.json", root / folder, part)
+    (root / "README.roboflow.txt").write_text("exported")
+
+
+def coco_fiftyone(root):
+    for part, folder in (("train", "train"), ("val", "validation")):
+        add_coco(root / folder / "labels.json", root / folder / "data", part)
+
+
+def coco_label_studio(root):
+    add_coco(root / "result.json", root / "images", "train")
+
+
+def voc_lists(root):
+    for name in ("train", "val", "test"):
+        add_xml(root / "Annotations", name, root / "JPEGImages")
+        (root / "ImageSets/Main").mkdir(parents=True, exist_ok=True)
+        (root / f"ImageSets/Main/{name}.txt").write_text(f"{name}\n")
+        (root / f"ImageSets/Main/cat_{name}.txt").write_text(f"{name} 1\n")
+
+
+def voc_devkit(root):
+    voc_lists(root / "VOCdevkit/VOC2012")
+
+
+def voc_trainval(root):
+    for name in ("train", "test"):
+        add_xml(root / "Annotations", name, root / "JPEGImages")
+    (root / "ImageSets/Main").mkdir(parents=True)
+    for name, of in (("trainval", "train"), ("val", "train"), ("test", "test")):
+        (root / f"ImageSets/Main/{name}.txt").write_text(f"{of}\n")
+
+
+def voc_without_lists(root):
+    add_xml(root / "Annotations", "train", root / "JPEGImages")
+
+
+def voc_roboflow(root):
+    for part, folder in (("train", "train"), ("val", "valid")):
+        add_xml(root / folder, part, root / folder)
+
+
+def voc_beside_images(root):
+    add_xml(root, "train", root)
+
+
+def yolo_yaml(root):
+    for part, folder in (("train", "train"), ("val", "valid"), ("test", "test")):
+        add_image(root / folder / "images" / f"{part}.png")
+        (root / folder / "labels").mkdir()
+        (root / folder / f"labels/{part}.txt").write_text("0 0.35 0.6 0.5 0.6\n")
+    (root / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 1\nnames: ['cat']\n")
+
+
+def yolo_classes(root):
+    for part in ("train", "val"):
+        add_image(root / "images" / part / f"{part}.png")
+        (root / "labels" / part).mkdir(parents=True)
+        (root / f"labels/{part}/{part}.txt").write_text("0 0.35 0.6 0.5 0.6\n")
+    (root / "classes.txt").write_text("cat\n")
+
+
+def yolo_darknet(root):
+    (root / "data").mkdir()
+    for part in ("train", "valid"):
+        name = {"valid": "val"}.get(part, part)
+        add_image(root / "data" / f"{name}.png")
+        (root / f"data/{name}.txt").write_text("0 0.35 0.6 0.5 0.6\n")
+        (root / f"{part}.txt").write_text(f"data/{name}.png\n")
+    (root / "obj.names").write_text("cat\n")
+    (root / "obj.data").write_text("classes = 1\ntrain = train.txt\nvalid = valid.txt\nnames = obj.names\n")
+
+
+LAYOUTS = {
+    coco_2017: "train val", coco_images_below: "train val test", coco_cvat: "train", coco_one_folder: "train val",
+    coco_roboflow: "train val test", coco_fiftyone: "train val", coco_label_studio: "train",
+    voc_lists: "train val test", voc_devkit: "train val test", voc_trainval: "train test", voc_without_lists: "train",
+    voc_roboflow: "train val", voc_beside_images: "train",
+    yolo_yaml: "train val test", yolo_classes: "train val", yolo_darknet: "train val",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", LAYOUTS, ids=lambda make: make.__name__)
+def test_the_parts_are_found_and_read(make, tmp_path):
+    make(tmp_path)
+    layout = find_layout(tmp_path)
+    assert list(layout.parts) == LAYOUTS[make].split() and layout.name.lower().startswith(make.__name__.partition("_")[0])
+    for part in layout.parts:
+        dataset = read_data(tmp_path, part)
+        assert [os.path.basename(name) for name in dataset.file_names] == [f"{part}.png"]
+        assert dataset.class_names[int(dataset.classes[0])] == "cat"
+        np.testing.assert_allclose(dataset.boxes, [[2, 3, 12, 9]], atol=1e-4)
+
+
+def test_a_file_is_a_dataset_too(tmp_path):
+    coco_images_below(tmp_path)
+    layout = find_layout(tmp_path / "annotations/instances_val.json")
+    assert list(layout.parts) == ["val"] and str(layout) == "COCO, instances_val.json: val only"
+    assert read_data(layout, "val").image_dir == str(tmp_path / "images/val")
+    (tmp_path / "data.yaml").write_text("names: [cat]\ntrain: images/train\n")
+    assert find_layout(tmp_path / "data.yaml").parts["train"].split == "train"
+
+
+def test_the_line_about_a_dataset(tmp_path):
+    coco_roboflow(tmp_path)
+    assert str(find_layout(tmp_path)) == "COCO, train/_annotations.coco.json: train, val and test"
+
+
+def both_formats(root):
+    coco_one_folder(root)
+    yolo_yaml(root)
+
+
+def two_years(root):
+    voc_lists(root / "VOCdevkit/VOC2007")
+    voc_lists(root / "VOCdevkit/VOC2012")
+
+
+def two_files_of_a_part(root):
+    add_coco(root / "a_train.json", root, "a")
+    add_coco(root / "b_train.json", root, "b")
+
+
+def files_without_parts(root):
+    add_coco(root / "north.json", root, "a")
+    add_coco(root / "south.json", root, "b")
+
+
+def images_elsewhere(root):
+    add_coco(root / "annotations/instances_train.json", root / "elsewhere/deep", "train")
+
+
+def images_alone(root):
+    add_image(root / "a.png")
+
+
+def yaml_of_nothing(root):
+    (root / "data.yaml").write_text("names: [cat]\n")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (both_formats, r"holds 2 datasets \(YOLO, data.yaml; COCO, train.json\); name one of them"),
+        (two_years, r"holds 2 datasets \(VOC, VOC2007; VOC, VOC2012\)"),
+        (two_files_of_a_part, r"more than one file for a part \(a_train.json, b_train.json\)"),
+        (files_without_parts, r"no name of a part \(north.json, south.json\)"),
+        (images_elsewhere, r"its first image, train.png, is in none of the folders beside it .*; name the folder"),
+        (images_alone, r"no dataset was recognised; want .*; it holds a.png"),
+        (yaml_of_nothing, r"names no images for train, val or test"),
+    ],
+)
+def test_what_is_not_certain_is_an_error_that_says_what_was_found(make, message, tmp_path):
+    make(tmp_path)
+    with pytest.raises(DataError, match=message):
+        find_layout(tmp_path)
+
+
+def test_missing_places_and_parts(tmp_path):
+    with pytest.raises(DataError, match="no such file or folder"):
+        find_layout(tmp_path / "gone")
+    coco_cvat(tmp_path)
+    with pytest.raises(DataError, match="has no part 'val'; it has train"):
+        read_data(tmp_path, "val")
+
+
+@pytest.mark.parametrize("name", ["latest", "trainer", "evaluate", "contest", "instances", "traind"])
+def test_words_that_contain_a_part_name_none(name):
+    assert part_name(name) is None

@@ -1,0 +1,356 @@
+"""Recognises a dataset by what a folder holds: its format, its parts for training, validation and test, and their images."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+
+from attrs import field, frozen
+
+from yolox.data.coco import read_coco
+from yolox.data.content import is_left_behind, name_some
+from yolox.data.dataset import DetectionDataset
+from yolox.data.header import is_image_name
+from yolox.data.image import MAX_PIXELS
+from yolox.data.json_lists import read_lists
+from yolox.data.voc import LISTS, read_voc_data
+from yolox.data.yolo import read_yolo_data
+from yolox.data.yolo_layout import YAML_SUFFIXES, describe_yolo
+from yolox.errors import DataError
+
+PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+"""The parts of a dataset, and the names that files and folders of each have."""
+_PART = re.compile(r"(?:^|[^a-z])(" + "|".join(name for names in PARTS.values() for name in names) + r")(?:[-_]?\d{4})?$")
+_LISTS = {"train": ("train", "trainval", "default"), "val": ("val",), "test": ("test",)}  # of VOC; default is CVAT's
+
+
+@frozen(kw_only=True)
+class DataPart:
+    """Where one part of a dataset is."""
+
+    format: str
+    """`json` (COCO), `voc` or `yolo`."""
+    path: str
+    """COCO's file, the VOC folder, or what describes a YOLO dataset."""
+    image_dir: str | None = None
+    """Folder of the images, where the format does not say it."""
+    split: str | None = None
+    """Name of the part in the file or the folder."""
+
+
+@frozen(kw_only=True)
+class DataLayout:
+    """A dataset on disk: what it was recognised by, and its parts."""
+
+    name: str
+    """Format and file, such as ``COCO, annotations/instances_train.json``."""
+    parts: Mapping[str, DataPart] = field(factory=dict)
+    """By name: `train`, and perhaps `val` and `test`."""
+
+    def __str__(self) -> str:
+        *first, last = self.parts
+        return f"{self.name}: {', '.join(first)} and {last}" if first else f"{self.name}: {last} only"
+
+
+def find_layout(path: str | os.PathLike) -> DataLayout:
+    """Recognises a dataset by its content.
+
+    Args:
+        path: a YOLO dataset's ``data.yaml``, ``obj.data`` or file of class names; a file of COCO annotations; or a folder
+            with one of these, with COCO annotations as COCO, CVAT, Roboflow, FiftyOne or Label Studio lay them out, with
+            VOC's ``Annotations``, or with XML files beside images, in sub-folders such as ``train`` and ``valid`` or not.
+
+    Returns:
+        The layout. A folder whose files have no names of parts is all training images.
+
+    Raises:
+        DataError: there is no such file or folder, nothing was recognised, or more than one dataset was.
+
+    Example:
+        >>> find_layout("shapes")  # doctest: +SKIP
+        DataLayout(name='YOLO, data.yaml', parts={'train': DataPart(format='yolo', path='shapes/data.yaml', ...
+    """
+    path = os.path.normpath(os.fspath(path))
+    if not os.path.exists(path):
+        raise DataError(f"{path}: no such file or folder")
+    if os.path.isfile(path):
+        return _coco_file(path) if path.lower().endswith(".json") else _yolo(path)
+    found = [layout for find in _FINDERS for layout in find(path)]
+    if len(found) > 1:
+        raise DataError(f"{path}: holds {len(found)} datasets ({'; '.join(each.name for each in found)}); name one of them")
+    if not found:
+        raise DataError(
+            f"{path}: no dataset was recognised; want a data.yaml, COCO annotations (annotations/instances_train.json, "
+            f"train/_annotations.coco.json), or VOC's folder Annotations; it holds {_content(path)}"
+        )
+    return found[0]
+
+
+def read_data(
+    path: str | os.PathLike | DataLayout,
+    part: str = "train",
+    *,
+    class_map: Mapping[str, str] | None = None,
+    follow_links: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> DetectionDataset:
+    """Reads one part of a dataset in any format, recognised by its content.
+
+    `read_coco`, `read_voc` and `read_yolo` take files and folders in other places, and the conventions of each format.
+
+    Args:
+        path: as for `find_layout`, or what that has found.
+        part: `train`, `val` or `test`.
+        class_map: other names for the classes, as in `rename_classes`.
+        follow_links: True accepts images that are links out of the folder that holds them.
+        max_pixels: images that state more are refused.
+
+    Returns:
+        DetectionDataset.
+
+    Raises:
+        DataError: as `find_layout`; the dataset has no such part; or as the reader of its format.
+    """
+    layout = path if isinstance(path, DataLayout) else find_layout(path)
+    return READERS[part_of(layout, part).format](
+        layout.parts[part], class_map=class_map, follow_links=follow_links, max_pixels=max_pixels
+    )
+
+
+def part_of(layout: DataLayout, part: str) -> DataPart:
+    """Returns a part of a dataset.
+
+    Args:
+        layout: the dataset.
+        part: name of the part.
+
+    Returns:
+        Where the part is.
+
+    Raises:
+        DataError: the dataset has no such part; those that it has are named.
+    """
+    if part not in layout.parts:
+        raise DataError(f"{layout.name}: has no part {part!r}; it has {', '.join(layout.parts)}")
+    return layout.parts[part]
+
+
+def _coco(part: DataPart, *, max_pixels: int, **common) -> DetectionDataset:
+    return read_coco(part.path, part.image_dir, **common)
+
+
+def _voc(part: DataPart, **common) -> DetectionDataset:
+    return read_voc_data(part.path, split=part.split or "train", all_without_lists=part.split is None, **common)
+
+
+def _yolo_part(part: DataPart, **common) -> DetectionDataset:
+    return read_yolo_data(part.path, split=part.split, **common)
+
+
+READERS: dict[str, Callable[..., DetectionDataset]] = {"json": _coco, "voc": _voc, "yolo": _yolo_part}
+
+
+# --- YOLO
+
+
+def _yolo_folder(folder: str) -> list[DataLayout]:
+    """Finds a description of a YOLO dataset in a folder: a YAML with class names, Darknet's file, or a file of class names."""
+    names = _files(folder)
+    yamls = [name for name in names if name.lower().endswith(YAML_SUFFIXES) and _describes(os.path.join(folder, name))]
+    if yamls:
+        return [_yolo(os.path.join(folder, name)) for name in yamls]
+    darknet = [name for name in names if name.lower() in ("obj.data", "dataset.data")]
+    listed = [name for name in names if name.lower() in ("classes.txt", "obj.names") and "labels" in _folders(folder)]
+    return [_yolo(os.path.join(folder, name)) for name in (darknet or listed)[:1]]
+
+
+def _describes(path: str) -> bool:
+    try:
+        return bool(describe_yolo(path)[1])
+    except DataError:  # a YAML of something else, such as a pipeline
+        return False
+
+
+def _yolo(path: str) -> DataLayout:
+    content, _ = describe_yolo(path)
+    found = {part: next((key for key in names if content.get(key)), None) for part, names in PARTS.items()}
+    if not content:  # a file of class names
+        images = _folders(os.path.join(os.path.dirname(path), "images"))
+        found = {part: next((name for name in images if part_name(name) == part), None) for part in PARTS}
+        found = found if any(found.values()) else {"train": "train"}
+    parts = {part: DataPart(format="yolo", path=path, split=key) for part, key in found.items() if key is not None}
+    if not parts:
+        raise DataError(f"{path}: names no images for train, val or test")
+    return DataLayout(name=f"YOLO, {os.path.basename(path)}", parts=parts)
+
+
+# --- COCO
+
+
+def _coco_folder(folder: str) -> list[DataLayout]:
+    """Finds files of COCO annotations: in the folder, in its sub-folder annotations, or in one sub-folder a part."""
+    inside = os.path.join(folder, "annotations")
+    for place in (inside, folder):
+        files = [name for name in _files(place) if name.lower().endswith(".json")]
+        files = [name for name in files if name.startswith("instances")] or files
+        firsts = {name: _first_image(os.path.join(place, name)) for name in files}
+        parts = _coco_parts({os.path.join(place, name): first for name, first in firsts.items() if first}, folder)
+        if parts:
+            return [_coco_layout(parts, folder)]
+    files = {}
+    for sub in _folders(folder):
+        names = [name for name in _files(os.path.join(folder, sub)) if name.lower().endswith(".json")]
+        firsts = {name: _first_image(os.path.join(folder, sub, name)) for name in names} if part_name(sub) else {}
+        files |= {os.path.join(folder, sub, name): first for name, first in firsts.items() if first}
+    parts = _coco_parts(files, folder, by_folder=True)
+    return [_coco_layout(parts, folder)] if parts else []
+
+
+def _coco_layout(parts: Mapping[str, DataPart], folder: str) -> DataLayout:
+    return DataLayout(name=f"COCO, {os.path.relpath(next(iter(parts.values())).path, folder)}", parts=parts)
+
+
+def _coco_file(path: str) -> DataLayout:
+    first = _first_image(path)
+    if first is None:
+        raise DataError(f"{path}: has no list of images, so no COCO annotations")
+    folder = os.path.dirname(path)
+    root = os.path.dirname(folder) if os.path.basename(folder).lower() == "annotations" else folder
+    part = DataPart(format="json", path=path, image_dir=_image_folder(path, first, root))
+    name = os.path.basename(path)
+    return DataLayout(name=f"COCO, {name}", parts={part_name(os.path.splitext(name)[0]) or "train": part})
+
+
+def _coco_parts(files: Mapping[str, str], root: str, *, by_folder: bool = False) -> dict[str, DataPart]:
+    """Returns the parts that files of COCO annotations are, by the names of the files or of their folders."""
+    named: dict[str, list[str]] = {}
+    for path in files:
+        stem = os.path.basename(os.path.dirname(path)) if by_folder else os.path.splitext(os.path.basename(path))[0]
+        named.setdefault(part_name(stem) or "", []).append(path)
+    if "" in named and len(files) == 1:
+        named["train"] = named.pop("")
+    nameless, doubled = named.get("", []), [path for paths in named.values() if len(paths) > 1 for path in paths]
+    if nameless or doubled:
+        problem = "files with no name of a part" if nameless else "more than one file for a part"
+        shown = name_some(os.path.relpath(path, root) for path in nameless or doubled)
+        raise DataError(f"{root}: holds COCO annotations, {problem} ({shown}); name the files of train and val")
+    found = {part: named[part][0] for part in PARTS if part in named}
+    return {
+        part: DataPart(format="json", path=path, image_dir=_image_folder(path, files[path], root))
+        for part, path in found.items()
+    }
+
+
+class _FoundError(Exception):
+    """Ends the reading of a file at its first image."""
+
+
+def _first_image(path: str) -> str | None:
+    """Returns the name of the first image of a file of COCO annotations; None for other JSON files."""
+    names: list[str] = []
+
+    def keep(_position: int, entry: object) -> None:
+        if isinstance(entry, dict) and isinstance(entry.get("file_name"), str):
+            names.append(entry["file_name"])
+        raise _FoundError
+
+    try:
+        read_lists(path, {"images": keep})
+    except (_FoundError, DataError):
+        pass
+    return names[0] if names else None
+
+
+def _image_folder(path: str, first: str, root: str) -> str:
+    """Returns the folder where the first image of a file of COCO annotations is.
+
+    Raises:
+        DataError: it is in none of the usual places.
+    """
+    folder, stem = os.path.dirname(path), os.path.splitext(os.path.basename(path))[0]
+    name = re.sub(r"^(instances|annotations)[-_.]?", "", stem)
+    names = [each for each in (name, part_name(name)) if each]
+    below = [*names, *(os.path.join("images", each) for each in names), "images", "data"]
+    places = [folder, *(os.path.join(base, sub) for base in (folder, root) for sub in below), root]
+    first = first.replace("\\", "/")
+    found = next((place for place in places if os.path.isfile(os.path.join(place, first))), None)
+    if found is None:
+        tried = name_some(dict.fromkeys(os.path.relpath(place, root) for place in places if os.path.isdir(place)))
+        raise DataError(f"{path}: its first image, {first}, is in none of the folders beside it ({tried}); name the folder")
+    return found
+
+
+# --- VOC
+
+
+def _voc_folder(folder: str) -> list[DataLayout]:
+    """Finds a VOC folder with lists, one below ``VOCdevkit``, or folders of XML files beside images."""
+    if os.path.isdir(os.path.join(folder, "Annotations")):
+        return [_voc_layout(folder)]
+    devkit = folder if os.path.basename(folder) == "VOCdevkit" else os.path.join(folder, "VOCdevkit")
+    years = [os.path.join(devkit, name) for name in _folders(devkit)]
+    years = [year for year in years if os.path.isdir(os.path.join(year, "Annotations"))]
+    if years:
+        return [_voc_layout(year) for year in years]
+    with_xml = [sub for sub in _folders(folder) if part_name(sub) and _has_xml(os.path.join(folder, sub))]
+    parts = {part_name(sub): DataPart(format="voc", path=os.path.join(folder, sub)) for sub in with_xml}
+    if not parts and _has_xml(folder):
+        parts = {"train": DataPart(format="voc", path=folder)}
+    parts = {part: parts[part] for part in PARTS if part in parts}
+    return [DataLayout(name="VOC, XML files", parts=parts)] if parts else []
+
+
+def _voc_layout(folder: str) -> DataLayout:
+    lists = {os.path.splitext(name)[0] for name in _files(os.path.join(folder, LISTS)) if name.endswith(".txt")}
+    found = {part: next((name for name in names if name in lists), None) for part, names in _LISTS.items()}
+    parts = {part: DataPart(format="voc", path=folder, split=name) for part, name in found.items() if name is not None}
+    if found["train"] == "trainval":
+        parts.pop("val", None)  # its images are among those of trainval
+    if not parts:
+        parts = {"train": DataPart(format="voc", path=folder)}
+    return DataLayout(name=f"VOC, {os.path.basename(folder)}", parts=parts)
+
+
+def _has_xml(folder: str) -> bool:
+    names = _files(folder)
+    return any(name.lower().endswith(".xml") for name in names) and any(is_image_name(name) for name in names)
+
+
+_FINDERS = (_yolo_folder, _coco_folder, _voc_folder)
+
+
+# --- folders
+
+
+def part_name(name: str) -> str | None:
+    """Returns which part of a dataset a file or a folder is called after.
+
+    Args:
+        name: without path and suffix.
+
+    Returns:
+        `train`, `val` or `test`; None for other names.
+
+    Example:
+        >>> part_name("instances_train2017"), part_name("valid"), part_name("retrain")
+        ('train', 'val', None)
+    """
+    found = _PART.search(name.lower())
+    return next((part for part, names in PARTS.items() if found[1] in names), None) if found else None
+
+
+def _files(folder: str) -> list[str]:
+    return [name for name in _entries(folder) if os.path.isfile(os.path.join(folder, name))]
+
+
+def _folders(folder: str) -> list[str]:
+    return [name for name in _entries(folder) if os.path.isdir(os.path.join(folder, name))]
+
+
+def _entries(folder: str) -> list[str]:
+    return sorted(name for name in os.listdir(folder) if not is_left_behind(name)) if os.path.isdir(folder) else []
+
+
+def _content(folder: str) -> str:
+    return name_some(name + "/" * os.path.isdir(os.path.join(folder, name)) for name in _entries(folder)) or "nothing"
