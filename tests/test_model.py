@@ -11,15 +11,19 @@ import pytest
 from PIL import Image
 
 import yolox
+from yolox import config as config_module
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.classes import COCO_NAMES
+from yolox.data.synthetic import write_synthetic
 from yolox.errors import DataError, WeightsError
 from yolox.eval import predict as predict_module
+from yolox.eval.postprocess import Detections
 from yolox.export.metadata import ExportMetadata
 from yolox.export.runner import ExportedDetector
 from yolox.model import open_weights
 from yolox.recipes import megvii_recipe
 from yolox.training.checkpoint import save_checkpoint
+from yolox.weights.load import LoadedWeights
 
 EVERYTHING = PostprocessConfig(score_threshold=0.0, max_detections=20)
 SPEC = InputSpec(input_size=(32, 64))
@@ -228,3 +232,30 @@ def test_official_nano_in_three_lines(data_dir):
     found = model.predict(Image.open(data_dir / "photos" / "dog.jpg"), score_threshold=0.3)
     expected = [d["class_id"] for d in want]
     assert sorted(found.classes.tolist()) == sorted(expected)
+
+
+def test_representations_fit_on_a_screen(model, tmp_path):
+    names, long = tuple(f"class of number {i}" for i in range(500)), "a name of many words " * 90
+    detections = Detections(
+        boxes=np.full((300, 4), 1234.5, np.float32),
+        scores=np.zeros(300, np.float32),
+        classes=np.zeros(300, np.int32),
+        names=(long, "a\nb", *names[:298]),
+    )
+    dataset = yolox.read_coco(write_synthetic(tmp_path, images=4, seed=0), tmp_path / "images")
+    dataset = attrs.evolve(dataset, notes=(long,) * 9, source=long)
+    recipe = yolox.mindyolo_recipe("s")
+    values = [
+        model, model.detector, detections, dataset, recipe, recipe.input, Detections(),
+        attrs.evolve(model, class_names=names),
+        attrs.evolve(model, class_names=(long,) * 9, name=long),
+        yolox.TrainingRun(detector=model.detector, folder=tmp_path, recipe=recipe, class_names=names, best_ap=0.5),
+        LoadedWeights(source="megvii", loaded=names, recipe=recipe, class_names=names),
+        ExportMetadata(class_names=names, input=SPEC),
+    ]  # fmt: skip
+    for value in values:
+        lines = repr(value).splitlines()
+        assert len(lines) <= 24 and max(map(len, lines)) <= 100 and lines[0].startswith(type(value).__name__)
+    assert eval(repr(recipe), vars(config_module)) == recipe  # the text of a recipe is Python
+    assert "class_names=('cat', 'dog', 'cow')" in repr(model) and "parameters)" in repr(model.detector)
+    assert "300" in repr(detections) and "... 280 more" in repr(detections) and "4 images" in repr(dataset)

@@ -12,7 +12,7 @@ import numpy as np
 from attrs import field, frozen
 from mindspore import nn
 
-from yolox.config import InputSpec, PostprocessConfig
+from yolox.config import InputSpec, OneScreen, PostprocessConfig
 from yolox.data.classes import COCO_NAMES, names_of_classes
 from yolox.data.image import is_pil_image
 from yolox.errors import WeightsError
@@ -26,8 +26,8 @@ from yolox.weights.load import LoadedWeights, fill_parameters, local_path, read_
 CLASS_BIAS = "head.cls_preds.0.bias"
 
 
-@frozen(kw_only=True, eq=False)
-class Model:
+@frozen(kw_only=True, eq=False, repr=False)
+class Model(OneScreen):
     """A detector with what is needed to use it: the pixels that it takes and the names of its classes.
 
     `load` makes one; so does ``Model(detector=..., input=..., class_names=...)`` of a detector of your own.
@@ -159,8 +159,8 @@ def load(
     return Model(detector=opened.detector, input=spec, class_names=names, name=str(source))
 
 
-@frozen(kw_only=True, eq=False)
-class OpenedWeights:
+@frozen(kw_only=True, eq=False, repr=False)
+class OpenedWeights(OneScreen):
     """A detector with the weights of a file, or an exported file."""
 
     detector: nn.Cell | ExportedDetector

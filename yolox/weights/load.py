@@ -12,7 +12,7 @@ import numpy as np
 from attrs import frozen
 from mindspore import Tensor, nn, ops
 
-from yolox.config import InputSpec, Recipe, check_stated
+from yolox.config import InputSpec, OneScreen, Recipe, check_stated
 from yolox.errors import CheckpointError, WeightsError
 from yolox.training.checkpoint import load_checkpoint
 from yolox.training.run_folder import BEST, LAST
@@ -37,8 +37,8 @@ STEM_WIDTHS = {24: "tiny", 32: "s", 48: "m", 64: "l", 80: "x"}
 NANO_WIDTH = 16
 
 
-@frozen(kw_only=True)
-class LoadedWeights:
+@frozen(kw_only=True, repr=False)
+class LoadedWeights(OneScreen):
     """Source, pixels, class names and parameter names of loaded weights."""
 
     source: str
