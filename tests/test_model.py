@@ -92,6 +92,19 @@ def test_the_last_checkpoint_where_there_is_no_best_one(tmp_path):
     assert yolox.load(str(tmp_path)).input == SPEC
 
 
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("megvii:huge", "'megvii:huge': no published checkpoint; known are megvii:nano, megvii:tiny"),
+        ("nano", "nano: no such file, and no published checkpoint; those are megvii:nano, "),
+        ("nothing.pth", "nothing.pth: no such file$"),
+    ],
+)
+def test_unknown_names(name, message):
+    with pytest.raises(WeightsError, match=message):
+        yolox.load(name)
+
+
 @pytest.mark.parametrize("scale, size", [("nano", 416), ("tiny", 416), ("s", 640)])
 def test_weights_that_state_nothing_have_the_published_size_of_their_scale(tmp_path, scale, size):
     path = write_weights(tmp_path / "w.npz", yolox.models.build(scale))

@@ -128,11 +128,15 @@ def local_path(path: str | os.PathLike, *, fetch: Callable[[str], Path] | None =
         if not found:
             raise WeightsError(f"{path}: is a folder without {BEST} or {LAST}; want the folder of a run, or a file")
         return found[0]
-    from yolox.weights.hub import fetch_weights, is_published_name  # it imports this module
+    from yolox.weights.hub import PUBLISHED, fetch_weights, is_published_name  # it imports this module
 
-    if Path(path).exists() or not is_published_name(str(path)):
+    if Path(path).exists():
         return path
-    return (fetch or fetch_weights)(str(path))
+    if is_published_name(str(path)):
+        return (fetch or fetch_weights)(str(path))
+    if Path(path).suffix or Path(path).name != str(path):
+        return path  # whoever reads it says that it is missing
+    raise WeightsError(f"{path}: no such file, and no published checkpoint; those are {', '.join(PUBLISHED)}")
 
 
 def read_weights(path: str | os.PathLike, *, legacy: bool = False) -> tuple[dict[str, np.ndarray], LoadedWeights]:
