@@ -135,6 +135,22 @@ class OneScreen:
 def _shown_field(value) -> str:
     if isinstance(value, tuple) and value and all(isinstance(name, str) for name in value):
         return first_names(value)
+    return one_line(value)
+
+
+def one_line(value) -> str:
+    """Returns the representation of a value without line breaks, for messages.
+
+    Args:
+        value: any.
+
+    Returns:
+        One line.
+
+    Example:
+        >>> one_line(InputSpec())[:60]
+        "InputSpec(input_size=(640, 640), channel_order='bgr', pixel_"
+    """
     return " ".join(repr(value).split())
 
 

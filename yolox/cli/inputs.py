@@ -16,7 +16,7 @@ from yolox import model
 from yolox.cli.experiment import Experiment
 from yolox.cli.messages import OptionConsole
 from yolox.cli.sources import DataSource
-from yolox.config import InputSpec, Recipe
+from yolox.config import InputSpec, Recipe, one_line
 from yolox.data.classes import match_detector
 from yolox.data.dataset import DetectionDataset, trainable
 from yolox.data.image import shown_path
@@ -63,7 +63,7 @@ class OpenedWeights(model.OpenedWeights):
         """Raises UsageError where options ask an exported file for other pixels than it takes."""
         if isinstance(self.detector, ExportedDetector) and spec != self.detector.metadata.input:
             raise UsageError(
-                f"--weights {self.path}: takes {self.detector.metadata.input}; leave out --input-size, --channel-order "
+                f"--weights {self.path}: takes {one_line(self.detector.metadata.input)}; leave out --input-size, --channel-order "
                 "and the like, or export again with them"
             )
 

@@ -10,7 +10,7 @@ import numpy as np
 from attrs import evolve
 from mindspore import Tensor, nn
 
-from yolox.config import InputSpec, PostprocessConfig
+from yolox.config import InputSpec, PostprocessConfig, one_line
 from yolox.data.dataset import DetectionDataset
 from yolox.data.image import is_pil_image, to_bgr
 from yolox.data.letterbox import boxes_from_letterbox, letterbox
@@ -132,7 +132,8 @@ def detector_step(detector: nn.Cell | Callable, spec: InputSpec | None = None) -
         spec = spec or getattr(detector, "spec", None) or InputSpec()
         return spec, make_eval_step(detector, spec=spec)
     if spec not in (None, detector.metadata.input):
-        raise ValueError(f"spec is {spec}, but the exported file takes {detector.metadata.input}")
+        taken = one_line(detector.metadata.input)
+        raise ValueError(f"spec is {one_line(spec)}, but the exported file takes {taken}")
     return detector.metadata.input, detector
 
 
