@@ -78,3 +78,72 @@ def test_a_compiled_function_writes_cells_before_each_call(monkeypatch):
     monkeypatch.setattr(graph, "write_cell_sources", lambda: order.append("write"))
     monkeypatch.setattr(graph.ms, "jit", lambda function: lambda x: order.append("call") or function(x))
     assert [graph.compile_function(abs)(x) for x in (-1, 2)] == [1, 2] and order == ["write", "call"] * 2
+
+
+LOSS = "def loss(x):\n    return x * 2\n"
+
+
+@pytest.fixture()
+def type_cell(monkeypatch):
+    """Registers the text of a cell as Jupyter does, and returns what it defines."""
+    monkeypatch.setattr(graph, "_written", set())
+    cells = []
+
+    def run(path, text):
+        cells.append(str(path))
+        linecache.cache[str(path)] = (len(text), None, text.splitlines(True), str(path))
+        names = {"__name__": "__main__"}
+        exec(compile(text, str(path), "exec"), names)
+        return names
+
+    yield run
+    for path in cells:
+        linecache.cache.pop(path, None)
+
+
+def test_a_cell_is_written_where_its_code_says_it_is(tmp_path, type_cell):
+    path = tmp_path / "ipykernel_1" / "7.py"
+    loss = type_cell(path, LOSS)["loss"]
+    type_cell(tmp_path / "ipykernel_1" / "8.py", "password = 1\n")  # defines nothing that can be compiled
+    assert loss.__code__.co_filename == str(path) and not path.exists()
+    assert write_cell_sources() == [str(path)] and path.read_text() == LOSS
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert os.listdir(path.parent) == ["7.py"]
+    path.unlink()
+    assert write_cell_sources() == []  # once
+
+
+def test_a_cell_never_replaces_a_file(tmp_path, type_cell):
+    path, link = tmp_path / "7.py", tmp_path / "8.py"
+    path.write_text("mine")
+    link.symlink_to(tmp_path / "nowhere")
+    for each in (path, link):
+        type_cell(each, LOSS)
+    assert write_cell_sources() == [] and path.read_text() == "mine" and not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("kind", ["writable by others", "a link"])
+def test_a_folder_that_is_not_private_is_left_alone(tmp_path, type_cell, kind, caplog):
+    (tmp_path / "other").mkdir()
+    if kind == "a link":
+        (tmp_path / "cells").symlink_to(tmp_path / "other")
+    else:
+        (tmp_path / "cells").mkdir()
+        (tmp_path / "cells").chmod(0o777)
+    type_cell(tmp_path / "cells" / "7.py", LOSS)
+    assert write_cell_sources() == [] and os.listdir(tmp_path / "cells") == []
+    assert "is not a folder that only this user can write" in caplog.text
+
+
+def test_names_that_are_no_paths_are_passed_over(type_cell, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    type_cell("<attrs generated init x>", LOSS)
+    type_cell("Cell In[1]", LOSS)
+    assert write_cell_sources() == [] and os.listdir(tmp_path) == []
+
+
+def test_compiling_writes_the_cells_before_each_call(tmp_path, type_cell):
+    double = compile_function(_double)  # made before the cell was typed
+    type_cell(tmp_path / "cells" / "7.py", LOSS)
+    assert double(Tensor([1.5])).asnumpy().tolist() == [3.0]
+    assert (tmp_path / "cells" / "7.py").read_text() == LOSS
