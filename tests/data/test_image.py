@@ -13,7 +13,7 @@ import pytest
 from tests.data.folders import coco_dict, write_image, write_json
 from yolox.data.check import CUT, check_dataset, probe_header, probe_pixels
 from yolox.data.coco import read_coco
-from yolox.data.image import read_image, shrink_image, to_bgr, to_bgr
+from yolox.data.image import read_image, shrink_image, to_bgr
 from yolox.errors import DataError
 
 
