@@ -69,7 +69,7 @@ def batch(step: int, group: Group) -> tuple[ms.Tensor, ...]:
     return tuple(ms.Tensor(part[mine]) for part in (images, boxes, classes, valid))
 
 
-def train(group: Group, steps: int = STEPS) -> dict[str, np.ndarray]:
+def train(group: Group, steps: int = STEPS, *, compiled: bool = True) -> dict[str, np.ndarray]:
     """Steps with global normalisation; the parameters after them."""
     cell, reduce_num_pos = Maps(), positives_reducer(group)
     state = create_train_state(cell)
@@ -84,6 +84,7 @@ def train(group: Group, steps: int = STEPS) -> dict[str, np.ndarray]:
         optim=OptimConfig(),
         spec=InputSpec(input_size=(SIZE, SIZE), pixel_scale=1 / 255),
         reduce_gradients=gradient_reducer(group, "mean"),
+        compiled=compiled,
     )
     for number in range(steps):
         step(*batch(number, group), *(ms.Tensor(value, ms.float32) for value in (0.02, 0.9, 1.0)))
@@ -123,7 +124,8 @@ def main(folder: Path) -> None:
     """Run alone or as one of several, and leave what came out as rank*.npz."""
     group = join_group() if "MS_ROLE" in os.environ else Group()
     exchanged = exchange(group) if group.world > 1 else {}
-    np.savez(folder / f"rank{group.rank}.npz", **train(group), **exchanged, **metrics_of_shares(folder, group))
+    eager = {f"eager {name}": value for name, value in train(group, compiled=False).items()}
+    np.savez(folder / f"rank{group.rank}.npz", **train(group), **eager, **exchanged, **metrics_of_shares(folder, group))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,16 @@ def test_processes_train_as_one_with_all_their_images(alone, ranks):
             np.testing.assert_array_equal(rank[name], ranks[0][name], err_msg=f"{name}: ranks drift apart")
 
 
+def test_eager_processes_train_as_compiled_ones_and_as_one(alone, ranks):
+    names = [name for name in alone if name.startswith("eager ")]
+    assert len(names) == 12
+    for name in names:
+        compiled = alone[name.removeprefix("eager ")]
+        np.testing.assert_allclose(alone[name], compiled, rtol=1e-5, atol=1e-7, err_msg=name)
+        for rank in ranks:
+            np.testing.assert_allclose(rank[name], compiled, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
 def test_tables_come_in_the_order_of_ranks_with_their_bits(ranks):
     for got in ranks:
         for rank in range(len(ranks)):
