@@ -51,13 +51,17 @@ def test_a_materialized_view_has_the_right_numbers_in_a_loop():
 
 
 def test_cells_are_written_where_python_says_they_are(tmp_path, monkeypatch):
-    text = {name: [f"def {name}(x):\n", "    return x\n"] for name in ("new", "there", "file", "foreign")}
+    text = {name: [f"def {name}(x):\n", "    return x\n"] for name in ("new", "there", "file", "foreign", "linked", "dangling")}
     text["plain"] = ["x = 1\n"]
     folder, foreign = tmp_path / "ipykernel_1", tmp_path / "writable"
     (tmp_path / "there.py").write_text("mine")
     foreign.mkdir()
     foreign.chmod(0o777)
-    places = {"new": folder, "plain": folder, "file": folder, "there": tmp_path, "foreign": foreign}
+    (tmp_path / "link").symlink_to(tmp_path / "private")
+    (tmp_path / "private").mkdir(mode=0o700)
+    (tmp_path / "dangling.py").symlink_to(tmp_path / "nowhere")
+    places = {"new": folder, "plain": folder, "file": folder, "there": tmp_path, "dangling": tmp_path, "foreign": foreign}
+    places["linked"] = tmp_path / "link"
     entries = {str(places[n] / f"{n}.py"): (9, 1.0 if n == "file" else None, lines, n) for n, lines in text.items()}
     entries["<attrs generated init a>"] = (9, None, text["new"], "<attrs generated init a>")
     monkeypatch.setattr(graph.linecache, "cache", entries)
@@ -67,7 +71,8 @@ def test_cells_are_written_where_python_says_they_are(tmp_path, monkeypatch):
     assert write_cell_sources() == [str(folder / "new.py")]
     assert [p.name for p in folder.iterdir()] == ["new.py"] and (folder / "new.py").read_text() == "".join(text["new"])
     assert folder.stat().st_mode & 0o077 == (folder / "new.py").stat().st_mode & 0o077 == 0
-    assert (tmp_path / "there.py").read_text() == "mine" and not list(foreign.iterdir())
+    assert (tmp_path / "there.py").read_text() == "mine" and not (tmp_path / "nowhere").exists()
+    assert not list(foreign.iterdir()) and not list((tmp_path / "private").iterdir())
     (folder / "new.py").unlink()
     assert write_cell_sources() == [] and not list(folder.iterdir())  # each once
     assert [call[2] for call in removed] == [os.getpid()] * 2
