@@ -10,6 +10,7 @@ import pytest
 from tests.nn.scales import SCALES, build_detector, yolox_name
 from yolox.errors import WeightsError
 from yolox.recipes import megvii_recipe, mindyolo_recipe, with_convention
+from yolox.weights.load import read_weights
 from yolox.weights.megvii import (
     MEGVII_INPUT,
     MINDYOLO_INPUT,
@@ -120,6 +121,14 @@ def test_folded_convolutions_become_convolution_and_bn():
     np.testing.assert_allclose(
         (x - found[f"{bn}moving_mean"]) * scale + found[f"{bn}beta"], x + bias, rtol=1e-6
     )
+
+
+def test_weights_whose_statistics_are_made_up_are_named(tmp_path):
+    name, value = "backbone.backbone.stem.conv.conv.weight", np.ones((2, 1, 1, 1), np.float32)
+    for rest, folded in (({"backbone.backbone.stem.conv.conv.bias": np.zeros(2, np.float32)}, True), ({}, False)):
+        np.savez(tmp_path / "w.npz", **{name: value}, **rest)
+        about = read_weights(tmp_path / "w.npz")[1]
+        assert about.folded == folded and ("its statistics are made up" in about.summary()) == folded
 
 
 def test_input_conventions_are_those_of_the_recipes():
