@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import logging
 
 from rich.table import Table
 
-from yolox.console import PlainConsole, printable
+from yolox.console import PlainConsole, logs_on_stderr, printable
 
 
 def shown(*objects):
@@ -28,3 +29,12 @@ def test_cells_of_tables_are_text():
     table = Table("name")
     table.add_row("[b]class[/] \x1b[2J")
     assert "[b]class[/] \\x1b[2J" in shown(table)
+
+
+def test_warnings_are_printed_once_and_without_control_characters(capsys):
+    log = logging.getLogger("yolox.data")
+    with logs_on_stderr(str.upper):
+        log.warning("%s: cut off", "a\x1b[2J.jpg")
+        log.info("not shown")
+    assert capsys.readouterr().err == "A\\x1b[2J.JPG: CUT OFF\n"
+    assert not logging.getLogger("yolox").handlers

@@ -1,8 +1,12 @@
-"""A console that shows names of files and classes as they are: no markup, no control characters."""
+"""Output that shows names of files and classes as they are: no markup, no control characters."""
 
 from __future__ import annotations
 
+import logging
 import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -37,3 +41,27 @@ class PlainConsole(Console):
     def render_str(self, text: str, **settings: Any) -> Text:
         """Renders a string as `rich.console.Console.render_str`; the cells of tables come here, too."""
         return super().render_str(printable(text), **settings)
+
+
+@contextmanager
+def logs_on_stderr(rewrite: Callable[[str], str] = str) -> Iterator[None]:
+    """Prints the warnings of the logger ``yolox`` to stderr, with control characters as escapes, while the body runs.
+
+    Args:
+        rewrite: function of the text of a warning.
+    """
+    handler, log = _PlainHandler(rewrite), logging.getLogger("yolox")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+class _PlainHandler(logging.Handler):
+    def __init__(self, rewrite: Callable[[str], str]) -> None:
+        super().__init__(logging.WARNING)
+        self._rewrite = rewrite
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(printable(self._rewrite(self.format(record))), file=sys.stderr)
