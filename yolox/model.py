@@ -165,13 +165,16 @@ class OpenedWeights(OneScreen):
 
     detector: nn.Cell | ExportedDetector
     num_classes: int
-    strides: tuple[int, ...]
-    """Of the levels of the predictions, px."""
     metadata: LoadedWeights
     """What the file says of the weights; class names of the detector, None where they are not known."""
     path: Path
     scale: str | None = None
     """Scale that the weights look like."""
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Strides of the levels of the predictions, px."""
+        return tuple((self.detector.metadata if isinstance(self.detector, ExportedDetector) else self.detector).strides)
 
 
 def open_weights(
@@ -207,8 +210,7 @@ def open_weights(
         exported = open_exported(path, trusted=trusted)
         about = exported.metadata
         metadata = LoadedWeights(source="export", loaded=(), input=about.input, class_names=about.class_names)
-        counts = {"num_classes": len(about.class_names), "strides": about.strides}
-        return OpenedWeights(detector=exported, metadata=metadata, path=path, **counts)
+        return OpenedWeights(detector=exported, num_classes=len(about.class_names), metadata=metadata, path=path)
     tensors, metadata = read_weights(path, legacy=legacy)
     scale = scale_of({name: array.shape for name, array in tensors.items()})
     own = _count_classes(tensors, metadata)
@@ -220,8 +222,7 @@ def open_weights(
         raise WeightsError(f"{path}: {counted} {own} classes, but its {skipped[0]} has {rows} rows; want one a class")
     names = None if skipped else metadata.class_names  # skipped: the class predictions are not those of the file
     metadata = attrs.evolve(metadata, loaded=loaded, skipped=skipped, class_names=names)
-    counts = {"num_classes": detector.num_classes, "strides": tuple(detector.strides)}
-    return OpenedWeights(detector=detector, metadata=metadata, path=path, scale=scale, **counts)
+    return OpenedWeights(detector=detector, num_classes=detector.num_classes, metadata=metadata, path=path, scale=scale)
 
 
 def scale_builder(scale: str | None) -> Callable[[int, str | None], nn.Cell]:
