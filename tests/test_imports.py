@@ -39,9 +39,10 @@ TABLE = {
     "weights": "config errors training wire | attrs mindspore numpy pooch requests urllib3",
     # the host
     "data": "config errors processes wire | attrs cv2 einops mindspore numpy PIL pillow_heif yaml",
-    "eval": "config data decode distributed errors nn | attrs cv2 mindspore numpy pycocotools supervision",
-    "export": "config config_io data decode environment errors eval nn wire | attrs cv2 mindspore numpy onnx onnxruntime",
+    "eval": "config data decode distributed errors graph nn | attrs cv2 mindspore numpy pycocotools supervision",
+    "export": "config config_io data decode environment errors eval graph nn wire | attrs cv2 mindspore numpy onnx onnxruntime",
     "visualize": "assign boxes config data decode errors eval training | attrs cv2 einops matplotlib mindspore numpy rich",
+    "model": "config data errors eval export models recipes weights | attrs mindspore numpy",
     "environment": "errors | cv2 numpy",  # to see whether they can be imported
 }
 # within these parts MindSpore stays in the modules named, so that the rest can be used and tested without it

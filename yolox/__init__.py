@@ -27,6 +27,7 @@ from yolox.config import (
     PostprocessConfig,
     Recipe,
 )
+from yolox.data.classes import COCO_NAMES
 from yolox.data.coco import read_coco
 from yolox.data.dataset import DetectionDataset, ground_truth
 from yolox.data.check import check_dataset
@@ -54,6 +55,7 @@ from yolox.eval.predict import predict
 from yolox.export import ExportedDetector, export_detector, open_exported
 from yolox.recipes import finetune_recipe
 from yolox.errors import TrainingDiverged
+from yolox.model import Model, load
 from yolox.training.loop import TrainingStopped, fit
 from yolox.training.freeze import freeze
 from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss
@@ -86,6 +88,7 @@ __all__ = [
     "train",
     "AssignConfig",
     "AugmentConfig",
+    "COCO_NAMES",
     "CSPDarknet",
     "Darknet53",
     "DecoupledHead",
@@ -98,6 +101,7 @@ __all__ = [
     "InputSpec",
     "LoaderConfig",
     "LossConfig",
+    "Model",
     "OptimConfig",
     "PAFPN",
     "TrainingProgress",
@@ -146,6 +150,7 @@ __all__ = [
     "l1_loss",
     "learning_rate",
     "letterbox",
+    "load",
     "load_checkpoint",
     "load_weights",
     "make_eval_step",

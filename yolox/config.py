@@ -7,6 +7,7 @@ so that tools can read recipes quickly; config objects may enter graph code.
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Literal
@@ -79,8 +80,82 @@ _positives = _number(0, HUGE, "positive numbers", above=True)
 _offset = _number(-HUGE, HUGE, f"numbers in [-{HUGE:g}, {HUGE:g}]")
 
 
-@frozen(kw_only=True)
-class InputSpec:
+def one_screen(text: str) -> str:
+    """Wraps a representation into at most 24 lines of 100 columns.
+
+    Args:
+        text: lines of any length and number.
+
+    Returns:
+        The text, where a line that was wrapped goes on behind eight blanks; "..." where it was cut.
+
+    Example:
+        >>> print(one_screen("f(" + 31 * "1, " + "23, 45)"))
+        f(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 23,
+                45)
+    """
+    wrap = textwrap.TextWrapper(100, subsequent_indent=" " * 8, break_on_hyphens=False)
+    lines = [part for line in text.splitlines() for part in wrap.wrap(line)]
+    return "\n".join(lines if len(lines) <= 24 else [*lines[:23], "    ..."])
+
+
+def first_names(names: Sequence[str] | None, most: int = 6) -> str:
+    """Returns names for a representation: the first ones and how many there are.
+
+    Args:
+        names: any number; None where they are not known.
+        most: how many are shown.
+
+    Returns:
+        One line.
+
+    Example:
+        >>> first_names(("cat", "dog")), first_names("abcdefgh", 2)
+        ("('cat', 'dog')", "('a', 'b', ... 8 names)")
+    """
+    if names is None or len(names) <= most:
+        return repr(names)
+    return f"({', '.join(map(repr, names[:most]))}, ... {len(names)} names)"
+
+
+class OneScreen:
+    """Base of values whose representation fits on a screen."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        text = f"{type(self).__name__}("
+        for i, name in enumerate(a.name for a in attrs.fields(type(self)) if a.repr):
+            value = getattr(self, name)
+            gap = ",\n    " if isinstance(value, OneScreen) else ", "
+            text += f"{gap if i else ''}{name}={_shown_field(value)}"
+        return one_screen(text + ")")
+
+
+def _shown_field(value) -> str:
+    if isinstance(value, tuple) and value and all(isinstance(name, str) for name in value):
+        return first_names(value)
+    return one_line(value)
+
+
+def one_line(value) -> str:
+    """Returns the representation of a value without line breaks, for messages.
+
+    Args:
+        value: any.
+
+    Returns:
+        One line.
+
+    Example:
+        >>> one_line(InputSpec())[:60]
+        "InputSpec(input_size=(640, 640), channel_order='bgr', pixel_"
+    """
+    return " ".join(repr(value).split())
+
+
+@frozen(kw_only=True, repr=False)
+class InputSpec(OneScreen):
     """The pixels that a network was trained on. Travels into checkpoints and exports.
 
     Megvii feeds BGR in 0..255 with the image at the top left; MindYOLO feeds RGB in 0..1 with the image centred.
@@ -122,8 +197,8 @@ def check_stated(spec: InputSpec, class_names: Sequence[str]) -> None:
         raise ValueError(f"states {len(class_names)} classes, more than {MAX_STATED_CLASSES}")
 
 
-@frozen(kw_only=True)
-class AugmentConfig:
+@frozen(kw_only=True, repr=False)
+class AugmentConfig(OneScreen):
     """Training augmentations; the numbers of mosaic, affine, mixup, colour and flip."""
 
     mosaic_prob: float = attrs.field(default=1.0, validator=_probability)
@@ -158,8 +233,8 @@ class AugmentConfig:
     """Probability of a left-right flip."""
 
 
-@frozen(kw_only=True)
-class AssignConfig:
+@frozen(kw_only=True, repr=False)
+class AssignConfig(OneScreen):
     """SimOTA. Megvii's values are the default (paper section 2.1; details in docs/recipes.md)."""
 
     prior: Literal["center", "box_and_center"] = "center"
@@ -174,8 +249,8 @@ class AssignConfig:
     """Added to the cost of candidates outside the geometry prior of a ground truth."""
 
 
-@frozen(kw_only=True)
-class LossConfig:
+@frozen(kw_only=True, repr=False)
+class LossConfig(OneScreen):
     """Weights of the detection loss and what it is divided by."""
 
     loss_iou_weight: float = attrs.field(default=5.0, validator=_weight)
@@ -190,8 +265,8 @@ class LossConfig:
     """Divide by the positives of this device, or of all devices."""
 
 
-@frozen(kw_only=True)
-class OptimConfig:
+@frozen(kw_only=True, repr=False)
+class OptimConfig(OneScreen):
     """SGD, learning rate schedule and moving average of the weights."""
 
     lr_per_image: float | None = attrs.field(default=0.01 / 64, validator=attrs.validators.optional(_weight))
@@ -232,8 +307,8 @@ class OptimConfig:
             raise ValueError(f"lr: got lr={self.lr} and lr_per_image={self.lr_per_image}, want exactly one of the two")
 
 
-@frozen(kw_only=True)
-class LoaderConfig:
+@frozen(kw_only=True, repr=False)
+class LoaderConfig(OneScreen):
     """Batches: numbers of images, ground truths and worker processes, and image sizes."""
 
     batch_size: int = attrs.field(default=8, validator=_positive_count)
@@ -265,8 +340,8 @@ class LoaderConfig:
             raise ValueError(f"gt_paddings: got {_shown(self.gt_paddings)}, {want}")
 
 
-@frozen(kw_only=True)
-class PostprocessConfig:
+@frozen(kw_only=True, repr=False)
+class PostprocessConfig(OneScreen):
     """Postprocessing of decoded predictions."""
 
     score_threshold: float = attrs.field(default=0.01, validator=_probability)
@@ -281,8 +356,8 @@ class PostprocessConfig:
     """Most detections kept for an image."""
 
 
-@frozen(kw_only=True)
-class Recipe:
+@frozen(kw_only=True, repr=False)
+class Recipe(OneScreen):
     """All settings of a training run apart from the layers and the data."""
 
     epochs: int = attrs.field(default=300, validator=_positive_count)

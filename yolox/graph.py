@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
+import linecache
+import logging
 import math
 import os
-from collections.abc import Iterable
+import re
+import stat
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -14,6 +22,7 @@ from mindspore.ops import constexpr
 
 from yolox.errors import CommandError
 
+log = logging.getLogger("yolox")
 tree_map = ops.HyperMap()
 """Maps a function over tuples in graph code; a Python loop over hundreds of parameters nests too deeply to compile."""
 
@@ -150,3 +159,81 @@ def _plan_memory() -> None:
     """Lets each graph plan its memory beforehand: a training step of nano takes 230 MB less, to the same bits."""
     with contextlib.suppress(RuntimeError):  # it can be set once: what the user has set stays
         ms.runtime.set_memory(optimize_level="O1")
+
+
+def compile_function(function: Callable) -> Callable:
+    """Compiles a function to a static graph, as ``ms.jit`` does, also where parts of it were typed into a notebook.
+
+    Args:
+        function: a function of Tensors; it is compiled at its first call and once more for each new shape.
+
+    Returns:
+        The compiled function. `write_cell_sources` runs before each call.
+    """
+    compiled = ms.jit(function)
+
+    @functools.wraps(function)
+    def call(*arguments):
+        write_cell_sources()
+        return compiled(*arguments)
+
+    return call
+
+
+DEFINITION = re.compile(r"\s*(?:def|class|async def)\s")
+_written: set[str] = set()
+
+
+def write_cell_sources() -> list[str]:
+    """Writes the notebook cells that define functions or classes to the files that Python names for them.
+
+    MindSpore looks for the file of each function that it compiles. Jupyter names files that do not exist, such as
+    ``/tmp/ipykernel_7/123.py``; MindSpore then prints errors until the pipe to the kernel is full, and both wait for ever.
+    `compile_function` and `export_detector` call it; call it yourself before ``ms.jit`` in a notebook.
+
+    A file that exists stays as it is. Folder and files are readable by their owner only, and are removed when the process
+    ends. A folder that belongs to another user, or that others may write, is left alone.
+
+    Returns:
+        Paths of the files that were written now.
+
+    Example:
+        >>> write_cell_sources()
+        []
+    """
+    fresh = []
+    for name, entry in list(linecache.cache.items()):
+        if name in _written or len(entry) != 4 or entry[1] is not None or not os.path.isabs(name):
+            continue  # a cell has no time of modification; names such as <attrs generated init> are no paths
+        _written.add(name)
+        if any(DEFINITION.match(line) for line in entry[2]) and not os.path.lexists(name):
+            try:
+                _write_new_file(Path(name), "".join(entry[2]))
+                fresh.append(name)
+            except OSError as error:
+                log.warning("%s: the text of a notebook cell cannot be written for the compiler (%s)", name, error)
+    return fresh
+
+
+def _write_new_file(path: Path, text: str) -> None:
+    """Writes a file at once, where none is, into a folder that is or becomes the user's own."""
+    with contextlib.suppress(FileExistsError):
+        path.parent.mkdir(mode=0o700)
+        atexit.register(_remove, path.parent.rmdir, os.getpid())
+    folder = path.parent.lstat()
+    if not stat.S_ISDIR(folder.st_mode) or folder.st_uid != os.getuid() or folder.st_mode & 0o022:
+        raise PermissionError(f"{path.parent} is not a folder that only this user can write")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.link(temporary, path)  # unlike a rename it fails where a file is
+        atexit.register(_remove, path.unlink, os.getpid())
+    finally:
+        os.unlink(temporary)
+
+
+def _remove(remove: Callable[[], None], process: int) -> None:
+    if os.getpid() == process:  # not when a forked data worker ends
+        with contextlib.suppress(OSError):
+            remove()

@@ -46,7 +46,7 @@ def find_square(images):  # [B,64,64,3] -> [B,2,7]
 def experiment(monkeypatch):
     recipe = Recipe(input=InputSpec(input_size=(SIZE, SIZE)))
     metadata = LoadedWeights(source="yolox", loaded=(), class_names=("cat", "big dog"), recipe=recipe)
-    opened = OpenedWeights(detector=None, num_classes=2, strides=(8, 16, 32), metadata=metadata, path=Path("weights"))
+    opened = OpenedWeights(detector=None, num_classes=2, metadata=metadata, path=Path("weights"))
     monkeypatch.setattr(OpenedWeights, "make_step", lambda self, spec: find_square)
     monkeypatch.setattr(predict_command, "open_weights", lambda *args, **options: opened)
     nothing = {"build_detector": None, "make_step": None}

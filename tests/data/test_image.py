@@ -13,7 +13,7 @@ import pytest
 from tests.data.folders import coco_dict, write_image, write_json
 from yolox.data.check import CUT, check_dataset, probe_header, probe_pixels
 from yolox.data.coco import read_coco
-from yolox.data.image import read_image, shrink_image
+from yolox.data.image import read_image, shrink_image, to_bgr
 from yolox.errors import DataError
 
 
@@ -212,3 +212,25 @@ def test_a_file_that_is_no_image_is_told_by_what_it_is(tmp_path, content, what):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(DataError, match=f"a.jpg: {what}"):
         read_image(str(tmp_path / "a.jpg"))
+
+
+def test_pil_images_of_any_mode_become_bgr():
+    from PIL import Image
+
+    deep = Image.fromarray(np.array([[0, 255, 256, 65535]], np.uint16))  # convert() would make 255 of all but the first
+    assert to_bgr(deep)[0].tolist() == [[0, 0, 0], [0, 0, 0], [1, 1, 1], [255, 255, 255]]
+    clear = Image.fromarray(np.array([[[1, 2, 3, 0]]], np.uint8), "RGBA")
+    assert to_bgr(clear).tolist() == [[[3, 2, 1]]]
+    assert to_bgr(Image.new("L", (2, 1), 7)).tolist() == [[[7, 7, 7]] * 2]
+    with pytest.raises(ValueError, match="mode F, whose range is not known"):
+        to_bgr(Image.new("F", (2, 2)))
+
+
+def test_a_pil_image_of_a_damaged_file_is_a_data_error(tmp_path):
+    from PIL import Image
+
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match=r"a PIL image \(.*a.png\) cannot be decoded"):
+        to_bgr(Image.open(tmp_path / "a.png"))

@@ -35,7 +35,7 @@ def blocks(page: Path) -> str:
     return "\n\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL))
 
 
-SLOW = {"callbacks"}  # trains nano
+SLOW = {"callbacks", "own_loop"}  # these train nano
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_nothing_to_predict(small):
 
 @pytest.mark.parametrize("image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32), 3])
 def test_what_is_not_an_image(small, image):
-    with pytest.raises(ValueError, match="predict_images: an image is .*, want uint8"):
+    with pytest.raises(ValueError, match="an image is .*, want a uint8 array"):
         list(predict_images(small[1], [image], spec=SPEC, config=EVERYTHING))
 
 

@@ -18,11 +18,12 @@ from yolox.config import PostprocessConfig
 from yolox.errors import ExportError
 from yolox.eval.nms import batched_nms
 from yolox.eval.postprocess import postprocess
-from yolox.eval.predict import make_eval_step
+from yolox.eval.predict import make_eval_step, predict
 from yolox.export import export_detector, open_exported, write
 from yolox.export.onnx_file import set_opset
 from yolox.export.runner import to_planes
 from yolox.export.write import largest_difference
+from yolox.model import load
 
 MEGVII = PostprocessConfig(score_threshold=0.3, max_detections=20)
 
@@ -67,6 +68,15 @@ def test_onnx_runtime_agrees_at_any_batch(dynamic, wanted):
         planes = to_planes(pictures(4)[:count], spec=SPEC)
         (rows,) = session.run(["predictions"], {"images": planes})
         np.testing.assert_allclose(rows, wanted[:count], atol=1e-3, rtol=1e-4)
+
+
+def test_load_takes_an_exported_file(dynamic, detector):
+    model = load(dynamic)
+    assert (model.input, model.class_names) == (SPEC, tuple(NAMES))
+    found = model.predict(list(pictures(2)), config=MEGVII)
+    for each, want in zip(found, predict(detector, pictures(2), spec=SPEC, config=MEGVII, class_names=NAMES), strict=True):
+        np.testing.assert_allclose(each.boxes, want.boxes, atol=1e-2)
+        assert each.names == want.names and len(each) > 0
 
 
 @pytest.mark.slow  # nano's test asks OpenVINO every time

@@ -12,28 +12,28 @@ from mindspore import nn
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from yolox import model
 from yolox.cli.experiment import Experiment
 from yolox.cli.messages import OptionConsole
 from yolox.cli.sources import DataSource
-from yolox.config import InputSpec, Recipe
-from yolox.data.classes import COCO_NAMES, match_detector
+from yolox.config import InputSpec, Recipe, one_line
+from yolox.data.classes import match_detector
 from yolox.data.dataset import DetectionDataset, trainable
 from yolox.data.image import shown_path
 from yolox.data.layout import find_layout
 from yolox.distributed import Group, join_group
-from yolox.errors import CommandError, UsageError, WeightsError
+from yolox.errors import CommandError, UsageError
 from yolox.eval.predict import detector_step
-from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
+from yolox.export.runner import SUFFIXES, ExportedDetector
 from yolox.recipes import with_convention
 from yolox.training.run_folder import make_folder, next_folder
 from yolox.weights.hub import fetch_weights
-from yolox.weights.load import LoadedWeights, fill_parameters, local_path, read_weights
+from yolox.weights.load import LoadedWeights, local_path
 
 RUNS = Path("runs")
-CLASS_BIAS = "head.cls_preds.0.bias"
 
 
-def open_detector(experiment: Experiment, path: Path, *, legacy: bool = False):
+def open_detector(experiment: Experiment, path: Path, *, legacy: bool = False) -> tuple[nn.Cell, LoadedWeights]:
     """Returns a scale's detector for the number of classes of a weights file, with its weights.
 
     Args:
@@ -47,42 +47,23 @@ def open_detector(experiment: Experiment, path: Path, *, legacy: bool = False):
     Raises:
         WeightsError: the file cannot be read, belongs to another scale, or names more or fewer classes than it predicts.
     """
-    path = local_weights(path)
-    tensors, metadata = read_weights(path, legacy=legacy)
-    wanted = _count_classes(tensors, metadata)
-    detector = experiment.build_detector(wanted)
-    loaded, skipped = fill_parameters(detector, tensors, path=path)
-    if skipped:
-        name = skipped[0]
-        counted = "names" if metadata.class_names else "counts"
-        raise WeightsError(f"{path}: {counted} {wanted} classes, but its {name} has {len(tensors[name])} rows; want one a class")
-    return detector, attrs.evolve(metadata, loaded=loaded)
+    opened = model.open_weights(local_weights(path), build=_builder(experiment), legacy=legacy)
+    return opened.detector, opened.metadata
 
 
-def _count_classes(tensors: Mapping, metadata: LoadedWeights) -> int:
-    """Returns the number of names in the file, else the size of the last bias of the published layers, else that of COCO."""
-    if metadata.class_names:
-        return len(metadata.class_names)
-    return len(tensors[CLASS_BIAS]) if CLASS_BIAS in tensors else len(COCO_NAMES)
+def _builder(experiment: Experiment) -> Callable[[int, str | None], nn.Cell]:
+    return lambda num_classes, scale: experiment.build_detector(num_classes)
 
 
-@frozen(kw_only=True)
-class OpenedWeights:
+@frozen(kw_only=True, eq=False)
+class OpenedWeights(model.OpenedWeights):
     """A scale's detector with its weights, or an exported file."""
-
-    detector: nn.Cell | ExportedDetector
-    num_classes: int
-    strides: tuple[int, ...]
-    """Of the levels of the predictions, px."""
-    metadata: LoadedWeights
-    """Metadata of the weights."""
-    path: Path
 
     def check_input(self, spec: InputSpec) -> None:
         """Raises UsageError where options ask an exported file for other pixels than it takes."""
         if isinstance(self.detector, ExportedDetector) and spec != self.detector.metadata.input:
             raise UsageError(
-                f"--weights {self.path}: takes {self.detector.metadata.input}; leave out --input-size, --channel-order "
+                f"--weights {self.path}: takes {one_line(self.detector.metadata.input)}; leave out --input-size, --channel-order "
                 "and the like, or export again with them"
             )
 
@@ -106,18 +87,13 @@ def open_weights(experiment: Experiment, path: Path, *, legacy: bool = False) ->
     Raises:
         WeightsError, ExportError: the file cannot be read, or belongs to another scale.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        detector, metadata = open_detector(experiment, path, legacy=legacy)
-        counts = {"num_classes": detector.num_classes, "strides": tuple(detector.strides)}
-        return OpenedWeights(detector=detector, metadata=metadata, path=path, **counts)
-    if legacy:
+    if legacy and path.suffix.lower() in SUFFIXES:
         raise UsageError(f"--legacy: {path} is an export, which states its pixels itself; leave out --legacy")
-    exported = open_exported(path)
-    spec, names = exported.metadata.input, exported.metadata.class_names
-    recipe = attrs.evolve(experiment.recipes["megvii"], input=spec)
-    metadata = LoadedWeights(source="export", loaded=(), input=spec, class_names=names, recipe=recipe)
-    counts = {"num_classes": len(names), "strides": exported.metadata.strides}
-    return OpenedWeights(detector=exported, metadata=metadata, path=path, **counts)
+    opened = model.open_weights(local_weights(path), build=_builder(experiment), legacy=legacy)
+    if isinstance(opened.detector, ExportedDetector):
+        recipe = attrs.evolve(experiment.recipes["megvii"], input=opened.metadata.input)
+        opened = attrs.evolve(opened, metadata=attrs.evolve(opened.metadata, recipe=recipe))
+    return OpenedWeights(**attrs.asdict(opened, recurse=False))
 
 
 def recipe_of_weights(experiment: Experiment, name: str | None, metadata: LoadedWeights) -> Recipe:

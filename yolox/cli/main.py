@@ -32,7 +32,7 @@ from yolox.models import SCALES
 from yolox.recipes import finetune_recipe
 from yolox.training.run_folder import LAST
 from yolox.weights.hub import is_published_name, published_file
-from yolox.weights.load import read_weights, scale_of
+from yolox.weights.load import local_path, read_weights, scale_of
 
 NO_MODEL = "SCALE"  # in the usage line
 
@@ -123,8 +123,9 @@ def _scale_of_weights(argv: Sequence[str]) -> str | None:
     if path is None or path.suffix.lower() in SUFFIXES:
         return None
     scale = None
-    if path.is_file():
-        scale = scale_of({name: array.shape for name, array in read_weights(path)[0].items()})
+    if path.is_file() or path.is_dir():
+        tensors, _ = read_weights(local_path(path))
+        scale = scale_of({name: array.shape for name, array in tensors.items()})
     elif is_published_name(str(path)):
         published_file(str(path))  # raises WeightsError for a name that is not known
         scale = str(path).partition(":")[2].partition("-")[0]

@@ -13,12 +13,13 @@ from pathlib import Path
 import attrs
 import numpy as np
 
+from yolox.config import first_names, one_screen
 from yolox.data.image import MAX_PIXELS, read_image, shrink_image
 from yolox.data.sample import Sample, clip_boxes
 from yolox.errors import DataError
 
 
-@attrs.frozen(eq=False, kw_only=True)
+@attrs.frozen(eq=False, kw_only=True, repr=False)
 class DetectionDataset:
     """Images and boxes of a dataset, whichever format they came from. N images, M boxes, C classes.
 
@@ -71,6 +72,13 @@ class DetectionDataset:
 
     def __len__(self) -> int:
         return len(self.file_names)
+
+    def __repr__(self) -> str:
+        counts = f"{len(self)} images, {len(self.boxes)} boxes, {len(self.class_names)} classes"
+        return one_screen(
+            f"DetectionDataset({counts},\n    class_names={first_names(self.class_names)},\n"
+            f"    image_dir={self.image_dir!r}, source={self.source!r}, notes={first_names(self.notes, 2)})"
+        )
 
 
 def image_path(dataset: DetectionDataset, index: int) -> str:

@@ -7,10 +7,12 @@ import logging
 import mmap
 import os
 import re
+import sys
 import tempfile
 import threading
 import zlib
 from collections.abc import Iterator
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -111,6 +113,66 @@ def image_size(path: str, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     header = read_header(path)
     shown = None if header is None else header.shown
     return read_image(os.fspath(path), max_pixels=max_pixels).shape[:2] if shown is None else shown
+
+
+def to_bgr(image, *, channels: Literal["bgr", "rgb"] = "bgr") -> np.ndarray:  # -> [H,W,3] uint8
+    """Returns an image as BGR pixels, whatever it is given as.
+
+    Args:
+        image: uint8 [H,W,3] array, path of an image file, or PIL image.
+        channels: order of the channels of an array. Files and PIL images state theirs.
+
+    Returns:
+        [H,W,3] uint8 BGR. Files and PIL images are turned upright as their EXIF says; alpha is dropped; PIL images of 16
+        bits become 8 bits by division, as files do.
+
+    Raises:
+        DataError: a file is missing or cannot be decoded, as in `read_image`; so for a PIL image.
+        ValueError: an array is not uint8 [H,W,3], the image is something else, or `channels` is neither order.
+
+    Example:
+        >>> to_bgr(np.full((1, 1, 3), (1, 2, 3), np.uint8), channels="rgb").tolist()
+        [[[3, 2, 1]]]
+    """
+    if channels not in ("bgr", "rgb"):
+        raise ValueError(f"channels is {channels!r}, want 'bgr' or 'rgb'")
+    if isinstance(image, (str, os.PathLike)):
+        return read_image(os.fspath(image))
+    if is_pil_image(image):
+        return _pil_to_bgr(image)
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        what = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"an image is {what}, want a uint8 array [H,W,3], a path or a PIL image")
+    return image if channels == "bgr" else np.ascontiguousarray(image[..., ::-1])  # OpenCV takes no negative strides
+
+
+def is_pil_image(image) -> bool:
+    """Returns whether a value is an image of Pillow, without importing Pillow.
+
+    Args:
+        image: any value.
+
+    Returns:
+        False where nobody has imported ``PIL.Image``.
+    """
+    pil = sys.modules.get("PIL.Image")
+    return pil is not None and isinstance(image, pil.Image)
+
+
+def _pil_to_bgr(image) -> np.ndarray:
+    from PIL import ImageOps
+
+    if image.width * image.height > MAX_PIXELS:
+        raise DataError(f"a PIL image has {image.width}x{image.height} pixels, more than {MAX_PIXELS}")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"a PIL image is of mode {image.mode}, whose range is not known; want RGB, L or another of 8 bits")
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):  # convert() would cut off at 255
+            return np.repeat((np.asarray(upright) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1])
+    except (OSError, SyntaxError) as error:  # its pixels are decoded only now
+        raise DataError(f"a PIL image ({getattr(image, 'filename', '') or image.mode}) cannot be decoded ({error})") from None
 
 
 def shrink_image(image: np.ndarray, reduce: int) -> np.ndarray:  # [H,W,3] -> [H//r,W//r,3]

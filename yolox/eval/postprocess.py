@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import evolve, field, frozen
 
-from yolox.config import PostprocessConfig
+from yolox.config import PostprocessConfig, one_screen
 from yolox.eval.coco import detections_to_coco
 from yolox.eval.nms import batched_nms
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class Detections:
     """Objects found in one image, in descending order of score.
 
@@ -38,6 +38,15 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def __repr__(self) -> str:
+        shown = min(len(self), 20)
+        lines = [f"Detections({len(self)})" + (": class, score, box xyxy" if shown else "")]
+        for i in range(shown):
+            name = self.names[i] if self.names else f"class {self.classes[i]}"
+            corners = " ".join(f"{value:7.1f}" for value in self.boxes[i])
+            lines.append(f"    {name[:40]:20} {self.scores[i]:.3f} {corners}")
+        return one_screen("\n".join(lines + [f"    ... {len(self) - shown} more"] * (len(self) > shown)))
 
     def to_coco(self, *, image_id, category_ids) -> list[dict]:
         """Converts them to COCO results of one image; see ``detections_to_coco``.

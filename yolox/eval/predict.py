@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal
 
-import mindspore as ms
 import numpy as np
 from attrs import evolve
 from mindspore import Tensor, nn
 
-from yolox.config import InputSpec, PostprocessConfig
+from yolox.config import InputSpec, PostprocessConfig, one_line
 from yolox.data.dataset import DetectionDataset
-from yolox.data.image import read_image
+from yolox.data.image import is_pil_image, to_bgr
 from yolox.data.letterbox import boxes_from_letterbox, letterbox
 from yolox.data.loader import eval_batches
 from yolox.decode import decode_predictions, make_points
 from yolox.eval.postprocess import Detections, postprocess, with_names
+from yolox.graph import compile_function
 from yolox.nn.functional import normalize_images
 
 VIEWER = PostprocessConfig(score_threshold=0.25, iou_threshold=0.45)
@@ -31,21 +32,23 @@ def predict(
     config: PostprocessConfig = VIEWER,
     class_names: Sequence[str] | None = None,
     batch_size: int = 1,
+    channels: Literal["bgr", "rgb"] = "bgr",
 ) -> list[Detections]:
     """Returns the objects in images or image files.
 
-    It is `make_eval_step`, `predict_images` and `with_names` in one call, and compiles the detector. In a loop call
-    those, so that it is compiled once.
+    It is `make_eval_step`, `predict_images` and `with_names` in one call, and compiles the detector. To call it often, take
+    `Model.predict`, or those three, which compile once.
 
     Args:
         detector: Cell from images to raw maps, with its weights, or an exported file from `open_exported`.
-        images: uint8 [H,W,3] BGR arrays of any size, paths of image files, or both.
+        images: uint8 [H,W,3] arrays of any size, paths of image files, PIL images, or some of each.
         spec: pixels that the detector takes. None takes `detector.spec`, else the metadata of an exported file, else
             Megvii's convention at 640 x 640.
         config: thresholds.
         class_names: names of the classes. None takes `detector.class_names`, or the metadata of an exported file, else
             detections have no names.
         batch_size: images of a step.
+        channels: order of the channels of arrays; files and PIL images state theirs.
 
     Returns:
         One Detections per image, in their order: boxes xyxy in pixels of the original image, clipped to it.
@@ -65,7 +68,7 @@ def predict(
     """
     spec, step = detector_step(detector, spec)
     names = detector_class_names(detector) if class_names is None else class_names
-    found = predict_images(step, images, spec=spec, config=config, batch_size=batch_size)
+    found = predict_images(step, images, spec=spec, config=config, batch_size=batch_size, channels=channels)
     return list(found) if names is None else [with_names(each, names) for each in found]
 
 
@@ -98,7 +101,7 @@ def make_eval_step(detector: nn.Cell, *, spec: InputSpec) -> Callable:
     """
     points, point_strides = (Tensor(x) for x in make_points(spec.input_size, detector.strides))
 
-    @ms.jit
+    @compile_function
     def step(images):  # [B,H,W,3] -> [B,P,5+C]
         maps = detector(normalize_images(images, spec=spec))
         return decode_predictions(maps, points, point_strides)
@@ -129,7 +132,8 @@ def detector_step(detector: nn.Cell | Callable, spec: InputSpec | None = None) -
         spec = spec or getattr(detector, "spec", None) or InputSpec()
         return spec, make_eval_step(detector, spec=spec)
     if spec not in (None, detector.metadata.input):
-        raise ValueError(f"spec is {spec}, but the exported file takes {detector.metadata.input}")
+        taken = one_line(detector.metadata.input)
+        raise ValueError(f"spec is {one_line(spec)}, but the exported file takes {taken}")
     return detector.metadata.input, detector
 
 
@@ -201,6 +205,7 @@ def predict_images(
     config: PostprocessConfig,
     batch_size: int = 1,
     clip: bool = True,
+    channels: Literal["bgr", "rgb"] = "bgr",
 ) -> Iterator[Detections]:
     """Yields the objects in images or image files, as these come.
 
@@ -208,11 +213,12 @@ def predict_images(
 
     Args:
         eval_step: from ``make_eval_step``, or from ``open_exported``.
-        images: uint8 [H,W,3] BGR arrays of any size, paths of image files, or both.
+        images: uint8 [H,W,3] arrays of any size, paths of image files, PIL images, or some of each.
         spec: the same as that of ``eval_step``.
         config: from decoded predictions to detections.
         batch_size: images of a step; the last step is filled up.
         clip: True clips boxes to their image.
+        channels: order of the channels of arrays; files and PIL images state theirs.
 
     Returns:
         Iterator of one Detections per image, in their order; boxes xyxy in pixels of the original image.
@@ -224,10 +230,12 @@ def predict_images(
     # Python would iterate over the letters of one path and the rows of one array
     if isinstance(images, (str, bytes, os.PathLike)):
         raise ValueError(f"images is the path {os.fspath(images)!r}, want a list: [path, ...] of image files")
+    if is_pil_image(images):
+        raise ValueError("images is one PIL image, want a list: [image, ...]")
     if isinstance(images, np.ndarray) and images.ndim != 4:
         raise ValueError(f"images is one array of shape {images.shape}, want a list: [image, ...], or [N,H,W,3]")
     for group in _groups(images, batch_size):
-        pixels = [_pixels(image) for image in group]
+        pixels = [to_bgr(image, channels=channels) for image in group]
         canvases, transforms = zip(*(letterbox(p, spec.input_size, spec=spec) for p in pixels), strict=True)
         filled = np.stack(canvases + canvases[-1:] * (batch_size - len(group)))
         sizes = [p.shape[:2] if clip else None for p in pixels]
@@ -263,12 +271,3 @@ def _groups(items, count) -> Iterator[list]:
             group = []
     if group:
         yield group
-
-
-def _pixels(image) -> np.ndarray:  # [H,W,3] uint8
-    if isinstance(image, (str, os.PathLike)):
-        return read_image(os.fspath(image))
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        what = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"predict_images: an image is {what}, want uint8 [H,W,3] in BGR or a path")
-    return image

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import attrs
 from attrs import frozen
 
-from yolox.config import InputSpec, PostprocessConfig, check_stated
+from yolox.config import InputSpec, OneScreen, PostprocessConfig, check_stated
 from yolox.config_io import recipe_from_dict
 from yolox.environment import library_version
 from yolox.errors import ExportError
@@ -22,8 +22,8 @@ UNDECODED = (
 DETECTIONS = "boxes xyxy px of the input, scores falling, classes; rows from count on are empty"
 
 
-@frozen(kw_only=True)
-class ExportMetadata:
+@frozen(kw_only=True, repr=False)
+class ExportMetadata(OneScreen):
     """Everything a program needs to feed an exported file and to read its answer."""
 
     class_names: tuple[str, ...]

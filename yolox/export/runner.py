@@ -11,7 +11,7 @@ import numpy as np
 from attrs import field, frozen
 from mindspore import Tensor, nn
 
-from yolox.config import InputSpec
+from yolox.config import InputSpec, OneScreen
 from yolox.decode import decode_boxes, make_points
 from yolox.errors import ExportError, WeightsError
 from yolox.export.metadata import ExportMetadata, metadata_from_text
@@ -23,8 +23,8 @@ SUFFIXES = (".onnx", ".mindir")
 MAX_FILE_BYTES = 512 << 20  # YOLOX-X has 396 MB
 
 
-@frozen(kw_only=True)
-class ExportedDetector:
+@frozen(kw_only=True, repr=False)
+class ExportedDetector(OneScreen):
     """A detector in a file: call it like the step of `make_eval_step`.
 
     It takes uint8 BGR images [B,H,W,3] that fill the network's input, any number of them, and returns float32 [B,P,5+C] as

@@ -23,6 +23,7 @@ from yolox.export.mindir import write_mindir
 from yolox.export.nms_graph import append_nms
 from yolox.export.onnx_file import NEWEST, OLDEST, set_opset, write_onnx
 from yolox.export.runner import open_exported, to_planes
+from yolox.graph import write_cell_sources
 from yolox.nn.fold import fold_detector, merge_focus_layers
 
 TOLERANCES = {"float32": 1e-3, "float16": 0.1}
@@ -107,6 +108,7 @@ def export_detector(
         nms=nms,
         decoded=not raw,
     )
+    write_cell_sources()
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         draft = Path(folder) / f"draft.{format}"
         cell = RawDetector(detector) if raw else DecodedDetector(detector, spec.input_size)

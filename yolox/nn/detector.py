@@ -47,6 +47,10 @@ class Detector(nn.Cell):
         self.spec = None  # the pixels that its weights take (an InputSpec) and the names of its classes, where they are
         self.class_names = None  # known: `load_weights` and `train` set them, `evaluate` and `predict` read them
 
+    def __repr__(self) -> str:  # nn.Cell would print hundreds of layers; print a part to see its own
+        parts = ", ".join(f"{name}={type(getattr(self, name)).__name__}" for name in ("backbone", "neck", "head"))
+        return f"Detector({parts}, num_classes={self.num_classes}, {count_parameters(self)} parameters)"
+
     def construct(self, images):  # [B,3,H,W] -> ([B,5+C,H/8,W/8], [B,5+C,H/16,W/16], [B,5+C,H/32,W/32])
         _check_images(images.shape, images.is_floating_point())
         return self.head(self.neck(self.backbone(images)))

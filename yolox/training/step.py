@@ -8,7 +8,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from yolox.config import InputSpec, OptimConfig, Recipe
 from yolox.distributed import Group, recipe_reducers
-from yolox.graph import tree_map
+from yolox.graph import compile_function, tree_map
 from yolox.nn.functional import normalize_images
 from yolox.schedule import ema_value
 from yolox.training.optim import FlatTensors, flat_tensors, flatten, gradient_sums, masked_sgd, unused_stats
@@ -160,7 +160,7 @@ def make_train_step(
         # optimize_level="O1": "can't find the merged block").
         return total, tuple(losses.keys()), tuple(losses.values()), num_pos, finite, sums
 
-    update, unscaled = ms.jit(step) if compiled else step, Tensor(1.0, ms.float32)
+    update, unscaled = compile_function(step) if compiled else step, Tensor(1.0, ms.float32)
 
     def run(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale=unscaled):
         detector.set_train(True)

@@ -14,7 +14,7 @@ from attrs import field, frozen
 from mindspore import nn
 from rich.console import Console
 
-from yolox.config import Recipe
+from yolox.config import OneScreen, Recipe
 from yolox.console import PlainConsole
 from yolox.data.batches import steps_per_epoch
 from yolox.data.check import check_for_training
@@ -55,8 +55,8 @@ from yolox.training.sync import copy_ema, statistics_of_other_ranks, sync_batch_
 from yolox.training.terminal import TerminalProgress
 
 
-@frozen(kw_only=True, eq=False)
-class TrainingRun:
+@frozen(kw_only=True, eq=False, repr=False)
+class TrainingRun(OneScreen):
     """A finished run."""
 
     detector: nn.Cell = field(repr=False)

@@ -12,9 +12,10 @@ import numpy as np
 from attrs import frozen
 from mindspore import Tensor, nn, ops
 
-from yolox.config import InputSpec, Recipe, check_stated
+from yolox.config import InputSpec, OneScreen, Recipe, check_stated
 from yolox.errors import CheckpointError, WeightsError
 from yolox.training.checkpoint import load_checkpoint
+from yolox.training.run_folder import BEST, LAST
 from yolox.weights.archive import open_archive, read_npz
 from yolox.weights.ckpt import read_ckpt
 from yolox.weights.foreign import foreign_to_yolox, name_map_of, system_of, without_wrappers
@@ -36,8 +37,8 @@ STEM_WIDTHS = {24: "tiny", 32: "s", 48: "m", 64: "l", 80: "x"}
 NANO_WIDTH = 16
 
 
-@frozen(kw_only=True)
-class LoadedWeights:
+@frozen(kw_only=True, repr=False)
+class LoadedWeights(OneScreen):
     """Source, pixels, class names and parameter names of loaded weights."""
 
     source: str
@@ -84,7 +85,7 @@ def load_weights(detector: nn.Cell, path: str | os.PathLike, *, legacy: bool = F
         path: a published name such as ``megvii:nano`` or ``mindyolo:s``, which is downloaded the first time; or a file:
             Megvii's `.pth`; an `.npz` under Megvii's names, with BN or folded; MindYOLO's `.ckpt`; a `.pth` of YOLOX in
             MMDetection, mmyolo or LibreYOLO, bare or wrapped; PaddleDetection's `.pdparams`; a
-            checkpoint of this library (`.safetensors`). The content decides, not the name.
+            checkpoint of this library (`.safetensors`), or the folder of a run. The content decides, not the name.
         legacy: whether the file is one of Megvii's from before version 0.1.1, which takes normalised RGB images: nothing in
             the file shows it.
 
@@ -112,20 +113,30 @@ def local_path(path: str | os.PathLike, *, fetch: Callable[[str], Path] | None =
     """Returns the file of a published name such as ``megvii:nano``, which is downloaded the first time, or the path as it is.
 
     Args:
-        path: a path, or a name; a file of that name comes first.
+        path: a path, or a name; a file of that name comes first. Of the folder of a run the best checkpoint is taken, else
+            the last.
         fetch: function of the name that downloads; None takes `yolox.weights.hub.fetch_weights`.
 
     Returns:
         The path of a file.
 
     Raises:
-        WeightsError: there is no such name, or the download failed.
+        WeightsError: there is no such name, the download failed, or a folder has no checkpoint of a run.
     """
-    from yolox.weights.hub import fetch_weights, is_published_name  # it imports this module
+    if Path(path).is_dir():
+        found = [file for name in (BEST, LAST) if (file := Path(path) / name).is_file()]
+        if not found:
+            raise WeightsError(f"{path}: is a folder without {BEST} or {LAST}; want the folder of a run, or a file")
+        return found[0]
+    from yolox.weights.hub import PUBLISHED, fetch_weights, is_published_name  # it imports this module
 
-    if Path(path).exists() or not is_published_name(str(path)):
+    if Path(path).exists():
         return path
-    return (fetch or fetch_weights)(str(path))
+    if is_published_name(str(path)):
+        return (fetch or fetch_weights)(str(path))
+    if Path(path).suffix or Path(path).name != str(path):
+        return path  # whoever reads it says that it is missing
+    raise WeightsError(f"{path}: no such file, and no published checkpoint; those are {', '.join(PUBLISHED)}")
 
 
 def read_weights(path: str | os.PathLike, *, legacy: bool = False) -> tuple[dict[str, np.ndarray], LoadedWeights]:
@@ -150,7 +161,7 @@ def read_weights(path: str | os.PathLike, *, legacy: bool = False) -> tuple[dict
         if about.source not in ("megvii", "unknown"):  # a converted file has this library's names
             raise WeightsError(f"{path}: is a file of {about.source}; `legacy` is for Megvii's from before version 0.1.1")
         about = attrs.evolve(about, input=MEGVII_LEGACY_INPUT)
-    if about.source in FOREIGN:
+    if legacy or about.source in FOREIGN:
         scale = scale_of({name: array.shape for name, array in weights.items()})
         size = SMALL_SIZE if scale in SMALL_SCALES else about.input.input_size
         about = attrs.evolve(about, input=attrs.evolve(about.input, input_size=size), size_assumed=True)

@@ -1,0 +1,259 @@
+"""`load`: weights of any form, or an exported file, as a value that predicts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import attrs
+import numpy as np
+from attrs import field, frozen
+from mindspore import nn
+
+from yolox.config import InputSpec, OneScreen, PostprocessConfig
+from yolox.data.classes import COCO_NAMES, names_of_classes
+from yolox.data.image import is_pil_image
+from yolox.errors import WeightsError
+from yolox.eval.postprocess import Detections, with_names
+from yolox.eval.predict import VIEWER, detector_step, predict_images
+from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
+from yolox.models import SCALES, build
+from yolox.recipes import megvii_recipe
+from yolox.weights.load import LoadedWeights, fill_parameters, local_path, read_weights, scale_of
+
+CLASS_BIAS = "head.cls_preds.0.bias"
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class Model(OneScreen):
+    """A detector with what is needed to use it: the pixels that it takes and the names of its classes.
+
+    `load` makes one; so does ``Model(detector=..., input=..., class_names=...)`` of a detector of your own.
+    ``attrs.evolve(model, input=...)`` is the same detector at another size.
+    """
+
+    detector: nn.Cell | ExportedDetector
+    """Cell with its weights, or an exported file."""
+    input: InputSpec
+    """Pixels that it takes, and their size."""
+    class_names: tuple[str, ...]
+    """Names of the classes in the order of the outputs."""
+    name: str = ""
+    """What it was loaded from."""
+    _step: Callable = field(init=False, repr=False)
+
+    @_step.default
+    def _make_step(self) -> Callable:
+        return detector_step(self.detector, self.input)[1]
+
+    def predict(
+        self,
+        images,
+        *,
+        channels: Literal["bgr", "rgb"] = "bgr",
+        batch_size: int = 1,
+        score_threshold: float | None = None,
+        config: PostprocessConfig = VIEWER,
+    ) -> Detections | list[Detections] | Iterator[Detections]:
+        """Returns the objects in an image, in several, or in a stream of them.
+
+        The detector is compiled at the first call and once more for each other `batch_size`; images of any size fit.
+
+        Args:
+            images: one image (uint8 [H,W,3] array, path of an image file, PIL image); a list of images or an array
+                [N,H,W,3]; or a generator of images, which may be endless.
+            channels: order of the channels of arrays: "bgr" as OpenCV reads them, "rgb" as most other libraries do. Files
+                and PIL images state theirs, and are turned upright as their EXIF says.
+            batch_size: images of a step.
+            score_threshold: least score; None takes that of `config`.
+            config: thresholds and limits.
+
+        Returns:
+            Of one image its Detections; of a list or an array a list; of a generator a generator, which takes an image when
+            it is asked for one. Boxes are xyxy in pixels of the original image.
+
+        Raises:
+            DataError: a file is missing or cannot be decoded.
+            ValueError: something is no image.
+        """
+        if score_threshold is not None:
+            config = attrs.evolve(config, score_threshold=score_threshold)
+        if is_one_image(images):
+            return next(self._each([images], channels, 1, config))
+        found = self._each(images, channels, batch_size, config)
+        return found if isinstance(images, Iterator) else list(found)
+
+    def _each(self, images: Iterable, channels: str, batch_size: int, config: PostprocessConfig) -> Iterator[Detections]:
+        options = {"spec": self.input, "config": config, "batch_size": batch_size, "channels": channels}
+        for found in predict_images(self._step, images, **options):
+            yield with_names(found, self.class_names)
+
+
+def is_one_image(images) -> bool:
+    """Returns whether a value is one image rather than several.
+
+    Args:
+        images: array, path, PIL image, or an iterable of them.
+
+    Returns:
+        True for a path, a PIL image, and an array that is not [N,H,W,3].
+
+    Example:
+        >>> is_one_image("dog.jpg"), is_one_image(["dog.jpg"]), is_one_image(np.zeros((2, 4, 4, 3), np.uint8))
+        (True, False, False)
+    """
+    if isinstance(images, np.ndarray):
+        return images.ndim != 4
+    return isinstance(images, (str, os.PathLike)) or is_pil_image(images)
+
+
+def load(
+    source: str | os.PathLike,
+    *,
+    scale: str | None = None,
+    num_classes: int | None = None,
+    input_size: tuple[int, int] | None = None,
+    legacy: bool = False,
+    trusted: bool = False,
+) -> Model:
+    """Loads a detector by the name of published weights, or from a file or the folder of a run.
+
+    Args:
+        source: a published name such as ``megvii:nano``, which is downloaded the first time; a weights file of any form that
+            `load_weights` reads; the folder of a run, whose best checkpoint is taken, else its last; or an `.onnx` or
+            `.mindir` file of `export_detector`.
+        scale: one of `yolox.models.SCALES`; None finds it from the names and shapes of the weights.
+        num_classes: of the detector, to fine-tune it on other classes: the class predictions are then fresh. None takes the
+            number of the weights.
+        input_size: height and width of the input, multiples of 32. None takes that of the weights, or the published one of
+            the scale: 416 x 416 for nano and tiny, 640 x 640 for the others.
+        legacy: whether the weights are Megvii's from before version 0.1.1, as in `load_weights`.
+        trusted: skips the check of an exported file, as in `open_exported`.
+
+    Returns:
+        Model. Where the weights name no classes, 80 are COCO's and others are numbered.
+
+    Raises:
+        WeightsError: the weights cannot be read, are of no published scale, or do not fit the one that is asked for.
+        ExportError: the exported file cannot be used.
+        ValueError: another number of classes or another size is asked of an exported file; no such scale.
+
+    Example:
+        >>> load("nothing.pth")
+        Traceback (most recent call last):
+        yolox.errors.WeightsError: nothing.pth: no such file
+    """
+    opened = open_weights(source, build=scale_builder(scale), num_classes=num_classes, legacy=legacy, trusted=trusted)
+    spec, known = opened.metadata.input, opened.metadata.class_names
+    if isinstance(opened.detector, ExportedDetector):
+        if (num_classes or opened.num_classes, input_size or spec.input_size) != (opened.num_classes, spec.input_size):
+            asked = f"num_classes={num_classes}, input_size={input_size}"
+            raise ValueError(f"{source}: an exported file of {opened.num_classes} classes at {spec.input_size}; got {asked}")
+    else:
+        spec = spec or megvii_recipe(opened.scale or "s").input
+        spec = spec if input_size is None else attrs.evolve(spec, input_size=tuple(input_size))
+        opened.detector.spec, opened.detector.class_names = spec, known
+    names = names_of_classes(opened.num_classes, known)
+    return Model(detector=opened.detector, input=spec, class_names=names, name=str(source))
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class OpenedWeights(OneScreen):
+    """A detector with the weights of a file, or an exported file."""
+
+    detector: nn.Cell | ExportedDetector
+    num_classes: int
+    metadata: LoadedWeights
+    """What the file says of the weights; class names of the detector, None where they are not known."""
+    path: Path
+    scale: str | None = None
+    """Scale that the weights look like."""
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Strides of the levels of the predictions, px."""
+        return tuple((self.detector.metadata if isinstance(self.detector, ExportedDetector) else self.detector).strides)
+
+
+def open_weights(
+    source: str | os.PathLike,
+    *,
+    build: Callable[[int, str | None], nn.Cell],
+    num_classes: int | None = None,
+    legacy: bool = False,
+    trusted: bool = False,
+) -> OpenedWeights:
+    """Opens weights of any supported form, or a file of `export_detector`.
+
+    Args:
+        source: as for `load`; names that end in `.onnx` and `.mindir` are exported files.
+        build: function of the number of classes and the scale that the weights look like (None where that is not known),
+            which returns a detector.
+        num_classes: as for `load`.
+        legacy: as for `load`; an exported file states its pixels itself.
+        trusted: as for `load`.
+
+    Returns:
+        The detector, and what is known of it.
+
+    Raises:
+        WeightsError: the file cannot be read, does not fit the detector, or names more or fewer classes than it predicts.
+        ExportError: the exported file cannot be used.
+        ValueError: `legacy` for an exported file.
+    """
+    path = Path(local_path(source))
+    if path.suffix.lower() in SUFFIXES and not path.is_dir():
+        if legacy:
+            raise ValueError(f"`legacy`: {path} is an export, which states its pixels itself; leave out `legacy`")
+        exported = open_exported(path, trusted=trusted)
+        about = exported.metadata
+        metadata = LoadedWeights(source="export", loaded=(), input=about.input, class_names=about.class_names)
+        return OpenedWeights(detector=exported, num_classes=len(about.class_names), metadata=metadata, path=path)
+    tensors, metadata = read_weights(path, legacy=legacy)
+    scale = scale_of({name: array.shape for name, array in tensors.items()})
+    own = _count_classes(tensors, metadata)
+    detector = build(num_classes or own, scale)
+    loaded, skipped = fill_parameters(detector, tensors, path=path)
+    if skipped and num_classes in (None, own):
+        counted = "names" if metadata.class_names else "counts"
+        rows = len(tensors[skipped[0]])
+        raise WeightsError(f"{path}: {counted} {own} classes, but its {skipped[0]} has {rows} rows; want one a class")
+    names = None if skipped else metadata.class_names  # skipped: the class predictions are not those of the file
+    metadata = attrs.evolve(metadata, loaded=loaded, skipped=skipped, class_names=names)
+    return OpenedWeights(detector=detector, num_classes=detector.num_classes, metadata=metadata, path=path, scale=scale)
+
+
+def scale_builder(scale: str | None) -> Callable[[int, str | None], nn.Cell]:
+    """Returns the function that builds a published detector for `open_weights`.
+
+    Args:
+        scale: one of `yolox.models.SCALES`; None takes the one that the weights look like.
+
+    Returns:
+        Function of the number of classes and the scale that the weights look like.
+
+    Raises:
+        ValueError: no such scale.
+        WeightsError: from the function, where neither tells the scale.
+    """
+    if scale not in (None, *SCALES):
+        raise ValueError(f"scale is {scale!r}, want one of {', '.join(SCALES)}")
+
+    def build_scale(num_classes: int, found: str | None) -> nn.Cell:
+        if scale is None and found is None:
+            raise WeightsError(
+                f"the weights are of no published scale ({', '.join(SCALES)}): build their detector and call "
+                "yolox.load_weights, then yolox.Model(detector=..., input=..., class_names=...)"
+            )
+        return build(scale or found, num_classes)
+
+    return build_scale
+
+
+def _count_classes(tensors: Mapping[str, Sequence], metadata: LoadedWeights) -> int:
+    """Returns the number of names in the file, else the size of the last bias of the published layers, else that of COCO."""
+    if metadata.class_names:
+        return len(metadata.class_names)
+    return len(tensors[CLASS_BIAS]) if CLASS_BIAS in tensors else len(COCO_NAMES)
