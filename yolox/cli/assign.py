@@ -29,7 +29,7 @@ class AssignOptions(CommonOptions, TrainingSet):
     recipe: Literal["megvii", "mindyolo"] | None = None
     """Published recipe whose assignment is the default; left out, that of the weights."""
     weights: Path
-    """Weights whose predictions decide: .pth, .npz, .ckpt or .safetensors, a published name, or an export."""
+    """A run's folder, a file, or megvii:SCALE: its predictions decide; files are .pth, .npz, .ckpt, .safetensors or exports."""
     legacy: bool = False
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     output: Path | None = None

@@ -32,15 +32,15 @@ class ExportOptions(CommonOptions):
     recipe: Literal["megvii", "mindyolo"] | None = None
     """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
-    """Weights: .pth, .npz, .ckpt or .safetensors."""
+    """A run's folder, a file, or megvii:SCALE; files are .pth, .npz, .ckpt or .safetensors."""
     legacy: bool = False
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     output: Path
     """The file."""
     format: Literal["onnx", "mindir"] = "onnx"
-    """onnx for ONNX Runtime, OpenVINO and others; mindir for MindSpore."""
+    """Form of the file: onnx for ONNX Runtime, OpenVINO and others, mindir for MindSpore."""
     batch: int | Literal["dynamic"] = 1
-    """Images at a time, or any number (ONNX)."""
+    """Images at a time: a number, or any (ONNX)."""
     nms: bool = False
     """End the file with NMS: boxes, scores, classes, count (ONNX, fixed batch)."""
     raw: bool = False

@@ -40,9 +40,9 @@ class Page:
     """Lines behind a group, by its title."""
 
 
-_IMAGES_TO_TRAIN = _names("data train-json train-images train-voc train-yolo")
-_IMAGES_TO_SCORE = _names("data val-json val-images val-voc val-yolo")
-_VALIDATION = "the same for validation: --val-json, --val-images, --val-voc, --val-yolo"
+_FORMATS = "or by format: --{0}-json and --{0}-images, --{0}-voc, --{0}-yolo"
+_TRAIN, _VAL = _FORMATS.format("train"), _FORMATS.format("val")
+_BOTH = f"{_TRAIN}; likewise --val-json, ..."
 
 PAGES = {
     "info": Page(
@@ -52,15 +52,15 @@ PAGES = {
     "check": Page(
         examples=(
             "--data DATA",
+            "--data DATA --overfit --output CHECK",
             "--train-json train.json --train-images images --val-json val.json --val-images images",
-            "--train-voc VOC2012 --overfit --output CHECK",
         ),
         groups={
-            "data": _IMAGES_TO_TRAIN,
+            "data": ("data",),
             "run": _names("output overfit overfit-steps"),
-            "often changed": _names("input-size batch-size class-map follow-links voc-first-pixel scored-labels"),
+            "often changed": _names("input-size batch-size class-map follow-links voc-first-pixel"),
         },
-        notes={"data": _VALIDATION},
+        notes={"data": _BOTH},
     ),
     "train": Page(
         examples=(
@@ -69,29 +69,30 @@ PAGES = {
             "--resume RUN",
         ),
         groups={
-            "data": _IMAGES_TO_TRAIN,
+            "data": ("data",),
             "run": _names("weights finetune output overwrite resume device"),
             "often changed": _names("epochs batch-size input-size lr-per-image workers patience seed"),
         },
-        notes={"data": _VALIDATION},
+        notes={"data": _BOTH},
     ),
     "eval": Page(
         examples=(
             "--weights RUN --data DATA",
             "--weights {weights} --val-json val.json --val-images images",
-            "--weights RUN/last.safetensors --val-voc VOC2012 --json metrics.json --pictures PICTURES",
+            "--weights RUN/last.safetensors --data DATA --json metrics.json --pictures PICTURES",
         ),
         groups={
-            "data": ("weights", *_IMAGES_TO_SCORE),
+            "data": _names("weights data val-split"),
             "run": _names("json pictures save-results device"),
             "often changed": _names("input-size batch-size score-threshold iou-threshold workers class-map"),
         },
+        notes={"data": _VAL},
     ),
     "predict": Page(
         examples=(
             "--weights RUN --source photo.jpg",
             "--weights {weights} --source 'photos/*.jpg' film.mp4 --output PICTURES",
-            "--weights RUN --source photos --recursive --score-threshold 0.5 --save json csv --output PICTURES",
+            "--weights RUN --source photos --recursive --score-threshold 0.5 --save json csv",
         ),
         groups={
             "data": _names("weights source recursive"),
@@ -114,13 +115,14 @@ PAGES = {
         examples=(
             "--weights RUN --data DATA",
             "--weights {weights} --train-json train.json --train-images images --count 20",
-            "--weights RUN --train-voc VOC2012 --top-k 5 --output ASSIGN",
+            "--weights RUN --data DATA --train-split val --top-k 5 --output ASSIGN",
         ),
         groups={
-            "data": ("weights", *_IMAGES_TO_TRAIN),
+            "data": _names("weights data train-split"),
             "run": _names("output count device"),
             "often changed": _names("prior center-radius top-k input-size"),
         },
+        notes={"data": _TRAIN},
     ),
     "plot": Page(
         examples=("RUN", "RUN --output PICTURES", "metrics.json"),
@@ -131,8 +133,8 @@ PAGES = {
 
 OVERVIEW = (
     "train --model nano --data DATA --weights megvii:nano --finetune --output RUN",
-    "eval --model nano --weights RUN --data DATA",
-    "predict --model nano --weights RUN --source photos --output PICTURES",
+    "eval --weights RUN --data DATA",
+    "predict --weights RUN --source photos",
 )
 SCRIPT_OVERVIEW = tuple(text.replace(" --model nano", "").replace("megvii:nano", "W.pth") for text in OVERVIEW)
 
@@ -173,14 +175,14 @@ def command_help(
     lines += _examples([f"{start} {text}".strip() for text in page.examples], width, weights=weights)
     show = _full if every else _short
     for title, names in page.groups.items():
-        lines += ["", f"{title}:"] if every else [f"{title}:"]
+        lines += ["", f"{title}:"]
         lines += [line for name in names for line in show(options[name], width)]
         lines += _wrap(page.notes[title], width, INDENT) if title in page.notes else []
     shown = {name for names in page.groups.values() for name in names}
     if every:
         return "\n".join([*lines, *_others(sections, shown, width)])
     rest = len(options.keys() - shown)
-    return "\n".join([*lines, f"{SEE_ALL} ({rest} more)." if rest else f"{SEE_ALL}."])
+    return "\n".join([*lines, "", f"{SEE_ALL} ({rest} more)."])
 
 
 def overview_help(commands: Mapping[str, type[CommonOptions]], *, prog: str, model: str | None = None) -> str:
@@ -239,9 +241,10 @@ def _option(action: Any) -> tuple[str, _Option]:
 
 
 def _short(option: _Option, width: int) -> list[str]:
-    """Returns the rows of an option with the first clause of its text."""
+    """Returns the rows of an option with the first clause of its text; up to its colon where that spares a row."""
     clause = re.split(r"[;.] ", option.help)[0].rstrip(".")
-    return _row(option.label, f"{clause} {option.default}".strip(), width)
+    texts = [f"{text} {option.default}".strip() for text in (clause, clause.partition(": ")[0])]
+    return _row(option.label, next((text for text in texts if len(text) <= width - TEXT), texts[0]), width)
 
 
 def _full(option: _Option, width: int) -> list[str]:
@@ -263,15 +266,18 @@ def _wrap(text: str, width: int, indent: int = 0) -> list[str]:
 
 
 def _examples(commands: Iterable[str], width: int, **values: str) -> list[str]:
-    """Returns the lines of examples; a backslash continues a long one, as in a shell."""
+    """Returns the lines of examples; a long one is continued before an option, with a backslash as in a shell."""
     lines = ["examples:"]
     for command in commands:
-        text = command.format(**values)
-        parts = textwrap.wrap(text, width - INDENT - 6, break_long_words=False, break_on_hyphens=False)
-        if len(text) <= width - INDENT:
-            parts = [text]
-        lines.append(" " * INDENT + (" \\\n" + " " * (INDENT + 4)).join(parts))
-    return "\n".join(lines).splitlines()
+        line = ""
+        for part in re.split(r" (?=--)", command.format(**values)):
+            if line and INDENT + len(line) + 1 + len(part) > width - 2:
+                lines.append(f"{' ' * INDENT}{line} \\")
+                line = " " * 4 + part
+            else:
+                line = f"{line} {part}" if line else part
+        lines.append(" " * INDENT + line)
+    return lines
 
 
 def _others(sections: Mapping[str, tuple[str, Mapping[str, _Option]]], shown: set[str], width: int) -> Sequence[str]:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from yolox import model
 from yolox.cli.experiment import Experiment
-from yolox.cli.messages import OptionConsole
+from yolox.cli.messages import OptionConsole, note
 from yolox.cli.sources import DataSource
 from yolox.config import InputSpec, Recipe, one_line
 from yolox.data.classes import match_detector
@@ -189,11 +189,14 @@ def compare_names(weights: Sequence[str] | None, dataset: Sequence[str]) -> str 
 
 
 def local_weights(path: Path) -> Path:
-    """Returns the file for an option ``--weights``; a bar on stderr shows a download.
+    """Returns the file for an option ``--weights``; a bar on stderr shows a download, a note names the file of a folder.
 
     Args, Raises: as `yolox.weights.load.local_path`.
     """
-    return Path(local_path(path, fetch=_fetch_with_bar))
+    found = Path(local_path(path, fetch=_fetch_with_bar))
+    if path.is_dir():
+        note(f"--weights {shown_path(path)}: {shown_path(found)} is taken")
+    return found
 
 
 def _fetch_with_bar(name: str) -> Path:

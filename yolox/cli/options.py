@@ -73,8 +73,8 @@ class InferenceOptions(CommonOptions):
     recipe: Literal["megvii", "mindyolo"] | None = None
     """Published recipe whose post-processing is the default; left out, that of the weights."""
     weights: Path
-    """Folder of a run, file of weights or of an export, or megvii:SCALE; weights are .pth, .npz, .ckpt or .safetensors, and
-    those that megvii:SCALE or mindyolo:SCALE names are downloaded."""
+    """A run's folder, a file, or megvii:SCALE; files are .pth, .npz, .ckpt, .safetensors or exports, megvii:SCALE and
+    mindyolo:SCALE are downloaded."""
     legacy: bool = False
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
 

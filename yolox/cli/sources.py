@@ -98,7 +98,7 @@ class DataOptions:
     voc_difficult_as_crowd: bool = False
     """Leave VOC objects marked difficult out of training, and ignore them in evaluation, as the VOC challenge does."""
     class_map: Path | None = None
-    """File of lines 'NAME IN THE DATASET: NAME WANTED' that renames classes, where they are spelt otherwise."""
+    """File that renames classes: lines 'NAME IN THE DATASET: NAME WANTED', for names that are spelt otherwise."""
     follow_links: bool = False
     """Take images that are links out of the image folder, as a split made with ln -s has them."""
     scored_labels: Literal["refuse", "drop"] = "refuse"
@@ -123,8 +123,8 @@ class TrainingSet(_with_formats("train", "training images")):
     train_images: Path | None = None
     """Folder of the training images; VOC and YOLO find theirs without it."""
     train_split: str | None = None
-    """Part of a VOC or YOLO dataset: a list in ImageSets/Main, a key of the YAML, or a .txt list of VOC names;
-    left out, it is train, or all of a VOC folder without lists. With --data: train, val or test."""
+    """Part of the dataset: with --data train, val or test, else a list in ImageSets/Main, a key of the YAML, or a .txt list of
+    VOC names; left out, it is train, or all of a VOC folder without lists."""
 
 
 @frozen(kw_only=True, slots=False)
@@ -134,7 +134,7 @@ class ValidationSet(_with_formats("val", "validation images")):
     val_images: Path | None = None
     """Folder of the validation images; VOC and YOLO find theirs without it."""
     val_split: str | None = None
-    """Part of a VOC or YOLO dataset, as --train-split; left out, it is val."""
+    """Part of the dataset, as --train-split; left out, it is val."""
 
 
 @frozen(kw_only=True)

@@ -46,7 +46,7 @@ TAKEN = {
 ANSWERED = {
     **dict.fromkeys(
         ("lr0", "learning-rate", "base-lr"),
-        "here it is --lr, the rate itself, or --lr-per-image; a rate for batches of 64 images is --lr-per-image RATE/64",
+        "here it is --lr, or --lr-per-image; Ultralytics' rate is for batches of 64 images: --lr-per-image RATE/64",
     ),
     **dict.fromkeys(("project", "name", "experiment-name"), "here it is --output FOLDER"),
     **dict.fromkeys(("half", "fp16", "amp"), "here it is --precision float16"),

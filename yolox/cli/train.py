@@ -41,18 +41,18 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     """Train on a COCO, VOC or YOLO dataset, from random weights or from any weights."""
 
     weights: Path | None = None
-    """Weights to start from: folder of a run, file, or megvii:SCALE; files are .pth, .npz, .ckpt or .safetensors,
-    megvii:SCALE and mindyolo:SCALE are downloaded, and left out, the weights are random."""
+    """Start from a run's folder, a file, or megvii:SCALE; files are .pth, .npz, .ckpt or .safetensors, megvii:SCALE and
+    mindyolo:SCALE are downloaded, and the weights are random if this is left out."""
     legacy: bool = False
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     finetune: bool = False
-    """Take the preset for fine-tuning as the defaults of the options below: 40 epochs, half the rate, a short average."""
+    """Fine-tune: 40 epochs, half the rate, a short average; this preset gives the defaults of the options below."""
     output: Path | None = None
     """Folder of the run: checkpoints, history.csv, recipe.json; left out, the next of runs/train, runs/train-2 and so on."""
     overwrite: bool = False
     """Replace the run that is already in the folder."""
     resume: Path | None = None
-    """Continue the run in this folder, with its recipe and its data; --epochs trains longer, other options are not needed."""
+    """Continue the run in this folder; its recipe and its data are kept; --epochs trains longer, other options are not needed."""
     allow_changed: bool = False
     """With --resume: accept another recipe, and other annotations and images than those of the run."""
     save_steps: int | None = None
