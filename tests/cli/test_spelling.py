@@ -49,7 +49,7 @@ def test_commands_of_other_programs_are_taken(word, command, capsys):
     ("argv", "line"),
     [
         (["train", "--epoch", "3"], "no such option: --epoch; perhaps you meant --epochs"),
-        (["train", "--lr0", "0.01"], "--lr0: here it is --lr, the rate itself, or --lr-per-image; "),
+        (["train", "--lr0", "0.01"], "--lr0: here it is --lr, or --lr-per-image; "),
         (["train", "--project", "x"], "--project: here it is --output FOLDER"),
         (["train", "epochs=3"], "no such argument: epochs=3; write --epochs 3"),
         (["eval", *EVAL, "--colour", "red"], "no such option: --colour"),
