@@ -87,8 +87,8 @@ def test_a_master_port_in_use_is_named_within_a_minute(tmp_path, monkeypatch):
 def late(code: str) -> subprocess.CompletedProcess:
     """Runs code with a watchdog of half a second in a process of its own."""
     head = (
-        "import time; from yolox.distributed import Group; from yolox.training import watchdog; watchdog.GRACE = 1.5\n"
-        f"with watchdog.Watchdog(0.5, group=Group(1, 2), advice={ADVICE!r}) as dog:\n    "
+        "import time; from yolox.distributed import Group; from yolox.training import signals; signals.GRACE = 1.5\n"
+        f"with signals.Watchdog(0.5, group=Group(1, 2), advice={ADVICE!r}) as dog:\n    "
     )
     return subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, check=False, timeout=120)
 

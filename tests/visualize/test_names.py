@@ -57,8 +57,8 @@ def test_a_cut_text_keeps_both_ends(text, most):
     if len(text) <= most:
         assert cut == text
     else:
-        head, _, tail = cut.rpartition("..") if ".." not in text else (cut[: (most - 1) // 2], "", cut[(most + 3) // 2 :])
-        assert len(cut) == most and text.startswith(head) and text.endswith(tail)
+        head, dots, tail = cut[: (most - 1) // 2], cut[(most - 1) // 2 : (most + 3) // 2], cut[(most + 3) // 2 :]
+        assert len(cut) == most and dots == ".." and text.startswith(head) and text.endswith(tail)
 
 
 def test_file_names_keep_what_can_be_drawn():
