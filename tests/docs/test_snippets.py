@@ -27,7 +27,8 @@ VALUES = {  # for commands that end with "..."
     "train": "--train-json A.json --train-images A --output RUN".split(),
 }
 OTHER_OPTIONS = {  # the parser's own, msrun's, Megvii's, tests/two_hosts.py's
-    "--help", "--help-all", "--model", "--worker_num", "--log_dir", "--join", "--bind_core", "--cluster_time_out", "--fp16", "--kill",
+    "--help", "--help-all", "--model", "--worker_num", "--log_dir", "--join", "--bind_core", "--cluster_time_out", "--fp16",
+    "--kill",
 }  # fmt: skip
 
 
