@@ -98,11 +98,14 @@ def run_model(argv: Sequence[str]) -> int:
     """
     try:
         given, rest = split_arguments(_Model, argv, prog="yolox")
+        rest = _translated(rest, prog="yolox", model=NO_MODEL)  # first: --weights may have the name of another program
         scale = given.get("model")
         scale = _scale_of_weights(rest) if scale is None else scale.lower().replace("_", "-").removeprefix("yolox-")
         if scale is not None and scale not in SCALES:
             command = f"{rest[0]} " if rest and rest[0] in COMMANDS else ""
             raise UsageError(f"--model: got {given['model']!r}, want one of {', '.join(SCALES)}\nsee yolox {command}--help")
+    except SystemExit as stop:  # --help without a command
+        return int(stop.code or 0)
     except (UsageError, WeightsError, OSError) as error:
         return report(error, debug="--debug" in argv)
     return run(scale_experiment(scale or SCALES[0]), rest, prog="yolox", model=scale or NO_MODEL)
@@ -116,7 +119,7 @@ class _Weights:
 
 def _scale_of_weights(argv: Sequence[str]) -> str | None:
     """Returns the scale of the weights that ``--weights`` or ``--resume`` names, and says it; None where there are none."""
-    if "--help" in argv or "-h" in argv:
+    if HELP.intersection(argv):
         return None
     given, _ = split_arguments(_Weights, argv, prog="yolox")
     path = given["resume"] / LAST if "resume" in given else given.get("weights")
@@ -188,15 +191,8 @@ def read_command(
         >>> read_command(["info", "--input-size", "416"], {"megvii": Recipe()}).options().settings.input.input_size
         (416, 416)
     """
-    command, rest = _command(argv, prog=prog, model=model)
-    kind = COMMANDS[command].options
-    full = f"{prog} {command}" + ("" if model is None else f" --model {model}")
-    try:
-        rest, notes = translate_options(rest, option_names(kind), kind.answers())
-    except UsageError as error:
-        raise UsageError(f"{error}\nsee {full} --help") from None
-    for line in notes:
-        note(line)
+    command, *rest = _translated(argv, prog=prog, model=model)
+    kind, full = COMMANDS[command].options, _full_name(prog, command, model)
     selected, rest = split_arguments(_selection(kind), rest, prog=full)
     recipe, values = recipes.get(selected.get("recipe") or "megvii", recipes["megvii"]), {}
     if selected.get("finetune"):
@@ -213,6 +209,28 @@ def read_command(
     if not values:  # a resumed run keeps its recipe
         recipe, notes = kind.adapt(recipe, given)
     return Arguments(command=command, kind=kind, given=given, recipe=recipe, remembered=values, prog=full, notes=notes)
+
+
+def _full_name(prog: str, command: str, model: str | None) -> str:
+    return f"{prog} {command}" + ("" if model is None or command == "plot" else f" --model {model}")
+
+
+def _translated(argv: Sequence[str], *, prog: str, model: str | None) -> list[str]:
+    """Returns the arguments with command and options of other programs replaced, and prints a note for each.
+
+    Raises:
+        UsageError: no command, or an option that has another form here.
+        SystemExit: after the help was printed, which was asked for without a command.
+    """
+    command, rest = _command(argv, prog=prog, model=model)
+    kind = COMMANDS[command].options
+    try:
+        rest, notes = translate_options(rest, option_names(kind), kind.answers())
+    except UsageError as error:
+        raise UsageError(f"{error}\nsee {_full_name(prog, command, model)} --help") from None
+    for line in notes:
+        note(line)
+    return [command, *rest]
 
 
 def _command(argv: Sequence[str], *, prog: str, model: str | None) -> tuple[str, Sequence[str]]:
