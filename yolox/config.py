@@ -163,7 +163,7 @@ class InputSpec(OneScreen):
     """
 
     input_size: Size = attrs.field(default=(640, 640), validator=_sizes_in_range("height and width as "))
-    """Height and width in pixels of evaluation images, and of training images where there are no `multiscale_sizes`."""
+    """Height and width in pixels: of evaluation images, and of training images where there are no `multiscale_sizes`."""
     channel_order: Literal["bgr", "rgb"] = "bgr"
     """Order of the colour channels that the network takes."""
     pixel_scale: float = attrs.field(default=1.0, validator=_positive)
