@@ -52,3 +52,13 @@ def test_numpy_2_is_refused_with_the_command_that_mends_it():
     check_numpy("1.26.4")
     with pytest.raises(ImportError, match="MindSpore fails with numpy 2.1.0: pip install 'numpy<2'"):
         check_numpy("2.1.0")
+
+
+@pytest.mark.parametrize("given", [None, "2"])
+def test_warnings_of_mindspore_are_silenced_before_its_import_unless_the_user_asks_for_them(given):
+    environment = {name: value for name, value in os.environ.items() if name != "GLOG_v"} | ({"GLOG_v": given} if given else {})
+    lines = "from mindspore import log; log.warning('w-line'); log.error('e-line')"
+    program = f"import yolox, os; {lines}; print(os.environ['GLOG_v'])"
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.split()[-1] == (given or "3")
+    assert "e-line" in run.stderr and ("w-line" in run.stderr) == (given == "2")

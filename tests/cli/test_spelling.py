@@ -1,77 +1,156 @@
-"""Words of other programs are taken or answered, and a misspelt option names the nearest."""
+"""Words of other programs are taken or answered, misspelt options name the nearest, and each is one line."""
+
+from __future__ import annotations
+
+import re
 
 import pytest
 
-from yolox.cli.main import COMMANDS, read_command
+from yolox.cli.main import COMMANDS, read_command, run_model
 from yolox.cli.options import option_names
 from yolox.cli.spelling import ANSWERED, TAKEN, nearest, translate_options
-from yolox.cli.spelling import COMMANDS as FOREIGN
+from yolox.cli.spelling import COMMANDS as FOREIGN_COMMANDS
 from yolox.errors import UsageError
 from yolox.recipes import megvii_recipe
 
 RECIPES = {"megvii": megvii_recipe("nano")}
-EVAL = ["--weights", "w.pth", "--data", "D"]
+EVERY = {name for command in COMMANDS.values() for name in option_names(command.options)}
 
 
-def parse(*argv):
-    return read_command(argv, RECIPES).options()
+def parse(text: str):
+    return read_command(text.split(), RECIPES, prog="yolox").options()
 
 
-def test_options_of_other_programs_are_taken_and_said(capsys):
-    given = ["--conf", "0.3", "--iou=0.5", "--imgsz", "320", "--device", "cpu"]
-    options = parse("predict", "--weights", "w", "--source", "x", *given)
-    assert (options.postprocess.score_threshold, options.postprocess.iou_threshold) == (0.3, 0.5)
-    assert options.input.input_size == (320, 320) and options.device == "CPU"
-    said = [f"note: --{word} is taken as --{option}" for word, option in
-            (("conf", "score-threshold"), ("iou", "iou-threshold"), ("imgsz", "input-size"))]  # fmt: skip
-    assert capsys.readouterr().err.splitlines() == said
-    assert parse("train", "--data", "D", "--batch", "4").settings.loader.batch_size == 4
+def refusal(text: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        parse(text)
+    first, second = str(caught.value).splitlines()
+    assert second.startswith("see yolox") and second.endswith("--help")
+    return first
 
 
-@pytest.mark.parametrize("size", ["416x416", "416,416", "416X416", "416"])
-def test_a_square_is_written_in_any_usual_form(size):
-    assert parse("eval", *EVAL, "--input-size", size).input.input_size == (416, 416)
-
-
-def test_another_size_with_an_x_could_be_read_in_two_ways():
-    with pytest.raises(UsageError, match="got '416x640', want HEIGHT WIDTH with a space: 416 640 or 640 416"):
-        parse("eval", *EVAL, "--input-size", "416x640")
-
-
-@pytest.mark.parametrize(("word", "command"), [("val", "eval"), ("detect", "predict")])
-def test_commands_of_other_programs_are_taken(word, command, capsys):
-    more = ["--source", "x"] if command == "predict" else EVAL[2:]
-    assert isinstance(parse(word, *EVAL[:2], *more), COMMANDS[command].options)
-    assert capsys.readouterr().err == f"note: {word} is taken as {command}\n"
+def test_the_tables_name_what_exists():
+    assert set(TAKEN.values()) <= EVERY and set(FOREIGN_COMMANDS.values()) <= set(COMMANDS)
+    named = {word for text in ANSWERED.values() for word in re.findall(r"--([a-z-]+[a-z])", text)}
+    assert named - {"help-all"} <= EVERY
+    assert not (TAKEN.keys() & ANSWERED.keys()) and not (FOREIGN_COMMANDS.keys() & COMMANDS.keys())
 
 
 @pytest.mark.parametrize(
-    ("argv", "line"),
+    ("typed", "ours"),
     [
-        (["train", "--epoch", "3"], "no such option: --epoch; perhaps you meant --epochs"),
-        (["train", "--lr0", "0.01"], "--lr0: here it is --lr, or --lr-per-image; "),
-        (["train", "--project", "x"], "--project: here it is --output FOLDER"),
-        (["train", "epochs=3"], "no such argument: epochs=3; write --epochs 3"),
-        (["eval", *EVAL, "--colour", "red"], "no such option: --colour"),
-        (["eval", *EVAL, "--conf_thresh", "1"], "no such option: --conf_thresh; perhaps you meant --score-threshold"),
-        (["trian"], "no such command: trian; perhaps you meant train"),
-        (["fly"], "no such command: fly; want a command: info, check, train"),
-        ([], "want a command: info, check, train"),
+        ("train --imgsz 320 --batch 4", "train --input-size 320 --batch-size 4"),
+        ("train --imgsz=320 --lrf=0.1", "train --input-size=320 --min-lr-ratio=0.1"),
+        ("eval --weights w --conf 0.1 --iou 0.5", "eval --weights w --score-threshold 0.1 --iou-threshold 0.5"),
+        ("val --weights w --conf_thres 0.1", "eval --weights w --score-threshold 0.1"),
+        ("detect --ckpt w --path x.jpg --nms 0.4", "predict --weights w --source x.jpg --iou-threshold 0.4"),
     ],
 )
-def test_what_is_not_known_is_answered_in_a_line(argv, line):
-    with pytest.raises(UsageError) as error:
-        parse(*argv)
-    first, second = str(error.value).splitlines()
-    assert first.startswith(line) and second.startswith("see yolox") and second.endswith("--help")
+def test_words_of_other_programs_are_taken_with_a_note_each(typed, ours, capsys):
+    assert parse(typed) == parse(ours)
+    notes = capsys.readouterr().err.splitlines()
+    assert all(re.fullmatch(r"note: (--)?[\w-]+ is taken as (--)?[\w-]+", line) for line in notes)
+    assert len(notes) == sum(mine != yours for mine, yours in zip(typed.split(), ours.split(), strict=True))
 
 
-def test_every_word_leads_to_something_that_is_there():
-    known = {name for command in COMMANDS.values() for name in option_names(command.options)}
-    assert set(TAKEN.values()) <= known and set(FOREIGN.values()) <= set(COMMANDS)
-    assert not known & ANSWERED.keys() and not TAKEN.keys() & ANSWERED.keys()
+def test_an_option_of_the_command_itself_is_never_replaced(capsys):
+    options = parse("export --weights w --output o.onnx --batch dynamic --nms")
+    assert options.batch == "dynamic" and options.nms
+    assert capsys.readouterr().err == ""
 
 
-def test_options_of_the_command_itself_are_never_replaced():
-    assert translate_options(["--batch", "4"], ["batch", "batch-size"]) == (["--batch", "4"], [])
-    assert nearest("colour", ["epochs", "seed"]) is None
+def test_a_note_is_printed_once(capsys):
+    assert run_model(["val", "--imgsz", "64", "--model", "nano"]) == 2  # no weights
+    err = capsys.readouterr().err
+    assert err.count("note: val is taken as eval") == 1 == err.count("note: --imgsz is taken as --input-size")
+    assert err.splitlines()[-1] == "see yolox eval --model nano --help"
+
+
+@pytest.mark.parametrize(
+    ("typed", "want"),
+    [
+        ("train --lr0 0.01", "--lr0: here it is --lr, or --lr-per-image; "),
+        ("train --project runs --name a", "--project: here it is --output FOLDER"),
+        ("train --exist-ok", "--exist-ok: here it is --overwrite"),
+        ("export --half", "--half: here it is --precision float16"),
+        ("train --cfg yolo.yaml", "--cfg: there is no file of settings; each is an option: --help-all"),
+        ("predict --save_csv", "--save-csv: write --save csv; it takes one or more of json, txt, csv, coco"),
+    ],
+)
+def test_words_without_an_equal_here_are_answered(typed, want):
+    assert refusal(typed).startswith(want)
+
+
+def test_an_answer_is_given_only_where_its_option_is():
+    assert refusal("predict --weights w --source x --exist-ok").startswith("no such option: --exist-ok")
+
+
+@pytest.mark.parametrize(
+    ("typed", "want"),
+    [
+        ("train --epoch 3", "no such option: --epoch; perhaps you meant --epochs"),
+        ("train --learning-rte 3", "no such option: --learning-rte; perhaps you meant --lr"),
+        ("train --max-gt 50", "no such option: --max-gt; perhaps you meant --max-truths"),
+        ("train --imgz=3", "no such option: --imgz; perhaps you meant --input-size"),
+        ("train --no-finetun", "no such option: --no-finetun; perhaps you meant --no-finetune"),
+        ("eval --conf_thresh 1", "no such option: --conf_thresh; perhaps you meant --score-threshold"),
+        ("train --colour red", "no such option: --colour"),
+        ("train --colour red --seeed 4", "no such options: --colour, --seeed (perhaps you meant --seed)"),
+        ("train epochs=3", "no such argument: epochs=3; write --epochs 3"),
+        ("train batch=3", "no such argument: batch=3; write --batch-size 3"),
+        ("train coco.yaml", "no such argument: coco.yaml"),
+        ("plot RUN --outptu x", "no such option: --outptu; perhaps you meant --output"),
+        ("trian --epochs 3", "no such command: trian; perhaps you meant train"),
+        ("fly", "no such command: fly; want a command: info, check, train, eval, predict, export, assign, plot"),
+        ("", "want a command: info, check, train, eval, predict, export, assign, plot"),
+    ],
+)
+def test_what_is_not_known_is_one_line_with_the_nearest(typed, want):
+    assert refusal(typed) == want
+
+
+def test_the_scale_follows_from_weights_under_another_name(tmp_path, capsys):
+    """The options are replaced before the weights are looked for."""
+    argv = ["detect", "--ckpt", "megvii:nano", "--source", str(tmp_path / "no.jpg"), "--output", str(tmp_path)]
+    assert run_model(argv) == 1
+    err = capsys.readouterr().err
+    assert "note: --model nano, by megvii:nano" in err and err.splitlines()[-1].startswith("error: --source")
+
+
+def test_a_short_beginning_is_enough_and_unlike_words_are_not_near():
+    names = ["score-threshold", "save", "seed"]
+    assert nearest("score", names) == "score-threshold"
+    assert nearest("s", names) is None is nearest("zzz", names)
+
+
+def test_values_that_begin_like_options_and_known_ones_stay():
+    argv = ["--", "-1", "imgsz", "--seed=--imgsz"]
+    assert translate_options(argv, ["seed", "input-size"]) == (argv, [])
+
+
+@pytest.mark.parametrize("text", ["416x416", "416,416", "416X416", "416"])
+def test_square_sizes_in_other_spellings(text):
+    assert parse(f"train --input-size {text}").settings.input.input_size == (416, 416)
+
+
+def test_sizes_whose_order_is_not_known_are_refused():
+    for text in ("640x480", "640,480"):
+        assert refusal(f"train --input-size {text}") == (
+            f"--input-size: got '{text}', want HEIGHT WIDTH with a space: 640 480 or 480 640"
+        )
+    assert refusal("train --input-size ax416").startswith("--input-size: ")
+
+
+@pytest.mark.parametrize(("text", "device"), [("cpu", "CPU"), ("Cpu", "CPU"), ("CPU", "CPU"), ("ascend", "Ascend")])
+def test_devices_in_any_case(text, device):
+    assert parse(f"info --device {text}").device == device
+
+
+def test_other_devices_are_refused():
+    assert refusal("info --device cuda") == "--device: got 'cuda', want one of Ascend, CPU"
+
+
+@pytest.mark.parametrize("text", ["YOLOX-Nano", "yolox_nano", "NANO"])
+def test_scales_in_other_spellings(text, capsys):
+    assert run_model(["info", "--model", text, "--json"]) == 0
+    assert '"name": "yolox-nano"' in capsys.readouterr().out
