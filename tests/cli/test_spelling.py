@@ -33,7 +33,7 @@ def test_the_tables_name_what_exists():
     assert set(TAKEN.values()) <= EVERY and set(FOREIGN_COMMANDS.values()) <= set(COMMANDS)
     named = {word for text in ANSWERED.values() for word in re.findall(r"--([a-z-]+[a-z])", text)}
     assert named - {"help-all"} <= EVERY
-    assert not (TAKEN.keys() & ANSWERED.keys()) and not (FOREIGN_COMMANDS.keys() & COMMANDS.keys())
+    assert not EVERY & ANSWERED.keys() and not (TAKEN.keys() & ANSWERED.keys()) and not (FOREIGN_COMMANDS.keys() & COMMANDS.keys())
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,7 @@ def test_the_tables_name_what_exists():
 def test_words_of_other_programs_are_taken_with_a_note_each(typed, ours, capsys):
     assert parse(typed) == parse(ours)
     notes = capsys.readouterr().err.splitlines()
+    assert parse("train --imgsz 320 --batch 4").settings.loader.batch_size == 4 and capsys.readouterr()
     assert all(re.fullmatch(r"note: (--)?[\w-]+ is taken as (--)?[\w-]+", line) for line in notes)
     assert len(notes) == sum(mine != yours for mine, yours in zip(typed.split(), ours.split(), strict=True))
 
