@@ -18,7 +18,7 @@ from yolox.cli.main import read_command
 from yolox.cli.messages import name_options
 from yolox.cli.options import read_arguments
 from yolox.cli.run_options import remember, remembered
-from yolox.cli.sources import FORMATS, Format, data_source, evaluation_source, training_source
+from yolox.cli.sources import FORMATS, Format, data_source, evaluation_source, training_source, training_sources
 from yolox.config import Recipe
 from yolox.data.coco import read_coco
 from yolox.data.dataset import load_image
@@ -105,6 +105,17 @@ def test_a_dataset_that_is_recognised_fills_in_both_parts(data, capsys):
     print_sources(Console(width=300), parsed("--data", data), used)
     line = f"data: {data}: COCO, train/instances.json: train and val; training on train, no evaluation\n"
     assert capsys.readouterr().out == line
+
+
+def test_the_dataset_is_recognised_once_for_both_parts(data, monkeypatch):
+    found, find = [], sources.find_layout
+    monkeypatch.setattr(sources, "find_layout", lambda path: found.append(path) or find(path))
+    for read in (training_sources, training_source, evaluation_source):
+        found.clear()
+        read(parsed("--data", data))
+        assert found == [data]
+    both = training_sources(parsed("--data", data))
+    assert [both[part].part for part in ("train", "val")] == ["train", "val"] and both["val"].layout is both["train"].layout
 
 
 def test_the_long_options_and_splits_win_over_what_is_recognised(data):

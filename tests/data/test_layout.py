@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.data.folders import coco_dict, write_image, write_json
+from yolox.data.dataset import load_image
 from yolox.data.layout import find_layout, part_name, read_data
 from yolox.errors import DataError
 
@@ -155,6 +156,20 @@ def test_a_file_is_a_dataset_too(tmp_path):
     assert read_data(layout, "val").image_dir == str(tmp_path / "images/val")
     (tmp_path / "data.yaml").write_text("names: [cat]\ntrain: images/train\n")
     assert find_layout(tmp_path / "data.yaml").parts["train"].split == "train"
+
+
+@pytest.mark.parametrize("make", [coco_cvat, voc_without_lists, yolo_yaml])
+def test_conventions_reach_the_readers_and_the_dataset(make, tmp_path):
+    make(tmp_path)
+    dataset = read_data(tmp_path, max_pixels=200, class_map={"cat": "lion"})
+    assert dataset.max_pixels == 200 and "lion" in dataset.class_names
+    with pytest.raises(DataError, match="states 20x10 pixels, more than `max_pixels` 199"):
+        load_image(read_data(tmp_path, max_pixels=199), 0)
+
+
+def test_conventions_of_voc_reach_its_reader(tmp_path):
+    voc_without_lists(tmp_path)
+    assert read_data(tmp_path, first_pixel=1).boxes.tolist() == [[1, 2, 12, 9]]
 
 
 def test_the_line_about_a_dataset(tmp_path):

@@ -15,7 +15,7 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import output_folder, print_sources, read_evaluation_set, read_training_set
 from yolox.cli.messages import OptionConsole
 from yolox.cli.options import CommonOptions
-from yolox.cli.sources import DataSource, TrainingSet, ValidationSet, data_source, training_source
+from yolox.cli.sources import DataSource, TrainingSet, ValidationSet, training_sources
 from yolox.config import Recipe
 from yolox.data.batches import TrainSource
 from yolox.data.check import EXAMPLES, DatasetReport, check_dataset, duplicate_images, probe_pixels, training_warnings
@@ -56,7 +56,7 @@ def run(experiment: Experiment, options: CheckOptions, with_defaults: Callable[[
         CommandError: no boxes, classes that do not fit, or a batch that cannot be learned.
     """
     console = OptionConsole()
-    sources = {"train": training_source(options), "val": data_source(options, "val")}
+    sources = training_sources(options)
     print_sources(console, options, {"training": sources["train"], "evaluation": sources["val"]})
     folder, recipe = output_folder(options.output, "check"), options.settings
     datasets = read_sets(sources)

@@ -20,7 +20,6 @@ from yolox.config import InputSpec, Recipe, one_line
 from yolox.data.classes import match_detector
 from yolox.data.dataset import DetectionDataset, trainable
 from yolox.data.image import shown_path
-from yolox.data.layout import find_layout
 from yolox.distributed import Group, join_group
 from yolox.errors import CommandError, UsageError
 from yolox.eval.predict import detector_step
@@ -249,9 +248,10 @@ def print_sources(console: Console, options, sources: Mapping[str, DataSource | 
     """
     if options.data is None:
         return
+    layout = next((source.layout for source in sources.values() if source is not None and source.layout), "not used")
     used = [f"{use} on {source.part}" for use, source in sources.items() if source is not None and source.part]
     used += [f"no {use}" for use, source in sources.items() if source is None]
-    console.print(f"data: {shown_path(options.data)}: {find_layout(options.data)}; {', '.join(used)}", markup=False)
+    console.print(f"data: {shown_path(options.data)}: {layout}; {', '.join(used)}", markup=False)
 
 
 def console_of(group: Group) -> Console:

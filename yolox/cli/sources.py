@@ -5,7 +5,7 @@ A new format is a reader in a file of its own, and a line in the table `FORMATS`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,12 +13,9 @@ import attrs
 import tyro
 from attrs import frozen
 
-from yolox.data.coco import read_coco
 from yolox.data.dataset import DetectionDataset
 from yolox.data.image import MAX_PIXELS
-from yolox.data.layout import find_layout, part_of
-from yolox.data.voc import read_voc_data
-from yolox.data.yolo import read_yolo_data
+from yolox.data.layout import DataLayout, DataPart, find_layout, part_of, read_part
 from yolox.data.yolo_layout import read_class_map
 from yolox.errors import UsageError
 
@@ -31,14 +28,12 @@ class Named:
     """The file or the folder."""
     image_dir: str | None
     """Folder of the images; None where it is not given."""
-    split: str
-    """Part of the dataset: as given, else train or val."""
-    has_split: bool
-    """Whether the split was given."""
-    options: Any
-    """Of the command."""
-    common: dict[str, Any]
-    """Arguments that the readers of all formats take."""
+    split: str | None
+    """Part of the dataset; None where it is not given."""
+    part: str
+    """What it is for: train or val."""
+    conventions: Mapping[str, Any]
+    """Other arguments of `yolox.data.layout.read_part`, from the options of the command."""
 
 
 @frozen
@@ -56,32 +51,18 @@ class Format:
     is_single: bool = False
 
 
-def _read_coco(named: Named) -> DetectionDataset:
-    return read_coco(named.path, named.image_dir, **named.common)
+def _reader(form: str) -> Callable[[Named], DetectionDataset]:
+    def read(named: Named) -> DetectionDataset:
+        part = DataPart(format=form, path=named.path, image_dir=named.image_dir, split=named.split)
+        return read_part(part, name=named.part, **named.conventions)
 
-
-def _read_voc(named: Named) -> DetectionDataset:
-    return read_voc_data(
-        named.path,
-        split=named.split,
-        image_dir=named.image_dir,
-        all_without_lists=not named.has_split,
-        first_pixel=named.options.voc_first_pixel,
-        difficult_as_crowd=named.options.voc_difficult_as_crowd,
-        max_pixels=named.options.max_pixels,
-        **named.common,
-    )
-
-
-def _read_yolo(named: Named) -> DetectionDataset:
-    conventions = {"scored_labels": named.options.scored_labels, "max_pixels": named.options.max_pixels}
-    return read_yolo_data(named.path, split=named.split, image_dir=named.image_dir, **conventions, **named.common)
+    return read
 
 
 FORMATS = {
-    "json": Format(_read_coco, "COCO annotations of the {images}; --{part}-images says where these are.", is_single=True),
-    "voc": Format(_read_voc, "VOC folder with Annotations and JPEGImages, or any folder of XML files."),
-    "yolo": Format(_read_yolo, "YOLO's data.yaml, or a file of class names beside the folders images and labels."),
+    "json": Format(_reader("json"), "COCO annotations of the {images}; --{part}-images says where these are.", is_single=True),
+    "voc": Format(_reader("voc"), "VOC folder with Annotations and JPEGImages, or any folder of XML files."),
+    "yolo": Format(_reader("yolo"), "YOLO's data.yaml, or a file of class names beside the folders images and labels."),
 }
 """By name: the options are ``--train-NAME`` and ``--val-NAME``."""
 
@@ -145,14 +126,17 @@ class DataSource:
     read: Callable[[], DetectionDataset]
     part: str | None = None
     """The part of --data that it is; None where other options name the dataset."""
+    layout: DataLayout | None = None
+    """What --data was recognised as; None where other options name the dataset."""
 
 
-def data_source(options, part: str) -> DataSource | None:
+def data_source(options, part: str, *, layout: DataLayout | None = None) -> DataSource | None:
     """Returns the source that the options of one part name.
 
     Args:
         options: has the fields of `TrainingSet` or `ValidationSet`.
         part: ``train`` or ``val``, the first word of the fields.
+        layout: what --data is; None finds it.
 
     Returns:
         The source; None where the options name no dataset of this part, and --data has none.
@@ -166,7 +150,7 @@ def data_source(options, part: str) -> DataSource | None:
     given = [key for key in FORMATS if values[key] is not None]
     singles = [key for key in given if FORMATS[key].is_single]
     if not given and options.data is not None:
-        return _part_source(values, part, options)
+        return _part_source(values, part, options, layout or find_layout(options.data))
     if len(given) > 1:
         raise UsageError(f"{' and '.join(f'--{part}-{key}' for key in given)}: give one of them")
     if (not given and values["images"] is not None) or (singles and values["images"] is None):
@@ -189,12 +173,23 @@ def _check_conventions(options) -> None:
         raise UsageError(f"--voc-{changed[0].replace('_', '-')}: is for --train-voc and --val-voc")
 
 
-def training_source(options) -> DataSource:
+def training_source(options, *, layout: DataLayout | None = None) -> DataSource:
     """Returns the source of the training images; raises UsageError if the options name none."""
-    source = data_source(options, "train")
+    layout = layout or _layout_of(options)
+    source = data_source(options, "train", layout=layout)
     if source is None:
-        raise UsageError(_nothing("no training images", "train", options))
+        raise UsageError(_nothing("no training images", "train", options, layout))
     return source
+
+
+def training_sources(options) -> dict[str, DataSource | None]:
+    """Returns the sources of the training images, "train", and of the validation images, "val", which may be None.
+
+    Raises:
+        DataError, UsageError: as `training_source` and `data_source`.
+    """
+    layout = _layout_of(options)
+    return {"train": training_source(options, layout=layout), "val": data_source(options, "val", layout=layout)}
 
 
 def evaluation_source(options) -> DataSource:
@@ -202,45 +197,48 @@ def evaluation_source(options) -> DataSource:
 
     Of a dataset with one part alone, that is it.
     """
-    source = data_source(options, "val")
-    if source is None and options.data is not None:
-        parts = list(find_layout(options.data).parts)
-        source = data_source(attrs.evolve(options, val_split=parts[0]), "val") if len(parts) == 1 else None
+    layout = _layout_of(options)
+    source = data_source(options, "val", layout=layout)
+    if source is None and layout is not None and len(layout.parts) == 1:
+        source = data_source(attrs.evolve(options, val_split=next(iter(layout.parts))), "val", layout=layout)
     if source is None:
-        raise UsageError(_nothing("no images to evaluate on", "val", options))
+        raise UsageError(_nothing("no images to evaluate on", "val", options, layout))
     return source
 
 
-def _nothing(problem: str, part: str, options) -> str:
-    if options.data is None:
+def _layout_of(options) -> DataLayout | None:
+    return None if options.data is None else find_layout(options.data)
+
+
+def _nothing(problem: str, part: str, options, layout: DataLayout | None) -> str:
+    if layout is None:
         return f"{problem}: give --data, or --{part}-json and --{part}-images, or --{part}-voc, or --{part}-yolo"
-    parts = ", ".join(find_layout(options.data).parts)
-    return f"{problem}: --data {options.data} has the parts {parts}; choose one with --{part}-split"
+    return f"{problem}: --data {options.data} has the parts {', '.join(layout.parts)}; choose one with --{part}-split"
 
 
-def _part_source(values: dict, part: str, options) -> DataSource | None:
-    layout, name = find_layout(options.data), values["split"] or part
+def _part_source(values: dict, part: str, options, layout: DataLayout) -> DataSource | None:
+    name = values["split"] or part
     if values["split"] is None and part not in layout.parts:
         return None
     found = part_of(layout, name)
     values = {**values, found.format: found.path, "split": found.split}
     values["images"] = values["images"] or found.image_dir
     _check_conventions(options)
-    return attrs.evolve(_source(found.format, values, part, options), part=name)
+    return attrs.evolve(_source(found.format, values, part, options), part=name, layout=layout)
 
 
 def _source(name: str, values: dict, part: str, options) -> DataSource:
     images, split = values["images"], values["split"]
+    kept = {field: getattr(options, field) for field in ("follow_links", "max_pixels", "scored_labels")}
 
     def read() -> DetectionDataset:
         class_map = None if options.class_map is None else read_class_map(str(options.class_map))
         named = Named(
             path=str(values[name]),
             image_dir=None if images is None else str(images),
-            split=split or part,
-            has_split=split is not None,
-            options=options,
-            common={"class_map": class_map, "follow_links": options.follow_links},
+            split=split,
+            part=part,
+            conventions={**kept, "class_map": class_map, **_conventions(options)},
         )
         return attrs.evolve(FORMATS[name].read(named), max_pixels=options.max_pixels)
 

@@ -17,7 +17,7 @@ from yolox.cli.inputs import RUNS, compare_names, console_of, local_weights, ope
 from yolox.cli.messages import option_name
 from yolox.cli.options import CommonOptions, Given
 from yolox.cli.run_options import RememberOptions, check_options, remembered
-from yolox.cli.sources import TrainingSet, ValidationSet, data_source, training_source
+from yolox.cli.sources import TrainingSet, ValidationSet, training_sources
 from yolox.config import OptimConfig, Recipe
 from yolox.distributed import Group, from_first
 from yolox.errors import RunError, UsageError
@@ -188,7 +188,7 @@ def _check(options: TrainOptions, before: tuple[Recipe, Mapping[str, Any]] | Non
         raise UsageError(f"--weights {options.weights}: an exported file cannot be trained; give the weights it was made of")
     if options.legacy and options.weights is None:
         raise UsageError("--legacy is about the file of --weights; give both or neither")
-    sources = {"train": training_source(options), "val": data_source(options, "val")}
+    sources = training_sources(options)
     given = {"patience": options.patience, "save_steps": options.save_steps, "has_val": sources["val"] is not None}
     try:
         check_arguments(options.settings, **given)

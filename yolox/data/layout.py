@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from yolox.data.coco import read_coco
 from yolox.data.content import is_left_behind, name_some
@@ -15,7 +16,7 @@ from yolox.data.header import is_image_name
 from yolox.data.image import MAX_PIXELS
 from yolox.data.json_lists import read_lists
 from yolox.data.voc import LISTS, read_voc_data
-from yolox.data.yolo import read_yolo_data
+from yolox.data.yolo import ScoredLabels, read_yolo_data
 from yolox.data.yolo_layout import YAML_SUFFIXES, describe_yolo
 from yolox.errors import DataError
 
@@ -87,24 +88,13 @@ def find_layout(path: str | os.PathLike) -> DataLayout:
     return found[0]
 
 
-def read_data(
-    path: str | os.PathLike | DataLayout,
-    part: str = "train",
-    *,
-    class_map: Mapping[str, str] | None = None,
-    follow_links: bool = False,
-    max_pixels: int = MAX_PIXELS,
-) -> DetectionDataset:
+def read_data(path: str | os.PathLike | DataLayout, part: str = "train", **conventions: Any) -> DetectionDataset:
     """Reads one part of a dataset in any format, recognised by its content.
-
-    `read_coco`, `read_voc` and `read_yolo` take files and folders in other places, and the conventions of each format.
 
     Args:
         path: as for `find_layout`, or what that has found.
         part: `train`, `val` or `test`.
-        class_map: other names for the classes, as in `rename_classes`.
-        follow_links: True accepts images that are links out of the folder that holds them.
-        max_pixels: images that state more are refused.
+        conventions: as for `read_part`, such as ``max_pixels=10**7``.
 
     Returns:
         DetectionDataset.
@@ -113,9 +103,49 @@ def read_data(
         DataError: as `find_layout`; the dataset has no such part; or as the reader of its format.
     """
     layout = path if isinstance(path, DataLayout) else find_layout(path)
-    return READERS[part_of(layout, part).format](
-        layout.parts[part], class_map=class_map, follow_links=follow_links, max_pixels=max_pixels
-    )
+    return read_part(part_of(layout, part), name=part, **conventions)
+
+
+def read_part(
+    part: DataPart,
+    *,
+    name: str = "train",
+    class_map: Mapping[str, str] | None = None,
+    follow_links: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    first_pixel: int = 0,
+    difficult_as_crowd: bool = False,
+    scored_labels: ScoredLabels = "refuse",
+) -> DetectionDataset:
+    """Reads one part of a dataset with the reader of its format.
+
+    Args:
+        part: where it is.
+        name: the split of a VOC or YOLO dataset where `part` has none; without lists all of a VOC folder is read.
+        class_map: other names for the classes, as in `rename_classes`.
+        follow_links: True accepts images that are links out of the folder that holds them.
+        max_pixels: images that state more are refused.
+        first_pixel: as for `read_voc_data`; the other formats do not look at it.
+        difficult_as_crowd: likewise.
+        scored_labels: as for `read_yolo_data`; the other formats do not look at it.
+
+    Returns:
+        DetectionDataset.
+
+    Raises:
+        DataError: as `read_coco`, `read_voc_data` or `read_yolo_data`.
+    """
+    split, common = part.split or name, {"class_map": class_map, "follow_links": follow_links}
+    if part.format == "json":
+        dataset = read_coco(part.path, part.image_dir, **common)
+    elif part.format == "voc":
+        conventions = {"first_pixel": first_pixel, "difficult_as_crowd": difficult_as_crowd, "max_pixels": max_pixels}
+        everything = {"all_without_lists": part.split is None}
+        dataset = read_voc_data(part.path, split=split, image_dir=part.image_dir, **everything, **conventions, **common)
+    else:
+        conventions = {"scored_labels": scored_labels, "max_pixels": max_pixels}
+        dataset = read_yolo_data(part.path, split=split, image_dir=part.image_dir, **conventions, **common)
+    return evolve(dataset, max_pixels=max_pixels)
 
 
 def part_of(layout: DataLayout, part: str) -> DataPart:
@@ -134,21 +164,6 @@ def part_of(layout: DataLayout, part: str) -> DataPart:
     if part not in layout.parts:
         raise DataError(f"{layout.name}: has no part {part!r}; it has {', '.join(layout.parts)}")
     return layout.parts[part]
-
-
-def _coco(part: DataPart, *, max_pixels: int, **common) -> DetectionDataset:
-    return read_coco(part.path, part.image_dir, **common)
-
-
-def _voc(part: DataPart, **common) -> DetectionDataset:
-    return read_voc_data(part.path, split=part.split or "train", all_without_lists=part.split is None, **common)
-
-
-def _yolo_part(part: DataPart, **common) -> DetectionDataset:
-    return read_yolo_data(part.path, split=part.split, **common)
-
-
-READERS: dict[str, Callable[..., DetectionDataset]] = {"json": _coco, "voc": _voc, "yolo": _yolo_part}
 
 
 # --- YOLO
