@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -304,35 +302,6 @@ def _several(what: str, found: list[str], *, most: int = EXAMPLES) -> list[str]:
         return []
     more = ", ..." if len(found) > most else ""
     return [f"{what}: {len(found)} ({', '.join(found[:most])}{more})"]
-
-
-def duplicate_images(*datasets: DetectionDataset) -> list[tuple[str, ...]]:
-    """Finds image files that are equal byte for byte.
-
-    Call it to find photos that were saved twice, and images for validation that training sees too. Only files of
-    equal length are read.
-
-    Args:
-        datasets: one or more datasets.
-
-    Returns:
-        Groups of two or more paths of equal files, in order; a file that two datasets share is there twice.
-    """
-    paths = [image_path(dataset, i) for dataset in datasets for i in range(len(dataset))]
-    groups = [same for alike in _grouped(paths, os.path.getsize) for same in _grouped(alike, _digest)]
-    return sorted(tuple(group) for group in groups)
-
-
-def _grouped(paths: Sequence[str], key) -> list[list[str]]:
-    groups = defaultdict(list)
-    for path in paths:
-        groups[key(path)].append(path)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def _digest(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return hashlib.blake2b(file.read()).digest()
 
 
 SIDE_EDGES = np.geomspace(1, 1024, 41)  # px of the network's input

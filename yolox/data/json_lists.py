@@ -22,7 +22,13 @@ _CUT_NUMBER = 3  # characters such as "e-": a number that the end of the buffer 
 _decoder = JSONDecoder()
 
 
-def read_lists(path: str, handlers: Mapping[str, Callable[[int, object], None]], *, chunk: int = _CHUNK) -> dict[str, int]:
+def read_lists(
+    path: str,
+    handlers: Mapping[str, Callable[[int, object], None]],
+    *,
+    others: dict[str, object] | None = None,
+    chunk: int = _CHUNK,
+) -> dict[str, int]:
     """Calls a function for every element of the lists in a JSON file's outer object, in the order of the file.
 
     An element is read as `json.loads` reads it, NaN and integers of any size included, and dropped after its function
@@ -31,6 +37,7 @@ def read_lists(path: str, handlers: Mapping[str, Callable[[int, object], None]],
     Args:
         path: a text file in UTF-8, with or without a byte order mark.
         handlers: for each key that is wanted a function of an element's index in its list and the element.
+        others: a dict that gets what is no list, by its key; None drops it.
         chunk: characters that are read at a time.
 
     Returns:
@@ -41,7 +48,7 @@ def read_lists(path: str, handlers: Mapping[str, Callable[[int, object], None]],
     """
     try:
         with open(path, encoding="utf-8-sig", opener=regular_opener(DataError)) as file:
-            return _lengths(_Text(file, chunk), handlers)
+            return _lengths(_Text(file, chunk), handlers, {} if others is None else others)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
@@ -109,7 +116,9 @@ class _Text:
         return True
 
 
-def _lengths(text: _Text, handlers: Mapping[str, Callable[[int, object], None]]) -> dict[str, int]:
+def _lengths(
+    text: _Text, handlers: Mapping[str, Callable[[int, object], None]], others: dict[str, object]
+) -> dict[str, int]:
     if not text.comes("{"):
         raise DataError(f"holds a {type(text.value()).__name__}, want an object with lists")
     lengths: dict[str, int] = {}
@@ -124,7 +133,7 @@ def _lengths(text: _Text, handlers: Mapping[str, Callable[[int, object], None]])
         if text.comes("["):
             lengths[key] = _elements(text, key, handlers.get(key, _nothing))
         else:
-            text.value()
+            others[key] = text.value()
         more = _goes_on(text, "}")
     text.end()
     return lengths

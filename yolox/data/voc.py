@@ -61,7 +61,7 @@ def read_voc(
     roots = []
     for stem, path in _annotation_files(annotation_dir, image_set):
         try:
-            roots.append((stem, path, _parse(path)))
+            roots.append((stem, path, parse_annotation(path)))
         except ValueError as error:
             problems.append(f"{path}: {error}")
     images.count_claims(root for _, _, root in roots)
@@ -133,7 +133,18 @@ def _stem(line: str, have: dict[str, str]) -> str:
     return next((form for form in forms if form in have), forms[2]).replace("\0", "")
 
 
-def _parse(path: str) -> ElementTree.Element:
+def parse_annotation(path: str) -> ElementTree.Element:
+    """Parses an XML file without entities.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Its outer element.
+
+    Raises:
+        ValueError: it cannot be read or is no such XML; the message does not name the file.
+    """
     try:
         text = read_file(path, most=MAX_XML_BYTES, error=DataError)
     except OSError as error:
