@@ -54,7 +54,7 @@ def test_examples_and_options_of_notes_exist(command, capsys):
     for program, name, *arguments in examples_of(help_of(capsys, command, "--help")):
         model = arguments.index("--model") if "--model" in arguments else None
         rest = arguments if model is None else arguments[:model] + arguments[model + 2 :]
-        assert (program, name, model is None) == ("yolox", command, command == "plot")
+        assert (program, name, model is None) == ("yolox", command, not COMMANDS[command].options.needs_model)
         if "--resume" not in rest:  # reads the run
             read_command([command, *rest], RECIPES).options()
     for note in PAGES[command].notes.values():

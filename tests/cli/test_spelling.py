@@ -103,8 +103,8 @@ def test_an_answer_is_given_only_where_its_option_is():
         ("train coco.yaml", "no such argument: coco.yaml"),
         ("plot RUN --outptu x", "no such option: --outptu; perhaps you meant --output"),
         ("trian --epochs 3", "no such command: trian; perhaps you meant train"),
-        ("fly", "no such command: fly; want a command: info, check, train, eval, predict, export, assign, plot"),
-        ("", "want a command: info, check, train, eval, predict, export, assign, plot"),
+        ("fly", "no such command: fly; want a command: info, check, convert, split, train, eval, predict, export, assign, plot"),
+        ("", "want a command: info, check, convert, split, train, eval, predict, export, assign, plot"),
     ],
 )
 def test_what_is_not_known_is_one_line_with_the_nearest(typed, want):

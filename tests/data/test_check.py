@@ -9,7 +9,8 @@ import pytest
 from tests.data.folders import coco_dict, noise_dataset, write_image, write_json
 from tests.data.test_image import smooth, with_orientation
 from yolox.data import check
-from yolox.data.check import check_dataset, duplicate_images, probe_header, probe_pixels, shared_images
+from yolox.data.check import check_dataset, probe_header, probe_pixels, shared_images
+from yolox.data.duplicates import duplicate_images
 from yolox.data.coco import read_coco
 from yolox.data.header import read_header
 from yolox.data.voc import read_voc

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
+import numpy as np
 from attrs import frozen
 from rich.console import Console
 from rich.table import Table
@@ -15,11 +16,13 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import output_folder, print_sources, read_evaluation_set, read_training_set
 from yolox.cli.messages import OptionConsole
 from yolox.cli.options import CommonOptions
-from yolox.cli.sources import DataSource, TrainingSet, ValidationSet, training_sources
+from yolox.cli.sources import FORMATS, DataSource, TrainingSet, ValidationSet, data_source, training_sources
 from yolox.config import Recipe
 from yolox.data.batches import TrainSource
-from yolox.data.check import EXAMPLES, DatasetReport, check_dataset, duplicate_images, probe_pixels, training_warnings
+from yolox.data.check import EXAMPLES, DatasetReport, check_dataset, probe_pixels, training_warnings
+from yolox.data.content import name_some
 from yolox.data.dataset import DetectionDataset
+from yolox.data.duplicates import Leak, duplicate_images, find_leaks, group_similar, hash_images
 from yolox.data.image import shown_path
 from yolox.errors import CommandError, raise_problems
 from yolox.nn import initialise, set_precision
@@ -27,7 +30,7 @@ from yolox.training.overfit import overfit
 from yolox.training.run_folder import write_json
 from yolox.training.step import create_train_state
 from yolox.training.terminal import LINE_SECONDS
-from yolox.visualize.grids import sample_grid
+from yolox.visualize.grids import LEAKS, leak_grid, sample_grid
 from yolox.visualize.run_pictures import write_picture
 
 MOST_CLASSES = 30
@@ -36,10 +39,10 @@ COMPILING = "one batch: compiling the step"
 
 @frozen(kw_only=True)
 class CheckOptions(CommonOptions, ValidationSet, TrainingSet):
-    """Check a dataset before training: counts, errors, warnings, and a picture of the labels."""
+    """Check a dataset before training: counts, errors, images in two parts, and a picture of the labels."""
 
     output: Path | None = None
-    """Folder for labels.png and report.json; left out, the next of runs/check, runs/check-2 and so on."""
+    """Folder for labels.png, leaks.png and report.json; left out, the next of runs/check, runs/check-2 and so on."""
     overfit: bool = False
     """Also train on one batch until its loss collapses, and fail if it does not."""
     overfit_steps: int = 300
@@ -59,16 +62,24 @@ def run(experiment: Experiment, options: CheckOptions, with_defaults: Callable[[
     sources = training_sources(options)
     print_sources(console, options, {"training": sources["train"], "evaluation": sources["val"]})
     folder, recipe = output_folder(options.output, "check"), options.settings
-    datasets = read_sets(sources)
+    datasets, sources["test"] = read_sets(sources), _test_source(options, sources)
+    if sources["test"] is not None:
+        names = datasets["train"].class_names
+        datasets["test"] = read_evaluation_set(sources["test"], num_classes=len(names), class_names=names)
     with console.status("looking at every image"):
         common = {"input_size": recipe.input.input_size, "probe": probe_pixels}
-        limits = {"train": recipe.loader.max_gt, "val": None}
-        reports = {name: check_dataset(data, max_gt=limits[name], **common) for name, data in datasets.items()}
-        duplicates = _duplicates(datasets)
-    write_json(folder / "report.json", {name: attrs.asdict(report) for name, report in reports.items()})
+        limits = {"train": recipe.loader.max_gt}
+        reports = {name: check_dataset(data, max_gt=limits.get(name), **common) for name, data in datasets.items()}
+        hashes = {name: hash_images(data) for name, data in datasets.items()}
+        leaks = find_leaks(datasets, hashes)
+        similar = [line for name, data in datasets.items() for line in _similar(name, data, hashes[name])]
+    found = {"leaks": [_leak_names(datasets, leak) for leak in leaks]}
+    write_json(folder / "report.json", {**{name: attrs.asdict(report) for name, report in reports.items()}, **found})
     console.print(_counts(reports), _classes(reports))
-    for line in [*training_warnings(reports, datasets), *duplicates]:
+    for line in [*training_warnings(reports, datasets), *similar, *_leak_lines(datasets, leaks)]:
         console.print(f"warning: {line}", markup=False)
+    if leaks:
+        _write_leaks(console, folder / "leaks.png", datasets, leaks)
     for name, report in reports.items():
         raise_problems(sources[name].name, report.errors)
     _write_grid(console, folder / "labels.png", datasets["train"], recipe)
@@ -85,10 +96,51 @@ def read_sets(sources: dict[str, DataSource | None]) -> dict[str, DetectionDatas
     return {"train": train_set, "val": read_evaluation_set(sources["val"], num_classes=len(names), class_names=names)}
 
 
-def _duplicates(datasets: dict[str, DetectionDataset]) -> list[str]:
-    groups = [group for group in duplicate_images(*datasets.values()) if len(set(group)) > 1]
-    some = ", ".join(" = ".join(Path(path).name for path in group) for group in groups[:EXAMPLES])
-    return [f"groups of image files that are equal byte for byte: {len(groups)} ({some})"] if groups else []
+def _test_source(options: CheckOptions, sources: dict[str, DataSource | None]) -> DataSource | None:
+    """Returns the part test of ``--data``, where it has one that is not trained or evaluated on."""
+    layouts = [source.layout for source in sources.values() if source is not None and source.layout is not None]
+    used = [source.part for source in sources.values() if source is not None]
+    if not layouts or "test" not in layouts[0].parts or "test" in used:
+        return None
+    others = dict.fromkeys((*(f"val_{name}" for name in FORMATS), "val_images"))
+    return data_source(attrs.evolve(options, val_split="test", **others), "val", layout=layouts[0])
+
+
+def _similar(part: str, dataset: DetectionDataset, hashes: np.ndarray) -> list[str]:
+    """Returns lines about images of one part that are equal or look alike."""
+    equal = [[Path(path).name for path in group] for group in duplicate_images(dataset) if len(set(group)) > 1]
+    numbers = group_similar(hashes)
+    groups = [np.flatnonzero(numbers == first) for first in np.flatnonzero(np.bincount(numbers, minlength=1) > 1)]
+    alike = [[Path(dataset.file_names[i]).name for i in group.tolist()] for group in groups]
+    kinds = (("are equal byte for byte", " = ", equal), ("look alike, such as frames of a video", " ~ ", alike))
+    return [
+        f"{part}: groups of image files that {what}: {len(found)} ({name_some([sign.join(g[:EXAMPLES]) for g in found])})"
+        for what, sign, found in kinds
+        if found
+    ]
+
+
+def _leak_lines(datasets: dict[str, DetectionDataset], leaks: Sequence[Leak]) -> list[str]:
+    """Returns a line for each pair of parts, and for equal and for similar images."""
+    kinds: dict[str, list[str]] = {}
+    for leak in leaks:
+        names = _leak_names(datasets, leak)
+        how, sign = ("are equal to", "=") if leak.is_equal else ("look like", "~")
+        kinds.setdefault(f"images of {leak.part} that {how} one of {leak.other}", []).append(
+            f"{names[leak.part]} {sign} {names[leak.other]}"
+        )
+    return [f"{what}: {len(found)} ({name_some(found)})" for what, found in kinds.items()]
+
+
+def _leak_names(datasets: dict[str, DetectionDataset], leak: Leak) -> dict[str, object]:
+    one, other = datasets[leak.part].file_names[leak.index], datasets[leak.other].file_names[leak.other_index]
+    return {leak.part: one, leak.other: other, "distance": leak.distance, "equal": leak.is_equal}
+
+
+def _write_leaks(console: Console, path: Path, datasets: dict[str, DetectionDataset], leaks: Sequence[Leak]) -> None:
+    write_picture(path, leak_grid(datasets, leaks))
+    shown = f"the first {LEAKS} of {len(leaks)} pairs" if len(leaks) > LEAKS else "the pairs"
+    console.print(f"wrote {shown_path(path)}: {shown}; yolox split keeps images that look alike in one part")
 
 
 def _counts(reports: dict[str, DatasetReport]) -> Table:

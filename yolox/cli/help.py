@@ -62,6 +62,30 @@ PAGES = {
         },
         notes={"data": _BOTH},
     ),
+    "convert": Page(
+        examples=(
+            "--data DATA --to yolo",
+            "--data VOC2007 --voc-first-pixel 1 --to coco --output COCO",
+            "--data DATA --to voc --images hardlink --output VOC",
+        ),
+        groups={
+            "data": ("data",),
+            "run": _names("to output images"),
+            "often changed": _names("class-map follow-links voc-first-pixel voc-difficult-as-crowd"),
+        },
+    ),
+    "split": Page(
+        examples=(
+            "--data DATA",
+            "--data DATA --fractions 0.7 0.3 --group-by folder --output SPLIT",
+            "--data DATA --part train --group-by '^(.*)_frame' --to yolo --images hardlink",
+        ),
+        groups={
+            "data": _names("data part"),
+            "run": _names("fractions group-by join-similar to output images"),
+            "often changed": _names("seed class-map follow-links voc-first-pixel"),
+        },
+    ),
     "train": Page(
         examples=(
             "--data DATA",
@@ -166,7 +190,7 @@ def command_help(
     page, width = PAGES.get(command, Page(examples=())), _width()
     sections = _sections(kind, default)
     options = {name: option for _, found in sections.values() for name, option in found.items()}
-    chosen = model is not None and command != "plot"
+    chosen = model is not None and kind.needs_model
     usage = " ".join([prog, command, *([f"--model {model}"] if chosen else []), "[OPTIONS]"])
     start = " ".join([*(["python"] if prog.endswith(".py") else []), prog, command])
     start += f" --model {model if model in SCALES else SCALES[0]}" if chosen else ""

@@ -14,12 +14,11 @@ import attrs
 import tyro
 from attrs import frozen
 
-from yolox.cli import assign, check, evaluate, export, info, plot, predict, train
+from yolox.cli import assign, check, convert, evaluate, export, info, plot, predict, split, train
 from yolox.cli.experiment import Experiment, scale_experiment
 from yolox.cli.help import command_help, overview_help
 from yolox.cli.messages import name_options, note, report
 from yolox.cli.options import Arguments, CommonOptions, option_names, read_arguments, split_arguments
-from yolox.cli.plot import PlotOptions
 from yolox.cli.run_options import remembered
 from yolox.cli.spelling import COMMANDS as FOREIGN_COMMANDS
 from yolox.cli.spelling import nearest, translate_options
@@ -94,7 +93,7 @@ class _Model:
 def run_model(argv: Sequence[str]) -> int:
     """Runs one command for the scale that ``--model`` names and returns the exit status, as `run`.
 
-    ``--help``, the command plot and exported files need no model.
+    ``--help``, exported files, and commands such as plot and convert need no model.
     """
     try:
         given, rest = split_arguments(_Model, argv, prog="yolox")
@@ -138,9 +137,9 @@ def _scale_of_weights(argv: Sequence[str]) -> str | None:
 
 
 def _is_complete(options: object) -> bool:
-    """Returns whether a command needs no scale: it draws, or detects with an exported file."""
+    """Returns whether a command needs no scale, as one that draws, or that detects with an exported file."""
     weights = getattr(options, "weights", None)
-    return isinstance(options, PlotOptions) or (weights is not None and weights.suffix.lower() in SUFFIXES)
+    return not options.needs_model or (weights is not None and weights.suffix.lower() in SUFFIXES)
 
 
 @frozen
@@ -154,6 +153,8 @@ class Command:
 COMMANDS = {
     "info": Command(info.InfoOptions, info.run),
     "check": Command(check.CheckOptions, check.run),
+    "convert": Command(convert.ConvertOptions, convert.run),
+    "split": Command(split.SplitOptions, split.run),
     "train": Command(train.TrainOptions, train.run),
     "eval": Command(evaluate.EvalOptions, evaluate.run),
     "predict": Command(predict.PredictOptions, predict.run),
@@ -212,7 +213,7 @@ def read_command(
 
 
 def _full_name(prog: str, command: str, model: str | None) -> str:
-    return f"{prog} {command}" + ("" if model is None or command == "plot" else f" --model {model}")
+    return f"{prog} {command}" + (f" --model {model}" if model is not None and COMMANDS[command].options.needs_model else "")
 
 
 def _translated(argv: Sequence[str], *, prog: str, model: str | None) -> list[str]:

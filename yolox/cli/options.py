@@ -9,7 +9,7 @@ import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 import attrs
 import tyro
@@ -32,6 +32,8 @@ Device = Literal["CPU", "Ascend"]
 class CommonOptions:
     """Options of every command."""
 
+    needs_model: ClassVar[bool] = True
+    """Whether the command builds or reads a detector, so that the console script wants a scale."""
     recipe: Literal["megvii", "mindyolo"] = "megvii"
     """Published recipe whose values are the defaults of the options below."""
     device: Device = "CPU"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import tyro
 from attrs import frozen
@@ -28,6 +29,7 @@ class PlotOptions(CommonOptions):
     Predictions beside ground truth need weights and images: eval --pictures draws them.
     """
 
+    needs_model: ClassVar[bool] = False
     run: tyro.conf.Positional[Path]
     """Folder of the run, or the JSON file of an evaluation."""
     output: Path | None = None

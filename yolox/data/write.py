@@ -72,7 +72,8 @@ def convert_data(
         conventions: as for `read_part`, such as ``first_pixel=1``.
 
     Returns:
-        What was written, and what was not kept: what the reader does not read, and what the format does not hold.
+        What was written, and what was not kept: what the reader does not read, and what the format does not hold. What the
+        reader left out is logged.
 
     Raises:
         DataError: the dataset cannot be read, or not be written in this format; the output is there already. Then nothing
@@ -93,8 +94,7 @@ def convert_data(
         originals = {}
         written = WRITERS[to](datasets, output, images=images)
     unread = [] if originals else unread_attributes(layout, difficult_as_crowd=conventions.get("difficult_as_crowd", False))
-    notes = [f"{name}: {note}" for name, data in datasets.items() for note in data.notes]
-    return attrs.evolve(written, notes=(*notes, *unread, *written.notes))
+    return attrs.evolve(written, notes=(*unread, *written.notes))
 
 
 def write_coco(
@@ -159,7 +159,7 @@ def write_voc(datasets: Mapping[str, DetectionDataset], output: str | os.PathLik
             for index, (name, stem) in enumerate(zip(names, stems, strict=True)):
                 _write(folder / "Annotations" / f"{stem}.xml", _voc_text(data, index, name))
             _write(folder / LISTS / f"{part}.txt", "".join(f"{stem}\n" for stem in stems))
-            job.lose("crowd regions became objects marked difficult (read with `voc_difficult_as_crowd`)", part, data.crowd)
+            job.lose("crowd regions became objects marked difficult (read with `difficult_as_crowd`)", part, data.crowd)
             job.lose("boxes without area will not be read", part, _is_flat(data.boxes))
     return job.result(output)
 
@@ -418,8 +418,6 @@ class _Job:
         self.boxes = {part: len(data.boxes) for part, data in self.datasets.items()}
         self._lost: dict[str, list[str]] = {}
         self._count("parts without images were left out", [part for part in datasets if part not in filled])
-        for part, data in self.datasets.items():
-            self._count("boxes without area were left out", [data.file_names[i] for i in data.left_out[:, 0].tolist()])
 
     def check_class_names(self) -> None:
         """Raises DataError for names that files of one name a line, or XML, do not hold."""

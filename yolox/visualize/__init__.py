@@ -3,7 +3,7 @@
 from yolox.visualize.assignment import visualize_assign
 from yolox.visualize.charts import confusion_chart, f1_chart, history_chart, label_chart, precision_recall_chart
 from yolox.visualize.draw import class_color, draw_detections
-from yolox.visualize.grids import draw_beside_ground_truth, sample_grid, tile_images
+from yolox.visualize.grids import draw_beside_ground_truth, leak_grid, sample_grid, tile_images
 from yolox.visualize.run_pictures import RunPictures, evaluation_report, write_charts, write_comparisons
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "f1_chart",
     "history_chart",
     "label_chart",
+    "leak_grid",
     "precision_recall_chart",
     "sample_grid",
     "tile_images",

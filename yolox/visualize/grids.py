@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 import cv2
@@ -11,12 +11,14 @@ from einops import rearrange
 
 from yolox.config import Recipe
 from yolox.data.batches import TrainSource
-from yolox.data.dataset import DetectionDataset
+from yolox.data.dataset import DetectionDataset, load_image
+from yolox.data.duplicates import Leak
 from yolox.eval.postprocess import Detections
 from yolox.visualize.draw import ascii_text, draw_detections
 
 SIDE = 640  # longest side of one picture beside another, px
 BAR = 26  # height of the title, px
+LEAKS = 12  # pairs of a picture
 COLUMNS, AUGMENTED, NO_AUG = 4, 8, 4  # of the sample grid
 CELL = 320  # longest side of one image of the sample grid, px
 
@@ -86,6 +88,44 @@ def sample_grid(dataset: DetectionDataset, recipe: Recipe) -> np.ndarray:  # -> 
         cells = [_cell(*parts, dataset.class_names) for parts in zip(images, *labels, strict=True)]
         rows.append(tile_images(cells, columns=COLUMNS))
     return np.vstack(rows)
+
+
+def leak_grid(datasets: Mapping[str, DetectionDataset], leaks: Sequence[Leak]) -> np.ndarray:  # -> [H,W,3]
+    """Draws the first images that two parts of a dataset have, equal or nearly equal, side by side.
+
+    Args:
+        datasets: by part, as for `find_leaks`.
+        leaks: of `find_leaks`, one or more; the first 12 are drawn, two in a row.
+
+    Returns:
+        [H,W,3] uint8 BGR.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    pairs = []
+    for leak in leaks[:LEAKS]:
+        how = "equal files" if leak.is_equal else f"{leak.distance} of 255 bits differ"
+        sides = ((leak.part, leak.index, f" ({how})"), (leak.other, leak.other_index, ""))
+        cells = [_titled(load_image(datasets[part], i), f"{part}: {datasets[part].file_names[i]}{more}") for part, i, more in sides]
+        pairs.append(cv2.copyMakeBorder(np.hstack(cells), 4, 4, 8, 8, cv2.BORDER_CONSTANT, value=(255, 255, 255)))
+    return tile_images(pairs, columns=min(len(pairs), 2))
+
+
+def _titled(image: np.ndarray, title: str) -> np.ndarray:  # [H,W,3] -> [BAR + CELL * 3 / 4, CELL, 3]
+    """Returns an image within a cell, with a title above it that is cut at its start where it is too long."""
+    height = CELL * 3 // 4
+    ratio = min(CELL / image.shape[1], height / image.shape[0])
+    size = max(round(image.shape[1] * ratio), 1), max(round(image.shape[0] * ratio), 1)
+    cell = np.full((BAR + height, CELL, 3), 255, np.uint8)
+    left, top = (CELL - size[0]) // 2, BAR + (height - size[1]) // 2
+    how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
+    cell[top : top + size[1], left : left + size[0]] = cv2.resize(image, size, interpolation=how)
+    text = ascii_text(title)
+    while cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)[0][0] > CELL - 8:
+        text = f"...{text[4:]}"
+    cv2.putText(cell, text, (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)
+    return cell
 
 
 def tile_images(images: Sequence[np.ndarray], *, columns: int) -> np.ndarray:  # N x [H,W,3] -> [R*H,columns*W,3]
