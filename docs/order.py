@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 ORDER = (
-    "index", "own_dataset", "datasets", "recipes", "callbacks", "custom_dataset", "custom_detector", "custom_loss", "own_loop",
+    "index", "own_dataset", "datasets", "data_tools", "recipes", "callbacks", "custom_dataset", "custom_detector", "custom_loss", "own_loop",
     "simota_elsewhere", "deployment", "pictures", "long_runs", "scaling", "performance", "verification", "structure",
     "conventions", "graph_mode", "troubleshooting", "reference",
 )  # fmt: skip

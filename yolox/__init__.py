@@ -64,7 +64,11 @@ from yolox.nn.functional import normalize_images
 from yolox.training.overfit import overfit
 from yolox.visualize.assignment import visualize_assign
 from yolox.visualize.draw import draw_detections
+from yolox.data.convert import convert_data
+from yolox.data.duplicates import find_leaks
 from yolox.data.layout import find_layout, read_data
+from yolox.data.split import split_data
+from yolox.data.write import write_coco, write_voc, write_yolo
 from yolox.decode import make_points
 from yolox.training.progress import TrainingProgress
 from yolox.recipes import megvii_recipe, mindyolo_recipe, with_epochs, with_input_size
@@ -120,6 +124,7 @@ __all__ = [
     "class_cost",
     "class_terms",
     "cls_targets",
+    "convert_data",
     "create_train_state",
     "cxcywh_to_xyxy",
     "decode_boxes",
@@ -138,6 +143,7 @@ __all__ = [
     "evaluate",
     "evaluate_coco",
     "export_detector",
+    "find_leaks",
     "find_layout",
     "finetune_recipe",
     "fit",
@@ -183,6 +189,7 @@ __all__ = [
     "simota_assign",
     "simota_assign_gathered",
     "simota_cost",
+    "split_data",
     "split_predictions",
     "steps_per_epoch",
     "train_batches",
@@ -190,6 +197,9 @@ __all__ = [
     "visualize_assign",
     "with_epochs",
     "with_input_size",
+    "write_coco",
+    "write_voc",
+    "write_yolo",
     "xywh_to_xyxy",
     "xyxy_to_cxcywh",
 ]

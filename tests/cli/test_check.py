@@ -64,10 +64,17 @@ def test_validation_images_that_training_sees_are_told(nano, data, capsys):
     (data / "val/images" / copied).write_bytes((data / "train/images/shapes_00002.png").read_bytes())
     assert run(nano, arguments(data, "check")) == 0
     out = capsys.readouterr().out
-    assert "warning: groups of image files that are equal byte for byte: 1 (shapes_00002.png = shapes_00001.png)" in out
+    assert "warning: images of val that are equal to one of train: 1 (shapes_00001.png = shapes_00002.png)" in out
+    picture = cv2.imread(str(data / "out/leaks.png"))
+    left, right = picture[30:-4, 8:328], picture[30:-4, 328:-8]
+    assert left.std() > 5 and (left == right).all()  # one file on both sides
+    leaks = json.loads((data / "out/report.json").read_text())["leaks"]
+    assert leaks == [{"val": "shapes_00001.png", "train": "shapes_00002.png", "distance": 0, "equal": True}]
     same = ["--val-json", str(data / "train/instances.json"), "--val-images", str(data / "train/images")]
     assert run(nano, [*arguments(data, "check", parts=("train",)), *same]) == 0
-    assert "warning: images for validation that are trained on too: 4 (shapes_00001.png, " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "warning: images for validation that are trained on too: 4 (shapes_00001.png, " in out
+    assert "that are equal to one of" not in out
 
 
 def test_images_that_cannot_be_read_stop_the_check_and_training_with_all_named(nano, data, capsys, without_fit):  # noqa: F811

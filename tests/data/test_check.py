@@ -10,8 +10,8 @@ from tests.data.folders import coco_dict, noise_dataset, write_image, write_json
 from tests.data.test_image import smooth, with_orientation
 from yolox.data import check
 from yolox.data.check import check_dataset, probe_header, probe_pixels, shared_images
-from yolox.data.duplicates import duplicate_images
 from yolox.data.coco import read_coco
+from yolox.data.duplicates import duplicate_images
 from yolox.data.header import read_header
 from yolox.data.voc import read_voc
 from yolox.data.yolo import read_yolo

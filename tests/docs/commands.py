@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAMS = r"(?:yolox|python|make|pip|msrun|tensorboard|\.) "
 # Beginnings of lines of a block that a command prints.
-OUTPUT = ("error: ", "the last checkpoint ", "Timeout (", "Thread 0x", "a process of this run has", "if RUN/last")
+OUTPUT = ("error: ", "warning: ", "the last checkpoint ", "Timeout (", "Thread 0x", "a process of this run has", "if RUN/last")
 COMMANDS = r"(?:train|eval|predict|export|check|convert|split|info|plot|assign) "
 
 NOT_RUN = {  # whole commands; they are parsed by tests/docs/test_snippets.py

@@ -19,7 +19,7 @@ from yolox.cli.options import CommonOptions
 from yolox.cli.sources import FORMATS, DataSource, TrainingSet, ValidationSet, data_source, training_sources
 from yolox.config import Recipe
 from yolox.data.batches import TrainSource
-from yolox.data.check import EXAMPLES, DatasetReport, check_dataset, probe_pixels, training_warnings
+from yolox.data.check import EXAMPLES, DatasetReport, check_dataset, probe_pixels, shared_images, training_warnings
 from yolox.data.content import name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.data.duplicates import Leak, duplicate_images, find_leaks, group_similar, hash_images
@@ -121,9 +121,15 @@ def _similar(part: str, dataset: DetectionDataset, hashes: np.ndarray) -> list[s
 
 
 def _leak_lines(datasets: dict[str, DetectionDataset], leaks: Sequence[Leak]) -> list[str]:
-    """Returns a line for each pair of parts, and for equal and for similar images."""
+    """Returns a line for each pair of parts, and for equal and for similar images.
+
+    `training_warnings` has named the files that validation and training share.
+    """
     kinds: dict[str, list[str]] = {}
+    shared = set(shared_images(datasets["val"], datasets["train"])) if "val" in datasets else set()
     for leak in leaks:
+        if (leak.part, leak.other) == ("val", "train") and datasets["val"].file_names[leak.index] in shared:
+            continue
         names = _leak_names(datasets, leak)
         how, sign = ("are equal to", "=") if leak.is_equal else ("look like", "~")
         kinds.setdefault(f"images of {leak.part} that {how} one of {leak.other}", []).append(

@@ -15,9 +15,10 @@ from yolox.cli.messages import OptionConsole
 from yolox.cli.options import CommonOptions
 from yolox.cli.sources import DataOptions
 from yolox.config import Recipe
+from yolox.data.convert import convert_data
 from yolox.data.image import shown_path
 from yolox.data.layout import find_layout
-from yolox.data.write import Images, convert_data
+from yolox.data.written_folder import Images
 from yolox.data.yolo_layout import read_class_map
 from yolox.errors import UsageError
 from yolox.training.run_folder import next_folder

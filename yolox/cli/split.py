@@ -18,6 +18,7 @@ from yolox.cli.messages import OptionConsole
 from yolox.cli.options import CommonOptions
 from yolox.cli.sources import DataOptions
 from yolox.config import Recipe
+from yolox.data.convert import unread_attributes
 from yolox.data.dataset import DetectionDataset
 from yolox.data.image import shown_path
 from yolox.data.layout import DataLayout, DataPart, find_layout, part_of, read_part
@@ -30,7 +31,8 @@ from yolox.data.split import (
     write_json_split,
     write_list_split,
 )
-from yolox.data.write import WRITERS, Images, unread_attributes, write_coco
+from yolox.data.write import WRITERS, write_coco
+from yolox.data.written_folder import Images
 from yolox.training.run_folder import next_folder
 
 MOST_CLASSES = 30

@@ -106,14 +106,16 @@ def leak_grid(datasets: Mapping[str, DetectionDataset], leaks: Sequence[Leak]) -
     pairs = []
     for leak in leaks[:LEAKS]:
         how = "equal files" if leak.is_equal else f"{leak.distance} of 255 bits differ"
-        sides = ((leak.part, leak.index, f" ({how})"), (leak.other, leak.other_index, ""))
-        cells = [_titled(load_image(datasets[part], i), f"{part}: {datasets[part].file_names[i]}{more}") for part, i, more in sides]
+        cells = []
+        for part, index, more in ((leak.part, leak.index, ""), (leak.other, leak.other_index, f" ({how})")):
+            data = datasets[part]
+            cells.append(_titled(load_image(data, index), f"{part}: ", data.file_names[index], more))
         pairs.append(cv2.copyMakeBorder(np.hstack(cells), 4, 4, 8, 8, cv2.BORDER_CONSTANT, value=(255, 255, 255)))
     return tile_images(pairs, columns=min(len(pairs), 2))
 
 
-def _titled(image: np.ndarray, title: str) -> np.ndarray:  # [H,W,3] -> [BAR + CELL * 3 / 4, CELL, 3]
-    """Returns an image within a cell, with a title above it that is cut at its start where it is too long."""
+def _titled(image: np.ndarray, part: str, name: str, more: str) -> np.ndarray:  # [H,W,3] -> [BAR + CELL * 3 / 4, CELL, 3]
+    """Returns an image within a cell, with a title above it whose name is cut at its start where it is too long."""
     height = CELL * 3 // 4
     ratio = min(CELL / image.shape[1], height / image.shape[0])
     size = max(round(image.shape[1] * ratio), 1), max(round(image.shape[0] * ratio), 1)
@@ -121,9 +123,9 @@ def _titled(image: np.ndarray, title: str) -> np.ndarray:  # [H,W,3] -> [BAR + C
     left, top = (CELL - size[0]) // 2, BAR + (height - size[1]) // 2
     how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
     cell[top : top + size[1], left : left + size[0]] = cv2.resize(image, size, interpolation=how)
-    text = ascii_text(title)
-    while cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)[0][0] > CELL - 8:
-        text = f"...{text[4:]}"
+    name = ascii_text(name)
+    while cv2.getTextSize(text := part + name + more, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)[0][0] > CELL - 8 and len(name) > 4:
+        name = f"...{name[4:]}"
     cv2.putText(cell, text, (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (40, 40, 40), 1, cv2.LINE_AA)
     return cell
 
