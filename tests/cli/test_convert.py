@@ -66,20 +66,22 @@ def test_split_prints_options_that_read_the_parts(coco, capsys):
     out = capsys.readouterr().out
     assert "images that look like another one: 0 in 0 groups" in out and "warning" not in out
     assert "│ images │ 6 (50.0%) │ 3 (25.0%) │ 3 (25.0%) │" in out
-    assert ("wrote out: --train-json out/train.json --train-images coco/images; --val-json out/val.json --val-images coco/images; "
-            "--val-json out/test.json --val-images coco/images") in out  # fmt: skip
+    options = [f"--{use}-json out/{part}.json --{use}-images coco/images"
+               for use, part in (("train", "train"), ("val", "val"), ("val", "test"))]  # fmt: skip
+    assert f"wrote out: {'; '.join(options)}" in out
     assert len(read_coco("out/train.json", "coco/images")) == 6
     assert json.loads((coco / "out/val.json").read_text())["annotations"][0]["segmentation"]
 
 
 def test_split_keeps_groups_and_copies_together(coco, capsys):
     write_image(coco / "coco/images/clip1_6.png", scene(0, SIZE))  # the first of clip 0
-    arguments = ["split", "--data", "coco", "--fractions", "0.5", "0.5", "--group-by", "clip(.)", "--output", "out", "--to", "coco"]
+    arguments = "split --data coco --fractions 0.5 0.5 --group-by clip(.) --output out --to coco".split()
     assert run_model(arguments) == 1
     assert "1 groups of images cannot be divided into train, val" in capsys.readouterr().err
     assert run_model([*arguments, "--no-join-similar"]) == 0
     out = capsys.readouterr().out
-    assert "--group-by: 2 groups of 12 images" in out and "wrote out: COCO, annotations/instances_train.json: train and val" in out
+    assert "--group-by: 2 groups of 12 images" in out
+    assert "wrote out: COCO, annotations/instances_train.json: train and val" in out
     clips = [{name[:5] for name in read_data("out", part).file_names} for part in ("train", "val")]
     assert sorted(map(sorted, clips)) == [["clip0"], ["clip1"]]
 

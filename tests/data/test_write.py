@@ -115,7 +115,8 @@ def dataset_of(folder, names, boxes, *, sizes=None, classes=("cat",), crowd=None
 
 
 CORNER = st.integers(-2000, 9000).map(lambda v: v / 100)
-BOX = st.tuples(CORNER, CORNER, CORNER, CORNER).map(lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3])))
+BOX = st.tuples(CORNER, CORNER, CORNER, CORNER)
+BOX = BOX.map(lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3])))
 BOX = BOX.filter(lambda b: b[0] < min(63, b[2]) and b[1] < min(47, b[3]) and b[2] > 1 and b[3] > 1)  # some partly outside
 NAME = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp", "Co", "Cn"]), min_size=1, max_size=8).filter(
     lambda name: name.strip()
@@ -146,8 +147,11 @@ def test_any_boxes_and_class_names_come_back(tmp_path_factory, boxes, classes):
         )
 
 
-HOSTILE = ("../up.png", "/etc/abs.png", "a/../../b.png", ".hidden.png", "@eaDir/x.png", "sp ace.png", " lead.png", "new\nline.png",
-           "back\\slash.png", "images/c.png", "A.PNG", "a.png", "a.jpg", "no_suffix", "caf\u00e9.png", "cafe\u0301.png", "\udcff.png", "..")  # fmt: skip
+HOSTILE = (
+    "../up.png", "/etc/abs.png", "a/../../b.png", ".hidden.png", "@eaDir/x.png", "sp ace.png", " lead.png", "new\nline.png",
+    "back\\slash.png", "images/c.png", "A.PNG", "a.png", "a.jpg", "no_suffix", "caf\u00e9.png", "cafe\u0301.png",
+    "\udcff.png", "..",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("form", WRITERS)
@@ -256,7 +260,8 @@ def test_what_coco_is_given_it_keeps(tmp_path):
 
 
 def test_attributes_of_voc_that_are_not_read_are_counted(tmp_path):
-    for i, extra in enumerate(("<truncated>1</truncated><difficult>1</difficult>", "<pose>Left</pose>", "<pose>Unspecified</pose>")):
+    extras = ("<truncated>1</truncated><difficult>1</difficult>", "<pose>Left</pose>", "<pose>Unspecified</pose>")
+    for i, extra in enumerate(extras):
         image(tmp_path / f"voc/JPEGImages/{i}.png", i)
         (tmp_path / "voc/Annotations").mkdir(exist_ok=True)
         (tmp_path / f"voc/Annotations/{i}.xml").write_text(
