@@ -21,6 +21,7 @@ from yolox.data.split import (
     group_by_name,
     join_groups,
     merge_parts,
+    original_files,
     select_images,
     similar_groups,
     split_data,
@@ -29,6 +30,7 @@ from yolox.data.split import (
     write_list_split,
 )
 from yolox.data.voc import read_voc_data
+from yolox.data.write import OriginalFile
 from yolox.errors import DataError
 
 EIGHTY = (0.8, 0.1, 0.1)
@@ -172,7 +174,7 @@ def coco(tmp_path):
 def test_json_parts_keep_every_key(coco, tmp_path):
     source = coco / "instances.json"
     parts = split_data(read_data(coco), seed=1)
-    write_json_split(parts, tmp_path / "out", original=str(source))
+    write_json_split(parts, tmp_path / "out", originals=[OriginalFile(path=str(source))])
     old = json.loads(source.read_text())
     found = [json.loads((tmp_path / f"out/{part}.json").read_text()) for part in parts]
     for key in ("images", "annotations"):
@@ -217,3 +219,31 @@ def test_parts_in_folders_of_their_own_are_merged(tmp_path):
     assert merge_parts({"train": sets["train"]}) is sets["train"]
     twice = merge_parts({"train": sets["train"], "val": sets["train"]})
     assert by_image(twice) == by_image(sets["train"]) and len(twice) == 2
+
+
+@pytest.mark.parametrize("start", [1, 101])  # of the second file's ids: those of the first again, or others
+def test_parts_of_several_files_keep_every_key(tmp_path, start):
+    for part, first in (("train", 1), ("val", start)):
+        for i in range(4):
+            write_image(tmp_path / part / f"{i}.png", scene(i + 10 * len(part), SIZE))
+        rows = [(first + i, first + i % 4, i % 2 + 1, (1.25, 2, 10, 20 + i), {"text": f"{part} {i % 4}"}) for i in range(8)]
+        content = coco_dict([(first + i, f"{i}.png", *SIZE) for i in range(4)], rows) | {"info": {"year": 1}}
+        write_json(tmp_path / part / "_annotations.coco.json", content)
+    layout = find_layout(tmp_path)
+    datasets = {part: read_data(layout, part) for part in layout.parts}
+    originals = original_files(layout.parts, datasets)
+    parts = split_data(merge_parts(datasets), (0.5, 0.5))
+    write_json_split(parts, tmp_path / "out", originals=originals)
+    texts = []
+    for part, data in parts.items():
+        content = json.loads((tmp_path / f"out/{part}.json").read_text())
+        assert by_image(read_coco(str(tmp_path / f"out/{part}.json"), str(tmp_path))) == by_image(data)
+        names = {image["id"]: image["file_name"] for image in content["images"]}
+        texts += [entry["text"] for entry in content["annotations"]]
+        assert all(names[e["image_id"]] == f"{e['text'].replace(' ', '/')}.png" for e in content["annotations"])
+        assert content["info"] == {"year": 1}
+    assert len(texts) == 16 and len(set(texts)) == 8
+    changed = json.loads((tmp_path / "val/_annotations.coco.json").read_text())
+    changed["categories"] = [{"id": 2, "name": "cat"}, {"id": 1, "name": "dog"}]
+    (tmp_path / "val/_annotations.coco.json").write_text(json.dumps(changed))
+    assert original_files(layout.parts, {part: read_data(layout, part) for part in layout.parts}) == []

@@ -52,7 +52,7 @@ def run(experiment: Experiment, options: ConvertOptions, with_defaults: Callable
         written = convert_data(layout, output, to=options.to, images=options.images, **data_conventions(options))
     for part, count in written.images.items():
         console.print(f"{part}: {count} images, {written.boxes[part]} boxes", markup=False)
-    print_written(console, output, written.notes)
+    print_written(console, options, output, written.notes)
 
 
 def data_path(options: DataOptions) -> Path:
@@ -74,8 +74,9 @@ def data_conventions(options: DataOptions) -> dict[str, Any]:
     }
 
 
-def print_written(console: Console, output: Path, notes: Sequence[str]) -> None:
+def print_written(console: Console, options: Any, output: Path, notes: Sequence[str]) -> None:
     """Prints what was not kept, and what the written folder is recognised as."""
     for note in notes:
         console.print(f"warning: {note.replace('`difficult_as', '`voc_difficult_as')}", markup=False)
-    console.print(f"wrote {shown_path(output)}: {find_layout(output)}; --data {shown_path(output)} reads it", markup=False)
+    more = " --follow-links" if options.images == "symlink" else ""
+    console.print(f"wrote {shown_path(output)}: {find_layout(output)}; --data {shown_path(output)}{more} reads it", markup=False)

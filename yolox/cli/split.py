@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -26,12 +26,13 @@ from yolox.data.split import (
     group_by_name,
     join_groups,
     merge_parts,
+    original_files,
     similar_groups,
     split_data,
     write_json_split,
     write_list_split,
 )
-from yolox.data.write import WRITERS, write_coco
+from yolox.data.write import WRITERS, OriginalFile, write_coco
 from yolox.data.written_folder import Images
 from yolox.training.run_folder import next_folder
 
@@ -75,12 +76,14 @@ def run(experiment: Experiment, options: SplitOptions, with_defaults: Callable[[
     sources = {name: part_of(layout, name) for name in names}
     console.print(f"data: {shown_path(options.data)}: {layout}; divided: {', '.join(names)}", markup=False)
     conventions = data_conventions(options)
-    dataset = merge_parts({name: read_part(part, name=name, **conventions) for name, part in sources.items()})
+    datasets = {name: read_part(part, name=name, **conventions) for name, part in sources.items()}
+    originals = [] if options.class_map is not None else original_files(sources, datasets)
+    dataset = merge_parts(datasets)
     with console.status("comparing images"):
         groups = _groups(console, options, dataset)
     parts = split_data(dataset, options.fractions, groups=groups, seed=options.seed)
     console.print(_table(parts))
-    _write(console, options, DataLayout(name=layout.name, parts=sources), parts)
+    _write(console, options, DataLayout(name=layout.name, parts=sources), parts, originals)
 
 
 def _groups(console: Console, options: SplitOptions, dataset: DetectionDataset) -> np.ndarray | None:
@@ -91,7 +94,9 @@ def _groups(console: Console, options: SplitOptions, dataset: DetectionDataset) 
     if options.join_similar:
         found.append(similar_groups(dataset))
         sizes = np.bincount(found[-1], minlength=1)
-        console.print(f"images that look like another one: {int(sizes[sizes > 1].sum())} in {int((sizes > 1).sum())} groups")
+        count, rest = int((sizes > 1).sum()), int(sizes[sizes > 1].sum())
+        kept = ", each in one part (--no-join-similar divides them)" if count else ""
+        console.print(f"images that look like another one: {rest} in {count} groups{kept}", markup=False)
     return join_groups(*found) if found else None
 
 
@@ -112,25 +117,30 @@ def _cells(counts: list[int]) -> list[str]:
     return [f"{count} ({count / max(sum(counts), 1):.1%})" for count in counts]
 
 
-def _write(console: Console, options: SplitOptions, layout: DataLayout, parts: Mapping[str, DetectionDataset]) -> None:
+def _write(
+    console: Console,
+    options: SplitOptions,
+    layout: DataLayout,
+    parts: Mapping[str, DetectionDataset],
+    originals: Sequence[OriginalFile],
+) -> None:
     """Writes the parts, and prints what was not kept and the options that read them."""
     source = next(iter(layout.parts.values()))
     is_one = len({part.path for part in layout.parts.values()}) == 1
     to = options.to or ("json" if source.format == "json" or not is_one else "lists")
     output = options.output or next_folder(RUNS / "split")
-    original = source.path if source.format == "json" and is_one and options.class_map is None else None
     if to == "json":
-        write_json_split(parts, output, original=original)
+        write_json_split(parts, output, originals=originals)
     elif to == "lists":
         write_list_split(parts, output, source=source)
     elif to == "coco":
-        written = write_coco(parts, output, images=options.images, originals=dict.fromkeys(parts, original))
+        written = write_coco(parts, output, images=options.images, originals=dict.fromkeys(parts, originals))
     else:
         written = WRITERS[to](parts, output, images=options.images)
-    is_whole = to == "lists" or (original is not None and to in ("json", "coco"))
+    is_whole = to == "lists" or (bool(originals) and to in ("json", "coco"))
     unread = [] if is_whole else unread_attributes(layout, difficult_as_crowd=options.voc_difficult_as_crowd)
     if to in WRITERS:
-        print_written(console, output, [*unread, *written.notes])
+        print_written(console, options, output, [*unread, *written.notes])
         return
     for note in unread:
         console.print(f"warning: {note}", markup=False)

@@ -14,7 +14,7 @@ from yolox.data.build import files_below
 from yolox.data.json_lists import read_lists
 from yolox.data.layout import DataLayout, find_layout, read_part
 from yolox.data.voc import parse_annotation
-from yolox.data.write import WRITERS, write_coco
+from yolox.data.write import WRITERS, OriginalFile, write_coco
 from yolox.data.written_folder import Images, WrittenData
 from yolox.errors import DataError
 
@@ -53,7 +53,7 @@ def convert_data(
     layout = path if isinstance(path, DataLayout) else find_layout(path)
     datasets = {name: read_part(part, name=name, **conventions) for name, part in layout.parts.items()}
     if to == "coco" and not conventions.get("class_map"):
-        originals = {name: part.path for name, part in layout.parts.items() if part.format == "json"}
+        originals = {name: [OriginalFile(path=part.path)] for name, part in layout.parts.items() if part.format == "json"}
         written = write_coco(datasets, output, images=images, originals=originals)
     else:
         originals = {}

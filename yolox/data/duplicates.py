@@ -27,7 +27,7 @@ BITS = 255
 _SIDE, _FREQUENCIES = 64, 16  # of the grey image, and of the corner of its cosine transform
 _LEAST_SIDE = 96  # px that a reduced decoding leaves
 _LEAST_CONTRAST = 2.0  # grey levels; below, only noise decides about the bits
-_ROWS = 1 << 10  # images that are compared with all others at a time
+_CELLS = 1 << 24  # pairs of images that are compared at a time: 64 MB
 
 
 def image_hash(image: np.ndarray) -> np.ndarray:  # [H,W,3] -> [255] int8
@@ -119,20 +119,20 @@ def group_similar(hashes: np.ndarray, *, max_distance: int = MAX_DISTANCE) -> np
         [N] int64, the smallest index of the image's group.
     """
     groups = np.arange(len(hashes))
-    for _, closeness in _products(hashes, hashes):
+    for start, closeness in _products(hashes, hashes, later=True):
         alike = closeness >= BITS - 2 * max_distance
         for row in np.flatnonzero(alike.sum(axis=1) > 1).tolist():
-            merged = np.unique(groups[alike[row]])
+            merged = np.unique(groups[start:][alike[row]])
             if len(merged) > 1:
                 groups[np.isin(groups, merged)] = merged[0]
     return groups
 
 
-def _products(hashes: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields the scalar products of some rows with all others, and the first of these rows."""
-    columns = others.astype(np.float32).T
-    for start in range(0, len(hashes), _ROWS):
-        yield start, hashes[start : start + _ROWS].astype(np.float32) @ columns
+def _products(hashes: np.ndarray, others: np.ndarray, *, later: bool = False) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields the scalar products of some rows with all others, or with those from them on, and the first of these rows."""
+    columns, rows = others.astype(np.float32).T, max(_CELLS // max(len(others), 1), 1)
+    for start in range(0, len(hashes), rows):
+        yield start, hashes[start : start + rows].astype(np.float32) @ columns[:, start if later else 0 :]
 
 
 @frozen(kw_only=True)

@@ -14,7 +14,7 @@ from yolox.data.content import name_some
 from yolox.data.dataset import DetectionDataset, image_path
 from yolox.data.duplicates import group_similar, hash_images
 from yolox.data.layout import PARTS, DataPart
-from yolox.data.write import write_annotations, write_yolo_yaml
+from yolox.data.write import OriginalFile, write_annotations, write_yolo_yaml
 from yolox.data.written_folder import new_folder, with_same_classes
 from yolox.errors import DataError
 
@@ -230,8 +230,8 @@ def merge_parts(datasets: Mapping[str, DetectionDataset]) -> DetectionDataset:
         datasets: by part, one or more. An image that several parts have is kept once, from the first.
 
     Returns:
-        DetectionDataset with the classes of all, names relative to the folder that holds all images, and new ids where two
-        images or boxes have the same.
+        DetectionDataset with the classes of all and names relative to the folder that holds all images. Where two images or
+        boxes have the same id, those of each part are shifted behind those of the part before.
     """
     if len(datasets) == 1:
         return next(iter(datasets.values()))
@@ -245,30 +245,60 @@ def merge_parts(datasets: Mapping[str, DetectionDataset]) -> DetectionDataset:
     names = [os.path.relpath(image_path(data, i), root) for data in parts for i in range(len(data))]
     fields = ("image_ids", "sizes", "boxes", "classes", "crowd", "areas", "annotation_ids")
     joined = {name: np.concatenate([getattr(data, name) for data in parts]) for name in fields}
-    for ids in ("image_ids", "annotation_ids"):
-        if len(np.unique(joined[ids])) < len(joined[ids]):
-            joined[ids] = np.arange(1, len(joined[ids]) + 1)
+    for name in ("image_ids", "annotation_ids"):
+        shifts = _id_shifts([getattr(data, name) for data in datasets.values()])
+        joined[name] = np.concatenate([getattr(data, name) + shift for data, shift in zip(parts, shifts, strict=True)])
     counts = np.concatenate([np.diff(data.offsets) for data in parts])
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     return attrs.evolve(parts[0], image_dir=root, file_names=tuple(names), offsets=offsets, notes=(), **joined)
 
 
+def _id_shifts(ids: Sequence[np.ndarray]) -> list[int]:
+    """Returns what is added to the ids of each part so that all differ."""
+    if len(np.unique(np.concatenate(ids))) == sum(map(len, ids)):
+        return [0] * len(ids)
+    shifts, end = [], None
+    for array in ids:
+        shifts.append(0 if end is None or not len(array) else int(end - array.min()))
+        end = int(array.max()) + shifts[-1] + 1 if len(array) else end
+    return shifts
+
+
+def original_files(sources: Mapping[str, DataPart], datasets: Mapping[str, DetectionDataset]) -> list[OriginalFile]:
+    """Returns the COCO files of the parts that `merge_parts` merges, for `write_json_split` and `write_coco`.
+
+    Args:
+        sources: by part, where it is.
+        datasets: by part, as read, without other names for the classes.
+
+    Returns:
+        The files; none for other formats, and where the files give a class different ids.
+    """
+    pairs = {pair for data in datasets.values() for pair in zip(data.class_names, data.category_ids, strict=True)}
+    is_one = all(len({pair[side] for pair in pairs}) == len(pairs) for side in (0, 1))
+    if not is_one or len({d.class_names for d in datasets.values()}) > 1 or any(p.format != "json" for p in sources.values()):
+        return []
+    shifts = [_id_shifts([getattr(d, name) for d in datasets.values()]) for name in ("image_ids", "annotation_ids")]
+    rows = zip(sources.values(), *shifts, strict=True)
+    return [OriginalFile(path=part.path, image_shift=i, annotation_shift=a) for part, i, a in rows]
+
+
 def write_json_split(
-    parts: Mapping[str, DetectionDataset], output: str | os.PathLike, *, original: str | None = None
+    parts: Mapping[str, DetectionDataset], output: str | os.PathLike, *, originals: Sequence[OriginalFile] = ()
 ) -> None:
     """Writes ``train.json``, ``val.json`` and ``test.json``: COCO annotations whose names are relative to the image folder.
 
     Args:
         parts: of `split_data`.
         output: a folder that is not there yet, or empty.
-        original: COCO file that the dataset was read from, whose entries are written with all their keys.
+        originals: COCO files that the dataset was read from, whose entries are written with all their keys.
 
     Raises:
         DataError: the output is there already, or cannot be written; nothing is left of it.
     """
     with new_folder(output) as folder:
         for part, data in parts.items():
-            write_annotations(folder / f"{part}.json", data, data.file_names, original=original)
+            write_annotations(folder / f"{part}.json", data, data.file_names, originals)
 
 
 def write_list_split(parts: Mapping[str, DetectionDataset], output: str | os.PathLike, *, source: DataPart) -> None:

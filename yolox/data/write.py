@@ -26,7 +26,7 @@ def write_coco(
     output: str | os.PathLike,
     *,
     images: Images = "copy",
-    originals: Mapping[str, str] | None = None,
+    originals: Mapping[str, Sequence[OriginalFile]] | None = None,
 ) -> WrittenData:
     """Writes datasets as ``annotations/instances_PART.json`` and ``images/PART``.
 
@@ -36,7 +36,7 @@ def write_coco(
         datasets: by part: train, val or test. Parts without images are left out and noted.
         output: a folder that is not there yet, or empty.
         images: whether image files are copied or linked.
-        originals: by part, the COCO file whose entries are written with all their keys in place of the dataset's values; its
+        originals: by part, the COCO files whose entries are written with all their keys in place of the dataset's values;
             images that the dataset lacks are left out.
 
     Returns:
@@ -50,7 +50,7 @@ def write_coco(
         (folder / "annotations").mkdir()
         for part, data in job.datasets.items():
             names = job.place_images(part, folder / "images" / part)
-            write_annotations(folder / f"annotations/instances_{part}.json", data, names, original=(originals or {}).get(part))
+            write_annotations(folder / f"annotations/instances_{part}.json", data, names, (originals or {}).get(part, ()))
     return job.result(output)
 
 
@@ -124,20 +124,39 @@ WRITERS = {"coco": write_coco, "voc": write_voc, "yolo": write_yolo}
 """The function that writes each format."""
 
 
-def write_annotations(path: Path, dataset: DetectionDataset, names: Sequence[str], *, original: str | None = None) -> None:
+@attrs.frozen(kw_only=True)
+class OriginalFile:
+    """A COCO file that a dataset was read from.
+
+    Args:
+        path: of the file.
+        image_shift: the dataset's image ids less those of the file.
+        annotation_shift: likewise for annotations.
+    """
+
+    path: str
+    image_shift: int = 0
+    annotation_shift: int = 0
+
+
+def write_annotations(
+    path: Path, dataset: DetectionDataset, names: Sequence[str], originals: Sequence[OriginalFile] = ()
+) -> None:
     """Writes a COCO annotation file.
 
     Args:
         path: of the file, which must not be there.
         dataset: images, boxes and classes.
         names: of the image files, in place of the dataset's.
-        original: COCO file whose entries are written with all their keys, those of the dataset's images.
+        originals: COCO files whose entries are written with all their keys, those of the dataset's images. Categories and
+            what else they hold are those of the first.
     """
     with open(path, "x", encoding="utf-8") as file:
-        if original is None:
-            lists, others = _coco_lists(dataset, names), {}
+        if originals:
+            named = dict(zip(dataset.image_ids.tolist(), names, strict=True))
+            lists, others = _original_lists(originals, named)
         else:
-            lists, others = _Original(original, dict(zip(dataset.image_ids.tolist(), names, strict=True))).lists()
+            lists, others = _coco_lists(dataset, names), {}
         start = "{"
         for key, entries in lists.items():
             file.write(f"{start}{json.dumps(key)}: [")
@@ -171,28 +190,29 @@ class _Elements:
         self.count += 1
 
 
-@attrs.frozen
-class _Original:
-    """Entries of a COCO file, one list after another, so that one entry is in memory at a time."""
+def _original_lists(originals: Sequence[OriginalFile], names: Mapping[int, str]) -> tuple[dict, dict]:
+    """Returns functions that write the entries of each list, one in memory at a time, and what is no list."""
+    others: dict[str, object] = {}
+    keys = list(read_lists(originals[0].path, {}, others=others))
 
-    path: str
-    names: dict[int, str]
+    def each(key: str, write) -> None:
+        for original in originals if key in ("images", "annotations") else originals[:1]:
+            read_lists(original.path, {key: partial(_pass_on, key, original, names, write)})
 
-    def lists(self) -> tuple[dict, dict]:
-        others: dict[str, object] = {}
-        keys = list(read_lists(self.path, {}, others=others))
-        return {key: partial(self._each, key) for key in keys}, others
+    return {key: partial(each, key) for key in keys}, others
 
-    def _each(self, key: str, write) -> None:
-        def pass_on(_position: int, entry: Any) -> None:
-            if key == "images":
-                name = self.names.get(as_id(entry.get("id")))
-                if name is not None:
-                    write({**entry, "file_name": name})
-            elif key != "annotations" or as_id(entry.get("image_id")) in self.names:
-                write(entry)
 
-        read_lists(self.path, {key: pass_on})
+def _pass_on(key: str, original: OriginalFile, names: Mapping[int, str], write, position: int, entry: Any) -> None:
+    if key == "images":
+        ident = as_id(entry.get("id")) + original.image_shift
+        if ident in names:
+            write({**entry, "id": ident, "file_name": names[ident]})
+    elif key == "annotations":
+        ident, image = as_id(entry.get("id", position + 1)), as_id(entry.get("image_id")) + original.image_shift
+        if image in names:
+            write({**entry, "id": ident + original.annotation_shift, "image_id": image})
+    else:
+        write(entry)
 
 
 def _coco_lists(dataset: DetectionDataset, names: Sequence[str]) -> dict:
