@@ -18,7 +18,7 @@ from yolox.visualize.draw import ascii_text, draw_detections
 
 SIDE = 640  # longest side of one picture beside another, px
 BAR = 26  # height of the title, px
-LEAKS = 12  # pairs of a picture
+LEAKS, GAP = 12, 6  # pairs of a picture, and px between the two images of a pair
 COLUMNS, AUGMENTED, NO_AUG = 4, 8, 4  # of the sample grid
 CELL = 320  # longest side of one image of the sample grid, px
 
@@ -110,7 +110,8 @@ def leak_grid(datasets: Mapping[str, DetectionDataset], leaks: Sequence[Leak]) -
         for part, index, more in ((leak.part, leak.index, ""), (leak.other, leak.other_index, f" ({how})")):
             data = datasets[part]
             cells.append(_titled(load_image(data, index), f"{part}: ", data.file_names[index], more))
-        pairs.append(cv2.copyMakeBorder(np.hstack(cells), 4, 4, 8, 8, cv2.BORDER_CONSTANT, value=(255, 255, 255)))
+        gap = np.full((len(cells[0]), GAP, 3), 255, np.uint8)
+        pairs.append(cv2.copyMakeBorder(np.hstack([cells[0], gap, cells[1]]), 4, 4, 8, 8, cv2.BORDER_CONSTANT, value=(255, 255, 255)))
     return tile_images(pairs, columns=min(len(pairs), 2))
 
 
