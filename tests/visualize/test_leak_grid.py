@@ -19,7 +19,8 @@ def test_pairs_lie_side_by_side_under_their_names(tmp_path):
     picture = leak_grid(sets, [leak])
     assert picture.shape == (ROW, COLUMN, 3)
     middle = ROW // 2 + BAR // 2
-    assert picture[middle, 8 + CELL // 2].tolist() == [255, 0, 0] and picture[middle, 8 + GAP + CELL * 3 // 2].tolist() == [0, 0, 255]
+    assert picture[middle, 8 + CELL // 2].tolist() == [255, 0, 0]
+    assert picture[middle, 8 + GAP + CELL * 3 // 2].tolist() == [0, 0, 255]
     assert (picture[middle, 8 + GAP + CELL + 20] == 255).all()  # beside the tall one
     assert all((picture[4 : 4 + BAR, start : start + CELL] < 100).any() for start in (8, 8 + GAP + CELL))
     assert leak_grid(sets, [leak] * (LEAKS + 3)).shape == (ROW * LEAKS // 2, COLUMN * 2, 3)

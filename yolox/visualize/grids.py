@@ -110,8 +110,8 @@ def leak_grid(datasets: Mapping[str, DetectionDataset], leaks: Sequence[Leak]) -
         for part, index, more in ((leak.part, leak.index, ""), (leak.other, leak.other_index, f" ({how})")):
             data = datasets[part]
             cells.append(_titled(load_image(data, index), f"{part}: ", data.file_names[index], more))
-        gap = np.full((len(cells[0]), GAP, 3), 255, np.uint8)
-        pairs.append(cv2.copyMakeBorder(np.hstack([cells[0], gap, cells[1]]), 4, 4, 8, 8, cv2.BORDER_CONSTANT, value=(255, 255, 255)))
+        row = np.hstack([cells[0], np.full((len(cells[0]), GAP, 3), 255, np.uint8), cells[1]])
+        pairs.append(cv2.copyMakeBorder(row, 4, 4, 8, 8, cv2.BORDER_CONSTANT, value=(255, 255, 255)))
     return tile_images(pairs, columns=min(len(pairs), 2))
 
 
