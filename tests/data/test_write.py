@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycocotools.coco import COCO
 
 import yolox
 from tests.data.folders import coco_dict, write_image, write_json
@@ -257,6 +258,13 @@ def test_what_coco_is_given_it_keeps(tmp_path):
     for name in ("image_ids", "sizes", "offsets", "boxes", "classes", "crowd", "areas", "annotation_ids"):
         assert np.array_equal(getattr(found, name), getattr(data, name)), name
     assert (found.class_names, found.category_ids) == (data.class_names, data.category_ids)
+
+
+def test_pycocotools_reads_what_is_written(tmp_path):
+    write_coco({"train": lossy(tmp_path)}, tmp_path / "out")
+    coco = COCO(str(tmp_path / "out/annotations/instances_train.json"))
+    rows = [{"image_id": 0, "category_id": 1, "bbox": [-5, 0, 15, 10], "score": 0.5}]
+    assert len(coco.loadRes(rows).anns) == 1 and coco.anns[1]["iscrowd"] == 1 and coco.cats[5]["name"] == "ox"
 
 
 def test_attributes_of_voc_that_are_not_read_are_counted(tmp_path):

@@ -13,6 +13,7 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import cv2
 import numpy as np
@@ -27,6 +28,7 @@ BITS = 255
 _SIDE, _FREQUENCIES = 64, 16  # of the grey image, and of the corner of its cosine transform
 _LEAST_SIDE = 96  # px that a reduced decoding leaves
 _LEAST_CONTRAST = 2.0  # grey levels; below, only noise decides about the bits
+_HEAD = 1 << 16  # bytes of a file that are compared first
 _CELLS = 1 << 24  # pairs of images that are compared at a time: 64 MB
 
 
@@ -192,7 +194,7 @@ def duplicate_images(*datasets: DetectionDataset) -> list[tuple[str, ...]]:
     """Finds image files that are equal byte for byte.
 
     Call it to find photos that were saved twice, and images for validation that training sees too. Only files of
-    equal length are read.
+    equal length are read, and as a whole only those of equal first 65,536 bytes.
 
     Args:
         datasets: one or more datasets.
@@ -202,7 +204,9 @@ def duplicate_images(*datasets: DetectionDataset) -> list[tuple[str, ...]]:
     """
     paths = [image_path(dataset, i) for dataset in datasets for i in range(len(dataset))]
     paths = [path for path in paths if os.path.isfile(path)]  # a check names those that are missing
-    groups = [same for alike in _grouped(paths, os.path.getsize) for same in _grouped(alike, _digest)]
+    groups = [paths]
+    for key in (os.path.getsize, partial(_digest, most=_HEAD), _digest):  # the cheapest first
+        groups = [same for group in groups for same in _grouped(group, key)]
     return sorted(tuple(group) for group in groups)
 
 
@@ -213,6 +217,6 @@ def _grouped(paths: Sequence[str], key) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _digest(path: str) -> bytes:
+def _digest(path: str, most: int = -1) -> bytes:
     with open(path, "rb") as file:
-        return hashlib.blake2b(file.read()).digest()
+        return hashlib.blake2b(file.read(most)).digest()

@@ -156,7 +156,7 @@ def write_annotations(
             named = dict(zip(dataset.image_ids.tolist(), names, strict=True))
             lists, others = _original_lists(originals, named)
         else:
-            lists, others = _coco_lists(dataset, names), {}
+            lists, others = _coco_lists(dataset, names), {"info": {}}  # which pycocotools wants
         start = "{"
         for key, entries in lists.items():
             file.write(f"{start}{json.dumps(key)}: [")
