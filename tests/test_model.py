@@ -272,3 +272,18 @@ def test_representations_fit_on_a_screen(model, tmp_path):
     assert eval(repr(recipe), vars(config_module)) == recipe  # the text of a recipe is Python
     assert "class_names=('cat', 'dog', 'cow')" in repr(model) and "parameters)" in repr(model.detector)
     assert "300" in repr(detections) and "... 280 more" in repr(detections) and "4 images" in repr(dataset)
+
+
+def test_classes_are_chosen_by_name(reader, images):
+    everything = reader.predict(images, score_threshold=0.0)
+    assert {name for each in everything for name in each.names} == {"dog"}
+    assert [len(each) for each in reader.predict(images, score_threshold=0.0, classes=["dog"])] == [1, 1, 1]
+    assert [len(each) for each in reader.predict(images, score_threshold=0.0, classes=[0, "cow"])] == [0, 0, 0]
+    with pytest.raises(ValueError, match="no class 'dgo' among 3; perhaps you meant dog"):
+        reader.predict(images, classes=["dgo"])
+
+
+@pytest.mark.parametrize("nothing", [None, 3])
+def test_nothing_that_can_be_an_image_is_a_value_error(reader, nothing):
+    with pytest.raises(ValueError, match=f"images is {nothing}, want a list of images"):
+        reader.predict(nothing)

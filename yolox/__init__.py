@@ -52,6 +52,7 @@ from yolox.eval import (
 )
 from yolox.eval.evaluate import evaluate, make_evaluator
 from yolox.eval.predict import predict
+from yolox.eval.tiles import Tiles
 from yolox.export import ExportedDetector, export_detector, open_exported
 from yolox.recipes import finetune_recipe
 from yolox.errors import TrainingDiverged
@@ -113,6 +114,7 @@ __all__ = [
     "Recipe",
     "Sample",
     "StepEvent",
+    "Tiles",
     "TrainState",
     "TrainingDiverged",
     "TrainingStopped",

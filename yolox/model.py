@@ -16,8 +16,9 @@ from yolox.config import InputSpec, OneScreen, PostprocessConfig
 from yolox.data.classes import COCO_NAMES, names_of_classes
 from yolox.data.image import is_pil_image
 from yolox.errors import WeightsError
-from yolox.eval.postprocess import Detections, with_names
+from yolox.eval.postprocess import Detections, class_indices, with_names
 from yolox.eval.predict import VIEWER, detector_step, predict_images
+from yolox.eval.tiles import Tiles
 from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
 from yolox.models import SCALES, build
 from yolox.recipes import megvii_recipe
@@ -56,6 +57,8 @@ class Model(OneScreen):
         batch_size: int = 1,
         score_threshold: float | None = None,
         config: PostprocessConfig = VIEWER,
+        tiles: Tiles | int | None = None,
+        classes: Iterable[str | int] | None = None,
     ) -> Detections | list[Detections] | Iterator[Detections]:
         """Returns the objects in an image, in several, or in a stream of them.
 
@@ -66,9 +69,12 @@ class Model(OneScreen):
                 [N,H,W,3]; or a generator of images, which may be endless.
             channels: order of the channels of arrays: "bgr" as OpenCV reads them, "rgb" as most other libraries do. Files
                 and PIL images state theirs, and are turned upright as their EXIF says.
-            batch_size: images of a step.
+            batch_size: images, or tiles of images, of a step.
             score_threshold: least score; None takes that of `config`.
             config: thresholds and limits.
+            tiles: side in pixels of the tiles into which large images are divided, or `yolox.Tiles` with their overlap too.
+                Small objects are found in the tiles, large ones in the whole image. None takes the whole image alone.
+            classes: names or indices of the classes that are wanted; None takes all.
 
         Returns:
             Of one image its Detections; of a list or an array a list; of a generator a generator, which takes an image when
@@ -76,19 +82,19 @@ class Model(OneScreen):
 
         Raises:
             DataError: a file is missing or cannot be decoded.
-            ValueError: something is no image.
+            ValueError: something is no image, or there is no such class.
         """
         if score_threshold is not None:
             config = attrs.evolve(config, score_threshold=score_threshold)
-        if is_one_image(images):
-            return next(self._each([images], channels, 1, config))
-        found = self._each(images, channels, batch_size, config)
+        one = is_one_image(images)
+        wanted = None if classes is None else class_indices(classes, self.class_names)
+        options = {"spec": self.input, "config": config, "channels": channels, "tiles": tiles, "classes": wanted}
+        options["batch_size"] = 1 if one and tiles is None else batch_size
+        each = predict_images(self._step, [images] if one else images, **options)
+        found = (with_names(detections, self.class_names) for detections in each)
+        if one:
+            return next(found)
         return found if isinstance(images, Iterator) else list(found)
-
-    def _each(self, images: Iterable, channels: str, batch_size: int, config: PostprocessConfig) -> Iterator[Detections]:
-        options = {"spec": self.input, "config": config, "batch_size": batch_size, "channels": channels}
-        for found in predict_images(self._step, images, **options):
-            yield with_names(found, self.class_names)
 
 
 def is_one_image(images) -> bool:

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from tests.oracles.nms import slow_postprocess
 from yolox.config import PostprocessConfig
-from yolox.eval.postprocess import Detections, postprocess, with_names
+from yolox.eval.postprocess import Detections, class_indices, postprocess, with_names
 
 
 def _decoded(seed, points=80, classes=5):
@@ -125,3 +125,30 @@ def test_names_fit_the_boxes():
         evolve(FOUND, names=("a", "b"))
     with pytest.raises(ValueError, match="class 1, but there are 1 names"):
         with_names(FOUND, ["cat"])
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_classes_are_kept_before_the_limits(multi_label):
+    config = PostprocessConfig(score_threshold=0.0, multi_label=multi_label, max_detections=10**6)
+    everything, kept = postprocess(_decoded(3), config=config), postprocess(_decoded(3), config=config, classes=(1, 4))
+    rows = np.isin(everything.classes, (1, 4))
+    np.testing.assert_array_equal(kept.boxes, everything.boxes[rows])
+    assert 0 < len(kept) < len(everything) and set(kept.classes.tolist()) == {1, 4}
+    one = postprocess(_decoded(3), config=attrs.evolve(config, max_detections=1, max_candidates=1), classes=(4,))
+    assert one.classes.tolist() == [4]  # the best of the class, not nothing because another class is better
+
+
+def test_classes_by_name_and_index():
+    names = ("cat", "dog", "2", "traffic light")
+    assert class_indices(["dog", "cat", 1], names) == class_indices((1, 0), names) == (0, 1)
+    assert class_indices(["2", "3"], names) == (2, 3) and class_indices("cat", names) == (0,)
+    assert class_indices([7, "1"], None) == (1, 7) and class_indices([], names) == ()
+    for wanted, message in (
+        (["Traffic-Light"], "no class 'Traffic-Light' among 4; perhaps you meant traffic light"),
+        ([9], "no class '9' among 4; want a name .cat, dog, 2, .... or its index from 0"),
+        (["-1"], "no class '-1' among 4"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            class_indices(wanted, names)
+    with pytest.raises(ValueError, match="got 'dog', want an index, as the detector has no class names"):
+        class_indices(["dog"], None)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from attrs import evolve, field, frozen
 
 from yolox.config import PostprocessConfig, one_screen
+from yolox.data.classes import close_names
+from yolox.data.content import name_some
 from yolox.eval.coco import detections_to_coco
 from yolox.eval.nms import batched_nms
 
@@ -99,7 +101,46 @@ def with_names(found: Detections, class_names: Sequence[str]) -> Detections:
     return evolve(found, names=tuple(class_names[index] for index in found.classes.tolist()))
 
 
-def postprocess(decoded, *, config: PostprocessConfig) -> Detections:  # [P,5+C]
+def class_indices(wanted: Iterable[str | int], class_names: Sequence[str] | None) -> tuple[int, ...]:
+    """Returns the indices of classes that are given by name or by index.
+
+    Args:
+        wanted: names, and indices as numbers or digits. A name that is a number goes first.
+        class_names: of the detector; None where it has none, and only indices are taken.
+
+    Returns:
+        Ascending indices, each once.
+
+    Raises:
+        ValueError: no such class, with the spellings that may have been meant.
+
+    Example:
+        >>> class_indices(["dog", 0, "2"], ["cat", "dog", "cow"])
+        (0, 1, 2)
+        >>> class_indices(["dgo"], ["cat", "dog", "cow"])
+        Traceback (most recent call last):
+        ValueError: `classes`: no class 'dgo' among 3; perhaps you meant dog
+    """
+    names = list(class_names or ())
+    found = set()
+    for item in [wanted] if isinstance(wanted, str) else wanted:
+        text = str(item)
+        if text in names:
+            found.add(names.index(text))
+        elif text.isdecimal() and (class_names is None or int(text) < len(names)):
+            found.add(int(text))
+        elif class_names is None:
+            raise ValueError(f"`classes`: got {text!r}, want an index, as the detector has no class names")
+        else:
+            close = close_names(text, names)
+            hint = f"perhaps you meant {' or '.join(close)}" if close else f"want a name ({name_some(names)}) or its index from 0"
+            raise ValueError(f"`classes`: no class {text!r} among {len(names)}; {hint}")
+    return tuple(sorted(found))
+
+
+def postprocess(
+    decoded, *, config: PostprocessConfig, classes: Sequence[int] | None = None  # [P,5+C]
+) -> Detections:
     """Converts the decoded predictions of one image to detections.
 
     Call it on each row of the network's output for a batch. Both published systems are values of ``config``:
@@ -108,6 +149,7 @@ def postprocess(decoded, *, config: PostprocessConfig) -> Detections:  # [P,5+C]
     Args:
         decoded: [P,5+C] float32 numpy; boxes as cxcywh in pixels, objectness, class probabilities in [0,1].
         config: thresholds and limits.
+        classes: indices of the classes that are kept; None keeps all.
 
     Returns:
         Detections in the pixels of ``decoded``, at most ``max_detections``. A score is objectness times class
@@ -130,13 +172,15 @@ def postprocess(decoded, *, config: PostprocessConfig) -> Detections:  # [P,5+C]
         raise ValueError(f"postprocess: decoded has shape {decoded.shape}, want [P,5+C] with C >= 1")
     pick = _every_class if config.multi_label else _best_class
     likely = decoded[decoded[:, 4] > config.score_threshold]  # a class probability is at most 1
-    rows, classes, scores = pick(likely, config.score_threshold)
+    rows, labels, scores = pick(likely, config.score_threshold)
     boxes = _corners(likely[rows, :4])
-    finite = np.isfinite(boxes).all(1)
-    found = boxes[finite], scores[finite], classes[finite]
-    boxes, scores, classes = _best_scored(*found, config.max_candidates)
-    kept = batched_nms(boxes, scores, classes, config.iou_threshold, max_kept=config.max_detections)
-    return Detections(boxes[kept], scores[kept], classes[kept].astype(np.int32))
+    wanted = np.isfinite(boxes).all(1)
+    if classes is not None:
+        wanted &= np.isin(labels, classes)
+    found = boxes[wanted], scores[wanted], labels[wanted]
+    boxes, scores, labels = _best_scored(*found, config.max_candidates)
+    kept = batched_nms(boxes, scores, labels, config.iou_threshold, max_kept=config.max_detections)
+    return Detections(boxes[kept], scores[kept], labels[kept].astype(np.int32))
 
 
 def _best_class(rows, threshold):  # [N,5+C] -> three of [K]: row, class, score

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
-from attrs import evolve
+from attrs import define, evolve
 from mindspore import Tensor, nn
 
 from yolox.config import InputSpec, PostprocessConfig, one_line
@@ -16,7 +19,8 @@ from yolox.data.image import is_pil_image, to_bgr
 from yolox.data.letterbox import boxes_from_letterbox, letterbox
 from yolox.data.loader import eval_batches
 from yolox.decode import decode_predictions, make_points
-from yolox.eval.postprocess import Detections, postprocess, with_names
+from yolox.eval.postprocess import Detections, class_indices, postprocess, with_names
+from yolox.eval.tiles import Tiles, image_views, merge_tiles
 from yolox.graph import compile_function
 from yolox.nn.functional import normalize_images
 
@@ -33,6 +37,8 @@ def predict(
     class_names: Sequence[str] | None = None,
     batch_size: int = 1,
     channels: Literal["bgr", "rgb"] = "bgr",
+    tiles: Tiles | int | None = None,
+    classes: Iterable[str | int] | None = None,
 ) -> list[Detections]:
     """Returns the objects in images or image files.
 
@@ -47,16 +53,19 @@ def predict(
         config: thresholds.
         class_names: names of the classes. None takes `detector.class_names`, or the metadata of an exported file, else
             detections have no names.
-        batch_size: images of a step.
+        batch_size: images, or tiles of images, of a step.
         channels: order of the channels of arrays; files and PIL images state theirs.
+        tiles: divides large images into tiles of this size in pixels, or of these `Tiles`, and looks for objects in each and
+            in the whole image; None takes the whole image alone.
+        classes: names or indices of the classes that are wanted; None takes all.
 
     Returns:
         One Detections per image, in their order: boxes xyxy in pixels of the original image, clipped to it.
 
     Raises:
         DataError: a file is missing or cannot be decoded.
-        ValueError: `images` is one path or one image, an array is not uint8 [H,W,3], or `spec` differs from that of an
-            exported file.
+        ValueError: `images` is one path or one image, an array is not uint8 [H,W,3], there is no such class, or `spec` differs
+            from that of an exported file.
 
     Example:
         >>> from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector, initialise
@@ -68,7 +77,9 @@ def predict(
     """
     spec, step = detector_step(detector, spec)
     names = detector_class_names(detector) if class_names is None else class_names
-    found = predict_images(step, images, spec=spec, config=config, batch_size=batch_size, channels=channels)
+    wanted = None if classes is None else class_indices(classes, names)
+    options = {"batch_size": batch_size, "channels": channels, "tiles": tiles, "classes": wanted}
+    found = predict_images(step, images, spec=spec, config=config, **options)
     return list(found) if names is None else [with_names(each, names) for each in found]
 
 
@@ -206,6 +217,9 @@ def predict_images(
     batch_size: int = 1,
     clip: bool = True,
     channels: Literal["bgr", "rgb"] = "bgr",
+    tiles: Tiles | int | None = None,
+    classes: Sequence[int] | None = None,
+    speed: Speed | None = None,
 ) -> Iterator[Detections]:
     """Yields the objects in images or image files, as these come.
 
@@ -216,17 +230,56 @@ def predict_images(
         images: uint8 [H,W,3] arrays of any size, paths of image files, PIL images, or some of each.
         spec: the same as that of ``eval_step``.
         config: from decoded predictions to detections.
-        batch_size: images of a step; the last step is filled up.
-        clip: True clips boxes to their image.
+        batch_size: images, or tiles of images, of a step; the last step is filled up.
+        clip: True clips boxes to their image, or their tile.
         channels: order of the channels of arrays; files and PIL images state theirs.
+        tiles: divides large images into tiles of this size in pixels, or of these `Tiles`, and looks for objects in each and
+            in the whole image; None takes the whole image alone.
+        classes: indices of the classes that are wanted; None takes all.
+        speed: adds the time of each part to it.
 
     Returns:
         Iterator of one Detections per image, in their order; boxes xyxy in pixels of the original image.
 
     Raises:
         DataError: a file is missing or cannot be decoded.
-        ValueError: an array is not uint8 [H,W,3], or `images` is one path or one image.
+        ValueError: an array is not uint8 [H,W,3], or `images` is one path, one image or nothing that can be iterated over.
     """
+    _check_several(images)
+    tiles = Tiles(tiles) if isinstance(tiles, int) else tiles
+    speed = Speed() if speed is None else speed
+    waiting: deque[tuple[tuple[int, int], np.ndarray]] = deque()  # size and views of images that have no detections yet
+
+    def pixels_of_views() -> Iterator[np.ndarray]:
+        for pixels in speed.reading(to_bgr(image, channels=channels) for image in images):
+            views = image_views(pixels.shape[:2], tiles)
+            waiting.append((pixels.shape[:2], views))
+            yield from (pixels[top:bottom, left:right] for left, top, right, bottom in views)
+
+    found: list[Detections] = []
+    for group in _groups(pixels_of_views(), batch_size):
+        with speed.part("prepare"):
+            canvases, transforms = zip(*(letterbox(p, spec.input_size, spec=spec) for p in group), strict=True)
+            filled = np.stack(canvases + canvases[-1:] * (batch_size - len(group)))
+        with speed.network(len(group)):
+            decoded = as_array(eval_step(filled))
+        with speed.part("nms"):
+            found += _in_images(decoded, transforms, [p.shape[:2] if clip else None for p in group], config, classes)
+        while waiting and len(found) >= len(waiting[0][1]):
+            size, views = waiting.popleft()
+            of_views, found = found[: len(views)], found[len(views) :]
+            with speed.part("nms"):
+                merged = of_views[0] if len(views) == 1 else _merged(of_views, views, size, config)
+            speed.images += 1
+            yield merged
+
+
+def _merged(found: Sequence[Detections], views: np.ndarray, size: tuple[int, int], config: PostprocessConfig) -> Detections:
+    limits = {"iou_threshold": config.iou_threshold, "max_detections": config.max_detections}
+    return merge_tiles(found, views, image_size=size, **limits)
+
+
+def _check_several(images) -> None:
     # Python would iterate over the letters of one path and the rows of one array
     if isinstance(images, (str, bytes, os.PathLike)):
         raise ValueError(f"images is the path {os.fspath(images)!r}, want a list: [path, ...] of image files")
@@ -234,12 +287,67 @@ def predict_images(
         raise ValueError("images is one PIL image, want a list: [image, ...]")
     if isinstance(images, np.ndarray) and images.ndim != 4:
         raise ValueError(f"images is one array of shape {images.shape}, want a list: [image, ...], or [N,H,W,3]")
-    for group in _groups(images, batch_size):
-        pixels = [to_bgr(image, channels=channels) for image in group]
-        canvases, transforms = zip(*(letterbox(p, spec.input_size, spec=spec) for p in pixels), strict=True)
-        filled = np.stack(canvases + canvases[-1:] * (batch_size - len(group)))
-        sizes = [p.shape[:2] if clip else None for p in pixels]
-        yield from _in_images(as_array(eval_step(filled)), transforms, sizes, config)
+    if not isinstance(images, Iterable):
+        raise ValueError(f"images is {images!r}, want a list of images, or a generator of them")
+
+
+@define
+class Speed:
+    """Seconds that the parts of prediction took, in all.
+
+    The first step of a detector compiles it; its time is kept apart.
+    """
+
+    images: int = 0
+    read: float = 0.0
+    """Read and decode files."""
+    prepare: float = 0.0
+    """Letterbox."""
+    steps: float = 0.0
+    """Steps of the network, without the first one."""
+    first: float = 0.0
+    """The first step of the network."""
+    nms: float = 0.0
+    """From decoded predictions to detections, NMS and the merging of tiles included."""
+    inputs: int = 0
+    """Images and tiles that the network was given, without those of the first step."""
+    first_inputs: int = 0
+    """Images and tiles of the first step."""
+
+    def __str__(self) -> str:
+        if not self.images:
+            return "no images"
+        read, prepare, nms = (f"{1e3 * seconds / self.images:.1f}" for seconds in (self.read, self.prepare, self.nms))
+        first = f"the first step, which compiles, {self.first:.1f} s"
+        if not self.inputs:
+            return f"read {read}, prepare {prepare}, NMS {nms} ms an image; {first}"
+        network = 1e3 * self.steps / self.inputs * (self.inputs + self.first_inputs) / self.images
+        return f"read {read}, prepare {prepare}, network {network:.1f}, NMS {nms} ms an image; {first}, is not counted"
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Adds the time of the body to a part."""
+        start = time.perf_counter()
+        yield
+        setattr(self, name, getattr(self, name) + time.perf_counter() - start)
+
+    @contextmanager
+    def network(self, inputs: int) -> Iterator[None]:
+        """Adds the time of the body as a step of the network with so many inputs."""
+        is_first = not self.first_inputs
+        with self.part("first" if is_first else "steps"):
+            yield
+        setattr(self, "first_inputs" if is_first else "inputs", inputs if is_first else self.inputs + inputs)
+
+    def reading(self, images: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yields the images and adds the time that each takes to come."""
+        end = object()
+        while True:
+            with self.part("read"):
+                image = next(images, end)
+            if image is end:
+                return
+            yield image
 
 
 def as_array(decoded) -> np.ndarray:
@@ -254,8 +362,8 @@ def as_array(decoded) -> np.ndarray:
     return decoded.asnumpy() if isinstance(decoded, Tensor) else decoded
 
 
-def _in_images(decoded, transforms, sizes, config) -> list[Detections]:  # [B,P,5+C], n <= B transforms
-    found = [postprocess(rows, config=config) for rows in decoded[: len(transforms)]]
+def _in_images(decoded, transforms, sizes, config, classes=None) -> list[Detections]:  # [B,P,5+C], n <= B transforms
+    found = [postprocess(rows, config=config, classes=classes) for rows in decoded[: len(transforms)]]
     return [
         evolve(f, boxes=boxes_from_letterbox(f.boxes, transform, size))
         for f, transform, size in zip(found, transforms, sizes, strict=True)
