@@ -15,71 +15,14 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
+from tests.cli.squares import SIZE, predict, square
 from tests.data.folders import coco_dict, write_json
-from yolox.cli import predict as predict_command
-from yolox.cli import run
-from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import OpenedWeights
-from yolox.config import InputSpec, Recipe
 from yolox.data.coco import read_coco
 from yolox.data.yolo import read_yolo
 from yolox.errors import CommandError, DataError
 from yolox.eval.coco import evaluate_coco
-from yolox.eval.media import find_files, frames_per_second, read_frames, unique_names
-from yolox.weights.load import LoadedWeights
-
-SIZE = 64
-
-
-def find_square(images):  # [B,64,64,3] -> [B,2,7]
-    """One box around the white pixels, class 1, and a row without an object."""
-    rows = np.zeros((len(images), 2, 7), np.float32)
-    for row, image in zip(rows, images, strict=True):
-        y, x = np.nonzero((image > 200).all(2))
-        if len(x):
-            corners = np.array([x.min(), y.min(), x.max() + 1, y.max() + 1])
-            row[0] = [*(corners[:2] + corners[2:]) / 2, *(corners[2:] - corners[:2]), 0.9, 0.2, 1.0]
-    return rows
-
-
-@pytest.fixture
-def experiment(monkeypatch):
-    recipe = Recipe(input=InputSpec(input_size=(SIZE, SIZE)))
-    metadata = LoadedWeights(source="yolox", loaded=(), class_names=("cat", "big dog"), recipe=recipe)
-    opened = OpenedWeights(detector=None, num_classes=2, metadata=metadata, path=Path("weights"))
-    monkeypatch.setattr(OpenedWeights, "make_step", lambda self, spec: find_square)
-    monkeypatch.setattr(predict_command, "open_weights", lambda *args, **options: opened)
-    nothing = {"build_detector": None, "make_step": None}
-    return Experiment(name="square", recipes={"megvii": recipe}, **nothing)
-
-
-def square(left: int, *, shape=(SIZE, SIZE)) -> np.ndarray:
-    image = np.zeros((*shape, 3), np.uint8)
-    image[8:24, left : left + 16] = 255
-    return image
-
-
-@pytest.fixture
-def folder(tmp_path):
-    images = tmp_path / "images"
-    images.mkdir()
-    for number in range(3):
-        cv2.imwrite(str(images / f"{number}.png"), square(8 * number))
-    return images
-
-
-@pytest.fixture
-def video(tmp_path):
-    path = tmp_path / "clip.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 12.5, (128, 96))
-    for number in range(5):
-        writer.write(square(8 + 16 * number, shape=(96, 128)))
-    writer.release()
-    return path
-
-
-def predict(experiment, *argv) -> int:
-    return run(experiment, ["predict", "--weights", "w", *map(str, argv)])
+from yolox.eval.media import read_frames
+from yolox.eval.sources import find_files, unique_names
 
 
 def test_every_form_says_the_same(experiment, folder, tmp_path):
@@ -106,9 +49,8 @@ def test_every_form_says_the_same(experiment, folder, tmp_path):
 def test_a_video_becomes_a_video(experiment, video, tmp_path, capsys):
     out = tmp_path / "out"
     assert predict(experiment, "--source", video, "--output", out, "--batch-size", "2") == 0
-    assert "5 frames, 5 objects" in capsys.readouterr().out
-    assert len(list(read_frames(out / "clip.mp4", "x"))) == 5
-    assert frames_per_second(out / "clip.mp4") == pytest.approx(12.5)
+    assert "clip.mp4: 5 frames, 5 objects (5 big dog), " in capsys.readouterr().out
+    assert [frame.rate for frame in read_frames(out / "clip.mp4", "x")] == pytest.approx([12.5] * 5)
     records = json.loads((out / "predictions.json").read_text())
     assert [record["frame"] for record in records] == list(range(5))
     for number, record in enumerate(records):
@@ -155,7 +97,6 @@ def test_a_broken_video_is_a_data_error(tmp_path):
     (tmp_path / "a.mp4").write_text("no video")
     with pytest.raises(DataError, match="a.mp4: cannot be decoded as a video"):
         list(read_frames(tmp_path / "a.mp4", "a"))
-    assert frames_per_second(tmp_path / "a.mp4") == 25
 
 
 GBK = os.fsdecode(b"\xd6\xd0\xce\xc4")  # not UTF-8, as Chinese archives unpack to: OpenCV's own opening ends the process
@@ -178,7 +119,7 @@ def test_names_that_are_not_utf8_are_detected_in_or_named(experiment, folder, vi
 
 def test_a_video_in_a_folder_that_is_not_utf8_is_refused(experiment, folder, video, tmp_path, capsys):
     with pytest.raises(DataError, match="not UTF-8"):
-        frames_per_second(Path(GBK, "clip.mp4"))
+        next(read_frames(Path(GBK, "clip.mp4"), "clip"))
     out = tmp_path / GBK
     assert predict(experiment, "--source", folder, "--output", out, "--save", "json") == 0
     assert f"wrote {tmp_path}/\\xd6\\xd0\\xce\\xc4/predictions.json" in capsys.readouterr().out

@@ -116,12 +116,12 @@ PAGES = {
         examples=(
             "--weights RUN --source photo.jpg",
             "--weights {weights} --source 'photos/*.jpg' film.mp4 --output PICTURES",
-            "--weights RUN --source photos --recursive --score-threshold 0.5 --save json csv",
+            "--weights RUN --source photos --recursive --tiles 640 --save json csv",
         ),
         groups={
-            "data": _names("weights source recursive"),
-            "run": _names("output save with-scores strict device"),
-            "often changed": _names("score-threshold iou-threshold input-size batch-size max-detections"),
+            "data": _names("weights source recursive max-frames"),
+            "run": _names("output save pictures crops show device"),
+            "often changed": _names("score-threshold iou-threshold classes tiles input-size batch-size"),
         },
     ),
     "export": Page(
@@ -260,7 +260,8 @@ def _option(action: Any) -> tuple[str, _Option]:
     text, hint = re.fullmatch(r"(.*?)\s*(\((?:default: .*|required)\))?", str(action.help or ""), re.DOTALL).groups()
     hint = "" if hint in (None, "(default: None)", "(default: False)", "(default: )") else hint
     name = action.option_strings[0].removeprefix("--") if action.option_strings else str(action.dest).rpartition(".")[2]
-    label, every = (" ".join([flag, *values]) for flag in (flags[0], ", ".join(flags)))
+    first = flags[0].replace("--", "--[no-]") if hint == "(default: True)" else flags[0]
+    label, every = (" ".join([flag, *values]) for flag in (first, ", ".join(flags)))
     return name, _Option(label=label, flags=every, help=name_options(one_line(text)), default=one_line(hint))
 
 

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import attrs
+import tyro
 from attrs import frozen
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_weights, output_folder, recipe_of_weights
-from yolox.cli.messages import OptionConsole
+from yolox.cli.messages import OptionConsole, name_options
 from yolox.cli.options import InferenceOptions
 from yolox.config import InputSpec, PostprocessConfig, Recipe
+from yolox.console import printable
 from yolox.data.classes import names_of_classes
 from yolox.data.coco import read_coco_ids
 from yolox.data.image import MAX_PIXELS, shown_path
-from yolox.errors import CommandError, DataError
-from yolox.eval.media import (
-    Frame,
-    VideoCount,
-    VideoFile,
-    find_files,
-    frames_per_second,
-    is_video,
-    predict_media,
-    unique_names,
-)
-from yolox.eval.postprocess import Detections, with_names
-from yolox.eval.predict import VIEWER
-from yolox.eval.writers import WRITERS, ResultsWriter, YoloTextWriter, unused_path
-from yolox.visualize.draw import draw_detections, enlarge_small
-from yolox.visualize.run_pictures import write_picture
+from yolox.errors import CommandError, DataError, RunStopped, UsageError
+from yolox.eval.media import Frame, VideoCount, expected_frames, predict_media
+from yolox.eval.postprocess import Detections, class_indices, with_names
+from yolox.eval.predict import VIEWER, Speed
+from yolox.eval.sources import Stream, find_files, unique_names
+from yolox.eval.tiles import Tiles
+from yolox.eval.writers import WRITERS, ResultsWriter, YoloTextWriter
+from yolox.training.signals import StopSignals
+from yolox.training.terminal import format_seconds
+from yolox.visualize.media import CropWriter, PictureWriter, Screen, count_classes, summarize
 
 THRESHOLDS = {name: getattr(VIEWER, name) for name in ("score_threshold", "iou_threshold")}
 """What Megvii's README uses to draw pictures; an evaluation needs the low scores, a viewer does not."""
@@ -41,16 +44,31 @@ SaveForm = Literal["json", "txt", "csv", "coco"]
 
 @frozen(kw_only=True)
 class PredictOptions(InferenceOptions):
-    """Detect objects in images and videos: pictures with boxes, and the boxes in files."""
+    """Detect objects in images, videos and streams; draw and save the boxes."""
 
-    source: tuple[Path, ...]
-    """Images, videos, folders of them, and patterns such as 'photos/*.jpg'."""
+    source: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATH ...")]
+    """Files, folders, patterns, streams: images and videos, 'photos/*.jpg', the number of a camera, an address such as
+    rtsp://host/path, and - for paths that stand on standard input, one a line."""
     output: Path | None = None
-    """Folder for the pictures, the videos and the files of --save; left out, the next of runs/predict, runs/predict-2, ..."""
+    """Folder for all that is written; left out, the next of runs/predict, runs/predict-2, ..."""
     save: tuple[SaveForm, ...] = ("json",)
     """Forms of the boxes: predictions.json, labels/*.txt (YOLO), predictions.csv, predictions_coco.json."""
     recursive: bool = False
     """Take the files in sub-folders too."""
+    classes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
+    """Only objects of these classes, by name or by index from 0."""
+    tiles: int | None = None
+    """Side in pixels of tiles: large images are divided, and small objects found in each tile, large ones in the whole image."""
+    overlap: float = 0.2
+    """Share of a tile that the next one has too; objects smaller than it are whole in some tile."""
+    pictures: bool = True
+    """Write pictures and videos with boxes."""
+    crops: bool = False
+    """Cut each object out, into crops/CLASS."""
+    show: bool = False
+    """Show pictures in a window: an image until a key is pressed; q or Escape ends."""
+    max_frames: int | None = None
+    """Most frames of each video or stream."""
     with_scores: bool = False
     """Write the score as sixth column of labels/*.txt; without it they can be trained on."""
     results_for: Path | None = None
@@ -85,38 +103,85 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
         WeightsError, ExportError, CommandError: files that do not exist or cannot be used or written; with ``--strict``
             also sources or frames that could not be read, when all others are done.
     """
-    sources = find_files(options.source, recursive=options.recursive)
+    sources = find_files(_with_listed(options.source), recursive=options.recursive)
     files = sources.files
+    tiles = _tiles(options)
     ids = None if options.results_for is None else read_coco_ids(str(options.results_for))
     opened = open_weights(experiment, options.weights, legacy=options.legacy)
     options = with_defaults(recipe_of_weights(experiment, options.recipe, opened.metadata))
     names = names_of_classes(opened.num_classes, opened.metadata.class_names)
+    classes = _indices(options.classes, names)
     step = opened.make_step(options.input)
+    screen = [Screen(names)] if options.show else []
     folder = output_folder(options.output, "predict")  # weights that cannot be used leave none behind
-    console, errors, videos, full = OptionConsole(), [], [], 0
+    console, errors, videos, full, speed = OptionConsole(), [], [], 0, Speed()
     results = [] if ids is None else [ResultsWriter(folder, names, ids)]
     files_written = [_open_writer(kind, folder, names, options) for kind in dict.fromkeys(options.save)] + results
-    writers = [_PictureWriter(folder, names, console), *files_written]
-    settings = {"spec": options.input, "config": options.postprocess, "batch_size": options.batch_size}
-    settings["max_pixels"] = options.max_pixels
+    files_written += [CropWriter(folder)] if options.crops else []
+    progress = _Progress(console, files, options.max_frames)
+    pictures = PictureWriter(folder, names, console.print, is_written=options.pictures)
+    writers = [pictures, *files_written, *screen, progress]
+    settings = {"spec": options.input, "config": options.postprocess, "tiles": tiles, "classes": classes, "speed": speed}
+    settings |= {name: getattr(options, name) for name in ("batch_size", "max_pixels", "max_frames")}
+    stream = predict_media(step, files, **settings, on_error=errors.append, on_video=videos.append)
     try:
-        for frame, found in predict_media(step, files, **settings, on_error=errors.append, on_video=videos.append):
-            full += len(found) >= options.postprocess.max_detections
-            for writer in writers:
-                writer.add(frame, with_names(found, names))
+        with StopSignals() as is_stopped, closing(stream):
+            for frame, found in stream:
+                full += len(found) >= options.postprocess.max_detections
+                for writer in writers:
+                    writer.add(frame, with_names(found, names))
+                if is_stopped() or any(window.is_closed for window in screen):
+                    break
     finally:
         for writer in writers:
             writer.close()
     for writer in files_written:
         console.print(f"wrote {shown_path(writer.path)}", markup=False)
+    console.print(f"{progress.images} images: {summarize(progress.found)}", markup=False)
+    console.print(f"speed: {speed}", markup=False)
     notes = [*sources.left_out, *(note for writer in results for note in writer.notes())]
     if full:
         notes.append(f"{full} images have {options.postprocess.max_detections} detections, the most of `max_detections`")
     _report(files, notes, errors, videos, strict=options.strict)
+    if is_stopped.signal is not None and not any(isinstance(file, Stream) for file in files):
+        text = f"stopped after {progress.images} images; their results are written"
+        raise RunStopped(text, folder, is_stopped.signal)
+
+
+def _with_listed(sources: Iterable[str]) -> Iterator[str]:
+    """Yields the sources, and in place of - the lines of standard input."""
+    for source in sources:
+        if source == "-":
+            yield from (os.fsdecode(line) for line in sys.stdin.buffer.read().splitlines() if line.strip())
+        else:
+            yield source
+
+
+def _tiles(options: PredictOptions) -> Tiles | None:
+    if options.max_frames is not None and options.max_frames < 1:
+        raise UsageError(f"--max-frames: got {options.max_frames}, want at least 1")
+    if options.tiles is None and options.overlap != attrs.fields(PredictOptions).overlap.default:
+        raise UsageError("--overlap: is for --tiles")
+    try:
+        return None if options.tiles is None else Tiles(options.tiles, options.overlap)
+    except ValueError as error:
+        raise UsageError(name_options(str(error))) from None
+
+
+def _indices(classes: Sequence[str], names: Sequence[str]) -> tuple[int, ...] | None:
+    try:
+        return class_indices(classes, names) if classes else None
+    except ValueError as error:
+        raise UsageError(name_options(str(error))) from None
 
 
 def _report(
-    files: Sequence[Path], notes: Sequence[str], errors: Sequence[DataError], videos: Sequence[VideoCount], *, strict: bool
+    files: Sequence[Path | Stream],
+    notes: Sequence[str],
+    errors: Sequence[DataError],
+    videos: Sequence[VideoCount],
+    *,
+    strict: bool,
 ) -> None:
     """Names what was renamed, left out or cut; raises CommandError where nothing, or with `strict` something, was not read."""
     console = OptionConsole(stderr=True)
@@ -124,7 +189,10 @@ def _report(
         if name != file.stem:
             line = f"note: the name {file.stem} is used twice; results of {file} have {name}"
             console.print(shown_path(line), markup=False)
-    incomplete = [f"{video.file}: {video}" for video in videos if video.missing]
+    for video in videos:
+        if isinstance(video.file, Stream) and video.is_whole:
+            console.print(f"note: {video.file}: {video}", markup=False)
+    incomplete = [f"{video.file}: {video}" for video in videos if not video.is_whole]
     for line in [*notes, *incomplete]:
         console.print(f"warning: {shown_path(line)}", markup=False)
     if errors:
@@ -140,37 +208,26 @@ def _open_writer(kind: str, folder: Path, names: Sequence[str], options: Predict
     return YoloTextWriter(folder, names, scores=options.with_scores) if kind == "txt" else WRITERS[kind](folder, names)
 
 
-class _PictureWriter:
-    """Writes a picture for an image, and a video for the frames of a video, and prints what was found in each."""
+class _Progress:
+    """Counts images and objects; in a terminal it shows them with the rate and the time that is left."""
 
-    def __init__(self, folder: Path, class_names: Sequence[str], console: OptionConsole) -> None:
-        self._folder, self._names, self._console = folder, class_names, console
-        self._video: VideoFile | None = None
-        self._frames = self._objects = 0
+    def __init__(self, console: Console, files: Sequence[Path | Stream], max_frames: int | None) -> None:
+        self.images, self.found, self._start, self._bar = 0, Counter(), time.monotonic(), None
+        if console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn())
+            self._bar = Progress(*columns, TextColumn("{task.fields[state]}"), console=console)
+            self._task = self._bar.add_task("images", total=expected_frames(files, max_frames), state="")
+            self._bar.start()
 
     def add(self, frame: Frame, found: Detections) -> None:
-        if frame.number is None:
-            self.close()
-            path = _target(self._folder, frame.file, frame.name)
-            write_picture(path, draw_detections(*enlarge_small(frame.image, found), self._names))
-            self._console.print(f"{shown_path(frame.file)}: {len(found)} objects, {shown_path(path)}", markup=False)
-            return
-        if frame.number == 0:
-            self.close()
-            path = _target(self._folder, frame.file, frame.name.rpartition("_")[0])
-            self._video = VideoFile(path, frames_per_second(frame.file))
-        self._video.add(draw_detections(frame.image, found, self._names))
-        self._frames, self._objects = self._frames + 1, self._objects + len(found)
+        self.images += 1
+        self.found.update(found.names)
+        if self._bar is not None:
+            rate, total = self.images / (time.monotonic() - self._start), self._bar.tasks[0].total
+            left = "" if total is None else f", {format_seconds(max(total - self.images, 0) / rate)} left"
+            state = printable(f"{rate:.1f} images/s{left}\n{count_classes(self.found)}")
+            self._bar.update(self._task, completed=self.images, state=state)
 
     def close(self) -> None:
-        """Finishes the video that is open."""
-        if self._video is not None:
-            self._video.close()
-            self._console.print(f"{self._frames} frames, {self._objects} objects, {shown_path(self._video.path)}", markup=False)
-            self._video, self._frames, self._objects = None, 0, 0
-
-
-def _target(folder: Path, file: Path, name: str) -> Path:
-    """Returns the path of the picture or the video that is written for a file, at which nothing is."""
-    suffix = ".mp4" if is_video(file) else file.suffix.lower()
-    return unused_path(folder / (name + (suffix if suffix in (".mp4", ".jpg", ".jpeg", ".png") else ".png")))
+        if self._bar is not None:
+            self._bar.stop()

@@ -38,6 +38,8 @@ TAKEN = {
         "mixup-prob": "mixup",
         "flip-prob": "fliplr",
         "with-scores": "save-conf",
+        "crops": "save-crop",
+        "show": "view-img",
     }.items()
     for word in words.split()
 }
@@ -52,7 +54,7 @@ ANSWERED = {
     **dict.fromkeys(("half", "fp16", "amp"), "here it is --precision float16"),
     **dict.fromkeys(("cfg", "config", "hyp", "exp-file"), "there is no file of settings; each is an option: --help-all"),
     "exist-ok": "here it is --overwrite",
-    "save-result": "pictures are always written, to --output",
+    "save-result": "pictures are written to the folder of --output, unless --no-pictures says otherwise",
     "close-mosaic": "here it is --plain-epochs, last epochs without mosaic and mixup and with the L1 loss",
     "multi-scale": "here it is --multiscale-sizes SIZE SIZE ..., the heights of training images",
     "is-parallel": "here it is --parallel, without a value, in a command that msrun starts",

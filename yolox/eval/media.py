@@ -1,12 +1,12 @@
-"""Images and videos from files, folders and patterns, as a stream of frames and of their detections."""
+"""Images, videos, cameras and streams, as a sequence of frames and of their detections."""
 
 from __future__ import annotations
 
-import glob
 import os
-import re
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -14,191 +14,110 @@ import numpy as np
 from attrs import define, field, frozen
 
 from yolox.config import InputSpec, PostprocessConfig
-from yolox.data.build import files_below
-from yolox.data.content import AVIF, HEIC, IMAGE, VIDEO, count_kinds, describe_content, is_left_behind, name_some, read_head
-from yolox.data.header import IMAGE_SUFFIXES
+from yolox.data.content import IMAGE, VIDEO, describe_content, read_head
 from yolox.data.image import MAX_PIXELS, decodable_path, read_image
 from yolox.errors import CommandError, DataError
 from yolox.eval.postprocess import Detections
-from yolox.eval.predict import VIEWER, predict_images
+from yolox.eval.predict import VIEWER, Speed, predict_images
+from yolox.eval.sources import Stream, is_video, unique_names
+from yolox.eval.tiles import Tiles
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob",
-                  ".wmv", ".asf", ".flv", ".3gp", ".3g2", ".ogv", ".gif", ".mjpg", ".mjpeg")  # fmt: skip
 MOST_FAILS = 64  # reads in a row that give no frame: then the video has ended
 DEFAULT_FPS = 25.0
+OPEN_SECONDS, READ_SECONDS = 10.0, 10.0  # without an answer of a stream: then it is given up
 
 
 @frozen(eq=False, kw_only=True)
 class Frame:
-    """An image file, or one frame of a video."""
+    """An image file, or one frame of a video, a camera or a stream."""
 
-    file: Path
-    """File that it was read from."""
+    file: Path | Stream
+    """What it was read from."""
     number: int | None
-    """Frame of a video, from 0; None for an image file."""
+    """Frame of a video or stream, from 0; None for an image file."""
     name: str
     """Different for every frame, without suffix: the stem of what is written for it."""
+    rate: float = DEFAULT_FPS
+    """Frames a second that the video or stream states."""
     image: np.ndarray = field(repr=False)
     """[H,W,3] uint8 BGR."""
 
 
-@frozen
-class FoundFiles:
-    """Image and video files, and what was left out of their folders.
-
-    Args:
-        files: paths.
-        left_out: a line for each kind of thing that was not taken.
-    """
-
-    files: list[Path]
-    left_out: list[str]
-
-
-def find_files(sources: Iterable[Path], *, recursive: bool = False) -> FoundFiles:
-    """Lists the image and video files of files, folders and patterns such as ``photos/*.jpg``.
-
-    Images and videos are found by their content, under any suffix. What systems leave behind (`is_left_behind`) is
-    skipped. A file with the suffix of an image or a video is always taken, so that reading it says what it is.
-
-    Args:
-        sources: a folder stands for its files by name; ``**`` in a pattern stands for sub-folders.
-        recursive: True takes the files in sub-folders too.
-
-    Returns:
-        FoundFiles with at least one file, each once.
-
-    Raises:
-        CommandError: a source does not exist, or no file is an image or video.
-    """
-    files: list[Path] = []
-    others: list[Path] = []
-    folders: list[str] = []
-
-    def take(paths: Iterable[Path]) -> None:
-        for path in sorted(paths):
-            if path.is_file() and not is_left_behind(path.name):
-                (files if _is_media(path) else others).append(path)
-
-    for source in sources:
-        if source.is_dir() and recursive:
-            take(source / name for name in files_below(os.fspath(source), lambda name: True))
-        elif source.is_dir():
-            entries = list(source.iterdir())
-            take(entries)
-            folders += sorted(path.name for path in entries if path.is_dir() and not is_left_behind(path.name))
-        elif source.is_file():
-            files.append(source)
-        elif matches := glob.glob(str(source), recursive=True):
-            take(map(Path, matches))
-        else:
-            raise CommandError(f"`source` {source}: no such file or folder, and no file fits it as a pattern")
-    files = list(dict.fromkeys(files))
-    left_out = []
-    if others:
-        left_out.append(f"{len(others)} files are no images or videos and were not taken: {count_kinds(p.name for p in others)}")
-    if folders:
-        left_out.append(f"{len(folders)} sub-folders were not looked into ({name_some(folders)}); `recursive` takes them")
-    if not files:
-        wanted = ", ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)
-        raise CommandError("; ".join([f"`source`: no images found; want files or folders of {wanted}", *left_out]))
-    return FoundFiles(files, left_out)
-
-
-def _is_media(file: Path) -> bool:
-    if file.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES:
-        return not (file.suffix.lower() == ".ts" and describe_content(read_head(file)) == "a text file")  # TypeScript
-    return describe_content(read_head(file)) in (IMAGE, VIDEO, HEIC, AVIF)
-
-
-def is_video(file: Path) -> bool:
-    """Returns whether a file is a video by its content; one of unknown content by its suffix.
-
-    Args:
-        file: its path.
-
-    Returns:
-        True for a video, and for a GIF.
-    """
-    content, suffix = describe_content(read_head(file)), file.suffix.lower()
-    if content == IMAGE:  # a stream of JPEGs begins as one does
-        return suffix in (".mjpg", ".mjpeg")
-    return content == VIDEO or (content not in (HEIC, AVIF) and suffix in VIDEO_SUFFIXES)
-
-
-def unique_names(files: Sequence[Path]) -> list[str]:
-    """Returns a different name for every file: its stem, with a number where that is used already.
-
-    Case does not count, because it does not on many file systems. The frames of a video get names of their own too: a
-    video's name begins no other name that ends in a frame's number.
-
-    Args:
-        files: their paths.
-
-    Returns:
-        As many names.
-
-    Example:
-        >>> unique_names([Path("a/dog.jpg"), Path("b/Dog.png"), Path("c/cat.tif")])
-        ['dog', 'Dog_2', 'cat']
-    """
-    stems = {file.stem.casefold() for file in files}
-    used: set[str] = set()
-    names = []
-    for file in files:
-        name, number = file.stem, 1
-        while name.casefold() in used or (number > 1 and name.casefold() in stems) or _has_frames_of(name, stems):
-            number += 1
-            name = f"{file.stem}_{number}"
-        used.add(name.casefold())
-        names.append(name)
-    return names
-
-
-def _has_frames_of(name: str, stems: set[str]) -> bool:
-    """Returns whether frames of a video of this name would have the names of other files: clip_000001."""
-    frame = re.compile(re.escape(name.casefold()) + r"_\d{6,}")
-    return any(frame.fullmatch(stem) for stem in stems)
-
-
 @define
 class VideoCount:
-    """Frames of a video that was read.
+    """Frames of a video or stream that was read.
 
     Args:
-        file: its path.
+        file: its path, or the stream.
         read: frames that were decoded.
         stated: frames that the file holds or states; None where it does not tell.
+        limited: whether reading ended at a limit of frames.
+        waited: seconds in which no frame came, before the stream was given up; 0 where it ended by itself.
     """
 
-    file: Path
+    file: Path | Stream
     read: int = 0
     stated: int | None = None
+    limited: bool = False
+    waited: float = 0.0
 
     @property
     def missing(self) -> int:
         """Frames that the file has and that could not be decoded."""
         return max((self.stated or 0) - self.read, 0)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything was read: of a stream, all until its end."""
+        return not self.missing and not self.waited
+
     def __str__(self) -> str:
+        if self.waited:
+            return f"{self.read} frames, then none came for {self.waited:.2g} s"
+        if isinstance(self.file, Stream) and not self.limited:
+            return f"{self.read} frames, then the stream ended"
         if not self.missing:
             return f"{self.read} frames"
         return f"{self.read} of {self.stated} frames, {self.missing} could not be decoded"
 
 
-def _capture(file: Path, *options: int, max_pixels: int | None = None) -> cv2.VideoCapture:
-    """Opens a video whose frames are no PNGs, which OpenCV cannot be trusted with.
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Silences OpenCV's own lines on stderr, about which the library has messages of its own."""
+    level = cv2.getLogLevel()
+    cv2.setLogLevel(0)
+    try:
+        yield
+    finally:
+        cv2.setLogLevel(level)
+
+
+def _open_stream(stream: Stream) -> cv2.VideoCapture:
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1e3 * OPEN_SECONDS), cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1e3 * READ_SECONDS)]
+    with _without_log():
+        camera = stream.is_camera
+        return cv2.VideoCapture(int(stream.address)) if camera else cv2.VideoCapture(stream.address, cv2.CAP_FFMPEG, limits)
+
+
+def _capture(file: Path | Stream, *options: int, max_pixels: int | None = None) -> cv2.VideoCapture:
+    """Opens a video or stream whose frames are no PNGs, which OpenCV cannot be trusted with.
 
     The absolute path is no protocol of FFmpeg's (``a:b.mp4``) and no pattern of images.
 
     Raises:
-        DataError: the path is not UTF-8, the file is no regular one, or has such frames or ones of more than `max_pixels`.
+        DataError: the path is not UTF-8, the file is no regular one, or has such frames or ones of more than `max_pixels`; the
+            camera or stream cannot be opened.
     """
-    path = decodable_path(os.path.abspath(file))
-    if not os.path.isfile(path):  # a pipe or a device would never end
-        raise DataError(f"{file}: no such video file")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong is counted here
-    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, list(options))
+    if isinstance(file, Stream):
+        capture = _open_stream(file)
+        if not capture.isOpened():
+            raise DataError(f"{file}: cannot be opened; is it there, and does it send video?")
+    else:
+        path = decodable_path(os.path.abspath(file))
+        if not os.path.isfile(path):  # a pipe or a device would never end
+            raise DataError(f"{file}: no such video file")
+        capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, list(options))
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # as players do; off by default in OpenCV 4.11
     code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
     pixels = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
@@ -236,60 +155,121 @@ def count_frames(file: Path) -> int | None:
 
 
 def read_frames(
-    file: Path, name: str, *, max_pixels: int = MAX_PIXELS, on_video: Callable[[VideoCount], None] | None = None
+    file: Path | Stream,
+    name: str,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    max_frames: int | None = None,
+    on_video: Callable[[VideoCount], None] | None = None,
 ) -> Iterator[Frame]:
-    """Reads the image of a file, or the frames of a video one by one, turned as the file says.
+    """Reads the image of a file, or the frames of a video, camera or stream one by one, turned as the file says.
 
-    A frame that cannot be decoded does not end a video. Frames are numbered as they are decoded.
+    A frame that cannot be decoded does not end a video. Frames are numbered as they are decoded. A stream ends when it fails
+    again and again, or when it sends nothing for `READ_SECONDS`.
 
     Args:
-        file: an image or a video.
-        name: of the frame; frames of a video have their number behind it.
+        file: an image, a video or a stream.
+        name: of the frame; frames of a video or stream have their number behind it.
         max_pixels: an image or a video that states more is refused.
-        on_video: called at the end of a video with the number of its frames.
+        max_frames: most frames of a video or stream; None reads to its end.
+        on_video: called at the end of a video or stream with the number of its frames.
 
     Returns:
         Iterator of frames.
 
     Raises:
-        DataError: the file cannot be decoded, or is a video whose path is not UTF-8.
+        DataError: the file cannot be decoded, or is a video whose path is not UTF-8; the stream cannot be opened or sends no
+            frame.
     """
-    if not is_video(file):
+    if isinstance(file, Path) and not is_video(file):
         yield Frame(file=file, number=None, name=name, image=read_image(str(file), max_pixels=max_pixels))
         return
-    capture, count, fails = _capture(file, max_pixels=max_pixels), VideoCount(file), 0
+    capture, count = _capture(file, max_pixels=max_pixels), VideoCount(file)
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    rate = rate if rate and np.isfinite(rate) and rate > 0 else DEFAULT_FPS
     try:
-        while fails < MOST_FAILS:
-            whole, image = capture.read()
-            if not whole or image is None:
-                fails += 1  # a damaged frame, or thousands of packets of sound: the end fails again and again
-                continue
-            fails = 0
-            yield Frame(file=file, number=count.read, name=f"{name}_{count.read:06d}", image=image)
+        for image in _decoded_images(capture, count):
+            count.limited = count.read == max_frames
+            if count.limited:
+                break
+            yield Frame(file=file, number=count.read, name=f"{name}_{count.read:06d}", rate=rate, image=image)
             count.read += 1
     finally:
         capture.release()
-    if count.read == 0:
-        what = describe_content(read_head(file))
-        what = "" if what in (None, VIDEO, IMAGE) else f" (it is {what})"
-        raise DataError(f"{file}: cannot be decoded as a video{what}")
+    if count.read == 0 and not count.limited:
+        raise DataError(f"{file}: {_why_no_frame(file)}")
     if on_video is not None:
-        count.stated = count_frames(file)
+        if isinstance(file, Path) and not count.limited:
+            count.stated = count_frames(file)
         on_video(count)
+
+
+def _decoded_images(capture: cv2.VideoCapture, count: VideoCount) -> Iterator[np.ndarray]:
+    fails = 0
+    while fails < MOST_FAILS:
+        start = time.monotonic()
+        with _without_log():
+            whole, image = capture.read()
+        if whole and image is not None:
+            fails = 0
+            yield image
+            continue
+        fails += 1  # a damaged frame, or thousands of packets of sound: the end fails again and again
+        seconds = time.monotonic() - start
+        if isinstance(count.file, Stream) and seconds > 0.9 * READ_SECONDS:
+            count.waited = seconds
+            return
+
+
+def _why_no_frame(file: Path | Stream) -> str:
+    if isinstance(file, Stream):
+        return "sends no frame that can be decoded"
+    what = describe_content(read_head(file))
+    return "cannot be decoded as a video" + ("" if what in (None, VIDEO, IMAGE) else f" (it is {what})")
+
+
+def expected_frames(files: Iterable[Path | Stream], max_frames: int | None = None) -> int | None:
+    """Counts the frames that images, videos and streams will give, as far as headers tell it, to show how far a job is.
+
+    Args:
+        files: as for `predict_media`.
+        max_frames: most frames of each video or stream.
+
+    Returns:
+        The number; None where a stream has no limit or a video states nothing.
+    """
+    counts = [1 if isinstance(file, Path) and not is_video(file) else _expected(file, max_frames) for file in files]
+    return None if None in counts else sum(counts)
+
+
+def _expected(file: Path | Stream, max_frames: int | None) -> int | None:
+    if isinstance(file, Stream):
+        return max_frames
+    try:
+        capture = _capture(file)
+    except DataError:  # is reported when it is read
+        return 0
+    stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    capture.release()
+    return min(stated, max_frames or stated) if 0 < stated < 1e9 else max_frames
 
 
 def predict_media(
     eval_step: Callable,
-    files: Sequence[Path],
+    files: Sequence[Path | Stream],
     *,
     spec: InputSpec,
     config: PostprocessConfig = VIEWER,
     batch_size: int = 1,
     max_pixels: int = MAX_PIXELS,
+    max_frames: int | None = None,
+    tiles: Tiles | None = None,
+    classes: Sequence[int] | None = None,
+    speed: Speed | None = None,
     on_error: Callable[[DataError], None] | None = None,
     on_video: Callable[[VideoCount], None] | None = None,
 ) -> Iterator[tuple[Frame, Detections]]:
-    """Yields the frames of images and videos with their detections; holds one batch in memory.
+    """Yields the frames of images, videos and streams with their detections; holds one batch in memory.
 
     Args:
         eval_step: from `make_eval_step`, or from `open_exported`.
@@ -298,8 +278,12 @@ def predict_media(
         config: thresholds.
         batch_size: frames of a step.
         max_pixels: an image file that states more is refused.
+        max_frames: most frames of each video or stream; None reads to its end.
+        tiles: as in `predict_images`.
+        classes: indices of the classes that are wanted; None takes all.
+        speed: adds the time of each part to it.
         on_error: called with the error of a file that cannot be read, which is then left out; None raises it.
-        on_video: called at the end of each video with the number of its frames.
+        on_video: called at the end of each video or stream with the number of its frames.
 
     Returns:
         Iterator of each frame and its Detections, in the order of the files.
@@ -312,7 +296,7 @@ def predict_media(
     def images() -> Iterator[np.ndarray]:
         for file, name in zip(files, unique_names(files), strict=True):
             try:
-                for frame in read_frames(file, name, max_pixels=max_pixels, on_video=on_video):
+                for frame in read_frames(file, name, max_pixels=max_pixels, max_frames=max_frames, on_video=on_video):
                     waiting.append(frame)
                     yield frame.image
             except DataError as error:
@@ -320,26 +304,9 @@ def predict_media(
                     raise
                 on_error(error)
 
-    for found in predict_images(eval_step, images(), spec=spec, config=config, batch_size=batch_size):
+    options = {"batch_size": batch_size, "tiles": tiles, "classes": classes, "speed": speed}
+    for found in predict_images(eval_step, images(), spec=spec, config=config, **options):
         yield waiting.popleft(), found
-
-
-def frames_per_second(file: Path) -> float:
-    """Reads the frame rate of a video.
-
-    Args:
-        file: the video.
-
-    Returns:
-        Frames a second; 25 where the file does not state it.
-
-    Raises:
-        DataError: the path is not UTF-8.
-    """
-    capture = _capture(file)
-    rate = capture.get(cv2.CAP_PROP_FPS)
-    capture.release()
-    return rate if rate and np.isfinite(rate) and rate > 0 else DEFAULT_FPS
 
 
 class VideoFile:

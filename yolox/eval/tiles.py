@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from attrs import field, frozen, validators
+from attrs import frozen
 
 from yolox.config import Size
 from yolox.eval.nms import batched_nms
@@ -23,10 +23,19 @@ class Tiles:
     Args:
         size: of a side, in pixels of the image.
         overlap: of neighbours, at least, as a share of their size; at most 0.9.
+
+    Raises:
+        ValueError: a value is out of its range.
     """
 
-    size: int = field(default=640, validator=validators.ge(1))
-    overlap: float = field(default=0.2, validator=[validators.ge(0.0), validators.le(0.9)])
+    size: int = 640
+    overlap: float = 0.2
+
+    def __attrs_post_init__(self) -> None:
+        if not self.size >= 1:
+            raise ValueError(f"`tiles`: got a side of {self.size} px, want at least 1")
+        if not 0 <= self.overlap <= 0.9:
+            raise ValueError(f"`overlap`: got {self.overlap:g}, want a share from 0 to 0.9")
 
 
 def tile_grid(image_size: Size, tiles: Tiles) -> np.ndarray:  # -> [T,4] int

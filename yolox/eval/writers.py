@@ -19,6 +19,7 @@ from yolox.errors import DataError
 from yolox.eval.coco import detections_to_coco, write_results
 from yolox.eval.media import Frame
 from yolox.eval.postprocess import Detections
+from yolox.eval.sources import Stream
 
 COLUMNS = ("image", "frame", "x1", "y1", "x2", "y2", "score", "class", "name")
 LABELS = "labels"
@@ -121,13 +122,13 @@ class CocoWriter:
         self.path = unused_path(folder / "predictions_coco.json")
         categories = [{"id": number, "name": name} for number, name in enumerate(class_names, start=1)]
         self._content = {"info": {}, "images": [], "categories": categories, "annotations": []}
-        self._frames: list[tuple[str, int | None]] = []
+        self._frames: list[tuple[Path | Stream, int | None]] = []
 
     def add(self, frame: Frame, found: Detections) -> None:
         """Appends one image and its detections; ids count from 1."""
         images, annotations = self._content["images"], self._content["annotations"]
         height, width = frame.image.shape[:2]
-        self._frames.append((os.path.abspath(frame.file), frame.number))
+        self._frames.append((frame.file, frame.number))
         images.append({"id": len(images) + 1, "file_name": "", "height": height, "width": width})
         ids = [category["id"] for category in self._content["categories"]]
         for record in detections_to_coco([found], image_ids=[len(images)], category_ids=ids):
@@ -136,11 +137,13 @@ class CocoWriter:
 
     def close(self) -> None:
         """Writes the file."""
-        if self._frames:
-            folder = os.path.commonpath([os.path.dirname(file) for file, _ in self._frames])
+        folders = [os.path.dirname(os.path.abspath(file)) for file, _ in self._frames if isinstance(file, Path)]
+        folder = os.path.commonpath(folders) if folders else ""
+        if folders:
             self._content["info"] = {"description": f"predictions; file names are relative to {shown_path(folder)}"}
-            for image, (file, number) in zip(self._content["images"], self._frames, strict=True):
-                image["file_name"] = os.path.relpath(file, folder) + ("" if number is None else f"#{number}")
+        for image, (file, number) in zip(self._content["images"], self._frames, strict=True):
+            name = os.path.relpath(os.path.abspath(file), folder) if isinstance(file, Path) else str(file)
+            image["file_name"] = name + ("" if number is None else f"#{number}")
         self.path.write_text(json.dumps(self._content, indent=2) + "\n")
 
 

@@ -1,0 +1,184 @@
+"""What objects are looked for in: image and video files, folders, patterns, cameras and streams."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from yolox.data.build import files_below
+from yolox.data.content import AVIF, HEIC, IMAGE, VIDEO, count_kinds, describe_content, is_left_behind, name_some, read_head
+from yolox.data.header import IMAGE_SUFFIXES
+from yolox.errors import CommandError
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob",
+                  ".wmv", ".asf", ".flv", ".3gp", ".3g2", ".ogv", ".gif", ".mjpg", ".mjpeg")  # fmt: skip
+SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https")
+"""Of the addresses of streams."""
+
+
+@frozen
+class Stream:
+    """A camera or a stream of a network: frames without a known end.
+
+    Args:
+        address: number of a camera of this machine, or an address such as ``rtsp://host/path``.
+    """
+
+    address: str
+
+    @property
+    def is_camera(self) -> bool:
+        """Whether it is a camera of this machine."""
+        return self.address.isdecimal()
+
+    @property
+    def stem(self) -> str:
+        """Name of what is written for it.
+
+        Example:
+            >>> Stream("0").stem, Stream("rtsp://me:secret@10.0.0.7:554/live?x=1").stem
+            ('camera_0', '10.0.0.7_554_live')
+        """
+        if self.is_camera:
+            return f"camera_{self.address}"
+        parts = urlsplit(self.address)
+        return re.sub(r"[^A-Za-z0-9.-]+", "_", parts.netloc.rpartition("@")[2] + parts.path).strip("_.") or "stream"
+
+    def __str__(self) -> str:  # without what may be a password
+        if self.is_camera:
+            return f"camera {self.address}"
+        parts = urlsplit(self.address)
+        user, at, host = parts.netloc.rpartition("@")
+        user = user.partition(":")[0] + ":***" if ":" in user else user
+        return parts._replace(netloc=user + at + host, query="***" if parts.query else "").geturl()
+
+
+@frozen
+class FoundFiles:
+    """Image and video files and streams, and what was left out of folders.
+
+    Args:
+        files: paths, and streams.
+        left_out: a line for each kind of thing that was not taken.
+    """
+
+    files: list[Path | Stream]
+    left_out: list[str]
+
+
+def find_files(sources: Iterable[str | os.PathLike], *, recursive: bool = False) -> FoundFiles:
+    """Lists the image and video files of files, folders and patterns such as ``photos/*.jpg``, cameras and streams.
+
+    Images and videos are found by their content, under any suffix. What systems leave behind (`is_left_behind`) is
+    skipped. A file with the suffix of an image or a video is always taken, so that reading it says what it is.
+
+    Args:
+        sources: a folder stands for its files by name; ``**`` in a pattern stands for sub-folders. A number is a camera of
+            this machine, where no file has that name; an address of one of `SCHEMES` is a stream.
+        recursive: True takes the files in sub-folders too.
+
+    Returns:
+        FoundFiles with at least one file, each once.
+
+    Raises:
+        CommandError: a source does not exist, or no file is an image or video.
+    """
+    files: list[Path | Stream] = []
+    others: list[Path] = []
+    folders: list[str] = []
+
+    def take(paths: Iterable[Path]) -> None:
+        for path in sorted(paths):
+            if path.is_file() and not is_left_behind(path.name):
+                (files if _is_media(path) else others).append(path)
+
+    for text in map(os.fspath, sources):
+        source, scheme = Path(text), text.partition("://")[0].lower()
+        if "://" in text and scheme not in SCHEMES:
+            raise CommandError(f"`source` {text}: want an address with {', '.join(SCHEMES)}")
+        if "://" in text or (text.isdecimal() and not source.exists()):
+            files.append(Stream(text))
+        elif source.is_dir() and recursive:
+            take(source / name for name in files_below(text, lambda name: True))
+        elif source.is_dir():
+            entries = list(source.iterdir())
+            take(entries)
+            folders += sorted(path.name for path in entries if path.is_dir() and not is_left_behind(path.name))
+        elif source.is_file():
+            files.append(source)
+        elif matches := glob.glob(text, recursive=True):
+            take(map(Path, matches))
+        else:
+            raise CommandError(f"`source` {text}: no such file or folder, and no file fits it as a pattern")
+    files = list(dict.fromkeys(files))
+    left_out = []
+    if others:
+        left_out.append(f"{len(others)} files are no images or videos and were not taken: {count_kinds(p.name for p in others)}")
+    if folders:
+        left_out.append(f"{len(folders)} sub-folders were not looked into ({name_some(folders)}); `recursive` takes them")
+    if not files:
+        wanted = ", ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)
+        raise CommandError("; ".join([f"`source`: no images found; want files or folders of {wanted}", *left_out]))
+    return FoundFiles(files, left_out)
+
+
+def _is_media(file: Path) -> bool:
+    if file.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES:
+        return not (file.suffix.lower() == ".ts" and describe_content(read_head(file)) == "a text file")  # TypeScript
+    return describe_content(read_head(file)) in (IMAGE, VIDEO, HEIC, AVIF)
+
+
+def is_video(file: Path) -> bool:
+    """Returns whether a file is a video by its content; one of unknown content by its suffix.
+
+    Args:
+        file: its path.
+
+    Returns:
+        True for a video, and for a GIF.
+    """
+    content, suffix = describe_content(read_head(file)), file.suffix.lower()
+    if content == IMAGE:  # a stream of JPEGs begins as one does
+        return suffix in (".mjpg", ".mjpeg")
+    return content == VIDEO or (content not in (HEIC, AVIF) and suffix in VIDEO_SUFFIXES)
+
+
+def unique_names(files: Sequence[Path | Stream]) -> list[str]:
+    """Returns a different name for every file or stream: its stem, with a number where that is used already.
+
+    Case does not count, because it does not on many file systems. The frames of a video get names of their own too: a
+    video's name begins no other name that ends in a frame's number.
+
+    Args:
+        files: paths, or streams.
+
+    Returns:
+        As many names.
+
+    Example:
+        >>> unique_names([Path("a/dog.jpg"), Path("b/Dog.png"), Path("c/cat.tif")])
+        ['dog', 'Dog_2', 'cat']
+    """
+    stems = {file.stem.casefold() for file in files}
+    used: set[str] = set()
+    names = []
+    for file in files:
+        name, number = file.stem, 1
+        while name.casefold() in used or (number > 1 and name.casefold() in stems) or _has_frames_of(name, stems):
+            number += 1
+            name = f"{file.stem}_{number}"
+        used.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def _has_frames_of(name: str, stems: set[str]) -> bool:
+    """Returns whether frames of a video of this name would have the names of other files: clip_000001."""
+    frame = re.compile(re.escape(name.casefold()) + r"_\d{6,}")
+    return any(frame.fullmatch(stem) for stem in stems)
