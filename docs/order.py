@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 ORDER = (
-    "index", "own_dataset", "datasets", "data_tools", "recipes", "callbacks", "custom_dataset", "custom_detector", "custom_loss", "own_loop",
-    "simota_elsewhere", "deployment", "pictures", "long_runs", "scaling", "performance", "verification", "structure",
-    "conventions", "graph_mode", "troubleshooting", "reference",
+    "index", "own_dataset", "datasets", "data_tools", "sources", "recipes", "callbacks", "custom_dataset", "custom_detector",
+    "custom_loss", "own_loop", "simota_elsewhere", "deployment", "supervision", "pictures", "long_runs", "scaling", "performance",
+    "verification", "structure", "conventions", "graph_mode", "troubleshooting", "reference",
 )  # fmt: skip
 
 

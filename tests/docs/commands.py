@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAMS = r"(?:yolox|python|make|pip|msrun|tensorboard|\.) "
 # Beginnings of lines of a block that a command prints.
-OUTPUT = ("error: ", "warning: ", "the last checkpoint ", "Timeout (", "Thread 0x", "a process of this run has", "if RUN/last")
+OUTPUT = ("error: ", "warning: ", "the last checkpoint ", "Timeout (", "Thread 0x", "a process of this run has", "if RUN/last",
+          "speed: ")  # fmt: skip
 COMMANDS = r"(?:train|eval|predict|export|check|convert|split|info|plot|assign) "
 
 NOT_RUN = {  # whole commands; they are parsed by tests/docs/test_snippets.py
@@ -21,6 +22,7 @@ NOT_RUN = {  # whole commands; they are parsed by tests/docs/test_snippets.py
     r"msrun .*": "eight Ascends, or two hosts; tests/training/test_failing_ranks.py starts msrun with two and four CPU processes",
     r"(python|yolox) .*--device Ascend.*": "needs an Ascend",
     r"(python|yolox) .*--weights (megvii|mindyolo):.*": "downloads; tests/weights/test_download.py has a server of its own",
+    r"yolox predict .*--source (\d|\w+:).*": "a camera, a stream, or a screen; tests/cli/test_predict_sources.py serves a stream",
     r"python benchmarks/(run|cost|long_run|bccd)\.py.*": "measures for minutes, writes over docs/cost.png, or needs real data",
 }
 

@@ -36,7 +36,8 @@ def blocks(page: Path) -> str:
     return "\n\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL))
 
 
-SLOW = {"callbacks", "own_loop"}  # these train nano
+SLOW = {"callbacks", "own_loop", "sources"}  # these compile for long
+NEEDS = {"supervision": "supervision"}  # packages of extras
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,8 @@ SLOW = {"callbacks", "own_loop"}  # these train nano
     [pytest.param(page, id=page.stem, marks=pytest.mark.slow if page.stem in SLOW else []) for page in PAGES if blocks(page)],
 )
 def test_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    if page.stem in NEEDS:
+        pytest.importorskip(NEEDS[page.stem], reason=f"{page.name} needs the package {NEEDS[page.stem]}")
     path = tmp_path / "page.py"  # MindSpore compiles functions only from files
     path.write_text(blocks(page))
     monkeypatch.chdir(tmp_path)

@@ -39,12 +39,12 @@ def count_classes(names: Iterable[str] | Counter[str], *, most: int = 5) -> str:
 
     Example:
         >>> count_classes(["cat", "dog", "dog"]), count_classes("abcdefg")
-        ('2 dog, 1 cat', '1 a, 1 b, 1 c, 1 d, 1 e, 2 of 2 more classes')
+        ('2 dog, 1 cat', '1 a, 1 b, 1 c, 1 d, 1 e, 2 of 2 other classes')
     """
     ranked = Counter(names).most_common()
     rest = ranked[most:]
     text = [f"{count} {name}" for name, count in ranked[:most]]
-    text += [f"{sum(count for _, count in rest)} of {len(rest)} more classes"] if rest else []
+    text += [f"{sum(count for _, count in rest)} of {len(rest)} other classes"] if rest else []
     return ", ".join(text)
 
 
