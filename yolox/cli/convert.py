@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -23,6 +23,9 @@ from yolox.data.yolo_layout import read_class_map
 from yolox.errors import UsageError
 from yolox.training.run_folder import next_folder
 
+SOURCES = dict.fromkeys(("source", "input", "dataset"), "here it is --data DATASET")
+"""What other programs call ``--data``, for `CommonOptions.answers`."""
+
 
 @frozen(kw_only=True)
 class ConvertOptions(CommonOptions, DataOptions):
@@ -35,6 +38,11 @@ class ConvertOptions(CommonOptions, DataOptions):
     """A folder that is not there yet, or empty; left out, the next of runs/convert, runs/convert-2 and so on."""
     images: Images = "copy"
     """Copy image files or link them; --data takes symbolic links only with --follow-links."""
+
+    @classmethod
+    def answers(cls) -> Mapping[str, str]:
+        """Returns what other programs call the options."""
+        return dict.fromkeys(("format", "output-format", "target"), "here it is --to coco, voc or yolo") | SOURCES
 
 
 def run(experiment: Experiment, options: ConvertOptions, with_defaults: Callable[[Recipe], ConvertOptions]) -> None:

@@ -11,7 +11,7 @@ from attrs import frozen
 from rich.console import Console
 from rich.table import Table
 
-from yolox.cli.convert import data_conventions, data_path, print_written
+from yolox.cli.convert import SOURCES, data_conventions, data_path, print_written
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import RUNS
 from yolox.cli.messages import OptionConsole
@@ -61,6 +61,12 @@ class SplitOptions(CommonOptions, DataOptions):
     """A folder that is not there yet, or empty; left out, the next of runs/split, runs/split-2 and so on."""
     images: Images = "copy"
     """With --to coco, voc or yolo: copy image files or link them."""
+
+    @classmethod
+    def answers(cls) -> Mapping[str, str]:
+        """Returns what other programs call the options."""
+        words = ("ratio", "ratios", "train-size", "val-size", "test-size")
+        return dict.fromkeys(words, "here it is --fractions TRAIN VAL TEST, such as 0.8 0.1 0.1") | SOURCES
 
 
 def run(experiment: Experiment, options: SplitOptions, with_defaults: Callable[[Recipe], SplitOptions]) -> None:
