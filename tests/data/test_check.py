@@ -11,6 +11,7 @@ from tests.data.test_image import smooth, with_orientation
 from yolox.data import check
 from yolox.data.check import check_dataset, probe_header, probe_pixels, shared_images
 from yolox.data.coco import read_coco
+from yolox.data.dataset import load_image
 from yolox.data.duplicates import duplicate_images
 from yolox.data.header import read_header
 from yolox.data.voc import read_voc
@@ -151,6 +152,11 @@ def test_turned_images_fit_both_ways_of_annotating(tmp_path):
     assert check_dataset(turned, **SETTINGS).errors == ()
     unturned = attrs.evolve(dataset, sizes=np.array([(20, 30), (30, 20)], np.int32))
     assert len(check_dataset(unturned, **SETTINGS).errors) == 1
+
+
+def test_pixels_that_are_decoded_are_handed_on(tmp_path):
+    dataset, seen = dataset_of(tmp_path, FILLED, names=("a.jpg", "b.png")), []
+    assert probe_pixels(dataset, 1, see=seen.append) is None and np.array_equal(seen[0], load_image(dataset, 1))
 
 
 def test_headers_are_read_without_decoding(tmp_path, monkeypatch):

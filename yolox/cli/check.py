@@ -19,10 +19,10 @@ from yolox.cli.options import CommonOptions
 from yolox.cli.sources import FORMATS, DataSource, TrainingSet, ValidationSet, data_source, training_sources
 from yolox.config import Recipe
 from yolox.data.batches import TrainSource
-from yolox.data.check import EXAMPLES, DatasetReport, check_dataset, probe_pixels, shared_images, training_warnings
+from yolox.data.check import EXAMPLES, DatasetReport, Probe, check_dataset, probe_pixels, shared_images, training_warnings
 from yolox.data.content import name_some
 from yolox.data.dataset import DetectionDataset
-from yolox.data.duplicates import Leak, duplicate_images, find_leaks, group_similar, hash_images
+from yolox.data.duplicates import BITS, Leak, duplicate_images, find_leaks, group_similar, image_hash
 from yolox.data.image import shown_path
 from yolox.errors import CommandError, raise_problems
 from yolox.nn import initialise, set_precision
@@ -67,10 +67,16 @@ def run(experiment: Experiment, options: CheckOptions, with_defaults: Callable[[
         names = datasets["train"].class_names
         datasets["test"] = read_evaluation_set(sources["test"], num_classes=len(names), class_names=names)
     with console.status("looking at every image"):
-        common = {"input_size": recipe.input.input_size, "probe": probe_pixels}
-        limits = {"train": recipe.loader.max_gt}
-        reports = {name: check_dataset(data, max_gt=limits.get(name), **common) for name, data in datasets.items()}
-        hashes = {name: hash_images(data) for name, data in datasets.items()}
+        hashes = {name: np.zeros((len(data), BITS), np.int8) for name, data in datasets.items()}
+        reports = {
+            name: check_dataset(
+                data,
+                input_size=recipe.input.input_size,
+                max_gt=recipe.loader.max_gt if name == "train" else None,
+                probe=_hashing_probe(hashes[name]),
+            )
+            for name, data in datasets.items()
+        }
         leaks = find_leaks(datasets, hashes)
         similar = [line for name, data in datasets.items() for line in _similar(name, data, hashes[name])]
     found = {"leaks": [_leak_names(datasets, leak) for leak in leaks]}
@@ -104,6 +110,18 @@ def _test_source(options: CheckOptions, sources: dict[str, DataSource | None]) -
         return None
     others = dict.fromkeys((*(f"val_{name}" for name in FORMATS), "val_images"))
     return data_source(attrs.evolve(options, val_split="test", **others), "val", layout=layouts[0])
+
+
+def _hashing_probe(hashes: np.ndarray) -> Probe:
+    """Returns `probe_pixels` that also writes the hash of each image it decodes into its row."""
+
+    def probe(dataset: DetectionDataset, index: int) -> tuple[str, str] | None:
+        def keep(image: np.ndarray) -> None:
+            hashes[index] = image_hash(image)
+
+        return probe_pixels(dataset, index, see=keep)
+
+    return probe
 
 
 def _similar(part: str, dataset: DetectionDataset, hashes: np.ndarray) -> list[str]:

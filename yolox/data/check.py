@@ -103,12 +103,15 @@ def probe_header(dataset: DetectionDataset, index: int) -> tuple[str, str] | Non
     return None if header.whole else (CUT, f"image {dataset.file_names[index]}")
 
 
-def probe_pixels(dataset: DetectionDataset, index: int) -> tuple[str, str] | None:
+def probe_pixels(
+    dataset: DetectionDataset, index: int, *, see: Callable[[np.ndarray], object] | None = None
+) -> tuple[str, str] | None:
     """Decodes an image file; result and errors as in `probe_header`, and `DAMAGED` where the decoder complains.
 
     Args:
         dataset: the dataset.
         index: of the image.
+        see: function that gets the pixels, [H,W,3] uint8 BGR, such as one that hashes them.
 
     Returns:
         As `probe_header`.
@@ -117,7 +120,9 @@ def probe_pixels(dataset: DetectionDataset, index: int) -> tuple[str, str] | Non
         DataError: as `probe_header`, and where the pixels cannot be decoded.
     """
     complaints: list[str] = []
-    load_image(dataset, index, complaints=complaints)
+    image = load_image(dataset, index, complaints=complaints)
+    if see is not None:
+        see(image)
     if complaints:
         return DAMAGED, f"{dataset.file_names[index]}: {complaints[0]}"
     return probe_header(dataset, index)
