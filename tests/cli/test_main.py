@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -50,3 +51,8 @@ def test_exported_files_and_plot_need_no_model(tmp_path, capsys):
 def test_the_module_is_the_same_command():
     done = subprocess.run([sys.executable, "-m", "yolox", "info"], capture_output=True, text=True)
     assert done.returncode == 2 and "--model: missing" in done.stderr
+
+
+def test_the_version_is_printed_with_those_it_depends_on(capsys):
+    assert run_model(["--version"]) == 0
+    assert re.fullmatch(r"yolox-mindspore \S+, MindSpore 2\.\S+, Python 3\.\S+\n", capsys.readouterr().out)

@@ -276,7 +276,9 @@ def test_a_mistake_gives_one_line_and_where_to_find_help(argv, want):
     [
         ((*PREDICT, "--batch-size", "five"), "--batch-size: got 'five', want a whole number"),
         ((*PREDICT, "--score-threshold", "a"), "--score-threshold: got 'a', want a number"),
-        (("export", "--weights", "w", "--output", "o", "--batch", "five"), "--batch: got 'five', want INT|{dynamic}"),
+        (("export", "--weights", "w", "--output", "o", "--batch", "five"), "--batch: got 'five', want a whole number or dynamic"),
+        ((*PREDICT, "--tiles", "1.5"), "--tiles: got '1.5', want a whole number"),
+        (("train", "--lr", "fast"), "--lr: got 'fast', want a number"),
         ((*PREDICT, "--save_csv"), "--save-csv: write --save csv; it takes one or more of json, txt, csv, coco"),
     ],
 )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.data.folders import coco_dict, write_json
 from tests.data.three_images import images, read, write_images
+from yolox.data.build import read_text
 from yolox.data.coco import read_coco
 from yolox.data.dataset import ground_truth
 from yolox.errors import DataError, raise_problems
@@ -135,3 +136,12 @@ def test_any_value_anywhere_gives_a_dataset_or_a_clear_error(folder, part, data)
         assert "any.json" in str(error)
     else:
         json.dumps(ground_truth(dataset))
+
+
+@pytest.mark.parametrize("start, what", [(b"\xff\xd8\xff\xe0", "it is an image"), (b"PK\x03\x04\xff", "it is a ZIP archive")])
+def test_a_file_that_is_no_text_is_told_by_what_it_is(folder, start, what):
+    (folder / "bad.json").write_bytes(start + bytes(range(256)))
+    with pytest.raises(DataError, match=rf"bad.json: is not a text file in UTF-8 \({what}\)"):
+        read_coco(str(folder / "bad.json"), str(folder))
+    with pytest.raises(DataError, match=rf"bad.json: is not a text file in UTF-8 \({what}\)"):
+        read_text(str(folder / "bad.json"))

@@ -5,12 +5,14 @@ A new command is a file beside this one, a line in the table `COMMANDS`, and an 
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn, Union
 
 import attrs
+import mindspore
 import tyro
 from attrs import frozen
 
@@ -24,6 +26,7 @@ from yolox.cli.spelling import COMMANDS as FOREIGN_COMMANDS
 from yolox.cli.spelling import nearest, translate_options
 from yolox.config import Recipe
 from yolox.console import logs_on_stderr
+from yolox.environment import library_version
 from yolox.errors import UsageError, WeightsError
 from yolox.export.runner import SUFFIXES
 from yolox.graph import use_device
@@ -221,7 +224,7 @@ def _translated(argv: Sequence[str], *, prog: str, model: str | None) -> list[st
 
     Raises:
         UsageError: no command, or an option that has another form here.
-        SystemExit: after the help was printed, which was asked for without a command.
+        SystemExit: after the help or the version was printed, which was asked for without a command.
     """
     command, rest = _command(argv, prog=prog, model=model)
     kind = COMMANDS[command].options
@@ -235,7 +238,7 @@ def _translated(argv: Sequence[str], *, prog: str, model: str | None) -> list[st
 
 
 def _command(argv: Sequence[str], *, prog: str, model: str | None) -> tuple[str, Sequence[str]]:
-    """Returns the command under its name here, and its arguments; prints the help if it is asked for without a command."""
+    """Returns the command under its name here, and its arguments; prints help or version where asked for without one."""
     word, *rest = argv or [""]
     if word in COMMANDS:
         return word, rest
@@ -244,6 +247,9 @@ def _command(argv: Sequence[str], *, prog: str, model: str | None) -> tuple[str,
         return FOREIGN_COMMANDS[word], rest
     if word in HELP:
         print(overview_help({name: command.options for name, command in COMMANDS.items()}, prog=prog, model=model))
+        raise SystemExit(0)
+    if word == "--version":
+        print(f"yolox-mindspore {library_version()}, MindSpore {mindspore.__version__}, Python {platform.python_version()}")
         raise SystemExit(0)
     if word.startswith("--tyro-"):  # completion of shells
         kinds = [Annotated[command.options, tyro.conf.subcommand(name)] for name, command in COMMANDS.items()]

@@ -252,7 +252,7 @@ def problem_line(event: events.ParseErrorEvent, names: Sequence[str] = ()) -> st
         case events.InvalidChoice():
             return f"{_flag(event.argument)}: got {event.value!r}, want one of {', '.join(sorted({*event.choices} - {'None'}))}"
         case events.BadValue():
-            return f"{_flag(event.argument)}: want {shown_metavar(event.argument.lowered.metavar)}"
+            return f"{_flag(event.argument)}: want {_wanted(event.argument.lowered.metavar)}"
         case events.MissingArgs(unrecognized_tokens=[]):
             return f"missing {', '.join(_flag(context.arg) for context in event.missing_arguments)}"
         case events.MissingArgs(unrecognized_tokens=tokens) | events.UnrecognizedArgs(tokens=tokens):
@@ -275,8 +275,15 @@ def _plain(message: str, argument) -> str:
         return f"got {got}, want a number"
     if message.startswith("no type matching"):
         got = message.partition("from [")[2].partition("]")[0]
-        return f"got {got}, want {shown_metavar(argument.lowered.metavar)}"
+        return f"got {got}, want {_wanted(argument.lowered.metavar)}"
     return one_line(message)
+
+
+def _wanted(metavar: str | None) -> str:
+    """Returns the values of an option for a message: ``INT|{dynamic}`` is ``a whole number or dynamic``."""
+    words = {"INT": "a whole number", "FLOAT": "a number", "PATH": "a path"}
+    kinds = shown_metavar(metavar).split("|")
+    return " or ".join(words.get(kind, kind.strip("{}").replace(",", ", ") if len(kinds) > 1 else kind) for kind in kinds)
 
 
 def shown_metavar(metavar: str | None) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import attrs
 import numpy as np
 
-from yolox.data.content import is_left_behind, name_some
+from yolox.data.content import is_left_behind, name_some, why_no_text
 from yolox.data.dataset import DetectionDataset
 from yolox.errors import DataError, raise_problems
 from yolox.wire import read_file
@@ -269,7 +269,7 @@ def read_text(path: str) -> str:
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except ValueError as error:
-        raise DataError(f"{path}: is not a text file in UTF-8 ({error})") from None
+        raise DataError(f"{path}: is not a text file in UTF-8 ({why_no_text(path, error)})") from None
 
 
 def read_lines(path: str) -> list[str]:

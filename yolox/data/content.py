@@ -132,6 +132,25 @@ def read_head(path: str | os.PathLike) -> bytes:
         return b""
 
 
+def why_no_text(path: str | os.PathLike, error: UnicodeError) -> str:
+    """Returns why a file is no text: what it is by its content, else where decoding failed.
+
+    Args:
+        path: of the file.
+        error: of decoding it.
+
+    Returns:
+        Text for a message.
+
+    Example:
+        >>> why_no_text("nothing", UnicodeError("byte 0xff"))
+        'byte 0xff'
+    """
+    what = describe_content(read_head(path))
+    article = {IMAGE: "an ", VIDEO: "a "}.get(what, "")
+    return str(error) if what in (None, "empty", "a text file", "a JSON file", "an XML file") else f"it is {article}{what}"
+
+
 def name_some(items: Iterable[str], *, most: int = 3) -> str:
     """Returns the first of many names, and an ellipsis where there are more.
 

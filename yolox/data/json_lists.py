@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from json import JSONDecoder
 from typing import TextIO
 
+from yolox.data.content import why_no_text
 from yolox.errors import DataError
 from yolox.wire import regular_opener
 
@@ -52,7 +53,7 @@ def read_lists(
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not a text file in UTF-8 ({error})") from None
+        raise DataError(f"{path}: is not a text file in UTF-8 ({why_no_text(path, error)})") from None
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except (ValueError, RecursionError) as error:
