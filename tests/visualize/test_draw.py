@@ -108,3 +108,12 @@ def test_colors_are_stable_and_differ():
 def test_wrong_image(image):
     with pytest.raises(ValueError, match="draw_detections: image is .*, want uint8"):
         draw_detections(image, Detections(), NAMES)
+
+
+def test_lines_and_letters_of_a_large_image_may_be_those_of_a_small_one():
+    image = np.zeros((900, 1200, 3), np.uint8)
+    found = Detections(np.array([[400, 400, 460, 470.0]]), np.array([0.5]), np.array([0]))
+    usual, small, larger = (draw_detections(image, found, ["cat"], side=side) for side in (None, 300, 5000))
+    changed = [int((picture != image).any(2).sum()) for picture in (usual, small)]
+    assert changed[1] < changed[0] / 2 and changed[1] > 2 * (60 + 70)
+    np.testing.assert_array_equal(larger, usual)  # never larger than those that fit

@@ -119,7 +119,7 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
     files_written = [_open_writer(kind, folder, names, options) for kind in dict.fromkeys(options.save)] + results
     files_written += [CropWriter(folder)] if options.crops else []
     progress = _Progress(console, files, options.max_frames)
-    pictures = PictureWriter(folder, names, console.print, is_written=options.pictures)
+    pictures = PictureWriter(folder, names, console.print, is_written=options.pictures, side=options.tiles)
     writers = [pictures, *files_written, *screen, progress]
     settings = {"spec": options.input, "config": options.postprocess, "tiles": tiles, "classes": classes, "speed": speed}
     settings |= {name: getattr(options, name) for name in ("batch_size", "max_pixels", "max_frames")}

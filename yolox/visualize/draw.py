@@ -49,8 +49,8 @@ def _side(image) -> float:
     return float(np.sqrt(image.shape[0] * image.shape[1]))
 
 
-def _font_scale(image) -> float:
-    return float(np.clip(_side(image) / 1100, _SMALLEST_FONT, _LARGEST_FONT))
+def _font_scale(side: float) -> float:
+    return float(np.clip(side / 1100, _SMALLEST_FONT, _LARGEST_FONT))
 
 
 def _whole_pixels(boxes, shape):  # [N,4] -> list of N lists of 4 int, inside the image
@@ -59,9 +59,9 @@ def _whole_pixels(boxes, shape):  # [N,4] -> list of N lists of 4 int, inside th
     return np.clip(np.rint(np.nan_to_num(boxes)), 0, last).astype(int).tolist()
 
 
-def _fitting_labels(detections, class_names, show_scores, picture) -> list[str]:
+def _fitting_labels(detections, class_names, show_scores, picture, scale) -> list[str]:
     """Returns the labels with the longest names that leave most of the picture free, else with the shortest."""
-    scale, max_area = _font_scale(picture), _MOST_COVERED * picture.shape[0] * picture.shape[1]
+    max_area = _MOST_COVERED * picture.shape[0] * picture.shape[1]
     for most in _NAME_LENGTHS:
         labels = _labels(detections, class_names, show_scores, most)
         if sum(width * height for width, height in (_text_size(label, scale) for label in labels)) <= max_area:
@@ -213,7 +213,7 @@ def _numbered(text: str, index: int, most: int, gap: str) -> str:
     return text if text.endswith(number) else cut_middle(text, most - len(number), gap) + number
 
 
-def draw_detections(image, detections: Detections, class_names, *, show_scores=True):  # [H,W,3] -> [H,W,3]
+def draw_detections(image, detections: Detections, class_names, *, show_scores=True, side=None):  # [H,W,3] -> [H,W,3]
     """Draws boxes with class names and scores.
 
     Call it to look at predictions, or at ground truth (``show_scores=False``). Lines and letters grow with the
@@ -226,6 +226,8 @@ def draw_detections(image, detections: Detections, class_names, *, show_scores=T
         class_names: name of each class index; of a long name the middle is left out, accents are dropped, and a name
             in other letters shows as "class 7" (`yolox.visualize.names.drawn_names`).
         show_scores: False writes names only.
+        side: px; lines and letters are those of a square image of this side, for small objects in a large image. None takes
+            those that fit the image.
 
     Returns:
         [H,W,3] uint8, a new image. A class has the same colour in every picture.
@@ -245,12 +247,13 @@ def draw_detections(image, detections: Detections, class_names, *, show_scores=T
         raise ValueError(f"draw_detections: image is {image.dtype} {image.shape}, want uint8 [H,W,3]")
     picture = np.ascontiguousarray(image).copy()
     boxes = _whole_pixels(detections.boxes, picture.shape)
-    labels = _fitting_labels(detections, class_names, show_scores, picture)
+    side = min(side or np.inf, _side(picture))
+    labels = _fitting_labels(detections, class_names, show_scores, picture, _font_scale(side))
     colors = [class_color(index) for index in detections.classes.tolist()]
-    line = max(1, round(_side(picture) / 300))
+    line = max(1, round(side / 300))
     for box, color in reversed(list(zip(boxes, colors, strict=True))):  # the best lies on top
         cv2.rectangle(picture, box[:2], box[2:], color, line)
-    draw_labels(picture, boxes, labels, colors)
+    draw_labels(picture, boxes, labels, colors, scale=_font_scale(side))
     return picture
 
 
@@ -264,7 +267,7 @@ def draw_labels(picture, boxes, labels, colors, *, scale=None) -> None:
         colors: N colours of the ground, BGR.
         scale: size of the letters as OpenCV counts; None takes one that fits the picture.
     """
-    scale = _font_scale(picture) if scale is None else scale
+    scale = _font_scale(_side(picture)) if scale is None else scale
     places = _places(boxes, labels, picture.shape, scale)
     for label, place, color in reversed(list(zip(labels, places, colors, strict=True))):
         _write(picture, label, place, color, scale)

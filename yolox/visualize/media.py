@@ -69,12 +69,20 @@ class PictureWriter:
         class_names: of the detector.
         on_line: called with a line for each image and each video: what was found, and the file.
         is_written: False only gives the lines.
+        side: of tiles, px: as in `draw_detections`.
     """
 
     def __init__(
-        self, folder: Path, class_names: Sequence[str], on_line: Callable[[str], object], *, is_written: bool = True
+        self,
+        folder: Path,
+        class_names: Sequence[str],
+        on_line: Callable[[str], object],
+        *,
+        is_written: bool = True,
+        side: int | None = None,
     ) -> None:
         self._folder, self._names, self._on_line, self._is_written = folder, class_names, on_line, is_written
+        self._side = side
         self._video: VideoFile | None = None
         self._file, self._frames, self._found = None, 0, Counter()
 
@@ -84,7 +92,7 @@ class PictureWriter:
             self.close()
             path = self._target(frame.file.suffix.lower(), frame.name)
             if path is not None:
-                write_picture(path, draw_detections(*enlarge_small(frame.image, found), self._names))
+                write_picture(path, draw_detections(*enlarge_small(frame.image, found), self._names, side=self._side))
             self._line(f"{shown_path(str(frame.file))}: {summarize(found.names)}", path)
             return
         if frame.number == 0:
@@ -92,7 +100,7 @@ class PictureWriter:
             self._file, path = frame.file, self._target(".mp4", frame.name.rpartition("_")[0])
             self._video = None if path is None else VideoFile(path, frame.rate)
         if self._video is not None:
-            self._video.add(draw_detections(frame.image, found, self._names))
+            self._video.add(draw_detections(frame.image, found, self._names, side=self._side))
         self._frames += 1
         self._found.update(found.names)
 
