@@ -31,7 +31,7 @@ from yolox.export.shape_rules import (
 )
 
 SMALL = 1 << 16  # numbers of a constant that rules may look at
-_TYPES = {1: "<f4", 6: "<i4", 7: "<i8", 10: "<f2"}  # TensorProto.DataType
+_TYPES = {1: "<f4", 2: "<u1", 3: "<i1", 6: "<i4", 7: "<i8", 10: "<f2"}  # TensorProto.DataType
 _CASTS = (1, 6, 7, 9, 10)
 _DEFAULTS = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
@@ -146,7 +146,8 @@ def _attributes(kind: str, entries: list[dict]) -> dict[str, Any]:
             found[name] = tuple(entry["ints"])
         else:
             found[name] = entry.get(_ATTRIBUTES[kind][name])
-    if missing := _ATTRIBUTES.get(kind, {}).keys() - found.keys() - _OPTIONAL or None in found.values():
+    optional = _ATTRIBUTES.get(kind, {}).keys() if RULES[kind] is _quantize else _OPTIONAL
+    if missing := _ATTRIBUTES.get(kind, {}).keys() - found.keys() - optional or None in found.values():
         raise ExportError(f"the operation {kind} wants the attributes {missing}")
     return found
 
@@ -258,6 +259,15 @@ def _slice(node: Node):
     return slice_shape(node, *(node.numbers(index) for index in (1, 2, 3)))
 
 
+def _quantize(node: Node):
+    """Returns the shape of numbers that are rounded to int8, or are made of them, with one scale or one for each channel."""
+    shape, scale, zero = node.shape(0), node.shape(1), node.shape(2)
+    axis = checked_axis(node, node.attributes.get("axis", 0), len(shape))
+    wanted = {(), (1,), (shape[axis],)} if "axis" in node.attributes else {(), (1,)}
+    node.require(len(node.inputs) == 3 and scale == zero and scale in wanted, f"a scale of the shape {scale} for {shape}")
+    return same(node)
+
+
 def _cast(node: Node):
     node.require(node.attributes["to"] in _CASTS, f"to the type {node.attributes['to']}")
     return same(node)
@@ -278,9 +288,11 @@ RULES = {
     "Cast": _cast,
     "Concat": lambda node: concat_shape(node, [node.shape(i) for i in range(len(node.inputs))], node.attributes["axis"]),
     "Conv": _conv,
+    "DequantizeLinear": _quantize,
     "Gather": _gather,
     "MaxPool": lambda node: pooling(node, **_window(node)),
     "NonMaxSuppression": _nms,
+    "QuantizeLinear": _quantize,
     "Reshape": _reshape,
     "Resize": _resize,
     "Slice": _slice,
@@ -298,9 +310,11 @@ _ATTRIBUTES = {
     "Cast": {"to": "i"},
     "Concat": {"axis": "i"},
     "Conv": {**_WINDOW, "group": "i"},
+    "DequantizeLinear": {"axis": "i"},
     "Gather": {"axis": "i"},
     "MaxPool": _WINDOW,
     "NonMaxSuppression": {"center_point_box": "i"},
+    "QuantizeLinear": {"axis": "i"},
     "ReduceSum": {"axes": "ints", "keepdims": "i"},
     "Resize": dict.fromkeys(_DEFAULTS, "s"),
     "Squeeze": {"axes": "ints"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import mindspore as ms
@@ -17,9 +18,10 @@ from yolox.errors import ExportError, WeightsError
 from yolox.export.metadata import ExportMetadata, metadata_from_text
 from yolox.export.mindir import check_mindir, read_mindir_text
 from yolox.export.onnx_check import check_onnx
+from yolox.export.openvino import MAX_XML_BYTES, check_openvino, open_openvino
 from yolox.wire import read_file
 
-SUFFIXES = (".onnx", ".mindir")
+SUFFIXES = (".onnx", ".mindir", ".xml")
 MAX_FILE_BYTES = 512 << 20  # YOLOX-X has 396 MB
 
 
@@ -41,7 +43,7 @@ class ExportedDetector(OneScreen):
 
     def __call__(self, images) -> np.ndarray:  # [B,H,W,3] -> [B,P,5+C]
         planes = to_planes(np.asarray(images), spec=self.metadata.input)
-        groups = [planes] if self.batch is None else _full_groups(planes, self.batch)
+        groups = [planes] if self.batch is None else full_groups(planes, self.batch)
         rows = np.concatenate([self._rows(self.run(group)) for group in groups])
         return rows[: len(planes)]
 
@@ -52,12 +54,13 @@ class ExportedDetector(OneScreen):
 
 
 def open_exported(path: str | os.PathLike, *, trusted: bool = False) -> ExportedDetector:
-    """Opens an ONNX or MINDIR file that `export_detector` wrote.
+    """Opens an ONNX, MINDIR or OpenVINO file that `export_detector` wrote.
 
-    The file is checked before a runtime sees it (`check_onnx`, `check_mindir`): MindSpore runs what a MINDIR file names.
+    The file is checked before a runtime sees it (`check_onnx`, `check_mindir`, `check_openvino`): MindSpore runs what a
+    MINDIR file names.
 
     Args:
-        path: ends in `.onnx` or `.mindir`.
+        path: ends in `.onnx`, `.mindir` or `.xml`, which is OpenVINO's, with a `.bin` beside it.
         trusted: skips the check. Only for a file that you exported yourself: a detector with layers of your own, one of
             over 512 MiB, or one for more images at a time than the limits of `shape_rules` allow.
 
@@ -66,7 +69,7 @@ def open_exported(path: str | os.PathLike, *, trusted: bool = False) -> Exported
 
     Raises:
         ExportError: the file is missing, damaged, or of another program; it has operations or attributes that an exported
-            detector does not have, or sizes beyond the limits; or ONNX Runtime is not installed.
+            detector does not have, or sizes beyond the limits; or the runtime is not installed.
 
     Example:
         >>> open_exported("nothing.onnx")
@@ -80,7 +83,9 @@ def open_exported(path: str | os.PathLike, *, trusted: bool = False) -> Exported
         return _open_onnx(path, trusted)
     if path.suffix.lower() == ".mindir":
         return _open_mindir(path, trusted)
-    raise ExportError(f"{path}: want a name that ends in {' or '.join(SUFFIXES)}")
+    if path.suffix.lower() == ".xml":
+        return _open_openvino(path, trusted)
+    raise ExportError(f"{path}: want a name that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
 
 
 def to_planes(images: np.ndarray, *, spec: InputSpec) -> np.ndarray:  # [B,H,W,3] -> [B,3,H,W]
@@ -154,12 +159,27 @@ def decode_rows(rows: np.ndarray, metadata: ExportMetadata) -> np.ndarray:  # [B
 
 
 def _open_onnx(path: Path, trusted: bool) -> ExportedDetector:
+    # the bytes that were checked are the bytes that are loaded; of a path, the runtime would also read files beside it
+    return onnx_detector(str(path) if trusted else _checked(path, check_onnx), path=path)
+
+
+def onnx_detector(source: str | bytes, *, path: str | os.PathLike) -> ExportedDetector:
+    """Opens an ONNX file, or its bytes, in ONNX Runtime on the CPU, without a check.
+
+    Args:
+        source: name of the file, or its content.
+        path: names the file in errors.
+
+    Returns:
+        The detector, with the metadata of the file.
+
+    Raises:
+        ExportError: ONNX Runtime is missing, or cannot load it; the file has no metadata of this library.
+    """
     try:
         import onnxruntime
     except ImportError:
         raise ExportError(f"{path}: needs ONNX Runtime: pip install -c constraints.txt -e '.[onnx]' in the repository") from None
-    # the bytes that were checked are the bytes that are loaded; of a path, the runtime would also read files beside it
-    source = str(path) if trusted else _checked(path, check_onnx)
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
@@ -200,10 +220,21 @@ def _open_mindir(path: Path, trusted: bool) -> ExportedDetector:
     return ExportedDetector(metadata=metadata, batch=shape[0], run=run)
 
 
-def _checked(path: Path, check: Callable) -> bytes:
+def _open_openvino(path: Path, trusted: bool) -> ExportedDetector:
+    beside, weights = path.with_suffix(".bin"), None
+    if not beside.is_file():
+        raise ExportError(f"{path}: there is no {beside.name} beside it, which has its weights")
+    if not trusted:
+        weights = read_file(beside, most=MAX_FILE_BYTES)
+    xml = None if trusted else _checked(path, partial(check_openvino, weights=weights), most=MAX_XML_BYTES)
+    text, batch, run = open_openvino(path, xml, weights)
+    return ExportedDetector(metadata=metadata_from_text(text, path=path), batch=batch, run=run)
+
+
+def _checked(path: Path, check: Callable, most: int = MAX_FILE_BYTES) -> bytes:
     """Returns the bytes of a file that holds a detector and nothing else, whose description agrees with its graph."""
     try:
-        data = read_file(path, most=MAX_FILE_BYTES)
+        data = read_file(path, most=most)
         text, shape, outputs = check(data)
         _check_description(metadata_from_text(text, path=path), shape, outputs)
     except ExportError as error:
@@ -228,7 +259,16 @@ def _check_description(metadata: ExportMetadata, shape: tuple, outputs: list[tup
         raise ExportError(f"its description states outputs of the shapes {wanted}, the graph gives {outputs[:5]}")
 
 
-def _full_groups(planes: np.ndarray, size: int) -> list[np.ndarray]:
+def full_groups(planes: np.ndarray, size: int) -> list[np.ndarray]:
+    """Splits planes into groups of one size; the last is filled up with copies of the last image.
+
+    Args:
+        planes: [B,...].
+        size: images of a group.
+
+    Returns:
+        Arrays [size,...].
+    """
     missing = -len(planes) % size
     full = np.concatenate([planes, np.repeat(planes[-1:], missing, axis=0)])
     return [full[start : start + size] for start in range(0, len(full), size)]

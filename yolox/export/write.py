@@ -21,12 +21,18 @@ from yolox.eval.postprocess import postprocess as select
 from yolox.export.metadata import ExportMetadata, metadata_to_text
 from yolox.export.mindir import write_mindir
 from yolox.export.nms_graph import append_nms
-from yolox.export.onnx_file import NEWEST, OLDEST, set_opset, write_onnx
-from yolox.export.runner import open_exported, to_planes
+from yolox.export.onnx_file import NEWEST, OLDEST, import_onnx, set_opset, write_onnx
+from yolox.export.openvino import import_openvino, write_openvino
+from yolox.export.quantize import OPSET, TOLERANCES, Int8Config, make_quantizer
+from yolox.export.runner import onnx_detector, open_exported, to_planes
 from yolox.graph import write_cell_sources
 from yolox.nn.fold import fold_detector, merge_focus_layers
 
-TOLERANCES = {"float32": 1e-3, "float16": 0.1}
+LARGEST = {"float32": 1e-3, "float16": 0.1, "int8": float("inf")}
+"""Differences that are accepted; in int8 the AP decides, and where none is evaluated, the output error."""
+ENDINGS = {"onnx": ".onnx", "mindir": ".mindir", "openvino": ".xml"}
+Format = Literal["onnx", "mindir", "openvino"]
+Precision = Literal["float32", "float16", "int8"]
 RAW_OUTPUT = "output"
 
 
@@ -42,6 +48,26 @@ class ExportReport:
     """Numbers of images with which it was run."""
     difference: float
     """Largest difference, see `largest_difference`."""
+    int8: Int8Report | None = None
+    """What was quantised; None for other precisions."""
+
+
+@frozen(kw_only=True)
+class Int8Report:
+    """What an export in int8 measured."""
+
+    int8_layers: tuple[str, ...]
+    """Convolutions in int8."""
+    float_layers: tuple[str, ...]
+    """Convolutions that stayed in float, the most sensitive first."""
+    share: float
+    """Share of the multiplications that are done in int8."""
+    error: float
+    """`output_error` on calibration images."""
+    ap: float | None
+    """AP of the file; None where none was evaluated."""
+    float_ap: float | None
+    """AP of the file in float32."""
 
 
 def export_detector(
@@ -50,16 +76,17 @@ def export_detector(
     *,
     spec: InputSpec,
     class_names: Sequence[str],
-    format: Literal["onnx", "mindir"] = "onnx",
+    format: Format = "onnx",
     batch: int | None = 1,
     nms: bool = False,
     raw: bool = False,
     opset: int = OLDEST,
-    precision: Literal["float32", "float16"] = "float32",
+    precision: Precision = "float32",
     postprocess: PostprocessConfig = PostprocessConfig(),  # noqa: B008  frozen
     image: np.ndarray | None = None,
+    int8: Int8Config | None = None,
 ) -> ExportReport:
-    """Writes a detector as ONNX or MINDIR: BN folded, decoded, described, run and compared.
+    """Writes a detector as ONNX, MINDIR or for OpenVINO: BN folded, decoded, described, run and compared.
 
     Use it to deploy. The file takes float32 [B,3,H,W] as in its metadata and returns [B,P,5+C]: boxes
     cxcywh in pixels, objectness, class probabilities; with `nms` boxes [B,K,4] xyxy, scores [B,K], classes
@@ -70,22 +97,25 @@ def export_detector(
         path: the file; one that exists is replaced, but only when the new one agrees with the detector.
         spec: pixels that the detector takes, and their size.
         class_names: names of its classes.
-        format: "onnx" or "mindir".
-        batch: images at a time; None writes a file for any number (ONNX without `nms`).
+        format: "onnx", "mindir" or "openvino", which is an `.xml` with its weights in a `.bin` beside it.
+        batch: images at a time; None writes a file for any number (without `nms`, not MINDIR).
         nms: whether the file selects the detections itself (ONNX).
         raw: whether boxes stay undecoded, for programs that decode them: Megvii's demos, DeepStream's parsers. The output
             is then named `output`, as Megvii's is.
         opset: version of the ONNX operator set, 11 to 21.
-        precision: "float16" computes the network in float16 (ONNX): half the size. Input, decoding and output stay float32.
+        precision: "float16" computes the network in float16 (ONNX), or stores it so (OpenVINO): half the size. "int8" quantises
+            the convolutions that bear it; the file then has opset 13 or later. Input, decoding and output stay float32.
         postprocess: thresholds; built in with `nms`, else only stated in the file.
         image: uint8 BGR [H,W,3] to compare on; None draws one.
+        int8: calibration images, and how the AP is evaluated; for the precision int8.
 
     Returns:
         Path, size and difference.
 
     Raises:
         ExportError: a combination that does not exist, a package is missing, or the file's answer differs
-            from the detector's by more than 1e-3, in float16 by more than 0.1; then no file is left.
+            from the detector's by more than 1e-3, in float16 by more than 0.1, or in int8 its AP is too low; then no file is
+            left.
 
     Example:
         >>> from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
@@ -110,17 +140,24 @@ def export_detector(
     )
     write_cell_sources()
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        draft = Path(folder) / f"draft.{format}"
+        draft = Path(folder) / f"draft{ENDINGS[format]}"
         cell = RawDetector(detector) if raw else DecodedDetector(detector, spec.input_size)
         text = metadata_to_text(evolve(metadata, nms=False))
         shape = (batch or 1, 3, *spec.input_size)
+        report = None
         if format == "mindir":
             write_mindir(cell, draft, shape=shape, text=text)
         else:
+            source = draft.with_suffix(".onnx")
             names = {"output": RAW_OUTPUT} if raw else {}
-            write_onnx(cell, draft, shape=shape, text=text, dynamic=batch is None, half=precision == "float16", **names)
+            half = precision == "float16" and format == "onnx"
+            write_onnx(cell, source, shape=shape, text=text, dynamic=batch is None, half=half, **names)
             if not nms:
-                set_opset(draft, opset)
+                set_opset(source, opset if precision != "int8" else max(opset, OPSET))
+            if precision == "int8":
+                report = _quantize(source, draft, int8 or Int8Config(images=[]))
+            elif format == "openvino":
+                write_openvino(source, draft, half=precision == "float16")
         batches = (1, 3) if batch is None else (batch,)
         difference = max(_compare(detector, draft, count, image) for count in batches)
         if nms:  # the predictions were compared first: the selected ones may be few, or none in a drawn image
@@ -129,17 +166,59 @@ def export_detector(
             append_nms(draft, batch=batch, classes=len(class_names), config=postprocess, text=metadata_to_text(metadata))
             set_opset(draft, opset)
             difference = max(difference, _compare_selected(draft, images, rows))
-        if not difference <= TOLERANCES[precision]:
+        if not difference <= LARGEST[precision]:
             raise ExportError(
                 f"{path}: not written: its answer differs from the detector's by {difference:.2g}, "
-                f"want at most {TOLERANCES[precision]:g}"
+                f"want at most {LARGEST[precision]:g}"
             )
-        probe = draft.with_suffix(".probe")
-        probe.touch()
-        draft.chmod(probe.stat().st_mode)  # MindSpore's exporter makes files that only their owner may read
-        os.replace(draft, path)
-    megabytes = path.stat().st_size / 1e6
-    return ExportReport(path=path, megabytes=megabytes, batches=batches, difference=difference)
+        files = _replace(draft, path)
+    megabytes = sum(file.stat().st_size for file in files) / 1e6
+    return ExportReport(path=path, megabytes=megabytes, batches=batches, difference=difference, int8=report)
+
+
+def _quantize(source: Path, draft: Path, config: Int8Config) -> Int8Report:
+    """Writes the quantised file of a float32 ONNX file as ONNX or for OpenVINO; raises ExportError where its AP falls too far."""
+    onnx = import_onnx()
+    floating = onnx_detector(source.read_bytes(), path=source)
+    spec = floating.metadata.input
+    if len(config.images) == 0:
+        raise ExportError("int8: no calibration images, want some dozens")
+    canvases = np.stack([letterbox(each, spec.input_size, spec=spec)[0] for each in config.images])
+    is_onnx = draft.suffix == ".onnx"
+    if config.evaluate is not None:  # before the file is replaced
+        if not is_onnx:
+            write_openvino(source, draft, half=False)
+        float_ap = config.evaluate(open_exported(draft, trusted=True))
+    quantize = make_quantizer(source, canvases, rounded_outputs=is_onnx)
+    tried = []
+    for tolerance in TOLERANCES:
+        found = quantize(tolerance)
+        quantized = draft if is_onnx else source.with_suffix(".int8.onnx")
+        onnx.save(found.model, quantized)
+        if not is_onnx:
+            write_openvino(quantized, draft, half=False)
+        ap = None if config.evaluate is None else config.evaluate(open_exported(draft, trusted=True))
+        if ap is None or ap >= float_ap - config.max_ap_drop:
+            layers = {"int8_layers": found.int8_layers, "float_layers": found.float_layers}
+            return Int8Report(**layers, share=found.share, error=found.error, ap=ap, float_ap=None if ap is None else float_ap)
+        tried.append(f"{ap:.4f} with {found.share:.0%} of the multiplications in int8")
+    raise ExportError(
+        f"int8: not written: the AP falls from {float_ap:.4f} to {', '.join(tried)}; want at most {config.max_ap_drop:g} less. "
+        "More calibration images, and such as are like those that are evaluated, lose less"
+    )
+
+
+def _replace(draft: Path, path: Path) -> list[Path]:
+    """Moves a file, for OpenVINO its weights first, to its place, with the rights of the user's files."""
+    pairs = [(draft, path)]
+    if draft.suffix == ENDINGS["openvino"]:
+        pairs.insert(0, (draft.with_suffix(".bin"), path.with_suffix(".bin")))
+    probe = draft.with_suffix(".probe")
+    probe.touch()
+    for made, place in pairs:
+        made.chmod(probe.stat().st_mode)  # MindSpore's exporter makes files that only their owner may read
+        os.replace(made, place)
+    return [place for _, place in pairs]
 
 
 def largest_difference(rows: np.ndarray, wanted: np.ndarray) -> float:  # [B,P,5+C],[B,P,5+C]
@@ -196,18 +275,18 @@ def check_form(
 
     Args:
         path: of the file to be written.
-        format: `onnx` or `mindir`.
+        format: `onnx`, `mindir` or `openvino`.
         batch: images a call; None for any number.
         nms: whether the file selects detections itself.
         raw: whether boxes stay undecoded.
         opset: version of the ONNX operator set.
-        precision: `float32` or `float16`.
+        precision: `float32`, `float16` or `int8`.
 
     Raises:
         ExportError: the name does not fit the format, or the format does not have that.
     """
-    if path.suffix != f".{format}":
-        raise ExportError(f"{path}: a file in the format {format} wants a name that ends in .{format}")
+    if path.suffix != ENDINGS[format]:
+        raise ExportError(f"{path}: a file in the format {format} wants a name that ends in {ENDINGS[format]}")
     if batch is not None and batch < 1:
         raise ExportError(f"batch is {batch}, want 1 or more, or None for any number")
     if format == "mindir" and (nms or batch is None):
@@ -215,6 +294,10 @@ def check_form(
         raise ExportError(f"MINDIR with {what} is not supported; want the format onnx, or a fixed batch and no NMS")
     if format == "mindir" and (opset != OLDEST or precision != "float32"):
         raise ExportError("MINDIR has no operator set, and is written in float32; want the format onnx for opset and precision")
+    if nms and (format == "openvino" or precision == "int8"):
+        raise ExportError("NMS inside is for ONNX in float32 and float16; want another format or precision, or no NMS")
+    if format == "openvino":
+        import_openvino()
     if not OLDEST <= opset <= NEWEST:
         raise ExportError(f"opset is {opset}, want {OLDEST} to {NEWEST}")
     if nms and raw:

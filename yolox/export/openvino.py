@@ -1,0 +1,161 @@
+"""Detectors as OpenVINO files, an .xml with a .bin beside it: written from ONNX, checked, and opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from yolox.errors import ExportError
+from yolox.export.shape_rules import MAX_NODES
+
+MAX_XML_BYTES = 32 << 20
+MAX_NUMBERS = 1 << 28  # of a value: 1 GiB of float32
+LAYERS = frozenset(
+    "Add AvgPool Clamp Concat Const Convert Convolution Divide Exp FakeQuantize GroupConvolution Interpolate MaxPool Maximum "
+    "Minimum Multiply Parameter Power ReLU Reshape Result ShapeOf Sigmoid Slice Squeeze StridedSlice Subtract Swish Tanh "
+    "Transpose Unsqueeze".split()
+)
+"""Layer types that the export writes, for the seven scales or for plain layers of users' own."""
+
+
+def import_openvino():
+    """Imports the optional package, with a message on how to install it.
+
+    Returns:
+        The module `openvino`.
+
+    Raises:
+        ExportError: it is not installed.
+    """
+    try:
+        import openvino
+    except ImportError:
+        raise ExportError("needs OpenVINO: pip install -c constraints.txt -e '.[openvino]' in the repository") from None
+    return openvino
+
+
+def write_openvino(source: Path, path: Path, *, half: bool) -> None:
+    """Converts an exported ONNX file.
+
+    Args:
+        source: the ONNX file; its metadata are kept.
+        path: the `.xml`; the weights get the same name with `.bin`.
+        half: whether weights are stored in float16; the processor decides in what it computes.
+
+    Raises:
+        ExportError: OpenVINO is missing.
+    """
+    openvino = import_openvino()
+    with _full_instruction_set():
+        openvino.save_model(openvino.convert_model(source), path, compress_to_fp16=half)
+
+
+def check_openvino(xml: bytes, weights: bytes) -> tuple[dict[str, str], tuple[int | None, ...], list[tuple]]:
+    """Checks that an OpenVINO file holds layers of a detector and nothing else, before OpenVINO sees it.
+
+    Args:
+        xml: the whole `.xml`.
+        weights: the whole `.bin`.
+
+    Returns:
+        Entries of the metadata, shape of the input [B,3,H,W] (B is None where it is dynamic), and the shapes of the outputs
+        (B is 1 where it is dynamic), as stated in the file. Unlike with ONNX, shapes on the way are not computed.
+
+    Raises:
+        ExportError: declarations of entities, a layer type that an exported detector does not have or of an extension, too
+            many layers, weights outside the `.bin`, a value of more than 2^28 numbers, several inputs, or nested graphs.
+    """
+    if b"<!" in xml:
+        raise ExportError("has declarations or comments, which no exported detector has")
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError as error:
+        raise ExportError(f"is no XML ({error})") from error
+    layers = root.findall("./layers/layer")
+    if root.tag != "net" or root.findall(".//body") or len(layers) != len(root.findall(".//layer")):
+        raise ExportError("wants one graph without nested ones")
+    if len(layers) > MAX_NODES * 4:
+        raise ExportError(f"has {len(layers)} layers, more than the limit of {MAX_NODES * 4}")
+    for layer in layers:
+        _check_layer(layer, len(weights))
+    text = {entry.tag: entry.get("value", "") for entry in root.findall("./rt_info/framework/*")}
+    inputs = [layer for layer in layers if layer.get("type") == "Parameter"]
+    if len(inputs) != 1:
+        raise ExportError(f"has {len(inputs)} inputs, want 1")
+    (shape,) = _shapes(inputs[0], "output")
+    results = [_shapes(layer, "input")[0] for layer in layers if layer.get("type") == "Result"]
+    return text, shape, [(each[0] or 1, *each[1:]) for each in results]
+
+
+def open_openvino(
+    path: Path, xml: bytes | None, weights: bytes | None
+) -> tuple[dict[str, str], int | None, Callable[[np.ndarray], tuple]]:
+    """Opens a file in OpenVINO on the CPU, in float32 where it is not quantised.
+
+    Args:
+        path: the `.xml`.
+        xml: its bytes, as they were checked; None reads the files.
+        weights: bytes of the `.bin`.
+
+    Returns:
+        Entries of the metadata, the batch (None where it is dynamic), and a function from planes to outputs.
+
+    Raises:
+        ExportError: OpenVINO is missing, or cannot load the file.
+    """
+    openvino = import_openvino()
+    core = openvino.Core()
+    try:
+        with _full_instruction_set():
+            model = core.read_model(path) if xml is None else core.read_model(xml, weights)
+            compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+    except Exception as error:  # its errors share no base class with anything else
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ExportError(f"{path}: OpenVINO cannot load it ({first})") from error
+    info = model.get_rt_info("framework").value if model.has_rt_info("framework") else {}
+    request = compiled.create_infer_request()
+    batch = model.inputs[0].partial_shape[0]
+
+    def run(planes: np.ndarray) -> tuple:
+        try:
+            answer = request.infer([planes])
+            return tuple(np.array(answer[output]) for output in compiled.outputs)
+        except Exception as error:
+            raise ExportError(f"{path}: OpenVINO cannot run it ({str(error).splitlines()[0]})") from error
+
+    text = {name: getattr(value, "value", value) for name, value in info.items()}
+    return text, batch.get_length() if batch.is_static else None, run
+
+
+def _check_layer(layer: ElementTree.Element, length: int) -> None:
+    kind, version = layer.get("type", ""), layer.get("version", "")
+    if kind not in LAYERS or not (version.startswith("opset") and version[5:].isdigit()):
+        raise ExportError(f"has the layer {kind[:80]!r} of {version[:40]!r}, which no exported detector has; nothing was loaded")
+    for shape in (*_shapes(layer, "input"), *_shapes(layer, "output")):
+        if np.prod([float(size or 1) for size in shape]) > MAX_NUMBERS or any(size is not None and size < 0 for size in shape):
+            raise ExportError(f"the layer {kind} has a value of the shape {shape[:8]}, more than the limit of {MAX_NUMBERS} numbers")
+    if kind == "Const":
+        start, size = (int(layer.find("data").get(name)) for name in ("offset", "size"))
+        if not 0 <= start <= start + size <= length:
+            raise ExportError(f"a constant takes bytes {start} to {start + size}, the .bin has {length}")
+
+
+def _shapes(layer: ElementTree.Element, side: str) -> list[tuple[int | None, ...]]:
+    ports = layer.findall(f"./{side}/port")
+    return [tuple(None if dim.text == "-1" else int(dim.text) for dim in port.findall("dim")) for port in ports]
+
+
+@contextmanager
+def _full_instruction_set():
+    """Hides MindSpore's cap of the instruction set from OpenVINO, which reads the same variable and then fails on pools."""
+    before = os.environ.pop("ONEDNN_MAX_CPU_ISA", None)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ["ONEDNN_MAX_CPU_ISA"] = before
