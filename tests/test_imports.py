@@ -40,7 +40,8 @@ TABLE = {
     # the host
     "data": "config errors processes wire | attrs cv2 einops mindspore numpy PIL pillow_heif yaml",
     "eval": "config data decode distributed errors graph nn | attrs cv2 mindspore numpy pycocotools supervision",
-    "export": "config config_io data decode environment errors eval graph nn wire | attrs cv2 mindspore numpy onnx onnxruntime",
+    "export": "config config_io data decode environment errors eval graph nn wire | "
+    "attrs cv2 mindspore numpy onnx onnxruntime openvino",
     "visualize": "assign boxes config data decode errors eval training | attrs cv2 einops matplotlib mindspore numpy rich",
     "model": "config data errors eval export models recipes weights | attrs mindspore numpy",
     "environment": "errors | cv2 numpy",  # to see whether they can be imported

@@ -128,11 +128,11 @@ PAGES = {
         examples=(
             "--weights RUN --output detector.onnx",
             "--weights {weights} --nms --score-threshold 0.3 --output detector.onnx",
-            "--weights RUN --format mindir --output detector.mindir",
+            "--weights RUN --format openvino --output detector.xml --int8 --calibrate photos --data DATA",
         ),
         groups={
             "run": _names("weights output format image"),
-            "often changed": _names("input-size batch nms raw precision opset score-threshold iou-threshold"),
+            "often changed": _names("input-size batch nms half int8 calibrate data max-ap-drop score-threshold iou-threshold"),
         },
     ),
     "assign": Page(

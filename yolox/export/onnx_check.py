@@ -264,7 +264,7 @@ def _quantize(node: Node):
     shape, scale, zero = node.shape(0), node.shape(1), node.shape(2)
     axis = checked_axis(node, node.attributes.get("axis", 0), len(shape))
     wanted = {(), (1,), (shape[axis],)} if "axis" in node.attributes else {(), (1,)}
-    node.require(len(node.inputs) == 3 and scale == zero and scale in wanted, f"a scale of the shape {scale} for {shape}")
+    node.require(len(node.inputs) == 3 and {scale, zero} <= wanted, f"scales {scale} and zero points {zero} for {shape}")
     return same(node)
 
 

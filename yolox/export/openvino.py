@@ -138,7 +138,7 @@ def _check_layer(layer: ElementTree.Element, length: int) -> None:
         raise ExportError(f"has the layer {kind[:80]!r} of {version[:40]!r}, which no exported detector has; nothing was loaded")
     for shape in (*_shapes(layer, "input"), *_shapes(layer, "output")):
         if np.prod([float(size or 1) for size in shape]) > MAX_NUMBERS or any(size is not None and size < 0 for size in shape):
-            raise ExportError(f"the layer {kind} has a value of the shape {shape[:8]}, more than the limit of {MAX_NUMBERS} numbers")
+            raise ExportError(f"the layer {kind} has a value of the shape {shape[:8]}, want at most {MAX_NUMBERS} numbers")
     if kind == "Const":
         start, size = (int(layer.find("data").get(name)) for name in ("offset", "size"))
         if not 0 <= start <= start + size <= length:

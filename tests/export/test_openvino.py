@@ -1,0 +1,73 @@
+"""OpenVINO files: written and read by the library, and refused where they hold more than a detector."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from tests.export.detectors import NAMES, SPEC, pictures, small_detector
+from yolox.errors import ExportError
+from yolox.eval.predict import make_eval_step
+from yolox.export import export_detector, open_exported
+from yolox.export import openvino as module
+
+pytest.importorskip("openvino", reason="OpenVINO is not installed")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A report, the detector, and the two files."""
+    path, detector = tmp_path_factory.mktemp("ir") / "a.xml", small_detector()
+    report = export_detector(detector, path, spec=SPEC, class_names=NAMES, format="openvino", batch=None)
+    return report, detector, path.read_bytes(), path.with_suffix(".bin").read_bytes()
+
+
+def test_the_file_agrees_at_any_batch(made):
+    report, detector, xml, weights = made
+    exported = open_exported(report.path)
+    assert (exported.batch, exported.metadata.class_names, exported.metadata.input) == (None, NAMES, SPEC)
+    wanted = make_eval_step(detector, spec=SPEC)(pictures(3)).asnumpy()
+    np.testing.assert_allclose(exported(pictures(3)), wanted, atol=1e-3, rtol=1e-4)
+    assert report.difference < 1e-3 and report.megabytes == pytest.approx((len(xml) + len(weights)) / 1e6)
+
+
+HOSTILE = {
+    "entities": (lambda xml: xml.replace(b"<net ", b"<!DOCTYPE net [<!ENTITY a 'b'>]><net ", 1), "has declarations"),
+    "another layer": (lambda xml: re.sub(rb'type="Sigmoid"', b'type="ReadValue"', xml, count=1), "layer 'ReadValue'"),
+    "an extension": (lambda xml: re.sub(rb'version="opset1"', b'version="mine"', xml, count=1), "of 'mine'"),
+    "weights elsewhere": (lambda xml: re.sub(rb'offset="0"', b'offset="999999999"', xml, count=1), "the .bin has"),
+    "a huge value": (lambda xml: re.sub(rb"<dim>96</dim>", b"<dim>96000000000</dim>", xml, count=1), "want at most"),
+    "another size": (lambda xml: xml.replace(b"[96, 128]", b"[96, 160]", 1), "its description states images"),
+    "a nested graph": (lambda xml: xml.replace(b"</layers>", b"</layers><body/>", 1), "one graph"),
+    "no XML": (lambda xml: xml[: len(xml) // 2], "no XML"),
+    "a number that is none": (lambda xml: re.sub(rb"<dim>96</dim>", b"<dim>x</dim>", xml, count=1), "damaged"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_files_are_refused(made, tmp_path, monkeypatch, case):
+    change, message = HOSTILE[case]
+    _, _, xml, weights = made
+    monkeypatch.setattr(module, "import_openvino", lambda: pytest.fail("OpenVINO was given the file"))
+    assert change(xml) != xml
+    (tmp_path / "a.xml").write_bytes(change(xml))
+    (tmp_path / "a.bin").write_bytes(weights)
+    with pytest.raises(ExportError, match=message) as caught:
+        open_exported(tmp_path / "a.xml")
+    assert "a.xml: " in str(caught.value)
+
+
+def test_a_file_without_weights(made, tmp_path):
+    (tmp_path / "a.xml").write_bytes(made[2])
+    with pytest.raises(ExportError, match="there is no a.bin beside it"):
+        open_exported(tmp_path / "a.xml")
+
+
+@pytest.mark.parametrize("settings", [{"nms": True}, {"nms": True, "precision": "int8", "format": "onnx"}])
+def test_nms_is_refused(made, tmp_path, settings):
+    form = {"format": "openvino", **settings}
+    with pytest.raises(ExportError, match="NMS inside"):
+        path = tmp_path / ("a.xml" if form["format"] == "openvino" else "a.onnx")
+        export_detector(made[1], path, spec=SPEC, class_names=NAMES, **form)
