@@ -24,6 +24,7 @@ def made(tmp_path_factory):
     return report, detector, path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_file_agrees_at_any_batch(made):
     report, detector, xml, weights = made
     exported = open_exported(report.path)
