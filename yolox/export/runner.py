@@ -159,6 +159,7 @@ def decode_rows(rows: np.ndarray, metadata: ExportMetadata) -> np.ndarray:  # [B
 
 
 def _open_onnx(path: Path, trusted: bool) -> ExportedDetector:
+    _import_onnxruntime(path)  # a missing package is named first
     # the bytes that were checked are the bytes that are loaded; of a path, the runtime would also read files beside it
     return onnx_detector(str(path) if trusted else _checked(path, check_onnx), path=path)
 
@@ -176,10 +177,7 @@ def onnx_detector(source: str | bytes, *, path: str | os.PathLike) -> ExportedDe
     Raises:
         ExportError: ONNX Runtime is missing, or cannot load it; the file has no metadata of this library.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ExportError(f"{path}: needs ONNX Runtime: pip install -c constraints.txt -e '.[onnx]' in the repository") from None
+    onnxruntime = _import_onnxruntime(path)
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
@@ -199,6 +197,14 @@ def onnx_detector(source: str | bytes, *, path: str | os.PathLike) -> ExportedDe
             raise ExportError(f"{path}: ONNX Runtime cannot run it ({_first_line(error)})") from error
 
     return ExportedDetector(metadata=metadata, batch=batch if isinstance(batch, int) else None, run=run)
+
+
+def _import_onnxruntime(path: str | os.PathLike):
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ExportError(f"{path}: needs ONNX Runtime: pip install -c constraints.txt -e '.[onnx]' in the repository") from None
+    return onnxruntime
 
 
 def _open_mindir(path: Path, trusted: bool) -> ExportedDetector:
