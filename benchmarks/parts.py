@@ -18,7 +18,7 @@ from benchmarks.ground_truths import make_ground_truths
 from benchmarks.measure import peak_mb
 from yolox.config import Recipe
 from yolox.nn.functional import normalize_images
-from yolox.training.optim import gradient_sums, masked_sgd, unused_stats
+from yolox.training.optim import gradient_sums, nesterov_sgd
 from yolox.training.step import create_train_state, make_train_step
 from yolox.yolox_loss import detection_loss
 
@@ -76,14 +76,13 @@ def loss_step(detector, images: Tensor, gt: tuple, recipe: Recipe) -> Callable[[
 def update_step(detector, images: Tensor, gt: tuple, recipe: Recipe) -> Callable[[], float]:
     """The same, and the optimizer; neither BN statistics nor averages."""
     state, gradient_fn = create_train_state(detector), _gradient_fn(detector, recipe)
-    stats, scalars = unused_stats(state.params), (Tensor(0.0, ms.float32), Tensor(0.0, ms.float32))
-    knobs = {"momentum": recipe.optim.momentum, "weight_decay": recipe.optim.weight_decay}
+    update, scalars = nesterov_sgd(state.params, state.slots, None, recipe.optim), (Tensor(0.0, ms.float32), Tensor(0.0, ms.float32))
 
     @ms.jit
     def step(planes, boxes, classes, valid, weight, lr):
         (total, *_), found = gradient_fn(planes, boxes, classes, valid, weight)
         sums = gradient_sums(found)
-        masked_sgd(state.params, state.momenta, stats, found, lr, ops.isfinite(sums.sum() + total), **knobs)
+        update(found, lr, ops.isfinite(sums.sum() + total))
         return total, sums
 
     return lambda: wait(step(images, *gt, *scalars)[0])

@@ -267,16 +267,24 @@ class LossConfig(OneScreen):
 
 @frozen(kw_only=True, repr=False)
 class OptimConfig(OneScreen):
-    """SGD, learning rate schedule and moving average of the weights."""
+    """Optimizer, learning rate schedule and moving average of the weights."""
 
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with Nesterov momentum, or AdamW."""
     lr_per_image: float | None = attrs.field(default=0.01 / 64, validator=attrs.validators.optional(_weight))
     """Learning rate per image of the global batch; None takes `lr` as it is."""
     lr: float | None = attrs.field(default=None, validator=attrs.validators.optional(_weight))
     """Absolute peak learning rate; None takes `lr_per_image` times the global batch."""
     momentum: float = attrs.field(default=0.9, validator=_number(0, 1, "a number in [0, 1)", below=True))
-    """Nesterov momentum."""
+    """Nesterov momentum of SGD."""
+    betas: tuple[float, float] = attrs.field(default=(0.9, 0.999), validator=_number(0, 1, "two numbers in [0, 1)", below=True))
+    """Decay of the two moments of AdamW."""
+    eps: float = attrs.field(default=1e-8, validator=_number(0, 1, "a number above 0 and up to 1", above=True))
+    """Added to the root of AdamW's second moment."""
+    clip_norm: float | None = attrs.field(default=None, validator=attrs.validators.optional(_positive))
+    """Largest norm of all gradients together; None does not clip."""
     weight_decay: float = attrs.field(default=5e-4, validator=_share)
-    """Decay of convolution weights; BN and biases have none."""
+    """Decay of convolution weights; BN and biases have none. AdamW's is apart from the gradient."""
     warmup_epochs: int = attrs.field(default=5, validator=_count)
     """Epochs of quadratic warm-up."""
     warmup_start: float = attrs.field(default=0.0, validator=_share)

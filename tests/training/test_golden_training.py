@@ -106,7 +106,7 @@ def restart(run: GoldenRun, seed: int) -> None:
     values = [v * (1 + n) for v, n in zip(run.start[:trained], noise, strict=True)] + run.start[trained:]
     for parameter, value in zip(run.state.averaged, values, strict=True):
         ops.assign(parameter, ms.Tensor(value.astype(np.float32)))
-    for momentum in run.state.momenta:
+    for momentum in run.state.optimizer_state:
         ops.assign(momentum, ops.zeros_like(momentum))
     run.state.ema.write([value.astype(np.float32) for value in values])
     run.state.safe_buffers.write(values[trained:])

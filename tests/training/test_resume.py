@@ -30,12 +30,12 @@ from yolox.training.resume import (
 from yolox.training.step import create_train_state
 
 POSITION = TrainingProgress(epoch=3, step=2, applied=1, loss_sums={"total": 0.1, "iou": 0.2}, loss_scale=LossScale(4.0, 7))
-PARTS = ("params", "buffers", "momenta")
+PARTS = ("params", "buffers", "optimizer_state")
 
 
-def state_of(seed, classes=3):
+def state_of(seed, classes=3, optimizer="sgd"):
     """A state whose every number is random, with the backup of BN statistics as a step leaves it."""
-    state, rng = create_train_state(TinyDetector(classes)), np.random.default_rng(seed)
+    state, rng = create_train_state(TinyDetector(classes), optimizer=optimizer), np.random.default_rng(seed)
     for part in PARTS:
         for parameter in getattr(state, part):
             parameter.set_data(Tensor(rng.standard_normal(parameter.shape).astype(np.float32)))
@@ -61,6 +61,17 @@ def test_every_bit_comes_back(saved):
     other = state_of(2)
     assert restore_state(checkpoint, other) == POSITION and checkpoint.extra["x"] == 1
     assert values(other) == values(state) and values(state) != values(state_of(2))
+
+
+def test_every_bit_of_adamw_comes_back_and_not_into_a_state_of_sgd(tmp_path):
+    state, path = state_of(1, optimizer="adamw"), tmp_path / "a.safetensors"
+    save_state(path, state, POSITION, recipe=Recipe(), class_names="abc")
+    checkpoint, other = load_checkpoint(path), state_of(2, optimizer="adamw")
+    assert {name.split(".")[0] for name in checkpoint.tensors} == {"params", "ema", "exp_avg", "exp_avg_sq", "optimizer_updates"}
+    restore_state(checkpoint, other)
+    assert values(other) == values(state) and values(state) != values(state_of(2, optimizer="adamw"))
+    with pytest.raises(CheckpointError, match="tensors differ from the detector's, such as momentum"):
+        restore_state(checkpoint, state_of(3))
 
 
 def test_tensors_are_copies(saved):

@@ -48,7 +48,7 @@ def scalars(*values):
 
 
 def snapshot(state):
-    values = {p.name: p.asnumpy().copy() for p in state.params + state.buffers + state.momenta}
+    values = {p.name: p.asnumpy().copy() for p in state.params + state.buffers + state.optimizer_state}
     averages = {f"ema.{p.name}": array for p, array in zip(state.averaged, state.ema.arrays(), strict=True)}
     return {**values, **averages}
 
@@ -95,6 +95,48 @@ def test_three_steps_equal_nesterov_sgd_and_average_by_hand(toy):
         np.testing.assert_allclose(average, want, rtol=1e-5, atol=1e-6, err_msg=parameter.name)
     for backup, want in zip(state.safe_buffers.arrays(), buffers, strict=True):
         np.testing.assert_allclose(backup, want, rtol=1e-5, atol=1e-6)
+
+
+def test_clipping_and_adamw_are_those_of_the_config(toy):
+    """A step with AdamW after clipping, against the two by hand."""
+    cell, *_ = toy
+    optim = OptimConfig(optimizer="adamw", weight_decay=0.1, clip_norm=0.01, eps=1e-3)
+    state = create_train_state(cell, optimizer="adamw")
+    images, boxes, classes, valid = batch()
+    grads, _ = gradients_of(cell, images, boxes, 0.0)
+    before = [p.asnumpy().copy() for p in state.params]
+    step = make_train_step(cell, toy_loss, state, optim=optim, spec=SPEC)
+    step(images, boxes, classes, valid, *scalars(0.1, 0.5, 0.0))
+    norm = np.sqrt(sum((grad.astype(float) ** 2).sum() for grad in grads))
+    assert norm > 0.01 and state.updates.asnumpy() == 1
+    for parameter, old, grad in zip(state.params, before, grads, strict=True):
+        clipped = grad * 0.01 / norm
+        moved = clipped / (np.abs(clipped) + 1e-3)  # the first update of Adam
+        want = old - 0.1 * (0.1 * old * (old.ndim == 4) + moved)
+        np.testing.assert_allclose(parameter.asnumpy(), want, rtol=1e-4, atol=1e-5, err_msg=parameter.name)
+
+
+def test_a_norm_that_overflows_is_not_applied(toy):
+    cell, state, _ = toy
+    step = make_train_step(cell, huge_loss, state, optim=OptimConfig(clip_norm=1.0), spec=SPEC)
+    before = snapshot(state)
+    *_, finite, sums = step(*batch(), *scalars(0.1, 0.5, 0.0))
+    assert np.isfinite(sums.asnumpy()).all() and not bool(finite.asnumpy())
+    for name, value in snapshot(state).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+
+
+def huge_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
+    """Gradients of about 1e25, whose squares overflow."""
+    total, losses, num_pos = toy_loss(maps, gt_boxes, gt_classes, valid, l1_weight)
+    return total * 1e25, losses, num_pos
+
+
+def test_the_state_of_another_optimizer_is_refused(toy):
+    cell, state, _ = toy
+    message = "has the slots momentum, want exp_avg, exp_avg_sq; create_train_state takes optimizer='adamw'"
+    with pytest.raises(ValueError, match=message):
+        make_train_step(cell, toy_loss, state, optim=OptimConfig(optimizer="adamw"), spec=SPEC)
 
 
 def test_weights_do_move_and_bias_has_no_decay(toy):

@@ -225,7 +225,7 @@ def _overfit(console: Console, experiment: Experiment, options: CheckOptions, da
     detector = experiment.build_detector(len(dataset.class_names))
     initialise(detector, seed=loader.seed)
     set_precision(detector, recipe.optim.precision)
-    step = experiment.make_step(detector, create_train_state(detector), recipe)
+    step = experiment.make_step(detector, create_train_state(detector, optimizer=recipe.optim.optimizer), recipe)
     batch = TrainSource(dataset=dataset, recipe=recipe, epoch=0, augment=False)[0][:4]
     with console.status(COMPILING) as status:
         report = overfit(step, batch, max_steps=options.overfit_steps, on_step=step_lines(console, status.update))

@@ -1,15 +1,50 @@
-"""The update of parameters: SGD with Nesterov momentum as one masked update, and tensors joined to one vector."""
+"""Optimizers as masked updates of parameters in place: Nesterov SGD and AdamW; and tensors joined to one vector."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import mindspore as ms
 import numpy as np
 from attrs import frozen
 from mindspore import Parameter, Tensor, ops
 
+from yolox.config import OptimConfig
 from yolox.graph import join_arrays, split_array, tree_map
 
 _nesterov = ops.SGD(dampening=0.0, weight_decay=0.0, nesterov=True)
+_adamw = ops.AdamWeightDecay()
+
+
+@frozen
+class Optimizer:
+    """An update rule and the names of what it keeps; another, such as LAMB or Lion, is one function and a row of `OPTIMIZERS`.
+
+    `make_update` is a function of (params, slots, updates, optim). It returns a function of (gradients, lr, apply) for graph
+    code that changes parameters and slots in place, or leaves every bit as it is where the bool scalar `apply` is False,
+    even if gradients are not finite.
+    """
+
+    slots: tuple[str, ...]
+    """Tensors that are kept for each parameter, of its shape, zero at the start; checkpoints name them ``<slot>.<parameter>``."""
+    counts: bool
+    """The update depends on how many were applied before: `updates` is a Parameter, a float32 scalar, and not None."""
+    make_update: Callable
+
+
+def zero_slots(params: Sequence[Parameter], names: Sequence[str]) -> dict[str, tuple[Parameter, ...]]:
+    """Returns the slots of a fresh run.
+
+    Args:
+        params: trainable Parameters.
+        names: of the slots, as `Optimizer.slots`.
+
+    Returns:
+        For each name one float32 Parameter of zeros for each of `params`.
+    """
+    return {
+        name: tuple(Parameter(ops.zeros(p.shape, ms.float32), name=f"{name}.{p.name}", requires_grad=False) for p in params)
+        for name in names
+    }
 
 
 def has_weight_decay(parameter) -> bool:
@@ -67,36 +102,119 @@ def unused_stats(params) -> tuple[Parameter, ...]:
     return tuple(by_shape[p.shape] for p in params)
 
 
-def masked_sgd(params, momenta, stats, gradients, lr, apply, *, momentum: float, weight_decay: float) -> None:
-    """Updates parameters and momenta in place by Nesterov SGD, or leaves every bit as it is.
+def nesterov_sgd(params, slots: Mapping, updates: None, optim: OptimConfig) -> Callable:
+    """Returns the update of SGD with Nesterov momentum.
 
     The update is ``v = momentum * v + g + weight_decay * p`` and ``p = p - lr * (g + weight_decay * p + momentum * v)``.
-    Without `apply`, gradient and rate become 0 and the momentum 1, so that every value is written back as it was read.
-    The decay is added here and not by the kernel, which would add it to the momenta of a step that is not applied.
+    Where it is not applied, gradient and rate become 0 and the momentum 1, so that every value is written back as it was
+    read. The decay is added here and not by the kernel, which would add it to the momenta of a step that is not applied.
 
     Args:
-        params: tuple of Parameters, float32.
-        momenta: tuple of Parameters of the same shapes.
-        stats: made by `unused_stats` for `params`.
-        gradients: tuple of tensors of the same shapes; may hold NaN where `apply` is False.
-        lr: float32 scalar tensor.
-        apply: bool scalar tensor.
-        momentum: Nesterov momentum.
-        weight_decay: decay of the parameters for which `has_weight_decay` is True.
+        params: tuple of trainable Parameters, float32.
+        slots: ``momentum``.
+        updates: not used.
+        optim: `momentum`, and `weight_decay` of the parameters for which `has_weight_decay` is True.
+
+    Returns:
+        Function of (gradients, lr, apply), as `Optimizer` describes it.
 
     Source:
         Sutskever et al. 2013 in the form of common frameworks (no dampening). One kernel for each parameter: the same
         in plain arithmetic takes three times as long to compile and twice as long to run (nano, MindSpore 2.10, CPU).
         The other fused kernel, ApplyMomentum, ignores its Nesterov flag on CPU (2.7 and 2.10).
     """
-    rate = ops.select(apply, lr, ops.zeros_like(lr))
-    kept = ops.select(apply, Tensor(momentum, ms.float32), Tensor(1.0, ms.float32))
-    tree_map(ops.partial(_sgd_one, rate, kept, apply, weight_decay), params, momenta, stats, gradients)
+    momenta, stats, momentum, decay = slots["momentum"], unused_stats(params), optim.momentum, optim.weight_decay
+
+    def update(gradients, lr, apply):
+        rate = ops.select(apply, lr, ops.zeros_like(lr))
+        kept = ops.select(apply, Tensor(momentum, ms.float32), Tensor(1.0, ms.float32))
+        tree_map(ops.partial(_sgd_one, rate, kept, apply, decay), params, momenta, stats, gradients)
+
+    return update
 
 
 def _sgd_one(rate, kept, apply, weight_decay, param, velocity, stat, gradient):
     decayed = gradient + weight_decay * param if has_weight_decay(param) else gradient
     return _nesterov(param, ops.select(apply, decayed, ops.zeros_like(decayed)), rate, velocity, kept, stat)
+
+
+def adamw(params, slots: Mapping, updates: Parameter, optim: OptimConfig) -> Callable:
+    """Returns the update of AdamW: Adam with bias correction and a weight decay that is apart from the gradient.
+
+    The update number t is ``m = b1 * m + (1 - b1) * g``, ``v = b2 * v + (1 - b2) * g**2`` and
+    ``p = (1 - lr * weight_decay) * p - lr * (m / (1 - b1**t)) / (sqrt(v / (1 - b2**t)) + eps)``. Where it is not applied,
+    gradient and rate become 0 and both betas 1, and t does not grow.
+
+    Args:
+        params: tuple of trainable Parameters, float32.
+        slots: ``exp_avg``, the first moments, and ``exp_avg_sq``, the second.
+        updates: number of updates that were applied, float32 scalar.
+        optim: `betas`, `eps`, and `weight_decay` of the parameters for which `has_weight_decay` is True.
+
+    Returns:
+        Function of (gradients, lr, apply), as `Optimizer` describes it.
+
+    Source:
+        Loshchilov and Hutter (arXiv:1711.05101), algorithm 2, as torch.optim.AdamW computes it. MindSpore's kernel has no
+        bias correction (as `mindspore.nn.AdamWeightDecay`): it gets rate, eps and decay such that the result has.
+    """
+    first, second, betas, eps, decay = slots["exp_avg"], slots["exp_avg_sq"], optim.betas, optim.eps, optim.weight_decay
+    # The kernel computes 1 - beta from float32 numbers, 1.3e-5 off at 0.999; the correction has to have the same beta.
+    logs = tuple(math.log(float(np.float32(beta))) if beta else -math.inf for beta in betas)
+
+    def update(gradients, lr, apply):
+        one = Tensor(1.0, ms.float32)
+        count = ops.assign(updates, updates + ops.select(apply, one, ops.zeros_like(one)))
+        count = ops.maximum(count, one)  # until an update is applied it is 0, which would divide by 0
+        first_bias = -ops.expm1(count * logs[0])
+        second_bias = ops.sqrt(-ops.expm1(count * logs[1]))
+        corrected = second_bias / first_bias  # factor on the rate
+        rate = ops.select(apply, lr * corrected, ops.zeros_like(lr))
+        beta1 = ops.select(apply, Tensor(betas[0], ms.float32), one)
+        beta2 = ops.select(apply, Tensor(betas[1], ms.float32), one)
+        change = ops.partial(_adamw_one, rate, beta1, beta2, eps * second_bias, decay / corrected, apply)
+        tree_map(change, params, first, second, gradients)
+
+    return update
+
+
+def _adamw_one(rate, beta1, beta2, eps, decay, apply, param, first, second, gradient):
+    own_decay = decay if has_weight_decay(param) else ops.zeros_like(decay)
+    masked = ops.select(apply, gradient, ops.zeros_like(gradient))
+    return _adamw(param, first, second, rate, beta1, beta2, eps, own_decay, masked)
+
+
+OPTIMIZERS = {
+    "sgd": Optimizer(slots=("momentum",), counts=False, make_update=nesterov_sgd),
+    "adamw": Optimizer(slots=("exp_avg", "exp_avg_sq"), counts=True, make_update=adamw),
+}
+"""By the name that `OptimConfig.optimizer` has."""
+
+
+def clip_by_global_norm(gradients, most: float):  # ([...], ...) -> ([...], ...), []
+    """Scales gradients so that the norm of all of them together is at most a number.
+
+    Args:
+        gradients: tuple of float32 tensors.
+        most: largest norm.
+
+    Returns:
+        The tuple, each multiplied by ``min(1, most / norm)``, and the norm before, a float32 scalar.
+
+    Source: Pascanu et al. 2013 (arXiv:1211.5063), algorithm 1, over all parameters at once.
+
+    Example:
+        >>> clipped, norm = clip_by_global_norm((Tensor([3.0]), Tensor([0.0, 4.0])), 1.0)
+        >>> float(norm.asnumpy()), [part.asnumpy().round(4).tolist() for part in clipped]
+        (5.0, [[0.6], [0.0, 0.8]])
+    """
+    norm = ops.sqrt(ops.stack(tree_map(_square_sum, gradients)).sum())
+    factor = ops.minimum(most / ops.maximum(norm, Tensor(1e-12, ms.float32)), Tensor(1.0, ms.float32))
+    return tree_map(ops.partial(ops.mul, factor), gradients), norm
+
+
+def _square_sum(gradient):
+    return (gradient * gradient).sum()
 
 
 @frozen(eq=False)

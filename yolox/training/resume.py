@@ -32,7 +32,8 @@ SAME_NUMBERS = ("loader.workers",)
 
 
 def state_tensors(state: TrainState) -> dict[str, np.ndarray]:
-    """Copies a training state to numpy: ``params.*`` with BN statistics, ``ema.*`` and ``momentum.*``.
+    """Copies a training state to numpy: ``params.*`` with BN statistics, ``ema.*`` and ``momentum.*`` or
+    what else the optimizer keeps.
 
     Between two steps the backup of the BN statistics equals them, so that it is not stored.
 
@@ -326,7 +327,10 @@ def _describe(fingerprint: Mapping[str, Any] | None) -> str:
 def _parameters(state: TrainState):
     """Pairs of the name in the checkpoint and the Parameter; the averages are apart."""
     yield from ((f"params.{p.name}", p) for p in state.averaged)
-    yield from ((f"momentum.{p.name}", momentum) for p, momentum in zip(state.params, state.momenta, strict=True))
+    for slot, tensors in state.slots.items():
+        yield from ((f"{slot}.{p.name}", tensor) for p, tensor in zip(state.params, tensors, strict=True))
+    if state.updates is not None:
+        yield "optimizer_updates", state.updates
 
 
 def _average_names(state: TrainState) -> list[str]:

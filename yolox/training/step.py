@@ -1,6 +1,6 @@
 """The training state and the one step that changes it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import mindspore as ms
 from attrs import frozen
@@ -11,7 +11,7 @@ from yolox.distributed import Group, recipe_reducers
 from yolox.graph import compile_function, tree_map
 from yolox.nn.functional import normalize_images
 from yolox.schedule import ema_value
-from yolox.training.optim import FlatTensors, flat_tensors, flatten, gradient_sums, masked_sgd, unused_stats
+from yolox.training.optim import OPTIMIZERS, FlatTensors, clip_by_global_norm, flat_tensors, flatten, gradient_sums, zero_slots
 from yolox.yolox_loss import detection_loss
 
 
@@ -20,14 +20,15 @@ class TrainState:
     """Handle to everything that a training step changes. The tensors live in Parameters; only the step writes them.
 
     `params` and `buffers` (BN statistics, and parameters that are frozen) are the detector's own; the others belong to
-    the state. `ema` holds the moving averages of `params` followed by those of `buffers`. `safe_buffers` are the
+    the state. `slots` are the optimizer's tensors by name, `updates` counts what it applied where it depends on it. `ema` holds the moving averages of `params` followed by those of `buffers`. `safe_buffers` are the
     buffers as of the last applied step. These two are only read and written as a whole, so that each is one tensor.
     """
 
     params: tuple[Parameter, ...]
     buffers: tuple[Parameter, ...]
     safe_buffers: FlatTensors
-    momenta: tuple[Parameter, ...]
+    slots: Mapping[str, tuple[Parameter, ...]]
+    updates: Parameter | None
     ema: FlatTensors
 
     @property
@@ -35,13 +36,20 @@ class TrainState:
         """What the moving average follows: parameters, then buffers."""
         return self.params + self.buffers
 
+    @property
+    def optimizer_state(self) -> tuple[Parameter, ...]:
+        """The slots in the order of their names, and the number of updates where it is kept."""
+        kept = () if self.updates is None else (self.updates,)
+        return sum(self.slots.values(), ()) + kept
 
-def create_train_state(detector: nn.Cell) -> TrainState:
-    """Returns the state of a fresh run: zero momenta, averages equal to the current values.
+
+def create_train_state(detector: nn.Cell, *, optimizer: str = "sgd") -> TrainState:
+    """Returns the state of a fresh run: an optimizer's state of zeros, averages equal to the current values.
 
     Args:
         detector: a Cell; its trainable parameters are trained, everything else (BN statistics, parameters with
             ``requires_grad=False``) is averaged and saved with them.
+        optimizer: as `OptimConfig.optimizer`.
 
     Returns:
         TrainState that refers to the detector's own Parameters.
@@ -54,11 +62,10 @@ def create_train_state(detector: nn.Cell) -> TrainState:
     if not params:
         raise ValueError("create_train_state: the detector has no trainable parameter")
     buffers = tuple(p for p in detector.get_parameters() if not p.requires_grad)
-    zeros = tuple(
-        Parameter(ops.zeros(p.shape, ms.float32), name=f"momentum.{p.name}", requires_grad=False) for p in params
-    )
+    rule = OPTIMIZERS[optimizer]
+    updates = Parameter(Tensor(0.0, ms.float32), name="optimizer_updates", requires_grad=False) if rule.counts else None
     safe, averages = (_flat_copy(parts, name) for parts, name in ((buffers, "safe_buffers"), (params + buffers, "ema")))
-    return TrainState(params, buffers, safe, zeros, averages)
+    return TrainState(params, buffers, safe, zero_slots(params, rule.slots), updates, averages)
 
 
 def _flat_copy(parameters, name: str) -> FlatTensors:
@@ -104,7 +111,7 @@ def make_train_step(
 
     The step is compiled once for each shape of its batch. Learning rate, EMA decay and L1 weight are tensors, so
     that schedules and the switch to the last epochs never compile again. If the loss or any gradient is not finite,
-    parameters, momenta, BN statistics and averages keep every bit. A call returns when the step is done.
+    parameters, the optimizer's state, BN statistics and averages keep every bit. A call returns when the step is done.
 
     Args:
         detector: Cell from float32 images [B,3,H,W] to raw maps.
@@ -112,7 +119,7 @@ def make_train_step(
             as `detection_loss` does: a float32 scalar, a dict of float32 scalars by name, a float32 scalar. The names
             are free but for "total".
         state: made by `create_train_state` for this detector.
-        optim: momentum, weight decay and precision.
+        optim: optimizer and its numbers, clipping and precision.
         spec: pixels that the detector takes.
         reduce_gradients: function from a tuple of tensors to the tuple averaged or summed over devices; it gets the
             gradients and, last, the total loss. See `yolox.distributed.gradient_reducer`.
@@ -128,8 +135,14 @@ def make_train_step(
     Source:
         Paper section 2.1 for the strategy; order of the operations as in Megvii's trainer, with the check added.
     """
-    scaled = optim.precision == "float16"
-    params, momenta, stats, average = state.params, state.momenta, unused_stats(state.params), state.ema.value
+    scaled, rule = optim.precision == "float16", OPTIMIZERS[optim.optimizer]
+    if tuple(state.slots) != rule.slots:
+        raise ValueError(
+            f"make_train_step: the state has the slots {', '.join(state.slots)}, want {', '.join(rule.slots)}; "
+            f"create_train_state takes optimizer={optim.optimizer!r}"
+        )
+    params, average = state.params, state.ema.value
+    update_params = rule.make_update(params, state.slots, state.updates, optim)
     buffers, backup = state.buffers, state.safe_buffers.value
 
     def forward(images, gt_boxes, gt_classes, valid, l1_weight, loss_scale):
@@ -148,10 +161,12 @@ def make_train_step(
         if scaled:
             gradients = tree_map(ops.partial(_unscale_one, loss_scale), gradients)
         sums = gradient_sums(gradients)
-        finite = ops.isfinite(sums.sum() + checked + lr + ema_decay)  # a rate that is not finite would reach all parameters
-        masked_sgd(
-            params, momenta, stats, gradients, lr, finite, momentum=optim.momentum, weight_decay=optim.weight_decay
-        )
+        checked = sums.sum() + checked + lr + ema_decay  # a rate that is not finite would reach all parameters
+        if optim.clip_norm is not None:
+            gradients, norm = clip_by_global_norm(gradients, optim.clip_norm)
+            checked = checked + norm  # it overflows before the sums do, and would then scale everything to 0
+        finite = ops.isfinite(checked)
+        update_params(gradients, lr, finite)
         values = flatten(params)
         if buffers:
             values = ops.concat((values, _keep_buffers(finite, buffers, backup)))

@@ -177,7 +177,7 @@ def train(
                 write_recipe(folder, recipe)
         any_of(False, group)  # no process opens a file in a folder that rank 0 was refused
         console.print(f"{name}, {_describe(train_set, val_set, recipe, steps, group)}")
-        state = create_train_state(detector)
+        state = create_train_state(detector, optimizer=recipe.optim.optimizer)
         averaged = copy.deepcopy(detector)  # a second detector of the same layers, for the moving averages
         recorder, start = _open_recorder(
             folder, state, train_set, val_set, recipe, group, console,
