@@ -59,7 +59,7 @@ WRONG = [
     ({"loader": {"truth_paddings": [0]}}, r"recipe.loader.truth_paddings: got \(0,\), want .* below max_truths 120"),
     ({"loader": {"max_truth": 9}}, r"recipe.loader.max_truth: no such field; did you mean 'max_truths'\?"),
     ({"epoch": 3}, r"recipe.epoch: no such field; did you mean 'epochs'\?"),
-    ({"optim": {"qqqq": 3}}, "recipe.optim.qqqq: no such field; known are lr_per_image, lr, momentum"),
+    ({"optim": {"qqqq": 3}}, "recipe.optim.qqqq: no such field; known are optimizer, lr_per_image, lr, momentum"),
     ({"epochs": 3.0}, r"recipe.epochs: got 3.0 \(float\), want int"),
     ({"epochs": True}, r"recipe.epochs: got True \(bool\), want int"),
     ({"epochs": "3"}, r'recipe.epochs: got "3" \(str\), want int'),

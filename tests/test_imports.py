@@ -25,7 +25,7 @@ TABLE = {
     "yolox_loss": "assign boxes config decode errors graph losses | mindspore",
     # the layers: never assignment, losses, data, evaluation or training
     "nn": "config | mindspore numpy",
-    "models": "nn | attrs",
+    "models": "nn recipes | attrs",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
     "training": "config config_io console data distributed errors eval graph nn processes recipes schedule yolox_loss "
     "| attrs mindspore numpy rich safetensors tensorboard",

@@ -1,4 +1,4 @@
-"""Recipes: every published number, and exactly which fields tell the two apart."""
+"""Recipes: every published number, and exactly which fields tell the four apart."""
 
 import ast
 import re
@@ -9,41 +9,65 @@ import numpy as np
 import pytest
 
 from yolox.config import LoaderConfig, Recipe
-from yolox.recipes import SCALES, finetune_recipe, megvii_recipe, mindyolo_recipe, with_input_size
+from yolox.models import PUBLISHED
+from yolox.recipes import (
+    RECIPES,
+    SCALES,
+    best_recipe_name,
+    finetune_recipe,
+    megvii_recipe,
+    mindyolo_recipe,
+    paddle_recipe,
+    published_ap,
+    published_recipes,
+    rtmdet_recipe,
+    with_input_size,
+)
 from yolox.schedule import check_epochs, ema_decay, peak_rate
 
-# field: (Megvii, MindYOLO), for scale s; where a field is not named the recipes agree
+# field: (Megvii, MindYOLO, RTMDet of mmyolo, PaddleDetection), for scale s; where a field is not named the recipes agree
 DIFFERENCES = {
-    "no_aug_epochs": (16, 15),
-    "eval_interval": (10, 25),
-    "no_aug_eval_interval": (1, 5),
-    "input.channel_order": ("bgr", "rgb"),
-    "input.pixel_scale": (1.0, 1 / 255),
-    "input.letterbox": ("top_left", "center"),
-    "input.shrink_interpolation": ("linear", "area"),
-    "augment.mosaic_partners": ("uniform", "buffer"),
-    "augment.affine_scale": ((0.1, 2.0), (0.1, 1.9)),
-    "augment.affine_center": (False, True),
-    "augment.box_filter": ("min_side", "candidates"),
-    "augment.mixup_partner": ("image", "mosaic"),
-    "augment.hsv_mode": ("additive", "multiplicative"),
-    "augment.hsv_gains": ((5.0, 30.0, 30.0), (0.015, 0.7, 0.4)),
-    "assign.prior": ("center", "box_and_center"),
-    "assign.outside_penalty": (1e6, 1e3),
-    "optim.lr_per_image": (0.01 / 64, None),
-    "optim.lr": (None, 0.01),
-    "optim.warmup_start": (0.0, 0.01),
-    "optim.ema_decay": (0.9998, 0.9999),
-    "optim.gradient_reduction": ("mean", "sum"),
-    "optim.average_bn_stats": (True, False),
-    "loader.last_batch": ("fill", "drop"),
-    "loader.max_gt": (120, 160),
-    "loader.multiscale_sizes": (tuple(range(480, 801, 32)), ()),
-    "loader.workers": (4, 8),
-    "loader.seed": (0, 2),
-    "postprocess.score_threshold": (0.01, 0.001),
-    "postprocess.multi_label": (False, True),
-    "postprocess.max_detections": (30000, 300),
+    "no_aug_epochs": (16, 15, 20, 15),
+    "eval_interval": (10, 25, 10, 10),
+    "no_aug_eval_interval": (1, 5, 1, 10),
+    "input.channel_order": ("bgr", "rgb", "bgr", "rgb"),
+    "input.pixel_scale": (1.0, 1 / 255, 1.0, 1.0),
+    "input.letterbox": ("top_left", "center", "top_left", "top_left"),
+    "input.shrink_interpolation": ("linear", "area", "linear", "linear"),
+    "augment.mosaic_partners": ("uniform", "buffer", "uniform", "uniform"),
+    "augment.affine_scale": ((0.1, 2.0), (0.1, 1.9), (0.1, 2.0), (0.1, 2.0)),
+    "augment.affine_center": (False, True, False, False),
+    "augment.box_filter": ("min_side", "candidates", "min_side", "min_side"),
+    "augment.mixup_partner": ("image", "mosaic", "image", "image"),
+    "augment.hsv_mode": ("additive", "multiplicative", "additive", "additive"),
+    "augment.hsv_gains": ((5.0, 30.0, 30.0), (0.015, 0.7, 0.4), (5.0, 30.0, 30.0), (5.0, 30.0, 30.0)),
+    "augment.mixup_scale": ((0.5, 1.5), (0.5, 1.5), (0.8, 1.6), (0.5, 1.5)),
+    "augment.canvas_size": (None, None, (640, 640), (640, 640)),
+    "assign.prior": ("center", "box_and_center", "box_or_center", "box_or_center"),
+    "assign.outside_penalty": (1000000.0, 1000.0, 100000.0, 100000000.0),
+    "assign.center_radius": (1.5, 1.5, 2.5, 2.5),
+    "loss.loss_normalizer": ("local", "local", "global", "local"),
+    "optim.lr_per_image": (0.01 / 64, None, 0.004 / 256, 0.01 / 64),
+    "optim.lr": (None, 0.01, None, None),
+    "optim.warmup_start": (0.0, 0.01, 0.0, 0.0),
+    "optim.ema_decay": (0.9998, 0.9999, 0.9998, 0.9999),
+    "optim.gradient_reduction": ("mean", "sum", "mean", "mean"),
+    "optim.average_bn_stats": (True, False, True, True),
+    "optim.weight_decay": (0.0005, 0.0005, 0.05, 0.0005),
+    "optim.flat_epochs": (15, 15, 20, 15),
+    "optim.optimizer": ("sgd", "sgd", "adamw", "sgd"),
+    "loader.last_batch": ("fill", "drop", "fill", "drop"),
+    "loader.max_gt": (120, 160, 120, 120),
+    "loader.multiscale_sizes": (tuple(range(480, 801, 32)), (), tuple(range(480, 801, 32)), tuple(range(480, 801, 32))),
+    "loader.workers": (4, 8, 8, 4),
+    "loader.seed": (0, 2, 0, 0),
+    "loader.batch_size": (8, 8, 32, 8),
+    "loader.multiscale_interval": (10, 10, 1, 10),
+    "loader.min_image_side": (0, 0, 32, 0),
+    "postprocess.score_threshold": (0.01, 0.001, 0.001, 0.001),
+    "postprocess.multi_label": (False, True, True, True),
+    "postprocess.max_detections": (30000, 300, 300, 1000),
+    "postprocess.max_candidates": (30000, 30000, 30000, 10000),
 }
 
 COMMON = {
@@ -56,29 +80,24 @@ COMMON = {
     "augment.degrees": 10.0,
     "augment.translate": 0.1,
     "augment.shear": 2.0,
-    "augment.mixup_scale": (0.5, 1.5),
     "augment.hsv_prob": 1.0,
     "augment.flip_prob": 0.5,
-    "assign.center_radius": 1.5,
     "assign.top_k": 10,
     "assign.cost_iou_weight": 3.0,
     "loss.loss_iou_weight": 5.0,
     "loss.loss_obj_weight": 1.0,
     "loss.loss_cls_weight": 1.0,
     "loss.loss_l1_weight": 1.0,
-    "loss.loss_normalizer": "local",
     "optim.momentum": 0.9,
-    "optim.weight_decay": 5e-4,
     "optim.warmup_epochs": 5,
     "optim.min_lr_ratio": 0.05,
-    "optim.flat_epochs": 15,
     "optim.ema_ramp": 2000.0,
     "optim.loss_scale": 1024.0,
     "optim.precision": "float32",
-    "loader.batch_size": 8,
-    "loader.multiscale_interval": 10,
+    "optim.betas": (0.9, 0.999),
+    "optim.eps": 1e-08,
+    "optim.clip_norm": None,
     "postprocess.iou_threshold": 0.65,
-    "postprocess.max_candidates": 30000,
 }
 
 
@@ -96,11 +115,16 @@ def differences(one, other):
     return {name: (one[name], other[name]) for name in one if one[name] != other[name]}
 
 
-def test_the_two_recipes_differ_in_exactly_these_fields():
-    assert differences(megvii_recipe("s"), mindyolo_recipe("s")) == DIFFERENCES
+ALL = pytest.mark.parametrize("recipe", [megvii_recipe, mindyolo_recipe, rtmdet_recipe, paddle_recipe])
 
 
-@pytest.mark.parametrize("recipe", [megvii_recipe, mindyolo_recipe])
+def test_the_recipes_differ_in_exactly_these_fields():
+    flat = [fields(make("s")) for make in RECIPES.values()]
+    different = {name: tuple(each[name] for each in flat) for name in flat[0]}
+    assert {name: values for name, values in different.items() if len({*values}) > 1} == DIFFERENCES
+
+
+@ALL
 def test_common_numbers(recipe):
     flat = fields(recipe("s"))
     assert {name: flat[name] for name in COMMON} == COMMON
@@ -112,7 +136,7 @@ def test_every_field_has_a_published_or_chosen_value():
     assert set(fields(Recipe())) == set(DIFFERENCES) | set(COMMON) | chosen
 
 
-@pytest.mark.parametrize("recipe", [megvii_recipe, mindyolo_recipe])
+@ALL
 def test_scales_differ_only_where_published(recipe):
     large = recipe("s")
     for scale in ("m", "l", "x", "darknet53"):
@@ -122,7 +146,8 @@ def test_scales_differ_only_where_published(recipe):
     if large.loader.multiscale_sizes:
         small["loader.multiscale_sizes"] = (large.loader.multiscale_sizes, tuple(range(320, 641, 32)))
     assert differences(large, recipe("tiny")) == small
-    assert differences(recipe("tiny"), recipe("nano")) == {"augment.mosaic_prob": (1.0, 0.5)}
+    nano = {} if recipe is rtmdet_recipe else {"augment.mosaic_prob": (1.0, 0.5)}  # mmyolo has none: tiny's is taken
+    assert differences(recipe("tiny"), recipe("nano")) == nano
 
 
 @pytest.mark.parametrize(
@@ -152,7 +177,7 @@ def test_a_recipe_of_one_size_stays_one_and_sizes_are_checked():
         LoaderConfig(multiscale_sizes=(320, 330))
 
 
-@pytest.mark.parametrize("recipe", [megvii_recipe, mindyolo_recipe])
+@ALL
 def test_recipes_are_values(recipe):
     for scale in SCALES:
         assert recipe(scale) == recipe(scale) and hash(recipe(scale)) == hash(recipe(scale))
@@ -162,7 +187,7 @@ def test_recipes_are_values(recipe):
     assert attrs.evolve(recipe("s"), epochs=40).epochs == 40
 
 
-@pytest.mark.parametrize("recipe", [megvii_recipe, mindyolo_recipe])
+@ALL
 def test_unknown_scale(recipe):
     message = rf"{recipe.__name__}: scale is 'yolox-s', want one of nano, tiny, s, m, l, x, darknet53"
     with pytest.raises(ValueError, match=message):
@@ -171,19 +196,59 @@ def test_unknown_scale(recipe):
 
 @pytest.mark.parametrize("name", [*DIFFERENCES, *COMMON])
 def test_published_number(name):
-    both = fields(megvii_recipe("s"))[name], fields(mindyolo_recipe("s"))[name]
-    assert both == (DIFFERENCES[name] if name in DIFFERENCES else (COMMON[name], COMMON[name]))
+    values = tuple(fields(make("s"))[name] for make in RECIPES.values())
+    assert values == (DIFFERENCES[name] if name in DIFFERENCES else (COMMON[name],) * 4)
 
 
-def test_the_page_shows_every_number_of_both_recipes():
-    page = (Path(__file__).resolve().parents[1] / "docs/recipes.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| [^|]+ \| `([\w.]+)` \| (.+) \| (.+) \|$", page, flags=re.MULTILINE)
+# facts of each scale: Megvii, MindYOLO, RTMDet of mmyolo, PaddleDetection
+PUBLISHED_AP = {
+    "nano": (25.8, 24.1, None, 26.1),
+    "tiny": (32.8, 33.3, 34.3, 32.9),
+    "s": (40.5, 40.7, 41.9, 40.4),
+    "m": (46.9, 46.7, 47.5, 46.9),
+    "l": (49.7, 49.2, None, 50.1),
+    "x": (51.1, 51.6, None, 51.8),
+    "darknet53": (47.7, 47.7, None, None),
+}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_published_ap_and_the_best_recipe(scale):
+    values = tuple(published_ap(name, scale) for name in RECIPES)
+    published, best = PUBLISHED[scale], best_recipe_name(scale)
+    assert values == PUBLISHED_AP[scale]
+    assert values == (published.ap_megvii, published.ap_mindyolo, published.ap_rtmdet, published.ap_paddle)
+    assert published_ap(best, scale) == max(value for value in values if value is not None)
+    recipes = published_recipes(scale)
+    assert recipes["best"] == recipes[best] and all(recipes[name] == make(scale) for name, make in RECIPES.items())
+
+
+def test_published_ap_names_what_it_knows():
+    with pytest.raises(ValueError, match="name is 'yolov5', want one of megvii, mindyolo, rtmdet, paddle"):
+        published_ap("yolov5", "s")
+    with pytest.raises(ValueError, match="published_ap: scale is 'q'"):
+        published_ap("paddle", "q")
+
+
+def test_the_page_shows_the_published_ap_of_every_recipe_and_scale():
+    rows = re.findall(rf"^\| ({'|'.join(SCALES)}) \| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \| (\w+) \|$", PAGE, flags=re.MULTILINE)
+    shown = {scale: tuple(None if cell == "-" else float(cell.strip("*")) for cell in cells) for scale, *cells, _ in rows}
+    assert shown == PUBLISHED_AP
+    for scale, *cells, best in rows:
+        assert best == best_recipe_name(scale) and cells[list(RECIPES).index(best)].startswith("**")
+
+
+PAGE = (Path(__file__).resolve().parents[1] / "docs/recipes.md").read_text(encoding="utf-8")
+
+
+def test_the_page_shows_every_number_of_all_recipes():
+    rows = re.findall(r"^\| [^|]+ \| `([\w.]+)` \| (.+) \| (.+) \| (.+) \| (.+) \|$", PAGE, flags=re.MULTILINE)
     shown = {name: tuple(ast.literal_eval(cell.strip("*")) for cell in cells) for name, *cells in rows}
-    assert shown == DIFFERENCES | {name: (value, value) for name, value in COMMON.items()}
+    assert shown == DIFFERENCES | {name: (value,) * 4 for name, value in COMMON.items()}
     assert {name for name, *cells in rows if cells[0].startswith("**")} == set(DIFFERENCES)
 
 
-@pytest.mark.parametrize("recipe", [megvii_recipe, mindyolo_recipe])
+@ALL
 @pytest.mark.parametrize("scale", SCALES)
 def test_only_schedule_average_and_sizes_change(recipe, scale):
     changed = {name.split(".")[0] for name in differences(recipe(scale), finetune_recipe(recipe(scale)))}
@@ -200,6 +265,17 @@ def test_the_rate_is_lower_and_follows_the_batch(recipe):
     assert peak_rate(after, 64) == pytest.approx(0.005) and peak_rate(after, 8) == pytest.approx(0.005 / 8)
     assert peak_rate(after, 64) < peak_rate(before, 64) and after.gradient_reduction == "mean"
     assert after.warmup_epochs < before.warmup_epochs
+
+
+def test_the_rate_of_adamw_is_halved():
+    assert finetune_recipe(rtmdet_recipe("s")).optim.lr_per_image == pytest.approx(0.002 / 256)
+    assert finetune_recipe(paddle_recipe("s")).optim.lr_per_image == pytest.approx(0.005 / 64)
+
+
+def test_the_canvas_follows_the_input_size():
+    moved = with_input_size(rtmdet_recipe("tiny"), (320, 352))
+    assert moved.augment.canvas_size == (544, 576) and moved.loader.multiscale_sizes == tuple(range(224, 545, 32))
+    assert with_input_size(rtmdet_recipe("tiny"), (416, 416)) == rtmdet_recipe("tiny")
 
 
 def weight_of_steps(optim, steps):

@@ -26,7 +26,7 @@ MAX_STATED_CLASSES = 20_000
 
 def _sizes_in_range(want: str):
     def check(_instance, attribute, value) -> None:
-        if any(not isinstance(v, Integral) or not 0 < v <= MAX_SIDE or v % 32 for v in value):
+        if not isinstance(value, tuple) or any(not isinstance(v, Integral) or not 0 < v <= MAX_SIDE or v % 32 for v in value):
             raise ValueError(f"{attribute.name}: got {_shown(value)}, want {want}positive multiples of 32 up to {MAX_SIDE}")
 
     return check
@@ -223,6 +223,8 @@ class AugmentConfig(OneScreen):
     """A raw image blended half and half (Megvii), or a second mosaic blended by Beta(8, 8) (MindYOLO)."""
     mixup_scale: tuple[float, float] = attrs.field(default=(0.5, 1.5), validator=_zoom)
     """Range of the zoom of the raw mixup image."""
+    canvas_size: Size | None = attrs.field(default=None, validator=attrs.validators.optional(_sizes_in_range("height and width as ")))
+    """Height and width at which samples are drawn before they are resized to the training size; None draws at that size."""
     hsv_mode: Literal["additive", "multiplicative"] = "additive"
     """Integer shifts, each with probability one half (Megvii), or gains (MindYOLO)."""
     hsv_gains: tuple[float, float, float] = attrs.field(default=(5.0, 30.0, 30.0), validator=_gain)
@@ -237,8 +239,9 @@ class AugmentConfig(OneScreen):
 class AssignConfig(OneScreen):
     """SimOTA. Megvii's values are the default (paper section 2.1; details in docs/recipes.md)."""
 
-    prior: Literal["center", "box_and_center"] = "center"
-    """Candidate points: near the ground truth's centre (Megvii), or in any box, box and centre preferred (MindYOLO)."""
+    prior: Literal["center", "box_and_center", "box_or_center"] = "center"
+    """Candidate points: near the ground truth's centre (Megvii); in any box (MindYOLO); or in any box or near any centre
+    (mmdetection, PaddleDetection). The last two prefer points that are in the box and near the centre."""
     center_radius: float = attrs.field(default=1.5, validator=_positive)
     """Half side of the centre region in strides; a point on its edge is outside."""
     top_k: int = attrs.field(default=10, validator=_positive_count)
@@ -326,6 +329,8 @@ class LoaderConfig(OneScreen):
     (MindYOLO)."""
     max_gt: int = attrs.field(default=120, validator=_positive_count)
     """Rows to which ground truths are padded; the smallest boxes of fuller images are dropped and counted."""
+    min_image_side: int = attrs.field(default=0, validator=_count)
+    """Training images with a shorter side of fewer pixels than this are left out, and counted."""
     gt_paddings: tuple[int, ...] = ()
     """Fewer rows: on one device a batch is padded to the least of these that holds its ground truths, else to the
     largest number of rows. Each is one more compiled step for every image size."""

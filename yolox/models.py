@@ -8,10 +8,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from yolox.nn import FPN, PAFPN, CSPDarknet, Darknet53, DecoupledHead, Detector, initialise
-
-SCALES = ("nano", "tiny", "s", "m", "l", "x", "darknet53")
-"""Names of the scales, from the smallest; darknet53 is the backbone of YOLOv3 under YOLOX's head."""
-
+from yolox.recipes import RECIPES, SCALES, published_ap
 
 @frozen(kw_only=True)
 class Published:
@@ -21,20 +18,23 @@ class Published:
     """COCO val2017 AP in percent, table of Megvii's README."""
     ap_mindyolo: float
     """COCO val2017 AP in percent on Ascend 910, table of MindYOLO's README."""
+    ap_rtmdet: float | None = None
+    """COCO val2017 AP in percent, table of mmyolo's README for RTMDet's hyper-parameters; None where there is none."""
+    ap_paddle: float | None = None
+    """COCO val2017 AP in percent, table of PaddleDetection's README; None where there is none."""
     parameters_m: float
     """Parameters in millions, as Megvii's table rounds them."""
     flops_g: float
     """FLOPs in billions for one image of the scale's size, as Megvii's table states them."""
 
 
+_PARAMETERS_M = (0.91, 5.06, 9.0, 25.3, 54.2, 99.1, 63.7)
+_FLOPS_G = (1.08, 6.45, 26.8, 73.8, 155.6, 281.9, 185.3)
 PUBLISHED = {
-    "nano": Published(ap_megvii=25.8, ap_mindyolo=24.1, parameters_m=0.91, flops_g=1.08),
-    "tiny": Published(ap_megvii=32.8, ap_mindyolo=33.3, parameters_m=5.06, flops_g=6.45),
-    "s": Published(ap_megvii=40.5, ap_mindyolo=40.7, parameters_m=9.0, flops_g=26.8),
-    "m": Published(ap_megvii=46.9, ap_mindyolo=46.7, parameters_m=25.3, flops_g=73.8),
-    "l": Published(ap_megvii=49.7, ap_mindyolo=49.2, parameters_m=54.2, flops_g=155.6),
-    "x": Published(ap_megvii=51.1, ap_mindyolo=51.6, parameters_m=99.1, flops_g=281.9),
-    "darknet53": Published(ap_megvii=47.7, ap_mindyolo=47.7, parameters_m=63.7, flops_g=185.3),
+    scale: Published(
+        parameters_m=parameters, flops_g=flops, **{f"ap_{name}": published_ap(name, scale) for name in RECIPES}
+    )
+    for scale, parameters, flops in zip(SCALES, _PARAMETERS_M, _FLOPS_G, strict=True)
 }
 """Published numbers by scale."""
 

@@ -44,7 +44,7 @@ def test_points_of_each_image_may_differ():
 def test_padding_owns_nothing_and_adds_no_candidate():
     points, strides = Tensor([[4.0, 4.0], [60.0, 60.0]]), Tensor([8.0, 8.0])
     boxes = Tensor([[[0.0, 0.0, 8.0, 8.0], [56.0, 56.0, 64.0, 64.0]]])
-    for prior in ("center", "box_and_center"):
+    for prior in ("center", "box_and_center", "box_or_center"):
         own, candidate = geometry_prior(
             points, strides, boxes, Tensor([[False, True]]), config=AssignConfig(prior=prior)
         )
@@ -58,6 +58,15 @@ def test_candidates_of_the_other_rule_need_not_be_preferred():
         points, strides, Tensor([[[0.0, 0.0, 48.0, 8.0]]]), Tensor([[True]]), config=AssignConfig(prior="box_and_center")
     )
     assert not own.asnumpy().any() and candidate.asnumpy().all()
+
+
+def test_candidates_of_the_union_lie_in_a_box_or_near_a_centre():
+    points = Tensor([[24.0, 4.0], [44.0, 4.0], [24.0, 10.0], [24.0, 30.0]])  # both, box, centre, neither
+    own, candidate = geometry_prior(
+        points, Tensor([8.0] * 4), Tensor([[[0.0, 0.0, 48.0, 8.0]]]), Tensor([[True]]), config=AssignConfig(prior="box_or_center")
+    )
+    assert own.asnumpy().tolist() == [[[True, False, False, False]]]
+    assert candidate.asnumpy().tolist() == [[True, True, True, False]]
 
 
 def test_says_what_does_not_fit():

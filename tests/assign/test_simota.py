@@ -14,6 +14,7 @@ from yolox.decode import make_points
 
 FORMS = {"dense": simota_assign, "gathered": simota_assign_gathered}
 MINDYOLO = AssignConfig(prior="box_and_center", outside_penalty=1000.0)
+MMDET = AssignConfig(prior="box_or_center", outside_penalty=1e5, center_radius=2.5)
 KINDS = ("mixed", "tiny", "crowded", "edges", "twins", "good", "spread")
 
 
@@ -24,16 +25,15 @@ def _tensors(case):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("prior", ["center", "box_and_center"])
-def test_matches_equal_nested_loops(form, prior):
-    config = AssignConfig() if prior == "center" else MINDYOLO
+@pytest.mark.parametrize("config", [AssignConfig(), MINDYOLO, MMDET], ids=lambda config: config.prior)
+def test_matches_equal_nested_loops(form, config):
     rng = np.random.default_rng(11)
     for kind in KINDS:
         case = random_case(rng, kind=kind, batch=2, rows=5)
         raw, boxes, points, strides, gt_boxes, gt_classes, valid = case
         want, iou = oracle.assign(
             boxes, raw[..., 4], raw[..., 5:], points, strides, gt_boxes, gt_classes, valid,
-            prior=prior, penalty=config.outside_penalty,
+            prior=config.prior, penalty=config.outside_penalty, radius=config.center_radius,
         )  # fmt: skip
         matched_gt, matched_iou = FORMS[form](*_tensors(case), config=config)
         np.testing.assert_array_equal(matched_gt.asnumpy(), want, err_msg=kind)
@@ -48,6 +48,7 @@ def test_the_rules_of_both_systems_differ_on_small_objects():
     arguments = (Tensor(boxes), *rest, Tensor(points), Tensor(strides), small, Tensor([[0]]), Tensor([[True]]))
     assert (simota_assign(*arguments)[0].asnumpy() >= 0).sum() == 1
     assert (simota_assign(*arguments, config=MINDYOLO)[0].asnumpy() >= 0).sum() == 0
+    assert (simota_assign(*arguments, config=MMDET)[0].asnumpy() >= 0).sum() == 1
 
 
 @pytest.mark.parametrize("form", FORMS)

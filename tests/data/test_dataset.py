@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 
 from tests.data.folders import coco_dict, write_image, write_json
 from yolox.data.coco import read_coco
-from yolox.data.dataset import DetectionDataset, image_labels, trainable
+from yolox.data.dataset import DetectionDataset, ground_truth, image_labels, select_images, trainable
 from yolox.data.sample import Sample
 
 
@@ -49,3 +50,25 @@ def test_what_can_be_trained_on_is_what_image_labels_returns(tmp_path):
     assert sorted(dataset.annotation_ids[mask].tolist()) == [2, 3, 5]
     for i in range(2):
         assert mask[dataset.offsets[i] : dataset.offsets[i + 1]].sum() == len(image_labels(dataset, i)[0]) > 0
+
+
+def test_selected_images_keep_their_boxes_and_what_was_left_out(tmp_path):
+    """By the ground truth that evaluation gets, which names everything by id."""
+    counts = [2, 0, 3, 1]
+    rows = [(10 * i + j, i, 1 + (i + j) % 2, (j, 1, 5 + i, 5), {"iscrowd": int(j == 2)}) for i, n in enumerate(counts) for j in range(n)]
+    for i in range(4):
+        write_image(tmp_path / f"{i}.png", np.zeros((20 + i, 30, 3), np.uint8))
+    categories = [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
+    content = {**coco_dict([(i, f"{i}.png", 20 + i, 30) for i in range(4)], rows), "categories": categories}
+    dataset = read_coco(write_json(tmp_path / "a.json", content), str(tmp_path))
+    dataset = attrs.evolve(dataset, left_out=np.array([[2, 99], [0, 98]]))
+    for indices in ([2, 0], [1], [3, 2, 1, 0], []):
+        part = select_images(dataset, indices)
+        whole, some = ground_truth(dataset), ground_truth(part)
+        assert [image["id"] for image in some["images"]] == indices and some["categories"] == whole["categories"]
+        want = [row for i in indices for row in whole["annotations"] if row["image_id"] == i]
+        assert some["annotations"] == want
+        assert part.left_out.tolist() == [[indices.index(i), box] for i, box in ((2, 99), (0, 98)) if i in indices]
+        assert part.sizes.tolist() == [[20 + i, 30] for i in indices]
+    with pytest.raises(IndexError):
+        select_images(dataset, [4])

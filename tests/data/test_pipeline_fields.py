@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import cv2
 import numpy as np
 import pytest
 
@@ -152,3 +153,18 @@ def test_a_no_aug_sample_changes_colour_by_the_recipe(flat):
     config = attrs.evolve(RAW, hsv_prob=1.0, hsv_mode="multiplicative", hsv_gains=(0.0, 0.0, 0.25))
     values = [int(make(flat, seed, config, no_aug_sample).image.max()) for seed in range(60)]
     assert 150 <= min(values) < 160 and 240 < max(values) <= 250
+
+
+@pytest.mark.parametrize("function", [train_sample, no_aug_sample])
+def test_a_canvas_of_another_size_is_drawn_first_and_then_resized(flat, function):
+    """The same draws at the canvas's size, and one bilinear resize that boxes follow; the least side counts on the canvas."""
+    config = attrs.evolve(RAW, mosaic_prob=1.0, canvas_size=(64, 96))
+    for seed in range(10):
+        drawn = make(flat, seed, attrs.evolve(config, canvas_size=None), function, size=(64, 96))
+        small = make(flat, seed, config, function)  # at 32 x 32, the size of the input
+        assert small.image.shape == (32, 32, 3) and drawn.image.shape == (64, 96, 3)
+        np.testing.assert_array_equal(small.image, cv2.resize(drawn.image, (32, 32), interpolation=cv2.INTER_LINEAR))
+        np.testing.assert_allclose(small.boxes, drawn.boxes / [3, 2, 3, 2], rtol=1e-6)
+        np.testing.assert_array_equal(small.classes, drawn.classes)
+        same = make(flat, seed, attrs.evolve(config, canvas_size=(32, 32)), function)
+        np.testing.assert_array_equal(same.image, make(flat, seed, attrs.evolve(config, canvas_size=None), function).image)

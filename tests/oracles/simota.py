@@ -55,7 +55,8 @@ def image_tables(boxes, obj, cls, points, strides, gt_boxes, gt_classes, rows, *
         return near if prior == "center" else near and inside(points[p], gt_boxes[g])
 
     def is_candidate(g, p):
-        return preferred(g, p) if prior == "center" else inside(points[p], gt_boxes[g])
+        near, within = near_center(points[p], strides[p], gt_boxes[g], radius), inside(points[p], gt_boxes[g])
+        return {"center": near, "box_and_center": within, "box_or_center": near or within}[prior]
 
     candidates = [p for p in range(len(points)) if any(is_candidate(g, p) for g in rows)]
     overlap, cost = {}, {}

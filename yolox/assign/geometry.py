@@ -97,7 +97,8 @@ def geometry_prior(
         ValueError: if `gt_boxes` is not ``[B, G, 4]``.
 
     Source: "center" is Megvii's rule: the candidates are the union of all centre regions. "box_and_center" is MindYOLO's
-        (and Megvii's of 2021): candidates lie in any box, preferred ones in the box and the centre region of the ground truth.
+        rule: candidates lie in any box, preferred ones in the box and the centre region of the ground truth. "box_or_center" is
+        that of mmdetection, PaddleDetection and Megvii's code of 2021: candidates lie in any box or any centre region.
 
     Example:
         >>> points, strides = Tensor([[4.0, 4.0], [12.0, 4.0], [20.0, 4.0]]), Tensor([8.0, 8.0, 8.0])
@@ -115,4 +116,5 @@ def geometry_prior(
     if config.prior == "center":
         return prior, prior.any(1)
     inside = ops.logical_and(in_box(points, gt_boxes), ops.expand_dims(valid, -1))
-    return ops.logical_and(prior, inside), inside.any(1)
+    candidate = inside if config.prior == "box_and_center" else ops.logical_or(inside, prior)
+    return ops.logical_and(prior, inside), candidate.any(1)

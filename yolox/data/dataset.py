@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
@@ -79,6 +80,35 @@ class DetectionDataset:
             f"DetectionDataset({counts},\n    class_names={first_names(self.class_names)},\n"
             f"    image_dir={self.image_dir!r}, source={self.source!r}, notes={first_names(self.notes, 2)})"
         )
+
+
+def select_images(dataset: DetectionDataset, indices: Sequence[int]) -> DetectionDataset:
+    """Returns the dataset of some of the images, with their boxes.
+
+    Args:
+        dataset: any.
+        indices: of the images, in the order of the result; each at most once.
+
+    Returns:
+        DetectionDataset with the same classes and notes.
+
+    Raises:
+        IndexError: no image has an index.
+    """
+    chosen = np.asarray(indices, np.int64)
+    counts = np.diff(dataset.offsets)[chosen]
+    rows = np.concatenate([np.arange(*dataset.offsets[i : i + 2]) for i in chosen]) if len(chosen) else np.zeros(0, np.int64)
+    position = {int(image): new for new, image in enumerate(chosen)}
+    left_out = [(position[image], box) for image, box in dataset.left_out.tolist() if image in position]
+    return attrs.evolve(
+        dataset,
+        file_names=tuple(dataset.file_names[i] for i in chosen),
+        image_ids=dataset.image_ids[chosen],
+        sizes=dataset.sizes[chosen],
+        offsets=np.concatenate([[0], np.cumsum(counts)]),
+        left_out=np.array(left_out, np.int64).reshape(-1, 2),
+        **{name: getattr(dataset, name)[rows] for name in ("boxes", "classes", "crowd", "areas", "annotation_ids")},
+    )
 
 
 def image_path(dataset: DetectionDataset, index: int) -> str:

@@ -75,7 +75,7 @@ def train_sample(
         rng: source of randomness; the same state gives the same sample.
         config: augmentations.
         spec: input convention; its size is the default size.
-        size: (height, width) px of the sample.
+        size: (height, width) px of the sample. With `config.canvas_size` it is drawn at that size, and then resized.
         partners: [n] indices that mosaic partners are drawn from; None draws from the whole dataset.
         read: function of an index and `reduce` to pixels; None reads the files (see `yolox.data.dataset`).
 
@@ -91,6 +91,14 @@ def train_sample(
         boxes.
     """
     source, size = make_source(dataset, read=read, partners=partners), size or spec.input_size
+    if config.canvas_size is None:
+        return _train_sample(source, index, size, rng, config, spec)
+    return resize_sample(_train_sample(source, index, config.canvas_size, rng, config, spec), size)
+
+
+def _train_sample(
+    source: Source, index: int, size: Size, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec
+) -> Sample:
     if rng.random() >= config.mosaic_prob:
         return _no_aug(source, index, size, rng, config, spec)
     sample, mixed = _mosaic(source, index, size, rng, config, spec), rng.random() < config.mixup_prob
@@ -118,7 +126,34 @@ def no_aug_sample(
     Arguments, result and errors as in `train_sample`. The colour change leaves the padding alone, and the
     flipped image keeps its place at the top left (or in the middle, as `spec` says).
     """
-    return _no_aug(make_source(dataset, read=read), index, size or spec.input_size, rng, config, spec)
+    size = size or spec.input_size
+    sample = _no_aug(make_source(dataset, read=read), index, config.canvas_size or size, rng, config, spec)
+    return sample if config.canvas_size is None else resize_sample(sample, size)
+
+
+def resize_sample(sample: Sample, size: Size) -> Sample:
+    """Resizes image and boxes, each axis by its own factor.
+
+    Args:
+        sample: of any size.
+        size: (height, width) px of the result.
+
+    Returns:
+        Sample of the size, with all boxes.
+
+    Source: the interpolation of whole batches in Megvii's `preprocess`, mmyolo and PaddleDetection (bilinear).
+
+    Example:
+        >>> sample = Sample(np.zeros((4, 8, 3), np.uint8), np.array([[2, 1, 6, 3]], np.float32), np.array([0], np.int32))
+        >>> resize_sample(sample, (8, 4)).boxes.tolist()
+        [[1.0, 2.0, 3.0, 6.0]]
+    """
+    height, width = sample.image.shape[:2]
+    if (height, width) == tuple(size):
+        return sample
+    factors = np.array([size[1] / width, size[0] / height] * 2, np.float32)
+    image = cv2.resize(sample.image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return Sample(image, sample.boxes * factors, sample.classes)
 
 
 def _no_aug(

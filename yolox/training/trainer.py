@@ -19,7 +19,7 @@ from yolox.console import PlainConsole
 from yolox.data.batches import steps_per_epoch
 from yolox.data.check import check_for_training
 from yolox.data.classes import with_classes
-from yolox.data.dataset import DetectionDataset, open_cache
+from yolox.data.dataset import DetectionDataset, open_cache, select_images
 from yolox.data.loader import log_dropped, report_once, train_batches
 from yolox.distributed import Group, any_of, from_first, share_statistics
 from yolox.errors import RunError, RunStopped, TrainingDiverged, UsageError
@@ -153,6 +153,7 @@ def train(
     check_arguments(recipe, patience=patience, save_steps=save_steps, has_val=val_set is not None)
     val_set = _in_classes_of(detector, train_set, val_set)
     loader = recipe.loader
+    train_set = _without_small_images(train_set, loader.min_image_side, console)
     steps = steps_per_epoch(train_set, batch_size=loader.batch_size, world=group.world, last_batch=loader.last_batch)
     datasets = {"train": train_set, **({} if val_set is None else {"val": val_set})}
     with Watchdog(hang_seconds, group=group, checkpoint=folder / LAST) as watchdog:
@@ -228,6 +229,16 @@ def train(
             for callback in everyone:
                 callback.on_finish()
         return run(stopped=stopped)
+
+
+def _without_small_images(dataset: DetectionDataset, side: int, console: Console) -> DetectionDataset:
+    large = np.flatnonzero(dataset.sizes.min(axis=1) >= side) if len(dataset) else np.arange(0)
+    if len(large) == len(dataset):
+        return dataset
+    small = [name for name, size in zip(dataset.file_names, dataset.sizes, strict=True) if min(size) < side]
+    count = f"{len(small)} of {len(dataset)} training images are left out, as a side has fewer than {side} px"
+    console.print(f"{count}: {', '.join(small[:3])}{', ...' if len(small) > 3 else ''}", markup=False)
+    return select_images(dataset, large)
 
 
 @contextmanager
