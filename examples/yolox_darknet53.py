@@ -14,9 +14,9 @@ images a second on 8 Ascend 910, which makes about 63 hours. Commands (--help af
 from yolox.cli import Experiment, main
 from yolox.models import PUBLISHED
 from yolox.nn import FPN, Darknet53, DecoupledHead, Detector
-from yolox.recipes import megvii_recipe, mindyolo_recipe
+from yolox.recipes import published_recipes
 
-RECIPES = {"megvii": megvii_recipe("darknet53"), "mindyolo": mindyolo_recipe("darknet53")}
+RECIPES = published_recipes("darknet53")
 
 
 def build_detector(num_classes=80):

@@ -14,9 +14,9 @@ images a second on 8 Ascend 910, which makes about 49 hours. Commands (--help af
 from yolox.cli import Experiment, main
 from yolox.models import PUBLISHED
 from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
-from yolox.recipes import megvii_recipe, mindyolo_recipe
+from yolox.recipes import published_recipes
 
-RECIPES = {"megvii": megvii_recipe("l"), "mindyolo": mindyolo_recipe("l")}
+RECIPES = published_recipes("l")
 
 
 def build_detector(num_classes=80):

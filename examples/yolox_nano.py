@@ -14,9 +14,9 @@ images a second on 8 Ascend 910, which makes about 21 hours. Commands (--help af
 from yolox.cli import Experiment, main
 from yolox.models import PUBLISHED
 from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector
-from yolox.recipes import megvii_recipe, mindyolo_recipe
+from yolox.recipes import published_recipes
 
-RECIPES = {"megvii": megvii_recipe("nano"), "mindyolo": mindyolo_recipe("nano")}
+RECIPES = published_recipes("nano")
 
 
 def build_detector(num_classes=80):

@@ -34,7 +34,7 @@ TABLE = {
     "distributed": "config graph processes | attrs mindspore numpy",
     # recipes and files
     "recipes": "config | attrs",
-    "config_io": "config errors | attrs cattrs",
+    "config_io": "config errors | attrs cattrs tomlkit",
     "wire": "errors |",
     "weights": "config errors training wire | attrs mindspore numpy pooch requests urllib3",
     # the host

@@ -72,7 +72,17 @@ from yolox.data.split import split_data
 from yolox.data.write import write_coco, write_voc, write_yolo
 from yolox.decode import make_points
 from yolox.training.progress import TrainingProgress
-from yolox.recipes import megvii_recipe, mindyolo_recipe, with_epochs, with_input_size
+from yolox.config_io import read_recipe, save_recipe
+from yolox.recipes import (
+    megvii_recipe,
+    mindyolo_recipe,
+    paddle_recipe,
+    published_ap,
+    published_recipes,
+    rtmdet_recipe,
+    with_epochs,
+    with_input_size,
+)
 from yolox.training.callbacks import EpochEvent, StepEvent
 from yolox.training.resume import restore_state, save_state
 from yolox.schedule import ema_decay, ema_value, learning_rate
@@ -168,6 +178,12 @@ __all__ = [
     "make_train_step",
     "megvii_recipe",
     "mindyolo_recipe",
+    "paddle_recipe",
+    "published_ap",
+    "published_recipes",
+    "read_recipe",
+    "rtmdet_recipe",
+    "save_recipe",
     "models",
     "nms",
     "normalize_images",

@@ -1,4 +1,4 @@
-"""Converts recipes to dicts and JSON, and back with every field checked."""
+"""Converts recipes to dicts and JSON, and back with every field checked; and recipe files."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import attrs
+import tomlkit
+import tomlkit.exceptions
 from cattrs import (
     AttributeValidationNote,
     BaseValidationError,
@@ -104,6 +107,138 @@ def recipe_from_json(text: str) -> Recipe:
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"recipe: not JSON ({error})") from error
     return recipe_from_dict(data)
+
+
+SUFFIXES = (".toml", ".json")
+"""Of recipe files."""
+MAX_BYTES = 1 << 20
+"""Of a recipe file."""
+
+
+def read_recipe(path: str | Path, bases: Mapping[str, Recipe]) -> Recipe:
+    """Reads a recipe file: the name of a base and what differs from it, or every section of a recipe.
+
+    Args:
+        path: ``.toml``, or ``.json`` such as recipe.json of a run. The key ``base`` names a recipe of `bases`; the others are
+            fields of `Recipe`, nested as it is, under their names or the keys of `STORED_KEYS`. ``lr`` takes
+            ``lr_per_image`` away and the reverse.
+        bases: recipes by name, such as those of `published_recipes`.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        RecipeError: the file cannot be read, names no known base, has a field that does not exist (the nearest name is
+            proposed) or that the configuration refuses, or has neither a base nor all sections.
+    """
+    content = _with_stored_keys(_read_file(Path(path)), str(path))
+    base = content.pop("base", None)
+    if base is None:
+        missing = [name for name in ("epochs", *_SECTIONS) if name not in content]
+        if missing:
+            raise RecipeError(f"{path}: no base, and no {', '.join(missing)}; want base = one of {', '.join(bases)}")
+        whole = content
+    elif base in bases:
+        whole = _merged(recipe_to_dict(bases[base]), content)
+    else:
+        near = difflib.get_close_matches(str(base), bases, n=1)
+        proposal = f"did you mean {near[0]!r}?" if near else f"want one of {', '.join(bases)}"
+        raise RecipeError(f"{path}: base is {base!r}, which is no recipe; {proposal}")
+    try:
+        return recipe_from_dict(whole)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
+
+
+def save_recipe(path: str | Path, recipe: Recipe, bases: Mapping[str, Recipe]) -> None:
+    """Writes a recipe as a file for `read_recipe`: the base that it is nearest to, and the fields that differ.
+
+    Args:
+        path: ends in ``.toml`` or ``.json``; a file that exists is replaced.
+        recipe: any.
+        bases: recipes by name.
+
+    Raises:
+        RecipeError: another suffix, the file cannot be written, or a field is None that TOML cannot hold.
+    """
+    path = Path(path)
+    _check_suffix(path)
+    whole = recipe_to_dict(recipe)
+    differences = {name: _difference(whole, recipe_to_dict(base)) for name, base in bases.items()}
+    name = min(differences, key=lambda name: sum(1 for _ in _leaves(differences[name])))
+    content = {"base": name, **_with_field_names(differences[name])}
+    if path.suffix.lower() == ".json":
+        text = json.dumps(content, indent=2) + "\n"
+    else:
+        rates = content.get("optim", {})
+        if {"lr", "lr_per_image"} <= rates.keys():  # the one that is given takes the other away
+            rates.pop("lr" if rates["lr"] is None else "lr_per_image")
+        if nulls := [field for field, value in _leaves(content) if value is None]:
+            raise RecipeError(f"{path}: {', '.join(nulls)} is null, which TOML does not have; want a file that ends in .json")
+        text = tomlkit.dumps(content)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(f"{path}: not written ({error.strerror})") from None
+
+
+_SECTIONS = tuple(field.name for field in attrs.fields(Recipe) if attrs.has(type(field.default)))
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix.lower() not in SUFFIXES:
+        raise RecipeError(f"{path}: want a recipe file that ends in {' or '.join(SUFFIXES)}")
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    _check_suffix(path)
+    try:
+        if not path.is_file():
+            raise RecipeError(f"{path}: no such file")
+        if path.stat().st_size > MAX_BYTES:
+            raise RecipeError(f"{path}: {path.stat().st_size} bytes, want a recipe of at most {MAX_BYTES}")
+        text = path.read_text(encoding="utf-8")
+        content = tomlkit.parse(text).unwrap() if path.suffix.lower() == ".toml" else json.loads(text)
+    except (OSError, ValueError, RecursionError, tomlkit.exceptions.TOMLKitError) as error:
+        raise RecipeError(f"{path}: cannot be read as {path.suffix.lower()[1:].upper()} ({error})") from None
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path}: {_came(content)}, want an object with fields")
+    return content
+
+
+def _with_stored_keys(content: dict[str, Any], path: str) -> dict[str, Any]:
+    """Returns the content under the keys of `recipe_from_dict`."""
+    keys = [STORED_KEYS.get(name, name) for name in content]
+    if twice := {key for key in keys if keys.count(key) > 1}:
+        raise RecipeError(f"{path}: {', '.join(sorted(twice))} is there twice, by its two names")
+    values = (_with_stored_keys(value, path) if isinstance(value, dict) else value for value in content.values())
+    return dict(zip(keys, values, strict=True))
+
+
+def _with_field_names(content: dict[str, Any]) -> dict[str, Any]:
+    names = {key: name for name, key in STORED_KEYS.items()}
+    return {names.get(k, k): _with_field_names(v) if isinstance(v, dict) else v for k, v in content.items()}
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    others = {"lr": "lr_per_image", "lr_per_image": "lr"}
+    result = base | {others[name]: None for name in changes if name in others and others[name] not in changes}
+    for name, value in changes.items():
+        both = isinstance(value, dict) and isinstance(base.get(name), dict)
+        result[name] = _merged(base[name], value) if both else value
+    return result
+
+
+def _difference(whole: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    return {k: _difference(v, base[k]) if isinstance(v, dict) else v for k, v in whole.items() if v != base[k]}
+
+
+def _leaves(content: dict[str, Any], path: str = ""):
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{path}{name}.")
+        else:
+            yield path + name, value
 
 
 _converter = Converter(forbid_extra_keys=True, unstruct_collection_overrides={tuple: list})

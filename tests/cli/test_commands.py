@@ -49,6 +49,18 @@ def test_info_counts_and_names_the_recipe(nano, capsys):
     assert description["settings"]["input"]["channel_order"] == "rgb"
 
 
+def test_info_writes_the_recipe_with_its_options(nano, tmp_path, capsys):
+    path = tmp_path / "mine.toml"
+    assert run(nano, ["info", "--recipe", "best", "--epochs", "50", "--save-recipe", str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert f"recipe: {path}" in out and "--recipe best is paddle" in err and "26.1 (not repeated here)" in out
+    assert path.read_text() == 'base = "paddle"\nepochs = 50\n'
+    assert run(nano, ["info", "--recipe", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["epochs"] == 50
+    assert run(nano, ["info", "--save-recipe", str(tmp_path / "a.yaml")]) == 1
+    assert "a.yaml: want a recipe file that ends in .toml or .json" in capsys.readouterr().err
+
+
 def test_info_prints_tables(nano, capsys):
     assert run(nano, ["info", "--input-size", "64", "96", "--num-classes", "3"]) == 0
     out = capsys.readouterr().out

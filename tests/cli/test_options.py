@@ -11,8 +11,8 @@ from yolox.cli.options import split_arguments
 from yolox.cli.predict import THRESHOLDS
 from yolox.cli.train import rate_lines
 from yolox.config import OptimConfig, Recipe
-from yolox.errors import UsageError
-from yolox.recipes import finetune_recipe, megvii_recipe, mindyolo_recipe, with_epochs
+from yolox.errors import RecipeError, UsageError
+from yolox.recipes import finetune_recipe, megvii_recipe, mindyolo_recipe, published_recipes, with_epochs
 
 RECIPES = {"megvii": megvii_recipe("nano"), "mindyolo": mindyolo_recipe("nano")}
 DATA = ["--train-json", "a.json", "--train-images", "a"]
@@ -156,6 +156,19 @@ def test_the_fine_tuning_preset_is_a_default_that_options_change(name):
     assert (optim.lr, optim.lr_per_image, optim.ema_ramp) == (0.001, None, 200)
 
 
+def test_the_best_recipe_is_named_and_a_file_is_changed_by_options(tmp_path):
+    recipes, path = published_recipes("s"), tmp_path / "mine.toml"
+    arguments = read_command([*TRAIN, "--recipe", "best"], recipes)
+    assert arguments.notes == ["--recipe best is rtmdet"] and arguments.options().recipe == "rtmdet"
+    assert arguments.options().settings == recipes["rtmdet"]
+    path.write_text('base = "best"\nepochs = 60\n[optim]\nweight_decay = 0.01\n')
+    options = read_command([*TRAIN, "--recipe", str(path), "--weight-decay", "0.02"], recipes).options()
+    assert (options.recipe, options.settings.epochs, options.settings.optim.weight_decay) == (str(path), 60, 0.02)
+    assert options.settings.loader == recipes["rtmdet"].loader
+    with pytest.raises(RecipeError, match="none.toml: no such file"):
+        read_command([*TRAIN, "--recipe", "none.toml"], recipes)
+
+
 def test_every_setting_of_a_short_fine_tuning_can_be_given():
     argv = (
         "--epochs 40 --batch-size 8 --lr-per-image 0.00015625 --warmup-epochs 1 --plain-epochs 5 "
@@ -258,7 +271,8 @@ def test_eager_is_an_option_of_training():
         ([*TRAIN, "--multiscale-sizes", "96", "100"], "multiscale_sizes: got (96, 100), want positive multiples of 32"),
         ([*TRAIN, "--multiscale-sizes", "0"], "multiscale_sizes: got (0,), want positive multiples of 32"),
         ([*TRAIN, "--input-size", "1", "2", "3"], "want one (a square) or two"),
-        ([*TRAIN, "--recipe", "paddle"], "paddle"),
+        ([*TRAIN, "--recipe", "paddel"], "--recipe: got 'paddel', want one of megvii, mindyolo, or a file that ends in .toml or"),
+        ([*TRAIN, "--recipe", "mindyol"], "; perhaps you meant mindyolo"),
         ([*TRAIN, "--lr", "1", "--lr-per-image", "1"], "exactly one of the two"),
     ],
 )

@@ -17,7 +17,7 @@ from yolox.training.step import make_recipe_step
 @pytest.mark.parametrize("scale", PARAMETERS)
 def test_scale_has_the_published_size(scale):
     experiment = load_script(f"yolox_{scale}").EXPERIMENT
-    assert experiment.name == f"yolox-{scale}" and set(experiment.recipes) == {"megvii", "mindyolo"}
+    assert experiment.name == f"yolox-{scale}" and set(experiment.recipes) == {"megvii", "mindyolo", "rtmdet", "paddle", "best"}
     assert count_parameters(experiment.build_detector(80)) == PARAMETERS[scale]
     assert round(PARAMETERS[scale] / 1e6, 2) == pytest.approx(experiment.published.parameters_m, abs=0.05)
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import attrs
 import numpy as np
 import pytest
 
 from tests.cli.tiny import EXPERIMENT, RECIPE, TinyDetector, make_step, write_data
 from yolox.cli import run
-from yolox.config import LoaderConfig, Recipe
+from yolox.config import LoaderConfig, OptimConfig, Recipe
 from yolox.data.coco import read_coco
 from yolox.data.synthetic import SyntheticConfig, write_synthetic
-from yolox.errors import CommandError
+from yolox.errors import CommandError, RunStopped
 from yolox.eval.evaluate import evaluate
 from yolox.nn import initialise
+from yolox.training.callbacks import Callback
 from yolox.training.checkpoint import load_checkpoint, save_checkpoint
 from yolox.training.run_folder import lock_run
 from yolox.training.trainer import describe_sizes, train
@@ -87,3 +91,49 @@ def test_a_folder_that_another_run_owns_is_left_alone(tmp_path, how):
     with lock_run(output), pytest.raises(CommandError, match="in use by another run"):
         train(TinyDetector(3), dataset, recipe=RECIPE, output=output, make_step=make_step, **{how: True})
     assert (output / "last.safetensors").read_bytes() == b"of the other run"
+
+
+class StopAfter(Callback):
+    """Sends the process SIGTERM after some steps."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def on_step(self, event):
+        if event.step == self.steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_stopped_run_with_adamw_goes_on_to_the_same_bits(tmp_path):
+    """Clipping, a canvas, and the moments and the number of updates: all come back."""
+    path = write_synthetic(tmp_path / "data", images=4, seed=0, config=SyntheticConfig(image_size=(48, 64), sides=(12, 30)))
+    dataset = read_coco(str(path), str(tmp_path / "data/images"))
+    optim = OptimConfig(optimizer="adamw", lr=0.01, lr_per_image=None, weight_decay=0.05, clip_norm=0.5, warmup_epochs=1, flat_epochs=1)
+    augment = attrs.evolve(RECIPE.augment, canvas_size=(64, 64))
+    recipe = attrs.evolve(RECIPE, epochs=3, no_aug_epochs=1, optim=optim, augment=augment)
+
+    def go(folder, **options):
+        detector = TinyDetector(3)
+        initialise(detector, seed=0)
+        return train(detector, dataset, recipe=recipe, output=tmp_path / folder, make_step=make_step, **options)
+
+    go("whole")
+    with pytest.raises(RunStopped):
+        go("parts", callbacks=[StopAfter(3)])
+    go("parts", resume=True)
+    whole, parts = (load_checkpoint(tmp_path / folder / "last.safetensors").tensors for folder in ("whole", "parts"))
+    assert whole.keys() == parts.keys() and whole["optimizer_updates"] == 6
+    for name, tensor in whole.items():
+        np.testing.assert_array_equal(parts[name], tensor, err_msg=name)
+
+
+def test_images_with_a_short_side_are_left_out_and_counted(tmp_path, capsys):
+    path = write_synthetic(tmp_path / "data", images=4, seed=0, config=SyntheticConfig(image_size=(48, 64), sides=(12, 30)))
+    dataset = read_coco(str(path), str(tmp_path / "data/images"))
+    dataset = attrs.evolve(dataset, sizes=np.array([[48, 64], [31, 64], [48, 20], [48, 64]], np.int32))
+    recipe = attrs.evolve(RECIPE, epochs=2, no_aug_epochs=0, loader=attrs.evolve(RECIPE.loader, min_image_side=32))
+    detector = TinyDetector(3)
+    initialise(detector, seed=0)
+    train(detector, dataset, recipe=recipe, output=tmp_path / "run", make_step=make_step)
+    said = "2 of 4 training images are left out, as a side has fewer than 32 px: "
+    assert said + ", ".join(dataset.file_names[1:3]) in " ".join(capsys.readouterr().out.split())

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_weights, output_folder, print_sources, read_evaluation_set, recipe_of_weights
-from yolox.cli.options import CommonOptions
+from yolox.cli.options import CommonOptions, RecipeName
 from yolox.cli.sources import TrainingSet, training_source
 from yolox.config import AssignConfig, InputSpec, Recipe
 from yolox.console import PlainConsole
@@ -26,8 +26,8 @@ from yolox.visualize.run_pictures import spread, write_picture
 class AssignOptions(CommonOptions, TrainingSet):
     """Draw which points SimOTA assigns to which object of a dataset's images, with their costs."""
 
-    recipe: Literal["megvii", "mindyolo"] | None = None
-    """Published recipe whose assignment is the default; left out, that of the weights."""
+    recipe: RecipeName | None = None
+    """Recipe, or file of one, whose assignment is the default; left out, that of the weights."""
     weights: Path
     """A run's folder, a file, or megvii:SCALE: its predictions decide; files are .pth, .npz, .ckpt, .safetensors or exports."""
     legacy: bool = False

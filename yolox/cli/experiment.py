@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 from attrs import field, frozen
 
 from yolox.config import Recipe
+from yolox.config_io import SUFFIXES, read_recipe
+from yolox.errors import UsageError
 from yolox.models import PUBLISHED, Published, build
-from yolox.recipes import megvii_recipe, mindyolo_recipe
+from yolox.recipes import BEST, published_recipes
 from yolox.training.step import make_recipe_step
 
 
@@ -31,7 +34,7 @@ class Experiment:
     build_detector: Callable[[int], Any]
     """Function from the number of classes to a detector Cell; it has `num_classes` and `strides`."""
     recipes: Mapping[str, Recipe] = field(validator=_has_megvii)
-    """Named recipes; ``--recipe`` picks one, ``megvii`` is the default."""
+    """Named recipes; ``--recipe`` picks one or names a file with one as its base; ``megvii`` is the default."""
     make_step: Callable[..., Callable] = make_recipe_step
     """Function of detector, training state and recipe, with `group`, `loss_fn` and `compiled` by keyword, that returns the
     training step; ``functools.partial(make_recipe_step, loss_fn=...)`` takes another loss."""
@@ -48,6 +51,31 @@ def scale_experiment(scale: str) -> Experiment:
     return Experiment(
         name=f"yolox-{scale}",
         build_detector=partial(build, scale),
-        recipes={"megvii": megvii_recipe(scale), "mindyolo": mindyolo_recipe(scale)},
+        recipes=published_recipes(scale),
         published=PUBLISHED[scale],
     )
+
+
+def choose_recipe(recipes: Mapping[str, Recipe], name: str) -> tuple[str, Recipe]:
+    """Returns the recipe that ``--recipe`` names.
+
+    Args:
+        recipes: by name.
+        name: one of them, or the path of a recipe file, whose base is one of them.
+
+    Returns:
+        The name, where `BEST` is replaced by the name of the same recipe, and the recipe.
+
+    Raises:
+        UsageError: no such recipe.
+        RecipeError: the file cannot be read.
+    """
+    if name in recipes:
+        recipe = recipes[name]
+        names = [other for other, same in recipes.items() if same == recipe and other != BEST]
+        return (names[0] if name == BEST and names else name), recipe
+    if name.lower().endswith(SUFFIXES):
+        return name, read_recipe(name, recipes)
+    near = difflib.get_close_matches(name, recipes, n=1)
+    meant = f"; perhaps you meant {near[0]}" if near else ""
+    raise UsageError(f"--recipe: got {name!r}, want one of {', '.join(recipes)}, or a file that ends in {' or '.join(SUFFIXES)}{meant}")

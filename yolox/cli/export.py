@@ -12,7 +12,7 @@ from attrs import frozen
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_detector, read_evaluation_set, recipe_of_weights
-from yolox.cli.options import CommonOptions
+from yolox.cli.options import CommonOptions, RecipeName
 from yolox.cli.predict import THRESHOLDS
 from yolox.cli.sources import ValidationSet, evaluation_source
 from yolox.config import InputSpec, PostprocessConfig, Recipe
@@ -36,8 +36,8 @@ SETTINGS = {**THRESHOLDS, "max_detections": 300}
 class ExportOptions(CommonOptions, ValidationSet):
     """Write a detector as ONNX, MINDIR or for OpenVINO, run the file, and keep it only if it agrees with the detector."""
 
-    recipe: Literal["megvii", "mindyolo"] | None = None
-    """Published recipe whose post-processing is the default; left out, that of the weights."""
+    recipe: RecipeName | None = None
+    """Recipe, or file of one, whose post-processing is the default; left out, that of the weights."""
     weights: Path
     """A run's folder, a file, or megvii:SCALE; files are .pth, .npz, .ckpt or .safetensors."""
     legacy: bool = False

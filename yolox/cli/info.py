@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import attrs
 from attrs import frozen
@@ -12,7 +13,7 @@ from rich.table import Table
 from yolox.cli.experiment import Experiment
 from yolox.cli.options import CommonOptions
 from yolox.config import Recipe
-from yolox.config_io import recipe_to_dict
+from yolox.config_io import recipe_to_dict, save_recipe
 from yolox.console import PlainConsole
 from yolox.nn import count_flops, count_parameters
 
@@ -50,11 +51,15 @@ class InfoOptions(CommonOptions):
     """Print one JSON object instead of tables."""
     num_classes: int = 80
     """Classes of the detector that is counted."""
+    save_recipe: Path | None = None
+    """Write the recipe with all options to this file (.toml, .json), for --recipe."""
     settings: Recipe = Recipe()
 
 
 def run(experiment: Experiment, options: InfoOptions, with_defaults: Callable[[Recipe], InfoOptions]) -> None:
     """Prints the description as tables, or as one JSON object with ``--json``."""
+    if options.save_recipe is not None:
+        save_recipe(options.save_recipe, options.settings, experiment.recipes)
     description = describe(experiment, options)
     if options.json:
         print(json.dumps(description))
@@ -62,6 +67,8 @@ def run(experiment: Experiment, options: InfoOptions, with_defaults: Callable[[R
     console = PlainConsole(soft_wrap=False)
     console.print(_detector_table(description))
     console.print(_recipe_table(description))
+    if options.save_recipe is not None:
+        console.print(f"recipe: {options.save_recipe}", markup=False)
 
 
 def _detector_table(description: dict) -> Table:
@@ -78,6 +85,9 @@ def _detector_table(description: dict) -> Table:
         table.add_row(
             "AP, MindYOLO's README", f"{published['ap_mindyolo']} (8 Ascend 910; not repeated here)"
         )
+        for name, origin in (("rtmdet", "mmyolo's README, RTMDet"), ("paddle", "PaddleDetection's README")):
+            ap = published[f"ap_{name}"]
+            table.add_row(f"AP, {origin}", "not published" if ap is None else f"{ap} (not repeated here)")
     return table
 
 

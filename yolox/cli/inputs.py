@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from yolox import model
-from yolox.cli.experiment import Experiment
+from yolox.cli.experiment import Experiment, choose_recipe
 from yolox.cli.messages import OptionConsole, note
 from yolox.cli.sources import DataSource
 from yolox.config import InputSpec, Recipe, one_line
@@ -100,14 +100,14 @@ def recipe_of_weights(experiment: Experiment, name: str | None, metadata: Loaded
 
     Args:
         experiment: the scale.
-        name: recipe that the user asked for; None leaves the choice to the weights.
+        name: recipe or file that the user asked for; None leaves the choice to the weights.
         metadata: of the weights.
 
     Returns:
         A recipe whose `input` is that of the weights if it is known, else that of the recipe.
     """
     published = experiment.recipes.get(metadata.source, experiment.recipes["megvii"])
-    recipe = experiment.recipes[name] if name is not None else metadata.recipe or published
+    recipe = choose_recipe(experiment.recipes, name)[1] if name is not None else metadata.recipe or published
     spec = metadata.recipe.input if metadata.recipe is not None else with_convention(recipe.input, metadata.input)
     return attrs.evolve(recipe, input=spec)
 

@@ -17,7 +17,7 @@ import tyro
 from attrs import frozen
 
 from yolox.cli import assign, check, convert, evaluate, export, info, plot, predict, split, train
-from yolox.cli.experiment import Experiment, scale_experiment
+from yolox.cli.experiment import Experiment, choose_recipe, scale_experiment
 from yolox.cli.help import command_help, overview_help
 from yolox.cli.messages import name_options, note, report
 from yolox.cli.options import Arguments, CommonOptions, option_names, read_arguments, split_arguments
@@ -198,7 +198,14 @@ def read_command(
     command, *rest = _translated(argv, prog=prog, model=model)
     kind, full = COMMANDS[command].options, _full_name(prog, command, model)
     selected, rest = split_arguments(_selection(kind), rest, prog=full)
-    recipe, values = recipes.get(selected.get("recipe") or "megvii", recipes["megvii"]), {}
+    name, values, notes = selected.get("recipe") or "megvii", {}, []
+    try:
+        own_name, recipe = choose_recipe(recipes, name)
+    except UsageError as error:
+        raise UsageError(f"{error}\nsee {full} --help") from None
+    if own_name != name:
+        selected["recipe"] = own_name
+        notes.append(f"--recipe {name} is {own_name}")
     if selected.get("finetune"):
         recipe = finetune_recipe(recipe)
     if selected.get("resume"):
@@ -209,9 +216,9 @@ def read_command(
         raise SystemExit(0)
     given = read_arguments(kind, rest, prog=full, default=default)
     given.update(selected)
-    notes: list[str] = []
     if not values:  # a resumed run keeps its recipe
-        recipe, notes = kind.adapt(recipe, given)
+        recipe, lines = kind.adapt(recipe, given)
+        notes += lines
     return Arguments(command=command, kind=kind, given=given, recipe=recipe, remembered=values, prog=full, notes=notes)
 
 

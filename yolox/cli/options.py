@@ -28,14 +28,18 @@ T = TypeVar("T", bound="CommonOptions")
 Device = Literal["CPU", "Ascend"]
 
 
+class RecipeName(str):
+    """Name of a published recipe, or the path of a recipe file."""
+
+
 @frozen(kw_only=True)
 class CommonOptions:
     """Options of every command."""
 
     needs_model: ClassVar[bool] = True
     """Whether the command builds or reads a detector, so that the console script wants a scale."""
-    recipe: Literal["megvii", "mindyolo"] = "megvii"
-    """Published recipe whose values are the defaults of the options below."""
+    recipe: RecipeName = RecipeName("megvii")
+    """Defaults of the options below: megvii, mindyolo, rtmdet, paddle, best (by published AP), or a file (.toml, .json)."""
     device: Device = "CPU"
     """Where MindSpore runs."""
     debug: bool = False
@@ -72,8 +76,8 @@ class CommonOptions:
 class InferenceOptions(CommonOptions):
     """Options of commands that detect objects with weights."""
 
-    recipe: Literal["megvii", "mindyolo"] | None = None
-    """Published recipe whose post-processing is the default; left out, that of the weights."""
+    recipe: RecipeName | None = None
+    """Recipe, or file of one, whose post-processing is the default; left out, that of the weights."""
     weights: Path
     """A run's folder, a file, or megvii:SCALE; files are .pth, .npz, .ckpt, .safetensors or exports, megvii:SCALE and
     mindyolo:SCALE are downloaded."""
@@ -329,6 +333,19 @@ def _device_rule(info):
         instance_from_str=_read_device,
         is_instance=lambda value: value in get_args(Device),
         str_from_instance=lambda value: [value],
+    )
+
+
+@_registry.primitive_rule
+def _recipe_rule(info):
+    if info.type is not RecipeName:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAME|FILE",
+        instance_from_str=lambda values: RecipeName(values[0]),
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [str(value)],
     )
 
 

@@ -31,14 +31,14 @@ _FITS = {
     "true or false": lambda value: type(value) is bool,
     "0 or 1": lambda value: type(value) is int and value in (0, 1),
     "CPU or Ascend": lambda value: value in ("CPU", "Ascend"),
-    "megvii or mindyolo": lambda value: value in ("megvii", "mindyolo"),
+    "a text": lambda value: isinstance(value, str) and "\0" not in value,
     "refuse or drop": lambda value: value in ("refuse", "drop"),
     "a list of texts": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
 }
 _COUNT = "a whole number of 1 or more, or null"
 KINDS = {
     **{name: ("a text or null",) for name in (*PATHS, *SPLITS)},
-    "device": ("CPU or Ascend",), "recipe": ("megvii or mindyolo",), "save_steps": (_COUNT,), "patience": (_COUNT, None),
+    "device": ("CPU or Ascend",), "recipe": ("a text",), "save_steps": (_COUNT,), "patience": (_COUNT, None),
     "freeze": ("a list of texts", ()), "tensorboard": ("true or false", False),
     "voc_first_pixel": ("0 or 1", 0), "voc_difficult_as_crowd": ("true or false", False),
     "data": ("a text or null", None), "class_map": ("a text or null", None), "follow_links": ("true or false", False),

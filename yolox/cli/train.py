@@ -19,6 +19,7 @@ from yolox.cli.options import CommonOptions, Given
 from yolox.cli.run_options import RememberOptions, check_options, remembered
 from yolox.cli.sources import TrainingSet, ValidationSet, training_sources
 from yolox.config import OptimConfig, Recipe
+from yolox.config_io import save_recipe
 from yolox.distributed import Group, from_first
 from yolox.errors import RunError, UsageError
 from yolox.export.runner import SUFFIXES
@@ -69,6 +70,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     """Run the training step without compiling it: much slower, for debugging."""
     tensorboard: bool = False
     """Also write events for TensorBoard to OUTPUT/events (pip install -c constraints.txt -e '.[tensorboard]')."""
+    save_recipe: Path | None = None
+    """Also write the recipe with all options to this file (.toml, .json), for --recipe."""
     settings: Recipe = Recipe()
 
     @classmethod
@@ -109,7 +112,11 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
     with Watchdog(options.hang_seconds, group=group, advice=advice) as watchdog:
         watchdog.mark("reading the datasets", slow=True)
         datasets = read_sets(sources)
-    for line in rate_lines(options.settings.optim, experiment.recipes[options.recipe].optim, images=_images(options, group)):
+    if options.save_recipe is not None and group.is_first:
+        save_recipe(options.save_recipe, options.settings, experiment.recipes)
+        console.print(f"recipe: {options.save_recipe}", markup=False)
+    published = experiment.recipes.get(options.recipe, experiment.recipes["megvii"]).optim
+    for line in rate_lines(options.settings.optim, published, images=_images(options, group)):
         console.print(line)
     names = datasets["train"].class_names
     detector = experiment.build_detector(len(names))

@@ -132,6 +132,9 @@ def make_train_step(
         parameter, not finite where its gradient is not. `loss_scale` counts in float16 only and is 1 where it is
         left out.
 
+    Raises:
+        ValueError: the state is that of another optimizer.
+
     Source:
         Paper section 2.1 for the strategy; order of the operations as in Megvii's trainer, with the check added.
     """
