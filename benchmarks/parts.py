@@ -76,7 +76,8 @@ def loss_step(detector, images: Tensor, gt: tuple, recipe: Recipe) -> Callable[[
 def update_step(detector, images: Tensor, gt: tuple, recipe: Recipe) -> Callable[[], float]:
     """The same, and the optimizer; neither BN statistics nor averages."""
     state, gradient_fn = create_train_state(detector), _gradient_fn(detector, recipe)
-    update, scalars = nesterov_sgd(state.params, state.slots, None, recipe.optim), (Tensor(0.0, ms.float32), Tensor(0.0, ms.float32))
+    update = nesterov_sgd(state.params, state.slots, None, recipe.optim)
+    scalars = (Tensor(0.0, ms.float32), Tensor(0.0, ms.float32))
 
     @ms.jit
     def step(planes, boxes, classes, valid, weight, lr):

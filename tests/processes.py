@@ -69,7 +69,7 @@ def batch(step: int, group: Group) -> tuple[ms.Tensor, ...]:
     return tuple(ms.Tensor(part[mine]) for part in (images, boxes, classes, valid))
 
 
-def train(group: Group, steps: int = STEPS, *, compiled: bool = True) -> dict[str, np.ndarray]:
+def train(group: Group, steps: int = STEPS, *, compiled: bool = True, accumulate: int = 1) -> dict[str, np.ndarray]:
     """Steps with global normalisation; the parameters after them."""
     cell, reduce_num_pos = Maps(), positives_reducer(group)
     state = create_train_state(cell)
@@ -84,6 +84,8 @@ def train(group: Group, steps: int = STEPS, *, compiled: bool = True) -> dict[st
         optim=OptimConfig(),
         spec=InputSpec(input_size=(SIZE, SIZE), pixel_scale=1 / 255),
         reduce_gradients=gradient_reducer(group, "mean"),
+        accumulate=accumulate,
+        reduce_num_pos=reduce_num_pos,
         compiled=compiled,
     )
     for number in range(steps):
@@ -125,6 +127,7 @@ def main(folder: Path) -> None:
     group = join_group() if "MS_ROLE" in os.environ else Group()
     exchanged = exchange(group) if group.world > 1 else {}
     eager = {f"eager {name}": value for name, value in train(group, compiled=False).items()}
+    eager |= {f"parts {name}": value for name, value in train(group, accumulate=2).items()}
     np.savez(folder / f"rank{group.rank}.npz", **train(group), **eager, **exchanged, **metrics_of_shares(folder, group))
 
 

@@ -18,7 +18,7 @@ from yolox.config_io import (
     save_recipe,
 )
 from yolox.errors import RecipeError
-from yolox.recipes import RECIPES, SCALES, megvii_recipe, mindyolo_recipe, published_recipes
+from yolox.recipes import RECIPES, SCALES, published_recipes
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -195,7 +195,7 @@ def test_files_that_cannot_be_read_or_written(tmp_path):
         save_recipe(tmp_path / "a.txt", CHANGED, BASES)
     # all bases have a canvas here: that there is none cannot be said in TOML
     bases, none = {"rtmdet": BASES["rtmdet"]}, attrs.evolve(CHANGED, augment=attrs.evolve(CHANGED.augment, canvas_size=None))
-    with pytest.raises(RecipeError, match="augment.canvas_size is null, which TOML does not have; want a file that ends in .json"):
+    with pytest.raises(RecipeError, match="augment.canvas_size is null, which TOML does not have; want a file that ends in"):
         save_recipe(tmp_path / "b.toml", none, bases)
     save_recipe(tmp_path / "b.json", none, bases)
     assert read_recipe(tmp_path / "b.json", bases) == none

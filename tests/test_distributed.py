@@ -68,6 +68,17 @@ def test_eager_processes_train_as_compiled_ones_and_as_one(alone, ranks):
             np.testing.assert_allclose(rank[name], compiled, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
+def test_steps_in_two_parts_train_as_whole_ones(alone, ranks):
+    """The positives of the parts differ, and are those of all processes: gradients have the divisor of the whole batch."""
+    names = [name for name in alone if name.startswith("parts ")]
+    assert len(names) == 12
+    for name in names:
+        whole = alone[name.removeprefix("parts ")]
+        np.testing.assert_allclose(alone[name], whole, rtol=1e-6, atol=1e-6 * np.abs(whole).max(), err_msg=name)
+        for rank in ranks:
+            np.testing.assert_allclose(rank[name], whole, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
 def test_tables_come_in_the_order_of_ranks_with_their_bits(ranks):
     for got in ranks:
         for rank in range(len(ranks)):

@@ -75,6 +75,7 @@ _positive_count = _number(1, MAX_COUNT, "a positive number", kind=Integral)
 _count = _number(0, MAX_COUNT, "a whole number of 0 or more", kind=Integral)
 _weight = _number(0, HUGE, f"a number in [0, {HUGE:g}]")
 _gain = _number(0, 255, "numbers in [0, 255]")
+_size = _sizes_in_range("height and width as ")
 _zoom = [_number(0, 100, "two numbers above 0 and up to 100", above=True), _rising_range]
 _positives = _number(0, HUGE, "positive numbers", above=True)
 _offset = _number(-HUGE, HUGE, f"numbers in [-{HUGE:g}, {HUGE:g}]")
@@ -162,7 +163,7 @@ class InputSpec(OneScreen):
     Weights of one convention give wrong boxes, without an error, when they are fed the other.
     """
 
-    input_size: Size = attrs.field(default=(640, 640), validator=_sizes_in_range("height and width as "))
+    input_size: Size = attrs.field(default=(640, 640), validator=_size)
     """Height and width in pixels: of evaluation images, and of training images where there are no `multiscale_sizes`."""
     channel_order: Literal["bgr", "rgb"] = "bgr"
     """Order of the colour channels that the network takes."""
@@ -223,7 +224,7 @@ class AugmentConfig(OneScreen):
     """A raw image blended half and half (Megvii), or a second mosaic blended by Beta(8, 8) (MindYOLO)."""
     mixup_scale: tuple[float, float] = attrs.field(default=(0.5, 1.5), validator=_zoom)
     """Range of the zoom of the raw mixup image."""
-    canvas_size: Size | None = attrs.field(default=None, validator=attrs.validators.optional(_sizes_in_range("height and width as ")))
+    canvas_size: Size | None = attrs.field(default=None, validator=attrs.validators.optional(_size))
     """Height and width at which samples are drawn before they are resized to the training size; None draws at that size."""
     hsv_mode: Literal["additive", "multiplicative"] = "additive"
     """Integer shifts, each with probability one half (Megvii), or gains (MindYOLO)."""
@@ -323,7 +324,10 @@ class LoaderConfig(OneScreen):
     """Batches: numbers of images, ground truths and worker processes, and image sizes."""
 
     batch_size: int = attrs.field(default=8, validator=_positive_count)
-    """Images per device and step."""
+    """Images per device and forward pass."""
+    accumulate: int = attrs.field(default=1, validator=_number(1, 1024, "a whole number in 1..1024", kind=Integral))
+    """Batches whose gradients make one step: the step of so many times the images, in the memory of one batch. Batch
+    normalisation sees one batch at a time."""
     last_batch: Literal["fill", "drop"] = "drop"
     """Images of an epoch that fill no batch: the first ones of the next epoch fill it (Megvii), or they are left out
     (MindYOLO)."""
@@ -344,6 +348,11 @@ class LoaderConfig(OneScreen):
     """Keep all training images decoded, in memory or in a file of the run; their size is printed first."""
     seed: int = attrs.field(default=0, validator=_number(0, MAX_SEED, f"a whole number in 0..{MAX_SEED}", kind=Integral))
     """Seed of shuffling, augmentation, training sizes and fresh weights."""
+
+    @property
+    def step_images(self) -> int:
+        """Images per device and step."""
+        return self.batch_size * self.accumulate
 
     def __attrs_post_init__(self) -> None:
         sizes = (0, *self.gt_paddings, self.max_gt)

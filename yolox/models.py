@@ -10,6 +10,7 @@ from attrs import frozen
 from yolox.nn import FPN, PAFPN, CSPDarknet, Darknet53, DecoupledHead, Detector, initialise
 from yolox.recipes import RECIPES, SCALES, published_ap
 
+
 @frozen(kw_only=True)
 class Published:
     """Numbers that the authors published for one scale on COCO; those trainings were not repeated here."""

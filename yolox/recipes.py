@@ -483,8 +483,8 @@ def finetune_recipe(recipe: Recipe, *, epochs: int = 40) -> Recipe:
     What changes, and why:
 
     * Half of Megvii's rate, per image and with the mean over devices, whichever recipe of SGD it starts from, and half of
-      the recipe's own with AdamW: the weights are near a good place. MindYOLO's absolute rate of 0.01 is meant for 64 images; at 8 it is eight times as long
-      a step an image.
+      the recipe's own with AdamW: the weights are near a good place. MindYOLO's absolute rate of 0.01 is meant for 64
+      images; at 8 it is eight times as long a step an image.
     * One epoch of warm-up in place of five, and five flat epochs at the lowest rate in place of fifteen: the same
       shape of schedule in fewer epochs.
     * A moving average of at most 500 steps that is ready after some hundreds. The published one grows over 2000

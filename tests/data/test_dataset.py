@@ -55,7 +55,8 @@ def test_what_can_be_trained_on_is_what_image_labels_returns(tmp_path):
 def test_selected_images_keep_their_boxes_and_what_was_left_out(tmp_path):
     """By the ground truth that evaluation gets, which names everything by id."""
     counts = [2, 0, 3, 1]
-    rows = [(10 * i + j, i, 1 + (i + j) % 2, (j, 1, 5 + i, 5), {"iscrowd": int(j == 2)}) for i, n in enumerate(counts) for j in range(n)]
+    boxes = [(i, j) for i, count in enumerate(counts) for j in range(count)]
+    rows = [(10 * i + j, i, 1 + (i + j) % 2, (j, 1, 5 + i, 5), {"iscrowd": int(j == 2)}) for i, j in boxes]
     for i in range(4):
         write_image(tmp_path / f"{i}.png", np.zeros((20 + i, 30, 3), np.uint8))
     categories = [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]

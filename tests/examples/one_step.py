@@ -38,7 +38,7 @@ def batch(size: int) -> tuple:
 
 
 def train_and_evaluate(scale: str) -> None:
-    """Build a scale with 80 classes, train a step of its best recipe at 64 px, predict with the compiled evaluation step; assert on the way."""
+    """Build a scale with 80 classes, train a step of its best recipe at 64 px, predict with a compiled step; assert each."""
     experiment = load_script(f"yolox_{scale}").EXPERIMENT
     recipe, detector = experiment.recipes["best"], experiment.build_detector(80)
     initialise(detector, seed=0)

@@ -206,6 +206,54 @@ def test_a_frozen_parameter_stays_and_is_part_of_the_state():
     assert np.any(after["conv.weight"] != before["conv.weight"])
 
 
+def losses_by_positives(maps, gt_boxes, gt_classes, valid, l1_weight):
+    """A sum over images divided by the positives, as that of a detector is."""
+    positives = valid.astype(ms.float32).sum()
+    total = ((maps * gt_boxes.sum(2).reshape(-1, 1, 1, 1) - 1.0) ** 2).sum() / ops.maximum(positives, 1.0)
+    return total, {"square": total}, positives
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_parts_add_up_to_the_whole_batch(compiled):
+    """Six images in three parts: with 2, 0 and 1 positives, and with none at all."""
+    rng, results = np.random.default_rng(0), {}
+    for accumulate in (1, 3):
+        rng, seen = np.random.default_rng(0), []
+        cell = nn.Conv2d(3, 2, 1, has_bias=True, weight_init="ones", bias_init="zeros")
+        state = create_train_state(cell)
+        options = {"optim": OPTIM, "spec": SPEC, "accumulate": accumulate, "compiled": compiled}
+        step = make_train_step(cell, losses_by_positives, state, **options)
+        for valid in ([1, 1, 0, 0, 0, 1], [0] * 6, [1] * 6):
+            images = ms.Tensor(rng.integers(0, 256, (6, 4, 4, 3)).astype(np.uint8))
+            boxes, classes = ms.Tensor(rng.random((6, 1, 4)).astype(np.float32)), ms.Tensor(np.zeros((6, 1), np.int32))
+            losses, num_pos, finite, sums = step(
+                images, boxes, classes, ms.Tensor(np.array(valid, bool)[:, None]), *scalars(0.001, 0.5, 0.0)
+            )
+            assert num_pos.item() == sum(valid) and bool(finite.asnumpy()) and list(losses) == ["total", "square"]
+            seen.append([*(value.item() for value in losses.values()), *sums.asnumpy()])
+        results[accumulate] = seen, snapshot(state)
+    np.testing.assert_allclose(results[3][0], results[1][0], rtol=2e-6, atol=1e-3)  # sums of hundreds that cancel
+    for name, value in results[1][1].items():
+        np.testing.assert_allclose(results[3][1][name], value, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+def test_a_bad_part_spoils_its_step_only(toy):
+    cell, state, _ = toy
+    step = make_train_step(cell, toy_loss, state, optim=OPTIM, spec=SPEC, accumulate=2)
+    before = snapshot(state)
+    bad, good = batch(0, box=np.nan), batch(1)
+    both = [ms.Tensor(np.concatenate([a.asnumpy(), b.asnumpy()])) for a, b in zip(bad, good, strict=True)]
+    *_, finite, _ = step(*both, *scalars(0.1, 0.5, 0.0))
+    assert not bool(finite.asnumpy())
+    for name, value in snapshot(state).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+    both = [ms.Tensor(np.concatenate([part.asnumpy()] * 2)) for part in good]
+    *_, finite, _ = step(*both, *scalars(0.1, 0.5, 0.0))
+    assert bool(finite.asnumpy()) and any((value != before[name]).any() for name, value in snapshot(state).items())
+    with pytest.raises(ValueError, match="got 3 images, want a multiple of accumulate, 2"):
+        step(*(ms.Tensor(part.asnumpy()[:3]) for part in both), *scalars(0.1, 0.5, 0.0))
+
+
 def test_a_cell_without_statistics_is_trained():
     ms.set_seed(1)
     cell = nn.Conv2d(3, 2, 1, has_bias=True, weight_init="ones", bias_init="zeros")

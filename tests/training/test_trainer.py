@@ -108,7 +108,8 @@ def test_a_stopped_run_with_adamw_goes_on_to_the_same_bits(tmp_path):
     """Clipping, a canvas, and the moments and the number of updates: all come back."""
     path = write_synthetic(tmp_path / "data", images=4, seed=0, config=SyntheticConfig(image_size=(48, 64), sides=(12, 30)))
     dataset = read_coco(str(path), str(tmp_path / "data/images"))
-    optim = OptimConfig(optimizer="adamw", lr=0.01, lr_per_image=None, weight_decay=0.05, clip_norm=0.5, warmup_epochs=1, flat_epochs=1)
+    numbers = {"lr": 0.01, "lr_per_image": None, "weight_decay": 0.05, "clip_norm": 0.5, "warmup_epochs": 1, "flat_epochs": 1}
+    optim = OptimConfig(optimizer="adamw", **numbers)
     augment = attrs.evolve(RECIPE.augment, canvas_size=(64, 64))
     recipe = attrs.evolve(RECIPE, epochs=3, no_aug_epochs=1, optim=optim, augment=augment)
 

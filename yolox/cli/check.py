@@ -220,7 +220,7 @@ def step_lines(console: Console, update: Callable[[str], None]) -> Callable[[int
 def _overfit(console: Console, experiment: Experiment, options: CheckOptions, dataset: DetectionDataset) -> None:
     """Trains a detector of random weights on one batch of unaugmented images, and discards it."""
     size = min(options.settings.loader.batch_size, len(dataset))
-    loader = attrs.evolve(options.settings.loader, batch_size=size, multiscale_sizes=())
+    loader = attrs.evolve(options.settings.loader, batch_size=size, accumulate=1, multiscale_sizes=())
     recipe = attrs.evolve(options.settings, loader=loader)
     detector = experiment.build_detector(len(dataset.class_names))
     initialise(detector, seed=loader.seed)

@@ -78,4 +78,5 @@ def choose_recipe(recipes: Mapping[str, Recipe], name: str) -> tuple[str, Recipe
         return name, read_recipe(name, recipes)
     near = difflib.get_close_matches(name, recipes, n=1)
     meant = f"; perhaps you meant {near[0]}" if near else ""
-    raise UsageError(f"--recipe: got {name!r}, want one of {', '.join(recipes)}, or a file that ends in {' or '.join(SUFFIXES)}{meant}")
+    want = f"one of {', '.join(recipes)}, or a file that ends in {' or '.join(SUFFIXES)}"
+    raise UsageError(f"--recipe: got {name!r}, want {want}{meant}")

@@ -148,7 +148,7 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
 
 
 def _images(options: TrainOptions, group: Group) -> int:
-    return options.settings.loader.batch_size * group.world
+    return options.settings.loader.step_images * group.world
 
 
 def rate_lines(optim: OptimConfig, published: OptimConfig, *, images: int) -> list[str]:

@@ -52,7 +52,7 @@ class TrainSource:
     def __len__(self) -> int:
         loader = self.recipe.loader
         return steps_per_epoch(
-            self.dataset, batch_size=loader.batch_size, world=self.world, last_batch=loader.last_batch
+            self.dataset, batch_size=loader.step_images, world=self.world, last_batch=loader.last_batch
         )
 
     @cached_property
@@ -64,7 +64,7 @@ class TrainSource:
         loader, count = self.recipe.loader, len(self.dataset)
         if loader.last_batch == "drop":
             return epoch_order(count, seed=loader.seed, epoch=self.epoch)
-        length = len(self) * loader.batch_size * self.world
+        length = len(self) * loader.step_images * self.world
         return endless_order(count, seed=loader.seed, start=self.epoch * length, length=length)
 
     def samples(self, step: int) -> list[Sample]:
@@ -83,8 +83,8 @@ class TrainSource:
         size = train_size(
             self.epoch * len(self) + step, input_size=self.recipe.input.input_size, config=loader
         )
-        first = (step * self.world + self.rank) * loader.batch_size
-        return [self._sample(order, position, size) for position in range(first, first + loader.batch_size)]
+        first = (step * self.world + self.rank) * loader.step_images
+        return [self._sample(order, position, size) for position in range(first, first + loader.step_images)]
 
     def _sample(self, order: np.ndarray, position: int, size: Size) -> Sample:
         rng = np.random.default_rng((SAMPLE, self.recipe.loader.seed, self.epoch, position))

@@ -29,8 +29,9 @@ _KEY = "yolox"  # one entry only: the order of several is not the same in every 
 class Checkpoint:
     """Content of a checkpoint.
 
-    Tensors are named `params.<name>`, `ema.<name>` (moving averages) and `momentum.<name>` (of AdamW `exp_avg.<name>`,
-    `exp_avg_sq.<name>` and `optimizer_updates`), where `<name>` is the detector's; a file for inference may have only one of the first two.
+    Tensors are named `params.<name>`, `ema.<name>` (moving averages) and `momentum.<name>`, where `<name>` is the
+    detector's; a file for inference may have only one of the first two. AdamW has `exp_avg.<name>`, `exp_avg_sq.<name>` and
+    `optimizer_updates` in place of the momenta.
     """
 
     tensors: dict[str, np.ndarray] = field(repr=lambda tensors: f"<{len(tensors)} tensors>")

@@ -162,7 +162,7 @@ class _Epoch:
         return self.progress.epoch * self.steps + self.progress.step
 
     def rate(self, step: int) -> float:
-        return rate_at(self.recipe, step, self.steps, self.recipe.loader.batch_size * self.world)
+        return rate_at(self.recipe, step, self.steps, self.recipe.loader.step_images * self.world)
 
     def timed(self, train_batches: Callable) -> Iterator:
         """Iterates over the batches that are left, and counts the time spent waiting for them."""

@@ -20,8 +20,9 @@ class TrainState:
     """Handle to everything that a training step changes. The tensors live in Parameters; only the step writes them.
 
     `params` and `buffers` (BN statistics, and parameters that are frozen) are the detector's own; the others belong to
-    the state. `slots` are the optimizer's tensors by name, `updates` counts what it applied where it depends on it. `ema` holds the moving averages of `params` followed by those of `buffers`. `safe_buffers` are the
-    buffers as of the last applied step. These two are only read and written as a whole, so that each is one tensor.
+    the state. `slots` are the optimizer's tensors by name; `updates` counts what it applied, where it depends on that. `ema`
+    holds the moving averages of `params` followed by those of `buffers`. `safe_buffers` are the buffers as of the last
+    applied step. These two are only read and written as a whole, so that each is one tensor.
     """
 
     params: tuple[Parameter, ...]
@@ -105,6 +106,8 @@ def make_train_step(
     optim: OptimConfig,
     spec: InputSpec,
     reduce_gradients: Callable | None = None,
+    accumulate: int = 1,
+    reduce_num_pos: Callable | None = None,
     compiled: bool = True,
 ) -> Callable:
     """Returns the training step: normalise, forward, loss, gradients, reduce, check, update, average.
@@ -123,6 +126,9 @@ def make_train_step(
         spec: pixels that the detector takes.
         reduce_gradients: function from a tuple of tensors to the tuple averaged or summed over devices; it gets the
             gradients and, last, the total loss. See `yolox.distributed.gradient_reducer`.
+        accumulate: the images of a step are computed in so many equal parts, one after the other, whose gradients are summed
+            to those of the whole: each part's loss counts by its divisor. Statistics of BN are those of a part.
+        reduce_num_pos: as in `detection_loss`, for the divisors of the parts.
         compiled: False runs the same operations one by one (PyNative), for a debugger or print in detector and loss.
 
     Returns:
@@ -155,8 +161,7 @@ def make_train_step(
 
     gradient_fn = ms.value_and_grad(forward, None, weights=ms.ParameterTuple(params), has_aux=True)
 
-    def step(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale):
-        (_, total, losses, num_pos), gradients = gradient_fn(images, gt_boxes, gt_classes, valid, l1_weight, loss_scale)
+    def update_state(gradients, total, lr, ema_decay, loss_scale):
         checked = total
         if reduce_gradients is not None:  # the total too: devices must agree on whether a step is applied
             reduced = reduce_gradients(gradients + (total,))
@@ -174,11 +179,21 @@ def make_train_step(
         if buffers:
             values = ops.concat((values, _keep_buffers(finite, buffers, backup)))
         _update_average(finite, ema_decay, average, values)
+        return finite, sums
+
+    def step(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale):
+        (_, total, losses, num_pos), gradients = gradient_fn(images, gt_boxes, gt_classes, valid, l1_weight, loss_scale)
+        finite, sums = update_state(gradients, total, lr, ema_decay, loss_scale)
         # Names and values apart: a dict as output of a graph with AllReduce ends the process (2.10, memory planned by
         # optimize_level="O1": "can't find the merged block").
         return total, tuple(losses.keys()), tuple(losses.values()), num_pos, finite, sums
 
-    update, unscaled = compile_function(step) if compiled else step, Tensor(1.0, ms.float32)
+    wrap = compile_function if compiled else _as_it_is
+    if accumulate > 1:
+        update = _accumulated(gradient_fn, update_state, params, accumulate, reduce_num_pos, wrap)
+    else:
+        update = wrap(step)
+    unscaled = Tensor(1.0, ms.float32)
 
     def run(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale=unscaled):
         detector.set_train(True)
@@ -191,6 +206,59 @@ def make_train_step(
         return {"total": total, **dict(zip(names, values, strict=True))}, num_pos, finite, sums
 
     return run
+
+
+def _as_it_is(function: Callable) -> Callable:
+    return function
+
+
+def _accumulated(gradient_fn, update_state, params, count, reduce_num_pos, wrap) -> Callable:
+    """Returns the function that computes a step in parts: one graph adds a part's gradients, another one updates.
+
+    The loss of a part is divided by its positives, as that of a whole batch is by all of them. So a part counts by its
+    divisor, and the sum is divided by the divisor of all positives.
+    """
+    sums = tuple(Parameter(ops.zeros(p.shape, ms.float32), name=f"accumulated.{p.name}", requires_grad=False) for p in params)
+
+    def divisor_of(num_pos):
+        return ops.clamp(num_pos, min=1.0) if reduce_num_pos is None else reduce_num_pos(num_pos)
+
+    def add(is_first, images, gt_boxes, gt_classes, valid, l1_weight, loss_scale):
+        (_, total, losses, num_pos), gradients = gradient_fn(images, gt_boxes, gt_classes, valid, l1_weight, loss_scale)
+        divisor = divisor_of(num_pos)
+        added = tree_map(ops.partial(_add_one, is_first, divisor), sums, gradients)
+        total = ops.depend(total, added)  # MindSpore 2.10 leaves assignments out of which only some results are used
+        return total, tuple(losses.keys()), tuple(losses.values()), num_pos, divisor
+
+    def finish(total, num_pos, lr, ema_decay, loss_scale):
+        divisor = divisor_of(num_pos)
+        gradients = tree_map(ops.partial(_unscale_one, divisor), sums)
+        finite, sums_of_gradients = update_state(gradients, total / divisor, lr, ema_decay, loss_scale)
+        return finite, sums_of_gradients, divisor
+
+    add, finish = wrap(add), wrap(finish)
+
+    def update(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale):
+        batch = (images, gt_boxes, gt_classes, valid)
+        if len(images) % count:
+            raise ValueError(f"step: got {len(images)} images, want a multiple of accumulate, {count}")
+        size, weighted, positives = len(images) // count, 0.0, 0.0
+        for first in range(0, len(images), size):
+            # copies: a slice of a tensor is a view, which branches in the graph would misread
+            part = (Tensor(tensor.asnumpy()[first : first + size]) for tensor in batch)
+            total, names, values, num_pos, divisor = add(Tensor(first == 0), *part, l1_weight, loss_scale)
+            weighted = weighted + ops.stack((total, *values)) * divisor
+            positives = positives + num_pos
+        finite, sums_of_gradients, divisor = finish(weighted[0], positives, lr, ema_decay, loss_scale)
+        total, *values = (weighted / divisor).unbind()
+        return total, names, tuple(values), positives, finite, sums_of_gradients
+
+    return update
+
+
+def _add_one(is_first, weight, summed, gradient):
+    before = ops.select(is_first, ops.zeros_like(summed), summed)
+    return ops.assign(summed, before + weight * gradient)
 
 
 def make_recipe_step(
@@ -228,5 +296,7 @@ def make_recipe_step(
     def recipe_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
         return detection_loss(maps, gt_boxes, gt_classes, valid, l1_weight, **configs)
 
-    options = {"optim": recipe.optim, "spec": recipe.input, "reduce_gradients": reduce_gradients, "compiled": compiled}
-    return make_train_step(detector, loss_fn or recipe_loss, state, **options)
+    return make_train_step(
+        detector, loss_fn or recipe_loss, state, optim=recipe.optim, spec=recipe.input, reduce_gradients=reduce_gradients,
+        accumulate=recipe.loader.accumulate, reduce_num_pos=reduce_num_pos, compiled=compiled,
+    )  # fmt: skip

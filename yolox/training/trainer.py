@@ -154,7 +154,7 @@ def train(
     val_set = _in_classes_of(detector, train_set, val_set)
     loader = recipe.loader
     train_set = _without_small_images(train_set, loader.min_image_side, console)
-    steps = steps_per_epoch(train_set, batch_size=loader.batch_size, world=group.world, last_batch=loader.last_batch)
+    steps = steps_per_epoch(train_set, batch_size=loader.step_images, world=group.world, last_batch=loader.last_batch)
     datasets = {"train": train_set, **({} if val_set is None else {"val": val_set})}
     with Watchdog(hang_seconds, group=group, checkpoint=folder / LAST) as watchdog:
         watchdog.mark("checking the datasets", slow=True)

@@ -82,7 +82,7 @@ def sample_grid(dataset: DetectionDataset, recipe: Recipe) -> np.ndarray:  # -> 
     rows = []
     for augment, count in ((True, AUGMENTED), (False, NO_AUG)):
         count = min(count, len(dataset))
-        loader = attrs.evolve(recipe.loader, batch_size=count, multiscale_sizes=(), gt_paddings=())
+        loader = attrs.evolve(recipe.loader, batch_size=count, accumulate=1, multiscale_sizes=(), gt_paddings=())
         source = TrainSource(dataset=dataset, recipe=attrs.evolve(recipe, loader=loader), epoch=0, augment=augment)
         images, *labels, _ = source[0]
         cells = [_cell(*parts, dataset.class_names) for parts in zip(images, *labels, strict=True)]
