@@ -98,6 +98,8 @@ COMMON = {
     "optim.eps": 1e-08,
     "optim.clip_norm": None,
     "loader.accumulate": 1,
+    "loss.class_weights": (),
+    "loss.class_balance": "none",
     "postprocess.iou_threshold": 0.65,
 }
 

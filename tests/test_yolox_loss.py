@@ -101,6 +101,25 @@ def test_losses_equal_nested_loops(kind):
     assert got[5] == (matched_gt >= 0).sum() > 0
 
 
+def test_class_weights_are_those_of_the_ground_truth_of_each_positive():
+    case, maps, gt = _random("good", seed=3)
+    raw, boxes, points, strides, gt_boxes, gt_classes, valid = case
+    weights = tuple(0.5 + index for index in range(raw.shape[-1] - 5))
+    assert len(set(gt_classes[valid].tolist())) > 1
+    matched_gt, iou = oracle.assign(boxes, raw[..., 4], raw[..., 5:], points, strides, gt_boxes, gt_classes, valid)
+    want = oracle.detection_loss(raw, boxes, points, strides, gt_boxes, gt_classes, matched_gt, iou, weights)
+    plain = numbers(*detection_loss(maps, *gt, Tensor(1.0)))
+    for run in (detection_loss, ms.jit(_weighted_loss)):
+        got = numbers(*run(maps, *gt, Tensor(1.0), **({"loss": LossConfig(class_weights=weights)} if run is detection_loss else {})))
+        np.testing.assert_allclose(got[:5], want, rtol=1e-4)
+        assert abs(got[3] - plain[3]) > 0.1 and got[1] == pytest.approx(plain[1])
+
+
+def _weighted_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
+    weights = (0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5)[: maps[0].shape[1] - 5]
+    return detection_loss(maps, gt_boxes, gt_classes, valid, l1_weight, loss=LossConfig(class_weights=weights))
+
+
 def test_many_positives_and_few_give_the_same_sums():
     # More positives than USUAL_POSITIVES an image, in the branch for many; the dense form is the reference.
     rng = np.random.default_rng(0)

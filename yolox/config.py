@@ -267,6 +267,14 @@ class LossConfig(OneScreen):
     """Weight of the L1 loss on raw box outputs in the no-augmentation epochs."""
     loss_normalizer: Literal["local", "global"] = "local"
     """Divide by the positives of this device, or of all devices."""
+    class_weights: tuple[float, ...] = attrs.field(default=(), validator=_weight)
+    """Factor on the class loss of the positive points of each class, in the order of the dataset; empty for 1 each."""
+    class_balance: Literal["none", "inverse"] = "none"
+    """Class weights from the training set: inverse to the boxes of each class, boxes / (classes * boxes of the class)."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.class_weights and self.class_balance != "none":
+            raise ValueError(f"class_weights: got {len(self.class_weights)} and class_balance, want one of the two")
 
 
 @frozen(kw_only=True, repr=False)

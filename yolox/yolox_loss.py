@@ -65,7 +65,7 @@ def detection_loss(
         l1_weight: float32 scalar; 0 leaves the L1 loss out without another compilation, 1 is the usual on.
         strides: pixels between points, a number for each map.
         assign: numbers of the assignment.
-        loss: weights of the losses.
+        loss: weights of the losses, and of the classes in that of the classes.
         assign_fn: assigns ground truths to points: `simota_assign_gathered`, `simota_assign` (the same result from
             dense ``[B, G, P]`` tables, without a loop), or your own function of the same signature.
         box_loss: function of predicted and ground-truth boxes, both ``[N, 4]`` float32 xyxy in pixels, to ``[N]``
@@ -106,7 +106,7 @@ def detection_loss(
     )
     obj = binary_cross_entropy_with_logits(raw[..., 4], obj_targets(matched_gt)).sum()
     matched = (matched_gt, matched_iou, gt_boxes, gt_classes, points, point_strides)
-    functions = (decode_boxes, box_loss, cls_loss)
+    functions = (decode_boxes, box_loss, cls_loss, loss.class_weights)
     iou, cls, l1 = _positive_sums(raw, matched, functions, capacity=assign.top_k * valid.shape[1])
     return _weighted((iou, obj, cls, l1 * l1_weight), matched_gt, loss, reduce_num_pos)
 
@@ -136,7 +136,7 @@ def decoded_loss(
         gt_classes: ``[B, G]`` int32 in [0, C).
         valid: ``[B, G]`` bool, False for padding.
         assign: numbers of the assignment.
-        loss: weights of the losses.
+        loss: weights of the losses, and of the classes in that of the classes.
         assign_fn: as in `detection_loss`.
         box_loss: as in `detection_loss`.
         cls_loss: as in `detection_loss`.
@@ -165,7 +165,7 @@ def decoded_loss(
     )
     obj = binary_cross_entropy_with_logits(decoded[..., 4], obj_targets(matched_gt)).sum()
     matched = (matched_gt, matched_iou, gt_boxes, gt_classes, points, point_strides)
-    functions = (_decoded_boxes, box_loss, cls_loss)
+    functions = (_decoded_boxes, box_loss, cls_loss, loss.class_weights)
     iou, cls, _ = _positive_sums(decoded, matched, functions, capacity=assign.top_k * valid.shape[1])
     return _weighted((iou, obj, cls, ops.zeros_like(obj)), matched_gt, loss, reduce_num_pos)
 
@@ -202,7 +202,7 @@ def _positive_sums(predictions, matched, functions, *, capacity):  # [B,P,5+C] -
 
 def _sums(predictions, matched, functions, capacity):  # [B,P,5+C] -> [],[],[]
     matched_gt, matched_iou, gt_boxes, gt_classes, points, point_strides = matched
-    decode, box_loss, cls_loss = functions
+    decode, box_loss, cls_loss, class_weights = functions
     index, present = positive_rows(matched_gt, capacity=capacity)
     rows = ops.gather(predictions.reshape(-1, predictions.shape[-1]), index, 0)
     # Zeros and unit boxes in rows without a positive point: 0 times an overflow would be NaN.
@@ -217,7 +217,8 @@ def _sums(predictions, matched, functions, capacity):  # [B,P,5+C] -> [],[],[]
     raw_targets = encode_boxes(xyxy_to_cxcywh(row_boxes), row_points, row_strides)
     weight = present.astype(ms.float32)
     iou = (box_loss(boxes, row_boxes) * weight).sum()
-    cls = (cls_loss(rows[:, 5:], targets).sum(-1) * weight).sum()
+    cls_weight = weight if len(class_weights) == 0 else weight * ops.gather(Tensor(class_weights, ms.float32), row_classes, 0)
+    cls = (cls_loss(rows[:, 5:], targets).sum(-1) * cls_weight).sum()
     l1 = (l1_loss(rows[:, :4], raw_targets).sum(-1) * weight).sum()
     return iou, cls, l1
 

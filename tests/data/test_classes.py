@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 
 from tests.data.folders import noise_dataset
-from yolox.data.classes import COCO_NAMES, match_detector, rename_classes, with_classes
+from yolox.data.classes import (
+    COCO_NAMES,
+    as_one_class,
+    inverse_class_weights,
+    match_detector,
+    rename_classes,
+    with_classes,
+)
 from yolox.data.coco import read_coco
+from yolox.data.dataset import trainable
 from yolox.errors import DataError
 
 
@@ -88,3 +96,29 @@ def test_a_dataset_without_classes_gets_them(tmp_path):
         noise_dataset(tmp_path, count=2, boxes=0), classes=np.zeros(0, np.int32), class_names=(), category_ids=()
     )
     assert with_classes(dataset, ("a", "b")).category_ids == (1, 2)
+
+
+def test_all_classes_become_one_and_boxes_stay(two):
+    one = as_one_class(two)
+    assert one.class_names == ("object",) and len(one.category_ids) == 1 and not one.classes.any()
+    np.testing.assert_array_equal(one.boxes, two.boxes)
+    assert as_one_class(two, "cell").class_names == ("cell",)
+
+
+def test_inverse_weights_by_hand_and_their_mean_over_boxes_is_one(two):
+    dataset = attrs.evolve(
+        two,
+        classes=np.arange(len(two.classes), dtype=np.int32) % 3 // 2,  # two of the first class for one of the second
+        class_names=("often", "seldom", "never"),
+        category_ids=(1, 2, 3),
+    )
+    counts = np.bincount(dataset.classes[trainable(dataset)], minlength=3)
+    weights = inverse_class_weights(dataset)
+    want = [counts.sum() / 2 / counts[0], counts.sum() / 2 / counts[1], 1.0]
+    np.testing.assert_allclose(weights, want)
+    assert weights[1] > weights[0] and np.average(weights[:2], weights=counts[:2]) == pytest.approx(1.0)
+
+
+def test_crowds_do_not_count_for_the_weights(two):
+    crowd = attrs.evolve(two, crowd=two.classes == 1)
+    assert inverse_class_weights(crowd) == (1.0,) * len(two.class_names)

@@ -95,7 +95,7 @@ def assign(boxes, obj, cls, points, strides, gt_boxes, gt_classes, valid, **rule
     return np.stack([i[0] for i in images]), np.stack([i[1] for i in images])
 
 
-def detection_loss(raw, boxes, points, strides, gt_boxes, gt_classes, matched_gt, matched):
+def detection_loss(raw, boxes, points, strides, gt_boxes, gt_classes, matched_gt, matched, class_weights=None):
     """The five numbers (total with L1 weight 1, 5*iou, objectness, class, l1) summed over points and divided by positives."""
     positives = max(int((matched_gt >= 0).sum()), 1)
     sums = np.zeros(4)
@@ -109,7 +109,8 @@ def detection_loss(raw, boxes, points, strides, gt_boxes, gt_classes, matched_gt
             sums[0] += 5.0 * (1.0 - iou(gt_box, corners(boxes[b, p])) ** 2)
             for c, x in enumerate(raw[b, p, 5:].astype(float)):
                 target = matched[b, p] if c == gt_classes[b, g] else 0.0
-                sums[2] += math.log1p(math.exp(-abs(x))) + max(x, 0.0) - x * target
+                weight = 1.0 if class_weights is None else class_weights[gt_classes[b, g]]
+                sums[2] += weight * (math.log1p(math.exp(-abs(x))) + max(x, 0.0) - x * target)
             s = float(strides[p])
             want = (
                 (gt_box[0] + gt_box[2]) / 2 / s - (points[p][0] / s - 0.5),

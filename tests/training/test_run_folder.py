@@ -178,6 +178,18 @@ def test_steps_are_saved_at_their_interval(tmp_path):
     assert saved == [3, 6]
 
 
+def test_a_copy_of_every_third_epoch_is_kept_and_goes_with_an_overwritten_run(tmp_path):
+    recorder = RunRecorder(tmp_path, lambda path, progress, extra: path.write_text(str(progress.epoch)), save_every=3)
+    for epoch in range(7):
+        recorder.on_epoch(attrs.evolve(EPOCH, epoch=epoch, progress=TrainingProgress(epoch=epoch + 1)))
+    kept = sorted(path.name for path in tmp_path.glob("epoch_*"))
+    assert kept == ["epoch_3.safetensors", "epoch_6.safetensors"]
+    assert [(tmp_path / name).read_text() for name in kept] == ["3", "6"]
+    (tmp_path / "epoch_mine.txt").write_text("mine")
+    prepare_run(tmp_path, overwrite=True)
+    assert [path.name for path in tmp_path.glob("epoch_*")] == ["epoch_mine.txt"]
+
+
 def _full(*_arguments, **_options):
     raise OSError(28, "No space left on device")
 

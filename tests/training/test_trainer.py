@@ -12,9 +12,10 @@ import pytest
 from tests.cli.tiny import EXPERIMENT, RECIPE, TinyDetector, make_step, write_data
 from yolox.cli import run
 from yolox.config import LoaderConfig, OptimConfig, Recipe
+from yolox.data.classes import inverse_class_weights
 from yolox.data.coco import read_coco
 from yolox.data.synthetic import SyntheticConfig, write_synthetic
-from yolox.errors import CommandError, RunStopped
+from yolox.errors import CommandError, RunStopped, UsageError
 from yolox.eval.evaluate import evaluate
 from yolox.nn import initialise
 from yolox.training.callbacks import Callback
@@ -138,3 +139,26 @@ def test_images_with_a_short_side_are_left_out_and_counted(tmp_path, capsys):
     train(detector, dataset, recipe=recipe, output=tmp_path / "run", make_step=make_step)
     said = "2 of 4 training images are left out, as a side has fewer than 32 px: "
     assert said + ", ".join(dataset.file_names[1:3]) in " ".join(capsys.readouterr().out.split())
+
+
+def test_class_weights_come_from_the_training_set_and_are_part_of_the_recipe(tmp_path):
+    path = write_synthetic(tmp_path / "data", images=4, seed=0, config=SyntheticConfig(image_size=(48, 64), sides=(12, 30)))
+    dataset, seen = read_coco(str(path), str(tmp_path / "data/images")), []
+
+    def go(folder, **loss):
+        recipe = attrs.evolve(RECIPE, epochs=2, no_aug_epochs=0, loss=attrs.evolve(RECIPE.loss, **loss))
+        detector = TinyDetector(3)
+        initialise(detector, seed=0)
+
+        def step_of(detector, state, recipe, **options):
+            seen.append(recipe.loss)
+            return make_step(detector, state, recipe, **options)
+
+        return train(detector, dataset, recipe=recipe, output=tmp_path / folder, make_step=step_of)
+
+    go("inverse", class_balance="inverse")
+    assert seen[0].class_weights == inverse_class_weights(dataset) and seen[0].class_balance == "none"
+    assert load_checkpoint(tmp_path / "inverse/last.safetensors").recipe.loss == seen[0]
+    with pytest.raises(UsageError, match="`class_weights`: got 2, want 3, for circle, "):
+        go("wrong", class_weights=(1.0, 2.0))
+    assert not (tmp_path / "wrong").exists()

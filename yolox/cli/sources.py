@@ -13,6 +13,7 @@ import attrs
 import tyro
 from attrs import frozen
 
+from yolox.data.classes import as_one_class
 from yolox.data.dataset import DetectionDataset
 from yolox.data.image import MAX_PIXELS
 from yolox.data.layout import DataLayout, DataPart, find_layout, part_of, read_part
@@ -80,6 +81,8 @@ class DataOptions:
     """Leave VOC objects marked difficult out of training, and ignore them in evaluation, as the VOC challenge does."""
     class_map: Path | None = None
     """File that renames classes: lines 'NAME IN THE DATASET: NAME WANTED', for names that are spelt otherwise."""
+    single_class: bool = False
+    """Take the boxes of all classes as one class, named object."""
     follow_links: bool = False
     """Take images that are links out of the image folder, as a split made with ln -s has them."""
     scored_labels: Literal["refuse", "drop"] = "refuse"
@@ -240,6 +243,7 @@ def _source(name: str, values: dict, part: str, options) -> DataSource:
             part=part,
             conventions={**kept, "class_map": class_map, **_conventions(options)},
         )
-        return attrs.evolve(FORMATS[name].read(named), max_pixels=options.max_pixels)
+        dataset = attrs.evolve(FORMATS[name].read(named), max_pixels=options.max_pixels)
+        return as_one_class(dataset) if options.single_class else dataset
 
     return DataSource(name=str(values[name]), read=read)

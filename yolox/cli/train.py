@@ -58,6 +58,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     """With --resume: accept another recipe, and other annotations and images than those of the run."""
     save_steps: int | None = None
     """Save within an epoch too, after every so many steps; an epoch's end always saves."""
+    save_every: int | None = None
+    """Keep a copy of the checkpoint after every so many epochs, as epoch_10.safetensors."""
     parallel: bool = False
     """Train together with the other processes that msrun started."""
     hang_seconds: float = 90.0
@@ -140,7 +142,7 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
             output=folder, resume=options.resume is not None, allow_changed=_allowed(options, before),
             make_step=experiment.make_step, compiled=not options.eager,
             group=group, launcher=launcher, console=console, name=experiment.name,
-            **{name: getattr(options, name) for name in ("patience", "freeze", "save_steps", "overwrite", "hang_seconds")},
+            **{name: getattr(options, name) for name in ("patience", "freeze", "save_steps", "save_every", "overwrite", "hang_seconds")},
         )  # fmt: skip
     except RunError as error:
         error.args = (f"{error}\ngo on with: train --resume {error.folder}",)
@@ -196,7 +198,8 @@ def _check(options: TrainOptions, before: tuple[Recipe, Mapping[str, Any]] | Non
     if options.legacy and options.weights is None:
         raise UsageError("--legacy is about the file of --weights; give both or neither")
     sources = training_sources(options)
-    given = {"patience": options.patience, "save_steps": options.save_steps, "has_val": sources["val"] is not None}
+    given = {name: getattr(options, name) for name in ("patience", "save_steps", "save_every")}
+    given |= {"has_val": sources["val"] is not None}
     try:
         check_arguments(options.settings, **given)
     except ValueError as error:  # that of the phases names its fields without backticks

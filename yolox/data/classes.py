@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from yolox.data.content import name_some
-from yolox.data.dataset import DetectionDataset
+from yolox.data.dataset import DetectionDataset, trainable
 from yolox.errors import DataError
 
 log = logging.getLogger("yolox.data")
@@ -144,6 +144,45 @@ def rename_classes(dataset: DetectionDataset, class_map: Mapping[str, str] | Non
         class_names=tuple(names),
         category_ids=tuple(dataset.category_ids[renamed.index(name)] for name in names),
     )
+
+
+def as_one_class(dataset: DetectionDataset, name: str = "object") -> DetectionDataset:
+    """Returns a dataset whose classes are one, for a detector of things of any kind.
+
+    Args:
+        dataset: with any classes.
+        name: of the class.
+
+    Returns:
+        DetectionDataset with the boxes of all classes.
+
+    Example:
+        >>> dataset = DetectionDataset(
+        ...     image_dir="", file_names=("a.jpg",), image_ids=np.array([1]), sizes=np.array([[8, 8]]), offsets=np.array([0, 2]),
+        ...     boxes=np.array([[0, 0, 4, 4], [2, 2, 8, 8]], np.float32), classes=np.array([1, 0]), crowd=np.zeros(2, bool),
+        ...     areas=np.array([16.0, 36.0]), annotation_ids=np.array([1, 2]), class_names=("cat", "dog"), category_ids=(1, 2))
+        >>> one = as_one_class(dataset)
+        >>> one.class_names, one.classes.tolist()
+        (('object',), [0, 0])
+    """
+    renamed = rename_classes(dataset, dict.fromkeys(dataset.class_names, name))
+    return attrs.evolve(renamed, class_names=renamed.class_names or (name,), category_ids=renamed.category_ids or (1,))
+
+
+def inverse_class_weights(dataset: DetectionDataset) -> tuple[float, ...]:
+    """Computes weights that give each class the same share of the class loss.
+
+    Args:
+        dataset: training images; boxes that are not trained on (crowds, boxes without area) do not count.
+
+    Returns:
+        For each class ``boxes / (classes * boxes of the class)``, as scikit-learn's "balanced" weights: their mean over boxes
+        is 1. Classes without a box are left out of `classes`, and have 1.
+    """
+    counts = np.bincount(dataset.classes[trainable(dataset)], minlength=len(dataset.class_names))
+    used = max(np.count_nonzero(counts), 1)
+    weights = np.where(counts > 0, counts.sum() / (used * np.maximum(counts, 1)), 1.0)
+    return tuple(weights.tolist())
 
 
 def match_detector(

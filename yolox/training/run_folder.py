@@ -39,7 +39,7 @@ EVENTS = "events"
 EVALUATION, PICTURES = "evaluation.json", "pictures"
 RUN_FILES = (BEST, LAST, HISTORY, RECIPE, OPTIONS, CURVES, BATCHES, EVALUATION)
 PICTURE_FILES = (f"{PICTURES}/*.png", f"{PICTURES}/beside/[0-9]*_*.jpg")
-OTHER_FILES = (BAD_BATCH, f"{EVENTS}/events.out.tfevents.*", *PICTURE_FILES)
+OTHER_FILES = (BAD_BATCH, "epoch_[0-9]*.safetensors", f"{EVENTS}/events.out.tfevents.*", *PICTURE_FILES)
 """Patterns of files that only some runs leave."""
 
 
@@ -303,6 +303,7 @@ class RunRecorder:
         best_ap: of a run that is resumed.
         history: of a run that is resumed, as its checkpoint has it.
         save_steps: writes the last checkpoint also after so many steps of an epoch; None only after epochs.
+        save_every: keeps a copy of the last checkpoint after every so many epochs; None keeps none.
         writes: False on every rank but 0, which then only calls `save`.
     """
 
@@ -314,11 +315,13 @@ class RunRecorder:
         best_ap: float | None = None,
         history: Mapping[str, list] | None = None,
         save_steps: int | None = None,
+        save_every: int | None = None,
         writes: bool = True,
     ) -> None:
         self.best_ap = best_ap
         self._columns, self._rows = (list((history or {}).get(key, ())) for key in ("columns", "rows"))
         self._folder, self._save, self._save_steps, self._writes = folder, save, save_steps, writes
+        self._save_every = save_every
 
     def save(self, progress: TrainingProgress, *, ap: float | None = None, best: bool = False) -> None:
         """Writes the last checkpoint; the one before stays until the new one is whole."""
@@ -360,6 +363,9 @@ class RunRecorder:
         self.save(event.progress, ap=(event.metrics or {}).get("AP"), best=best)
         if best:
             copy_best(self._folder)
+        if self._save_every is not None and event.progress.epoch % self._save_every == 0:
+            with atomic_path(self._folder / f"epoch_{event.progress.epoch}.safetensors") as kept:
+                shutil.copyfile(self._folder / LAST, kept)
 
 
 LOCK = ".lock"

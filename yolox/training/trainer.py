@@ -14,11 +14,11 @@ from attrs import field, frozen
 from mindspore import nn
 from rich.console import Console
 
-from yolox.config import OneScreen, Recipe
+from yolox.config import LossConfig, OneScreen, Recipe
 from yolox.console import PlainConsole
 from yolox.data.batches import steps_per_epoch
 from yolox.data.check import check_for_training
-from yolox.data.classes import with_classes
+from yolox.data.classes import inverse_class_weights, with_classes
 from yolox.data.dataset import DetectionDataset, open_cache, select_images
 from yolox.data.loader import log_dropped, report_once, train_batches
 from yolox.distributed import Group, any_of, from_first, share_statistics
@@ -90,6 +90,7 @@ def train(
     patience: int | None = None,
     freeze: Sequence[str] = (),
     save_steps: int | None = None,
+    save_every: int | None = None,
     loss_fn: Callable | None = None,
     make_step: Callable = make_recipe_step,
     compiled: bool = True,
@@ -121,6 +122,7 @@ def train(
         patience: end the run when AP has not risen for so many epochs.
         freeze: beginnings of names of parameters that keep their values, such as ``backbone``.
         save_steps: write the last checkpoint also within an epoch, after so many steps.
+        save_every: keep a copy of the last checkpoint after every so many epochs, as ``epoch_<number>.safetensors``.
         loss_fn: replaces the loss; see `make_recipe_step`.
         make_step: function of detector, state and recipe that returns the step; ``group=``, ``loss_fn=`` and ``compiled=``
             are passed where they are not the default.
@@ -150,10 +152,11 @@ def train(
     folder, console = Path(output), console or PlainConsole()
     console.quiet = console.quiet or not group.is_first
     recipe = attrs.evolve(recipe, input=with_convention(recipe.input, getattr(detector, "spec", None)))
-    check_arguments(recipe, patience=patience, save_steps=save_steps, has_val=val_set is not None)
+    check_arguments(recipe, patience=patience, save_steps=save_steps, save_every=save_every, has_val=val_set is not None)
     val_set = _in_classes_of(detector, train_set, val_set)
     loader = recipe.loader
     train_set = _without_small_images(train_set, loader.min_image_side, console)
+    recipe = attrs.evolve(recipe, loss=_with_class_weights(recipe.loss, train_set))
     steps = steps_per_epoch(train_set, batch_size=loader.step_images, world=group.world, last_batch=loader.last_batch)
     datasets = {"train": train_set, **({} if val_set is None else {"val": val_set})}
     with Watchdog(hang_seconds, group=group, checkpoint=folder / LAST) as watchdog:
@@ -182,7 +185,7 @@ def train(
         averaged = copy.deepcopy(detector)  # a second detector of the same layers, for the moving averages
         recorder, start = _open_recorder(
             folder, state, train_set, val_set, recipe, group, console,
-            resume=resume, allow_changed=allow_changed, save_steps=save_steps,
+            resume=resume, allow_changed=allow_changed, save_steps=save_steps, save_every=save_every,
         )  # fmt: skip
         run = partial(_finished, state, averaged, folder, recipe, recorder, group)
         context = RunContext(
@@ -239,6 +242,16 @@ def _without_small_images(dataset: DetectionDataset, side: int, console: Console
     count = f"{len(small)} of {len(dataset)} training images are left out, as a side has fewer than {side} px"
     console.print(f"{count}: {', '.join(small[:3])}{', ...' if len(small) > 3 else ''}", markup=False)
     return select_images(dataset, large)
+
+
+def _with_class_weights(loss: LossConfig, dataset: DetectionDataset) -> LossConfig:
+    """Returns the config with the weights that `class_balance` asks for, as numbers."""
+    names = dataset.class_names
+    if loss.class_balance == "inverse":
+        return attrs.evolve(loss, class_balance="none", class_weights=inverse_class_weights(dataset))
+    if loss.class_weights and len(loss.class_weights) != len(names):
+        raise UsageError(f"`class_weights`: got {len(loss.class_weights)}, want {len(names)}, for {', '.join(names[:5])}...")
+    return loss
 
 
 @contextmanager
@@ -376,13 +389,16 @@ def saved_when_interrupted(
         raise RunError(message, folder) from diverged
 
 
-def check_arguments(recipe: Recipe, *, patience: int | None, save_steps: int | None, has_val: bool) -> None:
+def check_arguments(
+    recipe: Recipe, *, patience: int | None, save_steps: int | None, has_val: bool, save_every: int | None = None
+) -> None:
     """Checks what `train` is given beside detector and datasets; call it before anything slow is read.
 
     Args:
         recipe: of the run.
         patience: as in `train`.
         save_steps: as in `train`.
+        save_every: as in `train`.
         has_val: whether there are validation images.
 
     Raises:
@@ -391,8 +407,9 @@ def check_arguments(recipe: Recipe, *, patience: int | None, save_steps: int | N
     """
     if patience is not None and (patience < 1 or not has_val):
         raise UsageError(f"`patience` {patience}: want 1 or more, and validation images")
-    if save_steps is not None and save_steps < 1:
-        raise UsageError(f"`save_steps` {save_steps}: want 1 or more")
+    for name, number in (("save_steps", save_steps), ("save_every", save_every)):
+        if number is not None and number < 1:
+            raise UsageError(f"`{name}` {number}: want 1 or more")
     check_epochs(recipe)
 
 
@@ -451,6 +468,7 @@ def _open_recorder(
     resume: bool,
     allow_changed: bool | Sequence[str],
     save_steps: int | None,
+    save_every: int | None,
 ) -> tuple[RunRecorder, TrainingProgress]:
     """Returns the recorder of the run, and where the run starts; fills the state of a resumed run."""
     data, resumed = describe_data(train_set, val_set, group), None
@@ -463,7 +481,7 @@ def _open_recorder(
             metadata = {"class_names": train_set.class_names, "history": extra.pop("history"), "extra": {**extra, **data}}
             save_state(path, state, progress, recipe=recipe, others=others, **metadata)
 
-    options = {"save_steps": save_steps, "writes": group.is_first}
+    options = {"save_steps": save_steps, "save_every": save_every, "writes": group.is_first}
     if resumed is None:
         return RunRecorder(folder, save, **options), initial_progress(recipe.optim)
     recorder = RunRecorder(folder, save, best_ap=resumed.best_ap, history=resumed.history, **options)
