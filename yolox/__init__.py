@@ -27,7 +27,7 @@ from yolox.config import (
     PostprocessConfig,
     Recipe,
 )
-from yolox.data.classes import COCO_NAMES
+from yolox.data.classes import COCO_NAMES, as_one_class
 from yolox.data.coco import read_coco
 from yolox.data.dataset import DetectionDataset, ground_truth
 from yolox.data.check import check_dataset
@@ -129,6 +129,7 @@ __all__ = [
     "TrainingDiverged",
     "TrainingStopped",
     "area",
+    "as_one_class",
     "batched_nms",
     "binary_cross_entropy_with_logits",
     "center_prior",

@@ -36,6 +36,9 @@ from yolox.weights.load import load_weights
 PUBLISHED_BATCH = 64
 """Images of a step of the published runs, on 8 devices."""
 
+KEPT = ("patience", "freeze", "save_steps", "save_every", "overwrite", "hang_seconds")
+"""Options that `yolox.train` takes as they are."""
+
 
 @frozen(kw_only=True)
 class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
@@ -142,7 +145,7 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
             output=folder, resume=options.resume is not None, allow_changed=_allowed(options, before),
             make_step=experiment.make_step, compiled=not options.eager,
             group=group, launcher=launcher, console=console, name=experiment.name,
-            **{name: getattr(options, name) for name in ("patience", "freeze", "save_steps", "save_every", "overwrite", "hang_seconds")},
+            **{name: getattr(options, name) for name in KEPT},
         )  # fmt: skip
     except RunError as error:
         error.args = (f"{error}\ngo on with: train --resume {error.folder}",)
