@@ -84,12 +84,13 @@ def test_an_eager_step_that_is_not_finite_changes_no_bit():
 @pytest.mark.parametrize("name", ["megvii", "mindyolo"])
 def test_the_step_is_made_of_the_recipe_and_its_reducers(monkeypatch, name):
     recipe, group, made, called = {"megvii": megvii_recipe, "mindyolo": mindyolo_recipe}[name]("s"), Group(1, 2), {}, {}
+    recipe = attrs.evolve(recipe, loader=attrs.evolve(recipe.loader, accumulate=3))
     monkeypatch.setattr(step_module, "recipe_reducers", lambda recipe, group: (recipe.optim.gradient_reduction, group))
     monkeypatch.setattr(step_module, "make_train_step", lambda _, loss, __, **knobs: made.update(knobs, loss_fn=loss))
     monkeypatch.setattr(step_module, "detection_loss", lambda *parts, **knobs: called.update(knobs, parts=parts))
     make_recipe_step(None, None, recipe, group=group, box_loss=giou_box_loss)
     made.pop("loss_fn")(*"abcde")
-    options = {"reduce_gradients": recipe.optim.gradient_reduction, "compiled": True}
+    options = {"reduce_gradients": recipe.optim.gradient_reduction, "reduce_num_pos": group, "accumulate": 3, "compiled": True}
     assert made == {"optim": recipe.optim, "spec": recipe.input, **options}
     configs = {"assign": recipe.assign, "loss": recipe.loss, "reduce_num_pos": group}
     assert called == {"parts": tuple("abcde"), "box_loss": giou_box_loss, **configs}

@@ -108,7 +108,7 @@ def test_foreign_layer_numbers_are_refused(rest):
 
 def test_folded_convolutions_become_convolution_and_bn():
     bias = np.array([0.5, -2.0], np.float32)
-    weight = np.ones((2, 1, 1, 1), np.float32)
+    weight = np.ones((2, 1, 1, 1), np.float32)  # above the norm of fresh filters
     state = {"backbone.backbone.stem.conv.conv.weight": weight, "backbone.backbone.stem.conv.conv.bias": bias}
     found = megvii_to_yolox(state | {"head.obj_preds.0.bias": bias})
     bn = "backbone.stem.conv.bn."
@@ -117,10 +117,39 @@ def test_folded_convolutions_become_convolution_and_bn():
         f"{bn}gamma", f"{bn}beta", f"{bn}moving_mean", f"{bn}moving_variance",
     }  # fmt: skip
     x = np.array([3.0, 4.0], np.float32)
+    assert (found["backbone.stem.conv.conv.weight"] == weight).all()
     scale = found[f"{bn}gamma"] / np.sqrt(found[f"{bn}moving_variance"] + np.float32(1e-3))
     np.testing.assert_allclose(
         (x - found[f"{bn}moving_mean"]) * scale + found[f"{bn}beta"], x + bias, rtol=1e-6
     )
+
+
+@pytest.mark.parametrize(("inputs", "norm"), [(12, 2.6), (3, 2.6), (16, 3**-0.5)], ids=["focus", "pixels", "others"])
+def test_small_filters_of_folded_convolutions_are_opened_at_a_norm_that_trains(inputs, norm):
+    """The same function to 1e-5; filters that are large enough, and filters of zeros, keep their numbers."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(6, inputs, 3, 3)).astype(np.float32)
+    lengths = np.linalg.norm(weight.reshape(6, -1), axis=1)
+    weight *= (np.array([1e-5, 1e-2, 0.9 * norm, norm * 1.01, 30.0, 0.0]) / lengths).astype(np.float32)[:, None, None, None]
+    bias, layer = rng.normal(size=6).astype(np.float32), "backbone.dark2.0."
+    state = {f"backbone.backbone.dark2.0.conv.{name}": part for name, part in (("weight", weight), ("bias", bias))}
+    for items in (state.items(), reversed(state.items())):  # the bias may come first
+        found = megvii_to_yolox(dict(items))
+        opened = found[f"{layer}conv.weight"]
+        np.testing.assert_allclose(np.linalg.norm(opened.reshape(6, -1), axis=1)[:3], norm, rtol=1e-5)
+        np.testing.assert_array_equal(opened[3:], weight[3:])
+        x = rng.normal(size=(40, inputs * 9)).astype(np.float32) * 255
+        want = x @ weight.reshape(6, -1).T + bias
+        scale = found[f"{layer}bn.gamma"] / np.sqrt(found[f"{layer}bn.moving_variance"] + np.float32(1e-3))
+        got = (x @ opened.reshape(6, -1).T - found[f"{layer}bn.moving_mean"]) * scale + found[f"{layer}bn.beta"]
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
+        assert opened.dtype == found[f"{layer}bn.moving_variance"].dtype == np.float32
+
+
+def test_a_bias_without_a_convolution_that_fits_is_left_for_loading_to_name():
+    found = megvii_to_yolox({"backbone.backbone.dark2.0.conv.bias": np.zeros(2, np.float32)})
+    assert "backbone.dark2.0.conv.weight" not in found
+    np.testing.assert_array_equal(found["backbone.dark2.0.bn.moving_variance"], np.float32(0.999))
 
 
 def test_weights_whose_statistics_are_made_up_are_named(tmp_path):

@@ -66,13 +66,13 @@ def megvii_to_yolox(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Renames the tensors of a Megvii state dict, and undoes the folding of BN into convolutions where it was folded.
 
     A folded convolution carries a bias and has no BN. It becomes convolution and BN with gamma 1, beta the
-    bias, mean 0 and variance 1 - epsilon, which compute the same.
+    bias, mean 0 and variance c**2 - epsilon, its filters multiplied by c, which compute the same. See `filter_scales`.
 
     Args:
         state: Megvii's names to arrays; with BN or folded.
 
     Returns:
-        This library's names to arrays. Arrays are not copied.
+        This library's names to arrays. Arrays are not copied, except those of convolutions that are unfolded.
 
     Raises:
         WeightsError: a name belongs to no part of a YOLOX detector.
@@ -86,20 +86,53 @@ def megvii_to_yolox(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     for name, value in state.items():
         renamed = megvii_name(name)
         if name.endswith(".conv.bias"):
-            result.update(_unfolded(renamed.removesuffix("conv.bias") + "bn.", value))
+            result.update(_unfolded(renamed.removesuffix("conv.bias"), state.get(name.removesuffix("bias") + "weight"), value))
         elif renamed is not None:
-            result[renamed] = value
+            result.setdefault(renamed, value)
     return result
 
 
-def _unfolded(bn: str, bias: np.ndarray) -> dict[str, np.ndarray]:
-    one = np.ones_like(bias)
+def _unfolded(layer: str, weight: np.ndarray | None, bias: np.ndarray) -> dict[str, np.ndarray]:
+    fits = weight is not None and weight.ndim == 4 and len(weight) == len(bias)  # else loading names what does not fit
+    scales = filter_scales(weight) if fits else np.ones_like(bias)
+    scaled = {f"{layer}conv.weight": (weight * scales[:, None, None, None]).astype(weight.dtype)} if fits else {}
     return {
-        f"{bn}gamma": one,
-        f"{bn}beta": bias,
-        f"{bn}moving_mean": np.zeros_like(bias),
-        f"{bn}moving_variance": one * (1 - BN_EPSILON),
+        **scaled,
+        f"{layer}bn.gamma": np.ones_like(bias),
+        f"{layer}bn.beta": bias,
+        f"{layer}bn.moving_mean": np.zeros_like(bias),
+        f"{layer}bn.moving_variance": (scales.astype(np.float64) ** 2 - BN_EPSILON).astype(bias.dtype),
     }
+
+
+FRESH_NORM = 3**-0.5
+"""Norm of a filter of fresh weights: uniform in plus and minus 1 / sqrt(inputs), whatever their number is."""
+PIXEL_NORM = 2.6
+"""Norm of a trained filter over pixels of 0 to 255, with BN beside it: the stem of a genuine tiny has 12.7 for 24 filters."""
+PIXEL_CHANNELS = (3, 12)  # inputs of a first convolution: pixels, or pixels in blocks of four
+
+
+def filter_scales(weight: np.ndarray) -> np.ndarray:
+    """Returns the factors that bring the filters of a folded convolution to the norm at which they can be trained.
+
+    Under BN the output does not depend on the norm of a filter, but a step of training changes its direction by an angle
+    that grows with the inverse square of the norm. Folding divides filters by the deviation of their outputs, which is a
+    hundred and more over pixels of 0 to 255: one step at the usual rate would then destroy them.
+
+    Args:
+        weight: [outputs, inputs, height, width] float.
+
+    Returns:
+        [outputs] float32, 1 or more: `FRESH_NORM`, or `PIXEL_NORM` over pixels, divided by the norm of the filter, and 1 for
+        filters that have this norm. A filter of zeros has 1.
+
+    Example:
+        >>> filter_scales(np.full((1, 12, 1, 1), 0.01, np.float32)).round(2).tolist()
+        [75.06]
+    """
+    wanted = PIXEL_NORM if weight.shape[1] in PIXEL_CHANNELS else FRESH_NORM
+    norms = np.sqrt((weight.astype(np.float64) ** 2).sum(axis=(1, 2, 3)))
+    return np.where((norms > 0) & (norms < wanted), wanted / np.maximum(norms, 1e-30), 1.0).astype(np.float32)
 
 
 MINDYOLO_INPUT = InputSpec(
