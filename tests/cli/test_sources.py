@@ -33,7 +33,7 @@ def options(part="train", **values):
     keys = ("json", "voc", "yolo", "images", "split")
     reading = {"voc_first_pixel": values.get("first_pixel", 0), "voc_difficult_as_crowd": values.get("difficult", False)}
     reading |= {"class_map": values.get("class_map"), "follow_links": False, "scored_labels": values.get("scored", "refuse")}
-    reading |= {"max_pixels": MAX_PIXELS, "data": values.get("data")}
+    reading |= {"max_pixels": MAX_PIXELS, "data": values.get("data"), "single_class": values.get("single_class", False)}
     return SimpleNamespace(**{f"{part}_{key}": values.get(key) for key in keys}, **reading)
 
 
@@ -272,3 +272,12 @@ def test_a_run_remembers_where_its_data_lie_in_every_format(tmp_path, monkeypatc
     assert values["train_json"] is values["train_images"] is values["val_voc"] is None
     again = read_command(["train", "--resume", "run"], RECIPES).options()
     assert (again.train_voc, again.val_split, again.settings) == (tmp_path / "VOC", "test", recipe)
+
+
+def test_all_classes_are_read_as_one(tmp_path):
+    noise_dataset(tmp_path, count=3)
+    options = {"json": tmp_path / "a.json", "images": tmp_path}
+    one = read_training_set(data_source(given("train", **options, single_class=True), "train"))
+    many = read_training_set(data_source(given("train", **options), "train"))
+    assert one.class_names == ("object",) and len(many.class_names) > 1
+    np.testing.assert_array_equal(one.boxes, many.boxes)

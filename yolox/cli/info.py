@@ -68,7 +68,7 @@ def run(experiment: Experiment, options: InfoOptions, with_defaults: Callable[[R
     console.print(_detector_table(description))
     console.print(_recipe_table(description))
     if options.save_recipe is not None:
-        console.print(f"recipe: {options.save_recipe}", markup=False)
+        console.print(f"recipe: {options.save_recipe}", markup=False, soft_wrap=True)
 
 
 def _detector_table(description: dict) -> Table:

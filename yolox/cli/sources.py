@@ -81,8 +81,6 @@ class DataOptions:
     """Leave VOC objects marked difficult out of training, and ignore them in evaluation, as the VOC challenge does."""
     class_map: Path | None = None
     """File that renames classes: lines 'NAME IN THE DATASET: NAME WANTED', for names that are spelt otherwise."""
-    single_class: bool = False
-    """Take the boxes of all classes as one class, named object."""
     follow_links: bool = False
     """Take images that are links out of the image folder, as a split made with ln -s has them."""
     scored_labels: Literal["refuse", "drop"] = "refuse"
@@ -91,13 +89,21 @@ class DataOptions:
     """Most pixels of an image file; one that states more is refused before it is decoded."""
 
 
+@frozen(kw_only=True, slots=False)
+class DetectorDataOptions(DataOptions):
+    """Where a dataset of a detector is."""
+
+    single_class: bool = False
+    """Take the boxes of all classes as one class, named object."""
+
+
 def _with_formats(part: str, images: str) -> type:
     """Makes a class with a path for each format."""
     fields = {}
     for name, form in FORMATS.items():
         kind = Annotated[Path | None, tyro.conf.arg(help=form.help.format(part=part, images=images))]
         fields[f"{part}_{name}"] = attrs.field(default=None, type=kind)
-    return attrs.make_class("Formats", fields, bases=(DataOptions,), frozen=True, kw_only=True, slots=False)
+    return attrs.make_class("Formats", fields, bases=(DetectorDataOptions,), frozen=True, kw_only=True, slots=False)
 
 
 @frozen(kw_only=True, slots=False)
