@@ -276,8 +276,8 @@ def test_a_run_remembers_where_its_data_lie_in_every_format(tmp_path, monkeypatc
 
 def test_all_classes_are_read_as_one(tmp_path):
     noise_dataset(tmp_path, count=3)
-    options = {"json": tmp_path / "a.json", "images": tmp_path}
-    one = read_training_set(data_source(given("train", **options, single_class=True), "train"))
-    many = read_training_set(data_source(given("train", **options), "train"))
+    paths = {"json": tmp_path / "a.json", "images": tmp_path}
+    one = read_training_set(data_source(options(**paths, single_class=True), "train"))
+    many = read_training_set(data_source(options(**paths), "train"))
     assert one.class_names == ("object",) and len(many.class_names) > 1
     np.testing.assert_array_equal(one.boxes, many.boxes)
