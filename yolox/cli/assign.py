@@ -28,7 +28,8 @@ class AssignOptions(CommonOptions, TrainingSet):
     recipe: RecipeName | None = None
     """Recipe, or file of one, whose assignment is the default; left out, that of the weights."""
     weights: Path
-    """A run's folder, a file, or megvii:SCALE: its predictions decide; files are .pth, .npz, .ckpt, .safetensors or exports."""
+    """A run's folder, a file, or megvii:SCALE: its predictions decide; files are .pth, .npz, .ckpt, .pdparams, .safetensors or
+    exports."""
     legacy: bool = False
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     output: Path | None = None

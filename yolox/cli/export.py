@@ -39,7 +39,7 @@ class ExportOptions(CommonOptions, ValidationSet):
     recipe: RecipeName | None = None
     """Recipe, or file of one, whose post-processing is the default; left out, that of the weights."""
     weights: Path
-    """A run's folder, a file, or megvii:SCALE; files are .pth, .npz, .ckpt or .safetensors."""
+    """A run's folder, a file, or megvii:SCALE; files are .pth, .npz, .ckpt, .pdparams or .safetensors."""
     legacy: bool = False
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     output: Path

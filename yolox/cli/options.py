@@ -79,7 +79,7 @@ class InferenceOptions(CommonOptions):
     recipe: RecipeName | None = None
     """Recipe, or file of one, whose post-processing is the default; left out, that of the weights."""
     weights: Path
-    """A run's folder, a file, or megvii:SCALE; files are .pth, .npz, .ckpt, .safetensors or exports, megvii:SCALE and
+    """A run's folder, a file, or megvii:SCALE; files are .pth, .npz, .ckpt, .pdparams, .safetensors or exports, megvii:SCALE and
     mindyolo:SCALE are downloaded."""
     legacy: bool = False
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""

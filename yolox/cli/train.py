@@ -45,8 +45,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     """Train on a COCO, VOC or YOLO dataset, from random weights or from any weights."""
 
     weights: Path | None = None
-    """Start from a run's folder, a file, or megvii:SCALE; files are .pth, .npz, .ckpt or .safetensors, megvii:SCALE and
-    mindyolo:SCALE are downloaded, and the weights are random if this is left out."""
+    """Start from a run's folder, a file, or megvii:SCALE; files are .pth, .npz, .ckpt, .pdparams or .safetensors, megvii:SCALE
+    and mindyolo:SCALE are downloaded, and the weights are random if this is left out."""
     legacy: bool = False
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     finetune: bool = False
