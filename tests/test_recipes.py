@@ -246,7 +246,8 @@ PAGE = (Path(__file__).resolve().parents[1] / "docs/recipes.md").read_text(encod
 
 
 def test_the_page_shows_every_number_of_all_recipes():
-    rows = re.findall(r"^\| [^|]+ \| `([\w.]+)` \| (.+) \| (.+) \| (.+) \| (.+) \|$", PAGE, flags=re.MULTILINE)
+    tables = "".join(re.findall(r"^\| what \| field \|.*\n(?:\|.*\n)+", PAGE, flags=re.MULTILINE))
+    rows = re.findall(r"^\| [^|]+ \| `([\w.]+)` \| (.+) \| (.+) \| (.+) \| (.+) \|$", tables, flags=re.MULTILINE)
     shown = {name: tuple(ast.literal_eval(cell.strip("*")) for cell in cells) for name, *cells in rows}
     assert shown == DIFFERENCES | {name: (value,) * 4 for name, value in COMMON.items()}
     assert {name for name, *cells in rows if cells[0].startswith("**")} == set(DIFFERENCES)
@@ -278,7 +279,11 @@ def test_the_rate_of_adamw_is_halved():
 
 def test_the_canvas_follows_the_input_size():
     moved = with_input_size(rtmdet_recipe("tiny"), (320, 352))
-    assert moved.augment.canvas_size == (544, 576) and moved.loader.multiscale_sizes == tuple(range(224, 545, 32))
+    assert moved.augment.canvas_size == (492, 542) and moved.loader.multiscale_sizes == tuple(range(224, 545, 32))
+    for size in ((224, 448), (640, 384), (1280, 1280)):  # the shape of the input, so that nothing is squashed
+        height, width = with_input_size(paddle_recipe("nano"), size).augment.canvas_size
+        assert width / height == pytest.approx(size[1] / size[0], rel=2e-3)
+        assert height == pytest.approx(size[0] * 640 / 416, abs=1)
     assert with_input_size(rtmdet_recipe("tiny"), (416, 416)) == rtmdet_recipe("tiny")
 
 

@@ -63,6 +63,10 @@ def _shown(value) -> str:
         return "a huge number"
 
 
+def _as_tuple(value):
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _rising_range(_instance, attribute, value) -> None:
     if value[0] > value[1]:
         raise ValueError(f"{attribute.name}: got {value}, want the lower number first")
@@ -76,6 +80,7 @@ _count = _number(0, MAX_COUNT, "a whole number of 0 or more", kind=Integral)
 _weight = _number(0, HUGE, f"a number in [0, {HUGE:g}]")
 _gain = _number(0, 255, "numbers in [0, 255]")
 _size = _sizes_in_range("height and width as ")
+_canvas = _number(1, MAX_SIDE, f"height and width in 1..{MAX_SIDE}", kind=Integral)
 _zoom = [_number(0, 100, "two numbers above 0 and up to 100", above=True), _rising_range]
 _positives = _number(0, HUGE, "positive numbers", above=True)
 _offset = _number(-HUGE, HUGE, f"numbers in [-{HUGE:g}, {HUGE:g}]")
@@ -224,7 +229,7 @@ class AugmentConfig(OneScreen):
     """A raw image blended half and half (Megvii), or a second mosaic blended by Beta(8, 8) (MindYOLO)."""
     mixup_scale: tuple[float, float] = attrs.field(default=(0.5, 1.5), validator=_zoom)
     """Range of the zoom of the raw mixup image."""
-    canvas_size: Size | None = attrs.field(default=None, validator=attrs.validators.optional(_size))
+    canvas_size: Size | None = attrs.field(default=None, validator=attrs.validators.optional(_canvas))
     """Height and width at which samples are drawn before they are resized to the training size; None draws at that size."""
     hsv_mode: Literal["additive", "multiplicative"] = "additive"
     """Integer shifts, each with probability one half (Megvii), or gains (MindYOLO)."""
@@ -267,14 +272,11 @@ class LossConfig(OneScreen):
     """Weight of the L1 loss on raw box outputs in the no-augmentation epochs."""
     loss_normalizer: Literal["local", "global"] = "local"
     """Divide by the positives of this device, or of all devices."""
-    class_weights: tuple[float, ...] = attrs.field(default=(), validator=_weight)
+    class_weights: tuple[float, ...] = attrs.field(default=(), validator=_weight, converter=_as_tuple)
     """Factor on the class loss of the positive points of each class, in the order of the dataset; empty for 1 each."""
     class_balance: Literal["none", "inverse"] = "none"
-    """Class weights from the training set: inverse to the boxes of each class, boxes / (classes * boxes of the class)."""
-
-    def __attrs_post_init__(self) -> None:
-        if self.class_weights and self.class_balance != "none":
-            raise ValueError(f"class_weights: got {len(self.class_weights)} and class_balance, want one of the two")
+    """Where the class weights come from: "inverse" computes boxes / (classes * boxes of the class) of the training set when a run
+    starts, and the run's recipe then holds them as `class_weights`."""
 
 
 @frozen(kw_only=True, repr=False)

@@ -138,7 +138,7 @@ def read_recipe(path: str | Path, bases: Mapping[str, Recipe]) -> Recipe:
         if missing:
             raise RecipeError(f"{path}: no base, and no {', '.join(missing)}; want base = one of {', '.join(bases)}")
         whole = content
-    elif base in bases:
+    elif isinstance(base, str) and base in bases:
         whole = _merged(recipe_to_dict(bases[base]), content)
     else:
         near = difflib.get_close_matches(str(base), bases, n=1)
@@ -162,11 +162,9 @@ def save_recipe(path: str | Path, recipe: Recipe, bases: Mapping[str, Recipe]) -
         RecipeError: another suffix, the file cannot be written, or a field is None that TOML cannot hold.
     """
     path = Path(path)
-    _check_suffix(path)
-    whole = recipe_to_dict(recipe)
-    differences = {name: _difference(whole, recipe_to_dict(base)) for name, base in bases.items()}
-    name = min(differences, key=lambda name: sum(1 for _ in _leaves(differences[name])))
-    content = {"base": name, **_with_field_names(differences[name])}
+    check_recipe_suffix(path)
+    name = nearest_base(recipe, bases)
+    content = {"base": name, **_with_field_names(_difference(recipe_to_dict(recipe), recipe_to_dict(bases[name])))}
     if path.suffix.lower() == ".json":
         text = json.dumps(content, indent=2) + "\n"
     else:
@@ -182,16 +180,54 @@ def save_recipe(path: str | Path, recipe: Recipe, bases: Mapping[str, Recipe]) -
         raise RecipeError(f"{path}: not written ({error.strerror})") from None
 
 
+def nearest_base(recipe: Recipe, bases: Mapping[str, Recipe]) -> str:
+    """Returns the name of the recipe that differs in the fewest fields.
+
+    Args:
+        recipe: any.
+        bases: recipes by name.
+
+    Returns:
+        A key of `bases`; of several the first.
+    """
+    whole = recipe_to_dict(recipe)
+    return min(bases, key=lambda name: sum(1 for _ in _leaves(_difference(whole, recipe_to_dict(bases[name])))))
+
+
+def stated_fields(path: str | Path) -> tuple[str, ...]:
+    """Returns the fields that a recipe file states itself, such as ``epochs`` and ``optim.lr``.
+
+    Args:
+        path: of a recipe file.
+
+    Returns:
+        Names of fields, with the section in front; those of its base are not among them.
+
+    Raises:
+        RecipeError: the file cannot be read.
+    """
+    content = _with_field_names(_with_stored_keys(_read_file(Path(path)), str(path)))
+    return tuple(name for name, _ in _leaves(content) if name != "base")
+
+
 _SECTIONS = tuple(field.name for field in attrs.fields(Recipe) if attrs.has(type(field.default)))
 
 
-def _check_suffix(path: Path) -> None:
+def check_recipe_suffix(path: Path) -> None:
+    """Raises RecipeError unless a path ends as a recipe file does.
+
+    Args:
+        path: of a recipe file.
+
+    Raises:
+        RecipeError: another suffix.
+    """
     if path.suffix.lower() not in SUFFIXES:
         raise RecipeError(f"{path}: want a recipe file that ends in {' or '.join(SUFFIXES)}")
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    _check_suffix(path)
+    check_recipe_suffix(path)
     try:
         if not path.is_file():
             raise RecipeError(f"{path}: no such file")
@@ -298,7 +334,7 @@ for _kind in (bool, int, float):
 
 
 def _came(value: Any) -> str:
-    text = str(value) if isinstance(value, int | float) and abs(value) < 1e300 else json.dumps(value)
+    text = str(value) if isinstance(value, int | float) and abs(value) < 1e300 else json.dumps(value, default=str)
     return f"got {text[:60]} ({type(value).__name__})"
 
 

@@ -18,6 +18,7 @@ from types import MappingProxyType
 import attrs
 
 from yolox.config import (
+    MAX_SIDE,
     AssignConfig,
     AugmentConfig,
     InputSpec,
@@ -39,7 +40,7 @@ _SMALL = ("nano", "tiny")  # trained at 416 pixels, with milder augmentation
 def megvii_recipe(scale: str) -> Recipe:
     """Returns the recipe of the reference implementation.
 
-    Start here: it finds more small objects than the other, and its learning rate follows the batch size.
+    Start here: it finds more small objects than MindYOLO's, and its learning rate follows the batch size.
 
     Args:
         scale: one of `SCALES`.
@@ -151,7 +152,8 @@ def rtmdet_recipe(scale: str) -> Recipe:
 
     Source: ``configs/yolox/yolox_{tiny,s,m}_fast_8xb32-300e-rtmdet-hyp_coco.py`` of github.com/open-mmlab/mmyolo at
         8c4d9dc5. Its cosine has the length of 280 epochs and begins at epoch 5, so that it ends a little above its lowest
-        rate; here it reaches it. Its assigner adds 1e-7, not 1e-8, to the IoU before the logarithm.
+        rate; here it reaches it. Its assigner adds 1e-7, not 1e-8, to the IoU before the logarithm. It leaves out samples in
+        which no box is left; here they are images without objects.
 
     Example:
         >>> recipe = rtmdet_recipe("s")
@@ -214,7 +216,8 @@ def paddle_recipe(scale: str) -> Recipe:
 
     Source: configs/yolox of github.com/PaddlePaddle/PaddleDetection at 666f597f. There BN is synchronised over devices at
         every step (here its statistics are averaged before each evaluation), the L1 loss is on decoded boxes in strides
-        (here on raw outputs), and scores of an evaluation are the roots of these here, which keeps their order.
+        (here on raw outputs), and scores of an evaluation are the roots of these here, which keeps their order. Its cost adds
+        1e-7, not 1e-8, to the IoU, and its box predictions begin at zero weights and a size of five strides.
 
     Example:
         >>> recipe = paddle_recipe("nano")
@@ -355,8 +358,9 @@ def with_input_size(recipe: Recipe, size: Size) -> Recipe:
         size: height and width in pixels, multiples of 32.
 
     Returns:
-        The recipe with this input size. Each training height, and the canvas, keep their distance to the input's size, in
-        pixels; heights that fall below 32 are left out. A recipe of one size stays one.
+        The recipe with this input size. Each training height keeps its distance to the input's height, in pixels; those that
+        fall below 32 are left out. A recipe of one size stays one. A canvas keeps its ratio to the input's height, and has
+        the shape of the input.
 
     Raises:
         ValueError: the size is no multiple of 32.
@@ -372,10 +376,10 @@ def with_input_size(recipe: Recipe, size: Size) -> Recipe:
     spec = attrs.evolve(recipe.input, input_size=size)
     moved = (height + size[0] - recipe.input.input_size[0] for height in recipe.loader.multiscale_sizes)
     loader = attrs.evolve(recipe.loader, multiscale_sizes=tuple(height for height in moved if height >= 32))
-    augment, old = recipe.augment, recipe.input.input_size
+    augment = recipe.augment
     if augment.canvas_size is not None:
-        canvas = tuple(max(side + new - before, 32) for side, new, before in zip(augment.canvas_size, size, old, strict=True))
-        augment = attrs.evolve(augment, canvas_size=canvas)
+        factor = augment.canvas_size[0] / recipe.input.input_size[0]
+        augment = attrs.evolve(augment, canvas_size=tuple(min(round(side * factor), MAX_SIDE) for side in size))
     return attrs.evolve(recipe, input=spec, loader=loader, augment=augment)
 
 
@@ -482,8 +486,8 @@ def finetune_recipe(recipe: Recipe, *, epochs: int = 40) -> Recipe:
 
     What changes, and why:
 
-    * Half of Megvii's rate, per image and with the mean over devices, whichever recipe of SGD it starts from, and half of
-      the recipe's own with AdamW: the weights are near a good place. MindYOLO's absolute rate of 0.01 is meant for 64
+    * Half of Megvii's rate, per image and with the mean over devices, for recipes with SGD, and half of the recipe's own
+      rate for those with AdamW: the weights are near a good place. MindYOLO's absolute rate of 0.01 is meant for 64
       images; at 8 it is eight times as long a step an image.
     * One epoch of warm-up in place of five, and five flat epochs at the lowest rate in place of fifteen: the same
       shape of schedule in fewer epochs.

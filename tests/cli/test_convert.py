@@ -98,3 +98,12 @@ def test_split_of_yolo_and_voc_writes_lists(coco, capsys):
         assert run_model(["split", "--data", form, "--fractions", "0.75", "0.25", "--output", f"lists_{form}"]) == 0
         assert wanted in capsys.readouterr().out
     assert {part: len(read_data("lists_yolo", part)) for part in find_layout("lists_yolo").parts} == {"train": 9, "val": 3}
+
+
+def test_lists_and_other_class_names_contradict_each_other(coco, capsys):
+    """The annotation files stay beside the lists, with the classes that they have."""
+    assert run_model(["convert", "--data", "coco", "--to", "yolo", "--output", "yolo"]) == 0
+    (coco / "map.yaml").write_text("dog: cat\n")
+    assert run_model(["split", "--data", "yolo", "--to", "lists", "--class-map", "map.yaml", "--output", "parts"]) == 2
+    assert "--class-map: lists leave the annotation files with their classes" in capsys.readouterr().err
+    assert not (coco / "parts").exists()

@@ -11,6 +11,7 @@ from yolox.cli.options import split_arguments
 from yolox.cli.predict import THRESHOLDS
 from yolox.cli.train import rate_lines
 from yolox.config import OptimConfig, Recipe
+from yolox.config_io import recipe_to_json
 from yolox.errors import RecipeError, UsageError
 from yolox.recipes import finetune_recipe, megvii_recipe, mindyolo_recipe, published_recipes, with_epochs
 
@@ -169,6 +170,34 @@ def test_the_best_recipe_is_named_and_a_file_is_changed_by_options(tmp_path):
         read_command([*TRAIN, "--recipe", "none.toml"], recipes)
 
 
+def test_what_a_file_states_stays_on_cpu_and_in_short_runs(tmp_path):
+    recipes, path = published_recipes("s"), tmp_path / "mine.toml"
+    text = 'base = "megvii"\nepochs = 20\nno_aug_epochs = 6\n[loader]\nmultiscale_sizes = [320, 352]\n[optim]\nflat_epochs = 10\n'
+    path.write_text(text)
+    arguments = read_command(["train", *DATA, "--recipe", str(path)], recipes)
+    settings = arguments.options().settings
+    assert (settings.epochs, settings.no_aug_epochs, settings.loader.multiscale_sizes) == (20, 6, (320, 352))
+    assert (settings.optim.flat_epochs, settings.optim.warmup_epochs) == (10, 3)  # the file says nothing of warm-up
+    assert arguments.notes == ["--epochs 20 is short: --warmup-epochs 3 in place of 5"]
+    short = read_command(["train", *DATA, "--recipe", str(path), "--plain-epochs", "1"], recipes).options().settings
+    assert short.no_aug_epochs == 1
+    whole = tmp_path / "recipe.json"
+    whole.write_text(recipe_to_json(settings))
+    again = read_command(["train", *DATA, "--recipe", str(whole)], recipes)
+    assert again.options().settings == settings and again.notes == []
+    with pytest.raises(UsageError, match="--finetune: the preset would replace what .*mine.toml says; give one of the two"):
+        read_command(["train", *DATA, "--recipe", str(path), "--finetune"], recipes)
+
+
+@pytest.mark.parametrize("size", [("1280",), ("384", "640")])
+def test_the_canvas_goes_along_with_the_input_size(size):
+    recipes, wanted = published_recipes("s"), tuple(map(int, size * 2))[:2]
+    options = read_command([*TRAIN, "--recipe", "rtmdet", "--input-size", *size], recipes).options()
+    assert options.settings.augment.canvas_size == wanted
+    given = read_command([*TRAIN, "--recipe", "rtmdet", "--input-size", *size, "--canvas-size", "320"], recipes).options()
+    assert given.settings.augment.canvas_size == (320, 320)
+
+
 def test_every_setting_of_a_short_fine_tuning_can_be_given():
     argv = (
         "--epochs 40 --batch-size 8 --lr-per-image 0.00015625 --warmup-epochs 1 --plain-epochs 5 "
@@ -223,6 +252,13 @@ def test_an_absolute_rate_is_told_for_an_image(optim, images, said):
     for published in (RECIPES["megvii"].optim, RECIPES["mindyolo"].optim):  # per image, and for 64 images
         lines = rate_lines(optim, published, images=images)
         assert len(lines) == len(said) and all(line.startswith(start) for line, start in zip(lines, said, strict=True))
+
+
+def test_the_rate_of_another_optimizer_is_a_warning():
+    published = RECIPES["megvii"].optim
+    (line,) = rate_lines(attrs.evolve(published, optimizer="adamw"), published, images=8)
+    assert line.startswith("warning: --optimizer adamw with the rate and decay of sgd; --recipe rtmdet has those of adamw")
+    assert rate_lines(attrs.evolve(published, optimizer="adamw", lr_per_image=1e-5), published, images=8) == []
 
 
 def test_predict_draws_fewer_boxes_than_eval_scores():

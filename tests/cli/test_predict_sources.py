@@ -12,6 +12,7 @@ import threading
 import time
 import types
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ from yolox.cli.inputs import OpenedWeights
 from yolox.errors import CommandError
 from yolox.eval import media
 from yolox.eval.media import expected_frames, read_frames
-from yolox.eval.sources import Stream, find_files
+from yolox.eval.sources import Stream, find_files, unique_names
 from yolox.visualize.media import CropWriter, Screen
 
 
@@ -328,3 +329,27 @@ def test_a_terminal_shows_rate_time_left_and_classes(experiment, folder, tmp_pat
     assert predict(experiment, "--source", folder, "--output", tmp_path / "out", "--no-pictures") == 0
     out = capsys.readouterr().out
     assert "3/3" in out and "images/s, 0:00 left" in out and "3 big dog" in out
+
+
+@pytest.mark.parametrize(
+    ("address", "shown", "stem"),
+    [
+        ("rtsp://me:secret@10.0.0.7:554/live?x=1", "rtsp://me:***@10.0.0.7:554/live?***", "10.0.0.7_554_live"),
+        ("rtsp://me:sec#ret@10.0.0.1/live", "rtsp://me:***@10.0.0.1/live", "10.0.0.1_live"),
+        ("rtsp://me:sec/ret@10.0.0.1/live", "rtsp://me:***@10.0.0.1/live", "10.0.0.1_live"),
+        ("rtsp://me:sec?ret@10.0.0.1/live", "rtsp://me:***@10.0.0.1/live", "10.0.0.1_live"),
+        ("rtsp://me:secret[@10.0.0.1/live", "rtsp://me:***@10.0.0.1/live", "10.0.0.1_live"),
+        ("rtsp://me:se@cret@10.0.0.1/live", "rtsp://me:***@10.0.0.1/live", "10.0.0.1_live"),
+        ("http://10.0.0.1:8080/video", "http://10.0.0.1:8080/video", "10.0.0.1_8080_video"),
+        ("rtsp://me@10.0.0.1/live", "rtsp://me@10.0.0.1/live", "10.0.0.1_live"),
+    ],
+)
+def test_no_password_of_an_address_is_shown(address, shown, stem):
+    assert (str(Stream(address)), Stream(address).stem) == (shown, stem)
+
+
+def test_names_of_many_files_are_found_at_once():
+    """Twenty thousand names, of which a tenth are frames of a clip and two are the same."""
+    files = [Path(f"a/image_{i}.jpg") for i in range(20_000)] + [Path(f"b/clip_{i:06d}.png") for i in range(2_000)]
+    names = unique_names([*files, Path("c/image_7.png"), Path("c/clip.mp4")])
+    assert names[:22_000] == [file.stem for file in files] and names[22_000:] == ["image_7_2", "clip_2"]

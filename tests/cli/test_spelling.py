@@ -74,7 +74,7 @@ def test_a_note_is_printed_once(capsys):
         ("train --lr0 0.01", "--lr0: here it is --lr, or --lr-per-image; "),
         ("train --project runs --name a", "--project: here it is --output FOLDER"),
         ("train --exist-ok", "--exist-ok: here it is --overwrite"),
-        ("export --half", "--half: here it is --precision float16"),
+        ("export --fp16", "--fp16: here it is --precision float16"),
         ("train --cfg yolo.yaml", "--cfg: there is no file of settings; each is an option: --help-all"),
         ("predict --save_csv", "--save-csv: write --save csv; it takes one or more of json, txt, csv, coco"),
     ],

@@ -105,6 +105,18 @@ def test_a_file_whose_ap_falls_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_file_without_an_ap_is_refused(tmp_path, monkeypatch):
+    """Evaluated images without boxes: nothing says that the file is as good."""
+    found = {"int8_layers": ("a",), "float_layers": (), "share": 0.5, "error": 0.1}
+    monkeypatch.setattr(write, "make_quantizer", lambda path, *_, **__: lambda _: Quantized(model=onnx.load(path), **found))
+    config = Int8Config(images=list(pictures(2, seed=1)), evaluate=lambda exported: None)
+    settings = {"spec": SPEC, "class_names": NAMES, "precision": "int8", "int8": config}
+    with pytest.raises(ExportError, match="there is no AP, as the images that are evaluated have no boxes"):
+        export_detector(small_detector(), tmp_path / "a.onnx", **settings)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
 def test_no_calibration_images(tmp_path):
     with pytest.raises(ExportError, match="no calibration images"):
         export_detector(small_detector(), tmp_path / "a.onnx", spec=SPEC, class_names=NAMES, precision="int8")

@@ -96,7 +96,7 @@ def optimizer(params, optim, wrap=lambda f: f):
     """State, and a function of (gradients, lr, apply) that updates `params`."""
     rule = OPTIMIZERS[optim.optimizer]
     slots = zero_slots(params, rule.slots)
-    updates = Parameter(ms.Tensor(0.0, ms.float32), name="updates") if rule.counts else None
+    updates = Parameter(ms.Tensor(0.0, ms.float32), name="updates") if rule.counts_updates else None
     update = rule.make_update(params, slots, updates, optim)
 
     def step(conv, bias, lr, apply):
@@ -109,7 +109,7 @@ def optimizer(params, optim, wrap=lambda f: f):
         parts = np.array(gradient[:3], np.float32).reshape(1, 3, 1, 1), np.array(gradient[3:], np.float32)
         jitted(*map(ms.Tensor, parts), ms.Tensor(lr, ms.float32), ms.Tensor(apply))
 
-    return (*sum(slots.values(), ()), *([updates] if rule.counts else [])), run
+    return (*sum(slots.values(), ()), *([updates] if rule.counts_updates else [])), run
 
 
 def numbers(params):

@@ -199,6 +199,7 @@ def test_a_best_checkpoint_that_was_not_copied_is_copied(whole, tmp_path):
     ("more", "status", "message"),
     [
         (["--lr", "0.5"], 2, "--lr: a resumed run keeps the recipe"),
+        (["--recipe", "best"], 2, "--recipe: got 'best', want one of megvii, or a file"),
         (["--momentum", "0.5", "--seed", "3"], 2, "--momentum, --seed: a resumed run"),
         (["--overwrite"], 2, "--overwrite: a resumed run"),
         (["--weights", "a.pth"], 2, "--weights: a resumed run"),

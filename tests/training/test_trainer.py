@@ -157,8 +157,13 @@ def test_class_weights_come_from_the_training_set_and_are_part_of_the_recipe(tmp
         return train(detector, dataset, recipe=recipe, output=tmp_path / folder, make_step=step_of)
 
     go("inverse", class_balance="inverse")
-    assert seen[0].class_weights == inverse_class_weights(dataset) and seen[0].class_balance == "none"
+    assert seen[0].class_weights == inverse_class_weights(dataset) and seen[0].class_balance == "inverse"
+    detector = TinyDetector(3)  # the recipe of the run is accepted again
+    recipe = load_checkpoint(tmp_path / "inverse/last.safetensors").recipe
+    assert train(detector, dataset, recipe=recipe, output=tmp_path / "inverse", make_step=make_step, resume=True).stopped is None
     assert load_checkpoint(tmp_path / "inverse/last.safetensors").recipe.loss == seen[0]
     with pytest.raises(UsageError, match="`class_weights`: got 2, want 3, for circle, "):
         go("wrong", class_weights=(1.0, 2.0))
-    assert not (tmp_path / "wrong").exists()
+    with pytest.raises(UsageError, match="`class_weights`: are not those that `class_balance` inverse gives"):
+        go("both", class_weights=(1.0, 2.0, 1.0), class_balance="inverse")
+    assert not (tmp_path / "wrong").exists() and not (tmp_path / "both").exists()

@@ -146,6 +146,16 @@ def test_small_filters_of_folded_convolutions_are_opened_at_a_norm_that_trains(i
         assert opened.dtype == found[f"{layer}bn.moving_variance"].dtype == np.float32
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_half_numbers_and_vanishing_filters_are_opened_to_finite_numbers(dtype):
+    weight = np.full((3, 12, 3, 3), 1e-4, np.float32)
+    weight[1], weight[2] = 1e-7, 1e-22
+    state = {"backbone.backbone.stem.conv.conv.weight": weight.astype(dtype)}
+    found = megvii_to_yolox(state | {"backbone.backbone.stem.conv.conv.bias": np.ones(3, dtype)})
+    assert all(np.isfinite(value).all() for value in found.values())
+    assert found["backbone.stem.conv.bn.moving_variance"][2] == np.float32(0.999)
+
+
 def test_a_bias_without_a_convolution_that_fits_is_left_for_loading_to_name():
     found = megvii_to_yolox({"backbone.backbone.dark2.0.conv.bias": np.zeros(2, np.float32)})
     assert "backbone.dark2.0.conv.weight" not in found

@@ -9,8 +9,9 @@ from typing import Any
 
 from attrs import field, frozen
 
+from yolox.cli.options import Given
 from yolox.config import Recipe
-from yolox.config_io import SUFFIXES, read_recipe
+from yolox.config_io import SUFFIXES, read_recipe, stated_fields
 from yolox.errors import UsageError
 from yolox.models import PUBLISHED, Published, build
 from yolox.recipes import BEST, published_recipes
@@ -80,3 +81,21 @@ def choose_recipe(recipes: Mapping[str, Recipe], name: str) -> tuple[str, Recipe
     meant = f"; perhaps you meant {near[0]}" if near else ""
     want = f"one of {', '.join(recipes)}, or a file that ends in {' or '.join(SUFFIXES)}"
     raise UsageError(f"--recipe: got {name!r}, want {want}{meant}")
+
+
+def stated_settings(path: str, recipe: Recipe) -> Given:
+    """Returns the fields that a recipe file states itself, with their values in the recipe that was read from it.
+
+    Args:
+        path: of the file.
+        recipe: as read.
+
+    Raises:
+        RecipeError: the file cannot be read.
+    """
+    result = Given()
+    for name in stated_fields(path):
+        section, _, field = name.rpartition(".")
+        holder = getattr(recipe, section) if section else recipe
+        (result.setdefault(section, Given()) if section else result)[field] = getattr(holder, field)
+    return result

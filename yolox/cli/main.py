@@ -17,10 +17,10 @@ import tyro
 from attrs import frozen
 
 from yolox.cli import assign, check, convert, evaluate, export, info, plot, predict, split, train
-from yolox.cli.experiment import Experiment, choose_recipe, scale_experiment
+from yolox.cli.experiment import Experiment, choose_recipe, scale_experiment, stated_settings
 from yolox.cli.help import command_help, overview_help
 from yolox.cli.messages import name_options, note, report
-from yolox.cli.options import Arguments, CommonOptions, option_names, read_arguments, split_arguments
+from yolox.cli.options import Arguments, CommonOptions, Given, fill, option_names, read_arguments, split_arguments
 from yolox.cli.run_options import remembered
 from yolox.cli.spelling import COMMANDS as FOREIGN_COMMANDS
 from yolox.cli.spelling import nearest, translate_options
@@ -206,10 +206,15 @@ def read_command(
     if own_name != name:
         selected["recipe"] = own_name
         notes.append(f"--recipe {name} is {own_name}")
+    stated = stated_settings(name, recipe) if name not in recipes else Given()
+    if selected.get("finetune") and stated:
+        raise UsageError(f"--finetune: the preset would replace what {name} says; give one of the two\nsee {full} --help")
     if selected.get("finetune"):
         recipe = finetune_recipe(recipe)
     if selected.get("resume"):
         recipe, values = remembered(selected["resume"])
+        if "recipe" in selected and selected["recipe"] != values["recipe"]:
+            raise UsageError(f"--recipe {name}: a resumed run keeps its recipe, which began as {values['recipe']}; leave it out")
     default = kind.defaults(recipe, values)
     if asked := HELP.intersection(rest):
         print(command_help(command, kind, default, prog=prog, model=model, every="--help-all" in asked))
@@ -217,9 +222,19 @@ def read_command(
     given = read_arguments(kind, rest, prog=full, default=default)
     given.update(selected)
     if not values:  # a resumed run keeps its recipe
-        recipe, lines = kind.adapt(recipe, given)
-        notes += lines
+        recipe, lines = kind.adapt(recipe, _with_stated(given, stated))
+        recipe, notes = fill(recipe, stated), notes + lines
     return Arguments(command=command, kind=kind, given=given, recipe=recipe, remembered=values, prog=full, notes=notes)
+
+
+def _with_stated(given: Given, stated: Given) -> Given:
+    """Returns the arguments with the fields of a recipe file among them: what a file says is as good as an option."""
+    return Given({**given, "settings": _merged(stated, given.get("settings", Given()))}) if stated else given
+
+
+def _merged(one: Given, other: Given) -> Given:
+    both = {name: _merged(one[name], other[name]) for name in one.keys() & other.keys() if isinstance(one[name], Given)}
+    return Given({**one, **other, **both})
 
 
 def _full_name(prog: str, command: str, model: str | None) -> str:

@@ -128,12 +128,16 @@ def _with_one_rate(given: Given) -> Given:
 
 
 def _with_training_sizes(options: CommonOptions, given: Given, recipe: Recipe) -> CommonOptions:
-    """The training sizes go along with ``--input-size``, unless ``--multiscale-sizes`` gives them."""
+    """Training sizes and canvas go along with ``--input-size``, unless ``--multiscale-sizes`` or ``--canvas-size`` gives them."""
     settings = given.get("settings", Given())
-    if "input_size" not in settings.get("input", ()) or "multiscale_sizes" in settings.get("loader", ()):
+    if "input_size" not in settings.get("input", ()):
         return options
-    sizes = with_input_size(recipe, options.settings.input.input_size).loader.multiscale_sizes
-    return fill(options, {"settings": Given(loader=Given(multiscale_sizes=sizes))})
+    moved, changes = with_input_size(recipe, options.settings.input.input_size), Given()
+    if "multiscale_sizes" not in settings.get("loader", ()):
+        changes["loader"] = Given(multiscale_sizes=moved.loader.multiscale_sizes)
+    if "canvas_size" not in settings.get("augment", ()):
+        changes["augment"] = Given(canvas_size=moved.augment.canvas_size)
+    return fill(options, {"settings": changes})
 
 
 V = TypeVar("V")

@@ -51,7 +51,7 @@ ANSWERED = {
         "here it is --lr, or --lr-per-image; Ultralytics' rate is for batches of 64 images: --lr-per-image RATE/64",
     ),
     **dict.fromkeys(("project", "name", "experiment-name"), "here it is --output FOLDER"),
-    **dict.fromkeys(("half", "fp16", "amp"), "here it is --precision float16"),
+    **dict.fromkeys(("fp16", "amp"), "here it is --precision float16"),
     **dict.fromkeys(("cfg", "config", "hyp", "exp-file"), "there is no file of settings; each is an option: --help-all"),
     "exist-ok": "here it is --overwrite",
     "save-result": "pictures are written to the folder of --output, unless --no-pictures says otherwise",

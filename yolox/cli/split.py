@@ -34,6 +34,7 @@ from yolox.data.split import (
 )
 from yolox.data.write import WRITERS, OriginalFile, write_coco
 from yolox.data.written_folder import Images
+from yolox.errors import UsageError
 from yolox.training.run_folder import next_folder
 
 MOST_CLASSES = 30
@@ -134,6 +135,8 @@ def _write(
     source = next(iter(layout.parts.values()))
     is_one = len({part.path for part in layout.parts.values()}) == 1
     to = options.to or ("json" if source.format == "json" or not is_one else "lists")
+    if to == "lists" and options.class_map is not None:
+        raise UsageError("--class-map: lists leave the annotation files with their classes; give --to coco, voc or yolo")
     output = options.output or next_folder(RUNS / "split")
     if to == "json":
         write_json_split(parts, output, originals=originals)

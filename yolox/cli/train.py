@@ -19,7 +19,7 @@ from yolox.cli.options import CommonOptions, Given
 from yolox.cli.run_options import RememberOptions, check_options, remembered
 from yolox.cli.sources import TrainingSet, ValidationSet, training_sources
 from yolox.config import OptimConfig, Recipe
-from yolox.config_io import save_recipe
+from yolox.config_io import check_recipe_suffix, nearest_base, save_recipe
 from yolox.distributed import Group, from_first
 from yolox.errors import RunError, UsageError
 from yolox.export.runner import SUFFIXES
@@ -120,7 +120,8 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
     if options.save_recipe is not None and group.is_first:
         save_recipe(options.save_recipe, options.settings, experiment.recipes)
         console.print(f"recipe: {options.save_recipe}", markup=False)
-    published = experiment.recipes.get(options.recipe, experiment.recipes["megvii"]).optim
+    base = options.recipe if options.recipe in experiment.recipes else nearest_base(options.settings, experiment.recipes)
+    published = experiment.recipes[base].optim
     for line in rate_lines(options.settings.optim, published, images=_images(options, group)):
         console.print(line)
     names = datasets["train"].class_names
@@ -157,7 +158,8 @@ def _images(options: TrainOptions, group: Group) -> int:
 
 
 def rate_lines(optim: OptimConfig, published: OptimConfig, *, images: int) -> list[str]:
-    """Returns what an absolute learning rate is for each image, and a warning where it is eight times the recipe's or more.
+    """Returns what an absolute learning rate is for each image, and warnings: where it is eight times the recipe's or more, and
+    where the rate is that of another optimizer.
 
     Args:
         optim: of the run.
@@ -168,13 +170,17 @@ def rate_lines(optim: OptimConfig, published: OptimConfig, *, images: int) -> li
         >>> rate_lines(OptimConfig(lr=0.01, lr_per_image=None), OptimConfig(), images=16)
         ['--lr 0.01: 0.000625 an image, with 16 images a step; the recipe has 0.000156']
     """
+    lines = []
+    if optim.optimizer != published.optimizer and (optim.lr, optim.lr_per_image) == (published.lr, published.lr_per_image):
+        own = f"the rate and decay of {published.optimizer}"
+        lines = [f"warning: --optimizer {optim.optimizer} with {own}; --recipe rtmdet has those of adamw, megvii of sgd"]
     if optim.lr is None:
-        return []
+        return lines
     rate, usual = optim.lr / images, published.lr_per_image or published.lr / PUBLISHED_BATCH
     line = f"--lr {optim.lr:g}: {rate:.3g} an image, with {images} images a step; the recipe has {usual:.3g}"
     factor = rate / usual if usual else 1.0
     too_much = f"warning: --lr {optim.lr:g} is {factor:.3g} times the recipe's rate; --lr-per-image {usual:.3g} is the recipe's"
-    return [line, too_much] if factor > 7.99 else [line]
+    return [*lines, line, too_much] if factor > 7.99 else [*lines, line]
 
 
 def _next_run(console: Console, group: Group) -> Path:
@@ -192,6 +198,8 @@ def _allowed(options: TrainOptions, before: tuple[Recipe, Mapping[str, Any]] | N
 
 def _check(options: TrainOptions, before: tuple[Recipe, Mapping[str, Any]] | None) -> dict:
     """Returns where the images of "train" and "val" are; raises UsageError for options that contradict each other."""
+    if options.save_recipe is not None:
+        check_recipe_suffix(options.save_recipe)
     if options.allow_changed and before is None:
         raise UsageError("--allow-changed: belongs to --resume; leave it out")
     if before is not None:

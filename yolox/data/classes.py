@@ -177,7 +177,7 @@ def inverse_class_weights(dataset: DetectionDataset) -> tuple[float, ...]:
 
     Returns:
         For each class ``boxes / (classes * boxes of the class)``, as scikit-learn's "balanced" weights: their mean over boxes
-        is 1. Classes without a box are left out of `classes`, and have 1.
+        is 1. Classes without a box do not count as classes, and have 1.
     """
     counts = np.bincount(dataset.classes[trainable(dataset)], minlength=len(dataset.class_names))
     used = max(np.count_nonzero(counts), 1)

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from attrs import frozen
 
@@ -47,16 +46,19 @@ class Stream:
         """
         if self.is_camera:
             return f"camera_{self.address}"
-        parts = urlsplit(self.address)
-        return re.sub(r"[^A-Za-z0-9.-]+", "_", parts.netloc.rpartition("@")[2] + parts.path).strip("_.") or "stream"
+        host = re.sub(r"^\w+://", "", _without_password(self.address).partition("?")[0]).rpartition("@")[2]
+        return re.sub(r"[^A-Za-z0-9.-]+", "_", host).strip("_.") or "stream"
 
     def __str__(self) -> str:  # without what may be a password
         if self.is_camera:
             return f"camera {self.address}"
-        parts = urlsplit(self.address)
-        user, at, host = parts.netloc.rpartition("@")
-        user = user.partition(":")[0] + ":***" if ":" in user else user
-        return parts._replace(netloc=user + at + host, query="***" if parts.query else "").geturl()
+        return _without_password(self.address)
+
+
+def _without_password(address: str) -> str:
+    """Masks what may be a password: from the first colon after the scheme to the last "@", which a password may hold, too."""
+    hidden = re.sub(r"^(\w+://[^:/?#@]*):.*@", r"\1:***@", address)
+    return re.sub(r"\?.*$", "?***", hidden)
 
 
 @frozen
@@ -166,19 +168,14 @@ def unique_names(files: Sequence[Path | Stream]) -> list[str]:
         ['dog', 'Dog_2', 'cat']
     """
     stems = {file.stem.casefold() for file in files}
+    frames = {re.sub(r"_\d{6,}$", "", stem) for stem in stems if re.search(r"_\d{6,}$", stem)}  # clip of clip_000001
     used: set[str] = set()
     names = []
     for file in files:
         name, number = file.stem, 1
-        while name.casefold() in used or (number > 1 and name.casefold() in stems) or _has_frames_of(name, stems):
+        while name.casefold() in used or (number > 1 and name.casefold() in stems) or name.casefold() in frames:
             number += 1
             name = f"{file.stem}_{number}"
         used.add(name.casefold())
         names.append(name)
     return names
-
-
-def _has_frames_of(name: str, stems: set[str]) -> bool:
-    """Returns whether frames of a video of this name would have the names of other files: clip_000001."""
-    frame = re.compile(re.escape(name.casefold()) + r"_\d{6,}")
-    return any(frame.fullmatch(stem) for stem in stems)

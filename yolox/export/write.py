@@ -198,13 +198,15 @@ def _quantize(source: Path, draft: Path, config: Int8Config) -> Int8Report:
         if not is_onnx:
             write_openvino(quantized, draft, half=False)
         ap = None if config.evaluate is None else config.evaluate(open_exported(draft, trusted=True))
+        if config.evaluate is not None and ap is None:
+            raise ExportError("int8: not written: there is no AP, as the images that are evaluated have no boxes")
         if ap is None or ap >= float_ap - config.max_ap_drop:
             layers = {"int8_layers": found.int8_layers, "float_layers": found.float_layers}
             return Int8Report(**layers, share=found.share, error=found.error, ap=ap, float_ap=None if ap is None else float_ap)
         tried.append(f"{ap:.4f} with {found.share:.0%} of the multiplications in int8")
     raise ExportError(
         f"int8: not written: the AP falls from {float_ap:.4f} to {', '.join(tried)}; want at most {config.max_ap_drop:g} less. "
-        "More calibration images, and such as are like those that are evaluated, lose less"
+        "More calibration images, similar to those that are evaluated, lose less"
     )
 
 

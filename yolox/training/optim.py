@@ -26,7 +26,7 @@ class Optimizer:
 
     slots: tuple[str, ...]
     """Tensors that are kept for each parameter, of its shape, zero at the start; checkpoints name them ``<slot>.<parameter>``."""
-    counts: bool
+    counts_updates: bool
     """The update depends on how many were applied before: `updates` is a Parameter, a float32 scalar, and not None."""
     make_update: Callable
 
@@ -185,21 +185,21 @@ def _adamw_one(rate, beta1, beta2, eps, decay, apply, param, first, second, grad
 
 
 OPTIMIZERS = {
-    "sgd": Optimizer(slots=("momentum",), counts=False, make_update=nesterov_sgd),
-    "adamw": Optimizer(slots=("exp_avg", "exp_avg_sq"), counts=True, make_update=adamw),
+    "sgd": Optimizer(slots=("momentum",), counts_updates=False, make_update=nesterov_sgd),
+    "adamw": Optimizer(slots=("exp_avg", "exp_avg_sq"), counts_updates=True, make_update=adamw),
 }
 """By the name that `OptimConfig.optimizer` has."""
 
 
-def clip_by_global_norm(gradients, most: float):  # ([...], ...) -> ([...], ...), []
+def clip_by_global_norm(gradients, max_norm: float):  # ([...], ...) -> ([...], ...), []
     """Scales gradients so that the norm of all of them together is at most a number.
 
     Args:
         gradients: tuple of float32 tensors.
-        most: largest norm.
+        max_norm: largest norm.
 
     Returns:
-        The tuple, each multiplied by ``min(1, most / norm)``, and the norm before, a float32 scalar.
+        The tuple, each multiplied by ``min(1, max_norm / norm)``, and the norm before, a float32 scalar.
 
     Source: Pascanu et al. 2013 (arXiv:1211.5063), algorithm 1, over all parameters at once.
 
@@ -209,7 +209,7 @@ def clip_by_global_norm(gradients, most: float):  # ([...], ...) -> ([...], ...)
         (5.0, [[0.6], [0.0, 0.8]])
     """
     norm = ops.sqrt(ops.stack(tree_map(_square_sum, gradients)).sum())
-    factor = ops.minimum(most / ops.maximum(norm, Tensor(1e-12, ms.float32)), Tensor(1.0, ms.float32))
+    factor = ops.minimum(max_norm / ops.maximum(norm, Tensor(1e-12, ms.float32)), Tensor(1.0, ms.float32))
     return tree_map(ops.partial(ops.mul, factor), gradients), norm
 
 

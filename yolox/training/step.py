@@ -64,7 +64,7 @@ def create_train_state(detector: nn.Cell, *, optimizer: str = "sgd") -> TrainSta
         raise ValueError("create_train_state: the detector has no trainable parameter")
     buffers = tuple(p for p in detector.get_parameters() if not p.requires_grad)
     rule = OPTIMIZERS[optimizer]
-    updates = Parameter(Tensor(0.0, ms.float32), name="optimizer_updates", requires_grad=False) if rule.counts else None
+    updates = Parameter(Tensor(0.0, ms.float32), name="optimizer_updates", requires_grad=False) if rule.counts_updates else None
     safe, averages = (_flat_copy(parts, name) for parts, name in ((buffers, "safe_buffers"), (params + buffers, "ema")))
     return TrainState(params, buffers, safe, zero_slots(params, rule.slots), updates, averages)
 
@@ -127,7 +127,9 @@ def make_train_step(
         reduce_gradients: function from a tuple of tensors to the tuple averaged or summed over devices; it gets the
             gradients and, last, the total loss. See `yolox.distributed.gradient_reducer`.
         accumulate: the images of a step are computed in so many equal parts, one after the other, whose gradients are summed
-            to those of the whole: each part's loss counts by its divisor. Statistics of BN are those of a part.
+            to those of the whole. Each part's loss counts by its divisor, so that the total of a `loss_fn` has to be a sum
+            divided by max(num_pos, 1), or by `reduce_num_pos` of it, as that of `detection_loss` is. Statistics of BN are
+            those of a part.
         reduce_num_pos: as in `detection_loss`, for the divisors of the parts.
         compiled: False runs the same operations one by one (PyNative), for a debugger or print in detector and loss.
 

@@ -248,7 +248,10 @@ def _with_class_weights(loss: LossConfig, dataset: DetectionDataset) -> LossConf
     """Returns the config with the weights that `class_balance` asks for, as numbers."""
     names = dataset.class_names
     if loss.class_balance == "inverse":
-        return attrs.evolve(loss, class_balance="none", class_weights=inverse_class_weights(dataset))
+        weights = inverse_class_weights(dataset)
+        if loss.class_weights not in ((), weights):
+            raise UsageError("`class_weights`: are not those that `class_balance` inverse gives here; want one of the two")
+        return attrs.evolve(loss, class_weights=weights)
     if loss.class_weights and len(loss.class_weights) != len(names):
         raise UsageError(f"`class_weights`: got {len(loss.class_weights)}, want {len(names)}, for {', '.join(names[:5])}...")
     return loss

@@ -65,7 +65,7 @@ class LoadedWeights(OneScreen):
         if self.folded:
             line += (
                 "; the file has no batch normalisation, which was folded into the convolutions: its statistics are made up, with "
-                "the same predictions, but training starts worse than from the file that it was made of"
+                "the same predictions; to train, take the file that it was made of if you have it"
             )
         if not self.skipped:
             return line

@@ -95,13 +95,13 @@ def megvii_to_yolox(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _unfolded(layer: str, weight: np.ndarray | None, bias: np.ndarray) -> dict[str, np.ndarray]:
     fits = weight is not None and weight.ndim == 4 and len(weight) == len(bias)  # else loading names what does not fit
     scales = filter_scales(weight) if fits else np.ones_like(bias)
-    scaled = {f"{layer}conv.weight": (weight * scales[:, None, None, None]).astype(weight.dtype)} if fits else {}
+    scaled = {f"{layer}conv.weight": weight.astype(np.float32) * scales[:, None, None, None]} if fits else {}
     return {
         **scaled,
         f"{layer}bn.gamma": np.ones_like(bias),
         f"{layer}bn.beta": bias,
         f"{layer}bn.moving_mean": np.zeros_like(bias),
-        f"{layer}bn.moving_variance": (scales.astype(np.float64) ** 2 - BN_EPSILON).astype(bias.dtype),
+        f"{layer}bn.moving_variance": (scales.astype(np.float64) ** 2 - BN_EPSILON).astype(np.float32),
     }
 
 
@@ -109,6 +109,7 @@ FRESH_NORM = 3**-0.5
 """Norm of a filter of fresh weights: uniform in plus and minus 1 / sqrt(inputs), whatever their number is."""
 PIXEL_NORM = 2.6
 """Norm of a trained filter over pixels of 0 to 255, with BN beside it: the stem of a genuine tiny has 12.7 for 24 filters."""
+_NO_FILTER = 1e-6  # norm of a filter whose outputs are its bias; its square fits into float32
 PIXEL_CHANNELS = (3, 12)  # inputs of a first convolution: pixels, or pixels in blocks of four
 
 
@@ -124,7 +125,7 @@ def filter_scales(weight: np.ndarray) -> np.ndarray:
 
     Returns:
         [outputs] float32, 1 or more: `FRESH_NORM`, or `PIXEL_NORM` over pixels, divided by the norm of the filter, and 1 for
-        filters that have this norm. A filter of zeros has 1.
+        filters that have this norm. A filter of zeros, or one so small that it gives nothing, has 1.
 
     Example:
         >>> filter_scales(np.full((1, 12, 1, 1), 0.01, np.float32)).round(2).tolist()
@@ -132,7 +133,7 @@ def filter_scales(weight: np.ndarray) -> np.ndarray:
     """
     wanted = PIXEL_NORM if weight.shape[1] in PIXEL_CHANNELS else FRESH_NORM
     norms = np.sqrt((weight.astype(np.float64) ** 2).sum(axis=(1, 2, 3)))
-    return np.where((norms > 0) & (norms < wanted), wanted / np.maximum(norms, 1e-30), 1.0).astype(np.float32)
+    return np.where((norms > _NO_FILTER) & (norms < wanted), wanted / np.maximum(norms, _NO_FILTER), 1.0).astype(np.float32)
 
 
 MINDYOLO_INPUT = InputSpec(
