@@ -34,8 +34,13 @@ def test_the_file_agrees_at_any_batch(made):
     assert report.difference < 1e-3 and report.megabytes == pytest.approx((len(xml) + len(weights)) / 1e6)
 
 
+def _in_utf16(xml):
+    return re.sub(r"^<\?xml[^>]*\?>", "", xml.decode()).encode("utf-16")
+
+
 HOSTILE = {
     "entities": (lambda xml: xml.replace(b"<net ", b"<!DOCTYPE net [<!ENTITY a 'b'>]><net ", 1), "has declarations"),
+    "entities in UTF-16": (lambda xml: _in_utf16(xml.replace(b"<net ", b"<!DOCTYPE net []><net ", 1)), "has declarations"),
     "another layer": (lambda xml: re.sub(rb'type="Sigmoid"', b'type="ReadValue"', xml, count=1), "layer 'ReadValue'"),
     "an extension": (lambda xml: re.sub(rb'version="opset1"', b'version="mine"', xml, count=1), "of 'mine'"),
     "weights elsewhere": (lambda xml: re.sub(rb'offset="0"', b'offset="999999999"', xml, count=1), "the .bin has"),

@@ -70,7 +70,7 @@ def check_openvino(xml: bytes, weights: bytes) -> tuple[dict[str, str], tuple[in
         ExportError: declarations of entities, a layer type that an exported detector does not have or of an extension, too
             many layers, weights outside the `.bin`, a value of more than 2^28 numbers, several inputs, or nested graphs.
     """
-    if b"<!" in xml:
+    if b"<!" in xml.replace(b"\0", b""):  # in UTF-16, too
         raise ExportError("has declarations or comments, which no exported detector has")
     try:
         root = ElementTree.fromstring(xml)
