@@ -108,16 +108,15 @@ def test_class_weights_are_those_of_the_ground_truth_of_each_positive():
     assert len(set(gt_classes[valid].tolist())) > 1
     matched_gt, iou = oracle.assign(boxes, raw[..., 4], raw[..., 5:], points, strides, gt_boxes, gt_classes, valid)
     want = oracle.detection_loss(raw, boxes, points, strides, gt_boxes, gt_classes, matched_gt, iou, weights)
-    plain = numbers(*detection_loss(maps, *gt, Tensor(1.0)))
-    for run in (_weighted_loss, ms.jit(_weighted_loss)):
+    plain, config = numbers(*detection_loss(maps, *gt, Tensor(1.0))), LossConfig(class_weights=weights)
+
+    def weighted_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
+        return detection_loss(maps, gt_boxes, gt_classes, valid, l1_weight, loss=config)
+
+    for run in (weighted_loss, ms.jit(weighted_loss)):
         got = numbers(*run(maps, *gt, Tensor(1.0)))
         np.testing.assert_allclose(got[:5], want, rtol=1e-4)
         assert abs(got[3] - plain[3]) > 0.1 and got[1] == pytest.approx(plain[1])
-
-
-def _weighted_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
-    weights = (0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5)[: maps[0].shape[1] - 5]
-    return detection_loss(maps, gt_boxes, gt_classes, valid, l1_weight, loss=LossConfig(class_weights=weights))
 
 
 def test_many_positives_and_few_give_the_same_sums():
