@@ -108,13 +108,10 @@ def test_class_weights_are_those_of_the_ground_truth_of_each_positive():
     assert len(set(gt_classes[valid].tolist())) > 1
     matched_gt, iou = oracle.assign(boxes, raw[..., 4], raw[..., 5:], points, strides, gt_boxes, gt_classes, valid)
     want = oracle.detection_loss(raw, boxes, points, strides, gt_boxes, gt_classes, matched_gt, iou, weights)
-    plain, config = numbers(*detection_loss(maps, *gt, Tensor(1.0))), LossConfig(class_weights=weights)
-
-    def weighted_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
-        return detection_loss(maps, gt_boxes, gt_classes, valid, l1_weight, loss=config)
-
-    for run in (weighted_loss, ms.jit(weighted_loss)):
-        got = numbers(*run(maps, *gt, Tensor(1.0)))
+    plain, options = numbers(*detection_loss(maps, *gt, Tensor(1.0))), {"loss": LossConfig(class_weights=weights)}
+    for run in (value_and_grad(**options), jitted(**options)):
+        values, _ = run(*maps, *gt, Tensor(1.0))
+        got = numbers(*values)
         np.testing.assert_allclose(got[:5], want, rtol=1e-4)
         assert abs(got[3] - plain[3]) > 0.1 and got[1] == pytest.approx(plain[1])
 
