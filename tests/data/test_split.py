@@ -15,14 +15,13 @@ from tests.data.test_duplicates import scene
 from tests.data.test_write import SIZE, by_image, dataset_of
 from yolox.data.coco import read_coco
 from yolox.data.convert import convert_data
-from yolox.data.dataset import DetectionDataset
+from yolox.data.dataset import DetectionDataset, select_images
 from yolox.data.layout import find_layout, part_of, read_data
 from yolox.data.split import (
     group_by_name,
     join_groups,
     merge_parts,
     original_files,
-    select_images,
     similar_groups,
     split_data,
     stratify,

@@ -97,7 +97,8 @@ def select_images(dataset: DetectionDataset, indices: Sequence[int]) -> Detectio
     """
     chosen = np.asarray(indices, np.int64)
     counts = np.diff(dataset.offsets)[chosen]
-    rows = np.concatenate([np.arange(*dataset.offsets[i : i + 2]) for i in chosen]) if len(chosen) else np.zeros(0, np.int64)
+    ends = np.cumsum(counts)
+    rows = np.repeat(dataset.offsets[:-1][chosen] - (ends - counts), counts) + np.arange(int(counts.sum()))
     position = {int(image): new for new, image in enumerate(chosen)}
     left_out = [(position[image], box) for image, box in dataset.left_out.tolist() if image in position]
     return attrs.evolve(
@@ -105,7 +106,7 @@ def select_images(dataset: DetectionDataset, indices: Sequence[int]) -> Detectio
         file_names=tuple(dataset.file_names[i] for i in chosen),
         image_ids=dataset.image_ids[chosen],
         sizes=dataset.sizes[chosen],
-        offsets=np.concatenate([[0], np.cumsum(counts)]),
+        offsets=np.concatenate([[0], ends]).astype(np.int64),
         left_out=np.array(left_out, np.int64).reshape(-1, 2),
         **{name: getattr(dataset, name)[rows] for name in ("boxes", "classes", "crowd", "areas", "annotation_ids")},
     )

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 
 from yolox.data.content import name_some
-from yolox.data.dataset import DetectionDataset, image_path
+from yolox.data.dataset import DetectionDataset, image_path, select_images
 from yolox.data.duplicates import group_similar, hash_images
 from yolox.data.layout import PARTS, DataPart
 from yolox.data.write import OriginalFile, write_annotations, write_yolo_yaml
@@ -47,7 +47,7 @@ def split_data(
         Iterative stratification, Sechidis, Tsoumakas and Vlahavas 2011, over groups in place of images, with the boxes of a
         class in place of its presence, the images as a last class, large groups first, and moves afterwards.
     """
-    wanted = _shares(fractions)
+    wanted, dataset = _shares(fractions), _without_notes(dataset)
     groups = np.arange(len(dataset)) if groups is None else np.unique(groups, return_inverse=True)[1]
     count = int(groups.max(initial=-1)) + 1
     if count < len(wanted):
@@ -58,6 +58,11 @@ def split_data(
     np.add.at(table[:, -1], groups, 1)
     place = stratify(table, np.array(list(wanted.values())), rng=np.random.default_rng(seed))
     return {part: select_images(dataset, np.flatnonzero(place[groups] == i)) for i, part in enumerate(wanted)}
+
+
+def _without_notes(dataset: DetectionDataset) -> DetectionDataset:
+    """Returns the dataset without what its reader said of all of its images."""
+    return attrs.evolve(dataset, notes=(), left_out=np.zeros((0, 2), np.int64))
 
 
 def _shares(fractions: Sequence[float]) -> dict[str, float]:
@@ -112,8 +117,8 @@ def _improved(rows: np.ndarray, place: np.ndarray, shares: np.ndarray, *, rng: n
         before = place.copy()
         for group in rng.permutation(len(rows)).tolist():
             old, row = place[group], rows[group]
-            products, own = lacking @ row, row @ row
-            change = (own - 2 * products) / shares + (own + 2 * products[old]) / shares[old]
+            products, square = lacking @ row, row @ row
+            change = (square - 2 * products) / shares + (square + 2 * products[old]) / shares[old]
             change[old] = 0
             new = change.argmin()
             if change[new] < -1e-12 and sizes[old] > 1:
@@ -197,32 +202,6 @@ def similar_groups(dataset: DetectionDataset) -> np.ndarray:  # -> [N] int64
     return group_similar(hash_images(dataset))
 
 
-def select_images(dataset: DetectionDataset, indices: np.ndarray) -> DetectionDataset:
-    """Returns a dataset with some of the images.
-
-    Args:
-        dataset: the dataset.
-        indices: [n] int of the images, in the order wanted.
-
-    Returns:
-        DetectionDataset with the same classes and ids, without notes.
-    """
-    counts = np.diff(dataset.offsets)[indices]
-    starts, ends = dataset.offsets[:-1][indices], np.cumsum(counts)
-    rows = np.repeat(starts - (ends - counts), counts) + np.arange(int(counts.sum()))
-    boxes = {name: getattr(dataset, name)[rows] for name in ("boxes", "classes", "crowd", "areas", "annotation_ids")}
-    return attrs.evolve(
-        dataset,
-        file_names=tuple(dataset.file_names[i] for i in indices.tolist()),
-        image_ids=dataset.image_ids[indices],
-        sizes=dataset.sizes[indices],
-        offsets=np.concatenate([[0], ends]).astype(np.int64),
-        left_out=np.zeros((0, 2), np.int64),
-        notes=(),
-        **boxes,
-    )
-
-
 def merge_parts(datasets: Mapping[str, DetectionDataset]) -> DetectionDataset:
     """Returns the images of all parts of a dataset as one.
 
@@ -250,7 +229,7 @@ def merge_parts(datasets: Mapping[str, DetectionDataset]) -> DetectionDataset:
         joined[name] = np.concatenate([getattr(data, name) + shift for data, shift in zip(parts, shifts, strict=True)])
     counts = np.concatenate([np.diff(data.offsets) for data in parts])
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return attrs.evolve(parts[0], image_dir=root, file_names=tuple(names), offsets=offsets, notes=(), **joined)
+    return attrs.evolve(_without_notes(parts[0]), image_dir=root, file_names=tuple(names), offsets=offsets, **joined)
 
 
 def _id_shifts(ids: Sequence[np.ndarray]) -> list[int]:
