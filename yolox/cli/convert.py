@@ -13,13 +13,12 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import RUNS
 from yolox.cli.messages import OptionConsole
 from yolox.cli.options import CommonOptions
-from yolox.cli.sources import DataOptions
+from yolox.cli.sources import DataOptions, reading_conventions
 from yolox.config import Recipe
 from yolox.data.convert import convert_data
 from yolox.data.image import shown_path
 from yolox.data.layout import find_layout
 from yolox.data.written_folder import Images
-from yolox.data.yolo_layout import read_class_map
 from yolox.errors import UsageError
 from yolox.training.run_folder import next_folder
 
@@ -57,7 +56,7 @@ def run(experiment: Experiment, options: ConvertOptions, with_defaults: Callable
     console.print(f"data: {shown_path(options.data)}: {layout}", markup=False)
     with console.status("converting"):
         output = options.output or next_folder(RUNS / "convert")
-        written = convert_data(layout, output, to=options.to, images=options.images, **data_conventions(options))
+        written = convert_data(layout, output, to=options.to, images=options.images, **reading_conventions(options))
     for part, count in written.images.items():
         console.print(f"{part}: {count} images, {written.boxes[part]} boxes", markup=False)
     print_written(console, options, output, written.notes)
@@ -68,18 +67,6 @@ def data_path(options: DataOptions) -> Path:
     if options.data is None:
         raise UsageError("--data: missing, want a dataset, such as a data.yaml, a VOC folder or a COCO folder")
     return options.data
-
-
-def data_conventions(options: DataOptions) -> dict[str, Any]:
-    """Returns the arguments of `read_part` that options name."""
-    return {
-        "first_pixel": options.voc_first_pixel,
-        "difficult_as_crowd": options.voc_difficult_as_crowd,
-        "class_map": None if options.class_map is None else read_class_map(str(options.class_map)),
-        "follow_links": options.follow_links,
-        "scored_labels": options.scored_labels,
-        "max_pixels": options.max_pixels,
-    }
 
 
 def print_written(console: Console, options: Any, output: Path, notes: Sequence[str]) -> None:

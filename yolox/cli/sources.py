@@ -172,12 +172,23 @@ def data_source(options, part: str, *, layout: DataLayout | None = None) -> Data
     return _source(given[0], values, part, options) if given else None
 
 
-def _conventions(options) -> dict:
+def _voc_conventions(options) -> dict:
     return {"first_pixel": options.voc_first_pixel, "difficult_as_crowd": options.voc_difficult_as_crowd}
 
 
+def reading_conventions(options: DataOptions) -> dict[str, Any]:
+    """Returns the arguments of `read_part` that options name.
+
+    Raises:
+        DataError: the file of ``--class-map`` cannot be read.
+    """
+    class_map = None if options.class_map is None else read_class_map(str(options.class_map))
+    kept = {field: getattr(options, field) for field in ("follow_links", "max_pixels", "scored_labels")}
+    return {**kept, "class_map": class_map, **_voc_conventions(options)}
+
+
 def _check_conventions(options) -> None:
-    changed = [name for name, value in _conventions(options).items() if value]
+    changed = [name for name, value in _voc_conventions(options).items() if value]
     if changed and not any(getattr(options, name, None) for name in ("data", "train_voc", "val_voc")):
         raise UsageError(f"--voc-{changed[0].replace('_', '-')}: is for --train-voc and --val-voc")
 
@@ -238,16 +249,14 @@ def _part_source(values: dict, part: str, options, layout: DataLayout) -> DataSo
 
 def _source(name: str, values: dict, part: str, options) -> DataSource:
     images, split = values["images"], values["split"]
-    kept = {field: getattr(options, field) for field in ("follow_links", "max_pixels", "scored_labels")}
 
     def read() -> DetectionDataset:
-        class_map = None if options.class_map is None else read_class_map(str(options.class_map))
         named = Named(
             path=str(values[name]),
             image_dir=None if images is None else str(images),
             split=split,
             part=part,
-            conventions={**kept, "class_map": class_map, **_conventions(options)},
+            conventions=reading_conventions(options),
         )
         dataset = attrs.evolve(FORMATS[name].read(named), max_pixels=options.max_pixels)
         return as_one_class(dataset) if options.single_class else dataset

@@ -11,12 +11,12 @@ from attrs import frozen
 from rich.console import Console
 from rich.table import Table
 
-from yolox.cli.convert import SOURCES, data_conventions, data_path, print_written
+from yolox.cli.convert import SOURCES, data_path, print_written
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import RUNS
 from yolox.cli.messages import OptionConsole
 from yolox.cli.options import CommonOptions
-from yolox.cli.sources import DataOptions
+from yolox.cli.sources import DataOptions, reading_conventions
 from yolox.config import Recipe
 from yolox.data.convert import unread_attributes
 from yolox.data.dataset import DetectionDataset
@@ -66,8 +66,8 @@ class SplitOptions(CommonOptions, DataOptions):
     @classmethod
     def answers(cls) -> Mapping[str, str]:
         """Returns what other programs call the options."""
-        words = ("ratio", "ratios", "train-size", "val-size", "test-size")
-        return dict.fromkeys(words, "here it is --fractions TRAIN VAL TEST, such as 0.8 0.1 0.1") | SOURCES
+        names = ("ratio", "ratios", "train-size", "val-size", "test-size")
+        return dict.fromkeys(names, "here it is --fractions TRAIN VAL TEST, such as 0.8 0.1 0.1") | SOURCES
 
 
 def run(experiment: Experiment, options: SplitOptions, with_defaults: Callable[[Recipe], SplitOptions]) -> None:
@@ -82,7 +82,7 @@ def run(experiment: Experiment, options: SplitOptions, with_defaults: Callable[[
     names = [options.part] if options.part else list(layout.parts)
     sources = {name: part_of(layout, name) for name in names}
     console.print(f"data: {shown_path(options.data)}: {layout}; divided: {', '.join(names)}", markup=False)
-    conventions = data_conventions(options)
+    conventions = reading_conventions(options)
     datasets = {name: read_part(part, name=name, **conventions) for name, part in sources.items()}
     originals = [] if options.class_map is not None else original_files(sources, datasets)
     dataset = merge_parts(datasets)
