@@ -26,7 +26,7 @@ MAX_STATED_CLASSES = 20_000
 
 def _sizes_in_range(want: str):
     def check(_instance, attribute, value) -> None:
-        if not isinstance(value, tuple) or any(not isinstance(v, Integral) or not 0 < v <= MAX_SIDE or v % 32 for v in value):
+        if any(not isinstance(v, Integral) or not 0 < v <= MAX_SIDE or v % 32 for v in value):
             raise ValueError(f"{attribute.name}: got {_shown(value)}, want {want}positive multiples of 32 up to {MAX_SIDE}")
 
     return check
@@ -79,7 +79,6 @@ _positive_count = _number(1, MAX_COUNT, "a positive number", kind=Integral)
 _count = _number(0, MAX_COUNT, "a whole number of 0 or more", kind=Integral)
 _weight = _number(0, HUGE, f"a number in [0, {HUGE:g}]")
 _gain = _number(0, 255, "numbers in [0, 255]")
-_size = _sizes_in_range("height and width as ")
 _canvas = _number(1, MAX_SIDE, f"height and width in 1..{MAX_SIDE}", kind=Integral)
 _zoom = [_number(0, 100, "two numbers above 0 and up to 100", above=True), _rising_range]
 _positives = _number(0, HUGE, "positive numbers", above=True)
@@ -168,7 +167,7 @@ class InputSpec(OneScreen):
     Weights of one convention give wrong boxes, without an error, when they are fed the other.
     """
 
-    input_size: Size = attrs.field(default=(640, 640), validator=_size)
+    input_size: Size = attrs.field(default=(640, 640), validator=_sizes_in_range("height and width as "))
     """Height and width in pixels: of evaluation images, and of training images where there are no `multiscale_sizes`."""
     channel_order: Literal["bgr", "rgb"] = "bgr"
     """Order of the colour channels that the network takes."""

@@ -6,7 +6,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -141,9 +141,7 @@ def read_recipe(path: str | Path, bases: Mapping[str, Recipe]) -> Recipe:
     elif isinstance(base, str) and base in bases:
         whole = _merged(recipe_to_dict(bases[base]), content)
     else:
-        near = difflib.get_close_matches(str(base), bases, n=1)
-        proposal = f"did you mean {near[0]!r}?" if near else f"want one of {', '.join(bases)}"
-        raise RecipeError(f"{path}: base is {base!r}, which is no recipe; {proposal}")
+        raise RecipeError(f"{path}: base is {base!r}, which is no recipe; {_proposal(str(base), bases, 'want one of')}")
     try:
         return recipe_from_dict(whole)
     except RecipeError as error:
@@ -359,6 +357,10 @@ _NOTES = (AttributeValidationNote, IterableValidationNote)
 def _unknown_field(error: ForbiddenExtraKeysError, path: str) -> str:
     name = min(map(str, error.extra_fields))[:80]
     known = [STORED_KEYS.get(field, field) for field in attrs.fields_dict(error.cl)]
+    return f"{path}.{name}: no such field; {_proposal(name, known, 'known are')}"
+
+
+def _proposal(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Returns the nearest name as a question, or all names."""
     near = difflib.get_close_matches(name, known, n=1)
-    proposal = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-    return f"{path}.{name}: no such field; {proposal}"
+    return f"did you mean {near[0]!r}?" if near else f"{otherwise} {', '.join(known)}"

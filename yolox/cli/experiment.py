@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from attrs import field, frozen
 
 from yolox.cli.options import Given
+from yolox.cli.spelling import nearest
 from yolox.config import Recipe
 from yolox.config_io import SUFFIXES, read_recipe, stated_fields
 from yolox.errors import UsageError
@@ -77,8 +77,8 @@ def choose_recipe(recipes: Mapping[str, Recipe], name: str) -> tuple[str, Recipe
         return (names[0] if name == BEST and names else name), recipe
     if name.lower().endswith(SUFFIXES):
         return name, read_recipe(name, recipes)
-    near = difflib.get_close_matches(name, recipes, n=1)
-    meant = f"; perhaps you meant {near[0]}" if near else ""
+    near = nearest(name, recipes)
+    meant = f"; perhaps you meant {near}" if near else ""
     want = f"one of {', '.join(recipes)}, or a file that ends in {' or '.join(SUFFIXES)}"
     raise UsageError(f"--recipe: got {name!r}, want {want}{meant}")
 
