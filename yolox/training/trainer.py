@@ -19,6 +19,7 @@ from yolox.console import PlainConsole
 from yolox.data.batches import steps_per_epoch
 from yolox.data.check import check_for_training
 from yolox.data.classes import inverse_class_weights, with_classes
+from yolox.data.content import name_some
 from yolox.data.dataset import DetectionDataset, open_cache, select_images
 from yolox.data.loader import log_dropped, report_once, train_batches
 from yolox.distributed import Group, any_of, from_first, share_statistics
@@ -235,13 +236,13 @@ def train(
 
 
 def _without_small_images(dataset: DetectionDataset, side: int, console: Console) -> DetectionDataset:
-    large = np.flatnonzero(dataset.sizes.min(axis=1) >= side) if len(dataset) else np.arange(0)
-    if len(large) == len(dataset):
+    is_small = (dataset.sizes < side).any(axis=-1)
+    if not is_small.any():
         return dataset
-    small = [name for name, size in zip(dataset.file_names, dataset.sizes, strict=True) if min(size) < side]
+    small = [dataset.file_names[index] for index in np.flatnonzero(is_small)]
     count = f"{len(small)} of {len(dataset)} training images are left out, as a side has fewer than {side} px"
-    console.print(f"{count}: {', '.join(small[:3])}{', ...' if len(small) > 3 else ''}", markup=False)
-    return select_images(dataset, large)
+    console.print(f"{count}: {name_some(small)}", markup=False)
+    return select_images(dataset, np.flatnonzero(~is_small))
 
 
 def _with_class_weights(loss: LossConfig, dataset: DetectionDataset) -> LossConfig:
@@ -253,7 +254,7 @@ def _with_class_weights(loss: LossConfig, dataset: DetectionDataset) -> LossConf
             raise UsageError("`class_weights`: are not those that `class_balance` inverse gives here; want one of the two")
         return attrs.evolve(loss, class_weights=weights)
     if loss.class_weights and len(loss.class_weights) != len(names):
-        raise UsageError(f"`class_weights`: got {len(loss.class_weights)}, want {len(names)}, for {', '.join(names[:5])}...")
+        raise UsageError(f"`class_weights`: got {len(loss.class_weights)}, want {len(names)}, for {name_some(names, most=5)}")
     return loss
 
 
