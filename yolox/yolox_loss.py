@@ -106,8 +106,8 @@ def detection_loss(
     )
     obj = binary_cross_entropy_with_logits(raw[..., 4], obj_targets(matched_gt)).sum()
     matched = (matched_gt, matched_iou, gt_boxes, gt_classes, points, point_strides)
-    functions = (decode_boxes, box_loss, cls_loss, loss.class_weights)
-    iou, cls, l1 = _positive_sums(raw, matched, functions, capacity=assign.top_k * valid.shape[1])
+    settings = (decode_boxes, box_loss, cls_loss, loss.class_weights)
+    iou, cls, l1 = _positive_sums(raw, matched, settings, capacity=assign.top_k * valid.shape[1])
     return _weighted((iou, obj, cls, l1 * l1_weight), matched_gt, loss, reduce_num_pos)
 
 
@@ -165,8 +165,8 @@ def decoded_loss(
     )
     obj = binary_cross_entropy_with_logits(decoded[..., 4], obj_targets(matched_gt)).sum()
     matched = (matched_gt, matched_iou, gt_boxes, gt_classes, points, point_strides)
-    functions = (_decoded_boxes, box_loss, cls_loss, loss.class_weights)
-    iou, cls, _ = _positive_sums(decoded, matched, functions, capacity=assign.top_k * valid.shape[1])
+    settings = (_decoded_boxes, box_loss, cls_loss, loss.class_weights)
+    iou, cls, _ = _positive_sums(decoded, matched, settings, capacity=assign.top_k * valid.shape[1])
     return _weighted((iou, obj, cls, ops.zeros_like(obj)), matched_gt, loss, reduce_num_pos)
 
 
@@ -181,7 +181,7 @@ def _decoded_boxes(predictions, points, point_strides):  # [N,5+C],[N,2],[N] -> 
     return predictions[:, :4]
 
 
-def _positive_sums(predictions, matched, functions, *, capacity):  # [B,P,5+C] -> [],[],[]
+def _positive_sums(predictions, matched, settings, *, capacity):  # [B,P,5+C] -> [],[],[]
     """Sums the losses of boxes and classes over positive points, in few rows where these are enough.
 
     Up to `capacity` points of an image can be positive, yet a hundred are usual: the branch for these takes a quarter
@@ -192,17 +192,17 @@ def _positive_sums(predictions, matched, functions, *, capacity):  # [B,P,5+C] -
     batch, count = matched_gt.shape
     few, most = USUAL_POSITIVES * batch, min(capacity, count) * batch
     if most <= few:
-        return _sums(predictions, matched, functions, most)
+        return _sums(predictions, matched, settings, most)
     if obj_targets(matched_gt).sum() <= few:
-        iou, cls, l1 = _sums(predictions, matched, functions, few)
+        iou, cls, l1 = _sums(predictions, matched, settings, few)
     else:
-        iou, cls, l1 = _sums(predictions, matched, functions, most)
+        iou, cls, l1 = _sums(predictions, matched, settings, most)
     return iou, cls, l1
 
 
-def _sums(predictions, matched, functions, capacity):  # [B,P,5+C] -> [],[],[]
+def _sums(predictions, matched, settings, capacity):  # [B,P,5+C] -> [],[],[]
     matched_gt, matched_iou, gt_boxes, gt_classes, points, point_strides = matched
-    decode, box_loss, cls_loss, class_weights = functions
+    decode, box_loss, cls_loss, class_weights = settings
     index, present = positive_rows(matched_gt, capacity=capacity)
     rows = ops.gather(predictions.reshape(-1, predictions.shape[-1]), index, 0)
     # Zeros and unit boxes in rows without a positive point: 0 times an overflow would be NaN.

@@ -289,9 +289,9 @@ def _plain(message: str, argument) -> str:
 
 def _wanted(metavar: str | None) -> str:
     """Returns the values of an option for a message: ``INT|{dynamic}`` is ``a whole number or dynamic``."""
-    words = {"INT": "a whole number", "FLOAT": "a number", "PATH": "a path"}
+    texts = {"INT": "a whole number", "FLOAT": "a number", "PATH": "a path"}
     kinds = shown_metavar(metavar).split("|")
-    return " or ".join(words.get(kind, kind.strip("{}").replace(",", ", ") if len(kinds) > 1 else kind) for kind in kinds)
+    return " or ".join(texts.get(kind, kind.strip("{}").replace(",", ", ") if len(kinds) > 1 else kind) for kind in kinds)
 
 
 def shown_metavar(metavar: str | None) -> str:

@@ -172,16 +172,16 @@ def find_leaks(
         One leak for each image and earlier part, that with the nearest image; equal ones first, then by distance.
     """
     hashes = {name: hash_images(data) for name, data in datasets.items()} if hashes is None else hashes
-    copies = {path: group[0] for group in duplicate_images(*datasets.values()) for path in group}
+    duplicates = {path: group[0] for group in duplicate_images(*datasets.values()) for path in group}
     paths = {name: [image_path(data, i) for i in range(len(data))] for name, data in datasets.items()}
     names = [name for name, data in datasets.items() if len(data)]
     found: list[Leak] = []
     for place, part in enumerate(names):
         for other in names[:place]:
-            places = {copies[path]: i for i, path in reversed(list(enumerate(paths[other]))) if path in copies}
+            places = {duplicates[path]: i for i, path in reversed(list(enumerate(paths[other]))) if path in duplicates}
             nearest, distances = nearest_images(hashes[part], hashes[other])
             for index, path in enumerate(paths[part]):
-                equal = places.get(copies.get(path))
+                equal = places.get(duplicates.get(path))
                 if equal is not None or distances[index] <= max_distance:
                     match = int(nearest[index]) if equal is None else equal
                     distance = int(distances[index]) if equal is None else 0

@@ -47,7 +47,7 @@ class WrittenData:
 
 
 class FolderJob:
-    """What the writers share: datasets with the same classes, names of images, and counts of what is not kept.
+    """Places the images of a folder that is written, and counts what is not kept; its datasets have the same classes.
 
     Args:
         datasets: by part: train, val or test. Parts without images are left out and counted.

@@ -1,4 +1,4 @@
-"""What objects are looked for in: image and video files, folders, patterns, cameras and streams."""
+"""Lists the inputs of a prediction: image and video files of folders and patterns, cameras and streams."""
 
 from __future__ import annotations
 
