@@ -226,11 +226,11 @@ def check_recipe_suffix(path: Path) -> None:
 
 def _read_file(path: Path) -> dict[str, Any]:
     check_recipe_suffix(path)
+    if not path.is_file():
+        raise RecipeError(f"{path}: no such file")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise RecipeError(f"{path}: {size} bytes, want a recipe of at most {MAX_BYTES}")
     try:
-        if not path.is_file():
-            raise RecipeError(f"{path}: no such file")
-        if path.stat().st_size > MAX_BYTES:
-            raise RecipeError(f"{path}: {path.stat().st_size} bytes, want a recipe of at most {MAX_BYTES}")
         text = path.read_text(encoding="utf-8")
         content = tomlkit.parse(text).unwrap() if path.suffix.lower() == ".toml" else json.loads(text)
     except (OSError, ValueError, RecursionError, tomlkit.exceptions.TOMLKitError) as error:
