@@ -21,7 +21,7 @@ from PIL import Image
 
 from tests.cli.squares import find_square, predict, square
 from yolox.cli.inputs import OpenedWeights
-from yolox.errors import CommandError
+from yolox.errors import CommandError, DataError
 from yolox.eval import media
 from yolox.eval.media import expected_frames, read_frames
 from yolox.eval.sources import Stream, find_files, unique_names
@@ -346,6 +346,13 @@ def test_a_terminal_shows_rate_time_left_and_classes(experiment, folder, tmp_pat
 )
 def test_no_password_of_an_address_is_shown(address, shown, stem):
     assert (str(Stream(address)), Stream(address).stem) == (shown, stem)
+
+
+@pytest.mark.parametrize("number", ["1000", "20240312123045"])
+def test_a_number_that_is_no_camera_is_a_message(number):
+    """Such as that of a folder which is not there."""
+    with pytest.raises(DataError, match=f"camera {number}: cannot be opened"):
+        next(read_frames(Stream(number), "a"))
 
 
 def test_names_of_many_files_are_found_at_once():

@@ -92,11 +92,16 @@ def _without_log() -> Iterator[None]:
         cv2.setLogLevel(level)
 
 
+MOST_CAMERAS = 999  # OpenCV takes larger numbers for drivers, and none beyond 32 bits
+
+
 def _open_stream(stream: Stream) -> cv2.VideoCapture:
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1e3 * OPEN_SECONDS), cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1e3 * READ_SECONDS)]
     with _without_log():
-        camera = stream.is_camera
-        return cv2.VideoCapture(int(stream.address)) if camera else cv2.VideoCapture(stream.address, cv2.CAP_FFMPEG, limits)
+        if not stream.is_camera:
+            return cv2.VideoCapture(stream.address, cv2.CAP_FFMPEG, limits)
+        number = int(stream.address)
+        return cv2.VideoCapture(number) if number <= MOST_CAMERAS else cv2.VideoCapture()  # which is not open
 
 
 def _capture(file: Path | Stream, *options: int, max_pixels: int | None = None) -> cv2.VideoCapture:
