@@ -120,7 +120,7 @@ def confusion_counts(ground_truth: GroundTruth, found: Detections, count: int, i
     for position, index in zip(order, matched, strict=True):
         if index >= 0:
             table[classes[index], found.classes[position]] += 1
-        elif not _inside(found.boxes[position], crowds):
+        elif not inside_crowd(found.boxes[position], crowds):
             table[count, found.classes[position]] += 1
     for index in set(range(len(mine))) - set(matched):
         table[classes[index], count] += 1
@@ -138,7 +138,7 @@ def match_detections(boxes, objects, iou_threshold: float) -> list[int]:  # [N,4
     Returns:
         N indices of objects, -1 for none; no object twice.
     """
-    overlaps = _pairwise_iou(boxes, objects)
+    overlaps = overlaps_of(boxes, objects)
     matched = [-1] * len(boxes)
     for row in np.flatnonzero((overlaps >= iou_threshold).any(1)):
         best = int(overlaps[row].argmax())
@@ -158,25 +158,84 @@ def _class_curves(ground_truth, detections, index: int, iou_threshold: float):
         rows = rows[np.argsort(-found.scores[rows], kind="stable")]
         total += len(mine)
         for row, matched in zip(rows, match_detections(found.boxes[rows], mine, iou_threshold), strict=True):
-            if matched >= 0 or not _inside(found.boxes[row], crowds):
+            if matched >= 0 or not inside_crowd(found.boxes[row], crowds):
                 scores.append(float(found.scores[row]))
                 hits.append(matched >= 0)
     if total == 0:
         return 0, None, None
-    order = np.argsort(-np.array(scores), kind="stable")
-    scores, hits = np.array(scores)[order], np.array(hits, bool)[order]
-    right = np.cumsum(hits)
-    precision, recall = right / np.maximum(np.arange(1, len(hits) + 1), 1), right / total
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    places = np.searchsorted(recall, RECALLS - 1e-9)
-    interpolated = np.append(envelope, 0.0)[np.minimum(places, len(envelope))]
+    scores, hits = np.array(scores), np.array(hits, bool)
+    right = np.append(0, np.cumsum(hits[np.argsort(-scores, kind="stable")]))
     kept = (scores[None] > SCORES[:, None]).sum(1)
-    f1 = 2 * np.append(0, right)[kept] / (kept + total)
-    return total, interpolated.round(4).tolist(), f1.round(4).tolist()
+    f1 = 2 * right[kept] / (kept + total)
+    return total, interpolated_precision(scores, hits, total).round(4).tolist(), f1.round(4).tolist()
 
 
-def _inside(box, crowds) -> bool:
-    """Returns whether half of a box lies in a crowd region."""
+def interpolated_precision(scores: np.ndarray, hits: np.ndarray, total: int) -> np.ndarray:  # [N],[N] -> [101]
+    """Computes the precision at 101 recalls, as the COCO evaluation interpolates it; its mean is AP.
+
+    Args:
+        scores: of the detections of a class, in any order.
+        hits: bool; which of them are right.
+        total: objects of the class; 0 gives zeros.
+
+    Returns:
+        The highest precision at each recall of `RECALLS` or above it, 0 where it is not reached.
+
+    Example:
+        >>> interpolated_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]), 2)[[0, 50, 51, 100]].round(3).tolist()
+        [1.0, 1.0, 0.667, 0.667]
+    """
+    if total == 0:
+        return np.zeros(len(RECALLS))
+    right = np.cumsum(hits[np.argsort(-scores, kind="stable")])
+    precision, recall = right / np.arange(1, len(right) + 1), right / total
+    envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+    return envelope[np.minimum(np.searchsorted(recall, RECALLS - 1e-9), len(right))]
+
+
+def rank_images(
+    ground_truth: Sequence[GroundTruth],
+    detections: Sequence[Detections],
+    *,
+    class_names: Sequence[str],
+    iou_threshold: float = 0.5,
+    score_threshold: float = 0.25,
+) -> list[tuple[int, float]]:
+    """Sorts images by the F1 of their detections, the worst first.
+
+    Args:
+        ground_truth, detections, class_names, iou_threshold, score_threshold: as in `analyse`.
+
+    Returns:
+        Index and F1 of each image; of equal F1 the image with more objects and detections is nearer to its end of the list.
+        Images with neither an object nor a detection are left out.
+
+    Example:
+        >>> cat = GroundTruth(boxes=np.array([[0, 0, 10, 10.0]]), classes=np.array([0]), crowd=np.array([False]))
+        >>> found = Detections(cat.boxes, np.array([0.9]), cat.classes)
+        >>> rank_images([cat, cat], [found, Detections()], class_names=["cat"])
+        [(1, 0.0), (0, 1.0)]
+    """
+    ranked, count = [], len(class_names)
+    for index, pair in enumerate(zip(ground_truth, detections, strict=True)):
+        table = confusion_counts(*pair, count, iou_threshold, score_threshold)
+        right, every = int(np.trace(table)), int(table[:-1].sum() + table[:, :-1].sum())
+        if every:
+            ranked.append((index, 2 * right / every, every))
+    ranked.sort(key=lambda each: (each[1], each[2] if each[1] > 0.5 else -each[2], each[0]))
+    return [(index, f1) for index, f1, _ in ranked]
+
+
+def inside_crowd(box: np.ndarray, crowds: np.ndarray) -> bool:
+    """Returns whether half of a box lies in a crowd region.
+
+    Args:
+        box: [4] xyxy.
+        crowds: [N,4] xyxy.
+
+    Returns:
+        False without regions.
+    """
     if not len(crowds):
         return False
     low, high = np.maximum(box[:2], crowds[:, :2]), np.minimum(box[2:], crowds[:, 2:])
@@ -184,7 +243,16 @@ def _inside(box, crowds) -> bool:
     return bool((shared >= 0.5 * max(np.prod(box[2:] - box[:2]), 1e-9)).any())
 
 
-def _pairwise_iou(a, b):  # [N,4],[M,4] -> [N,M]
+def overlaps_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:  # [N,4],[M,4] -> [N,M]
+    """Computes the pairwise IoU of boxes on the host.
+
+    Args:
+        a: [N,4] xyxy.
+        b: [M,4] xyxy.
+
+    Returns:
+        [N,M] float in 0..1.
+    """
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     shared = np.prod(np.maximum(high - low, 0), axis=2)
