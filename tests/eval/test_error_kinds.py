@@ -28,7 +28,8 @@ def drawn(seed, images=12):
         moved[:, 2:] = np.maximum(moved[:, 2:], moved[:, :2] + 3)
         low = rng.uniform(0, 150, (3, 2))
         moved = np.vstack([moved, np.hstack([low, low + rng.uniform(8, 30, (3, 2))])])
-        guess = np.append(np.where(rng.random(len(rows)) < 0.7, classes[rows], rng.integers(0, 3, len(rows))), rng.integers(0, 3, 3))
+        guess = np.where(rng.random(len(rows)) < 0.7, classes[rows], rng.integers(0, 3, len(rows)))
+        guess = np.append(guess, rng.integers(0, 3, 3))
         gt.append(objects_of(boxes, classes))
         detections.append(found(moved, rng.random(len(moved)), guess))
     return gt, detections

@@ -182,7 +182,8 @@ def interpolated_precision(scores: np.ndarray, hits: np.ndarray, total: int) -> 
         The highest precision at each recall of `RECALLS` or above it, 0 where it is not reached.
 
     Example:
-        >>> interpolated_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]), 2)[[0, 50, 51, 100]].round(3).tolist()
+        >>> precision = interpolated_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]), 2)
+        >>> precision[[0, 50, 51, 100]].round(3).tolist()
         [1.0, 1.0, 0.667, 0.667]
     """
     if total == 0:
