@@ -36,11 +36,13 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def without_charts() -> Iterator[None]:
-    """Leaves out the six charts at the end of a run: they take longer than the runs of these tests.
+    """Leaves out the charts and the report at the end of a run: they take longer than the runs of these tests.
 
     tests/visualize/test_run_pictures.py draws them.
     """
     nothing = wraps(run_pictures.write_charts)(lambda folder, evaluation: [])
+    no_report = wraps(run_pictures.write_run_report)(lambda context, evaluation, **options: None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_pictures, "write_charts", nothing)
+        patch.setattr(run_pictures, "write_run_report", no_report)
         yield

@@ -42,14 +42,15 @@ TABLE = {
     "eval": "config data decode distributed errors graph nn | attrs cv2 mindspore numpy pycocotools supervision",
     "export": "config config_io data decode environment errors eval graph nn wire | "
     "attrs cv2 mindspore numpy onnx onnxruntime openvino",
-    "visualize": "assign boxes config data decode errors eval training | attrs cv2 einops matplotlib mindspore numpy rich",
+    "visualize": "assign boxes config config_io data decode environment errors eval training "
+    "| attrs cv2 einops jinja2 matplotlib mindspore numpy rich",
     "model": "config data errors eval export models recipes weights | attrs mindspore numpy",
     "environment": "errors | cv2 numpy",  # to see whether they can be imported
 }
 # within these parts MindSpore stays in the modules named, so that the rest can be used and tested without it
 MINDSPORE_ONLY_IN = {"data": {"loader"}, "eval": {"evaluate", "predict"}, "visualize": {"assignment"}}
 # slow or extras: imported where used
-OPTIONAL = {"matplotlib", "onnx", "onnxruntime", "PIL", "pillow_heif", "supervision", "tensorboard"}
+OPTIONAL = {"jinja2", "matplotlib", "onnx", "onnxruntime", "PIL", "pillow_heif", "supervision", "tensorboard"}
 
 
 def modules(folder: str):

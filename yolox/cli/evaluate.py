@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 from rich.console import Console
 from rich.table import Table
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import console_of, open_group, open_weights, print_sources, read_evaluation_set, recipe_of_weights
+from yolox.cli.inputs import (
+    command_text,
+    console_of,
+    given_options,
+    open_group,
+    open_weights,
+    print_sources,
+    read_evaluation_set,
+    recipe_of_weights,
+)
 from yolox.cli.options import InferenceOptions
 from yolox.cli.sources import ValidationSet, evaluation_source
 from yolox.config import InputSpec, PostprocessConfig, Recipe
@@ -24,6 +34,7 @@ from yolox.eval.evaluate import make_evaluator
 from yolox.eval.postprocess import Detections
 from yolox.training.run_folder import make_folder, write_json
 from yolox.training.signals import Watchdog
+from yolox.visualize.report import recipe_settings, report_html, write_report
 from yolox.visualize.run_pictures import evaluation_report, write_charts, write_comparisons
 
 MEANINGS = (
@@ -43,6 +54,8 @@ class EvalOptions(InferenceOptions, ValidationSet):
     """File for the detections as COCO's results, with the dataset's ids of images and categories (loadRes takes it)."""
     pictures: Path | None = None
     """Folder for predictions beside ground truth, and for charts (pip install -c constraints.txt -e '.[plot]')."""
+    report: Path | None = None
+    """File for one HTML page with all numbers, charts, errors by kind, and the worst and best images."""
     batch_size: int = 8
     """Images at a time."""
     workers: int = 2
@@ -81,6 +94,8 @@ def _run(
         make_folder(options.pictures, name="pictures")
     if options.save_results is not None:
         make_folder(options.save_results.parent, name="save_results")
+    if options.report is not None:
+        make_folder(options.report.parent, name="report")
     opened.check_input(options.input)
     console, found = console_of(group), []
     print_sources(console, options, {"evaluation": source})
@@ -111,7 +126,7 @@ def _run(
         console.print(f"warning: {line}", markup=False)
     if options.save_results is not None:
         console.print(f"wrote {shown_path(options.save_results)}", markup=False)
-    if options.json is not None or options.pictures is not None:
+    if options.json is not None or options.pictures is not None or options.report is not None:
         _write(options, console, dataset, found, metrics)
 
 
@@ -126,6 +141,20 @@ def _write(
         write_comparisons(options.pictures, dataset, found, report["analysis"]["score_threshold"])
         write_charts(options.pictures, report)
         console.print(f"wrote {options.pictures}", markup=False)
+    if options.report is not None:
+        page = report_html(
+            report, title=f"Evaluation of {shown_path(options.weights)} on {len(dataset)} images", dataset=dataset, found=found,
+            settings=_settings(options), command=command_text(), notes=_notes(dataset, found, options.postprocess.max_detections),
+        )  # fmt: skip
+        write_report(options.report, page)
+        console.print(f"wrote {shown_path(options.report)}", markup=False)
+
+
+def _settings(options: EvalOptions) -> dict[str, dict[str, Any]]:
+    """Returns what decides the numbers, for the report."""
+    groups = recipe_settings(Recipe(input=options.input, postprocess=options.postprocess))
+    kept = {name.removeprefix("recipe: "): group for name, group in groups.items() if name.endswith(("input", "postprocess"))}
+    return {"options": given_options(options), **kept}
 
 
 def _notes(dataset: DetectionDataset, found: list[Detections], limit: int) -> list[str]:

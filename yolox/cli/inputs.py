@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from yolox import model
 from yolox.cli.experiment import Experiment, choose_recipe
-from yolox.cli.messages import OptionConsole, note
+from yolox.cli.messages import OptionConsole, note, option_name
 from yolox.cli.sources import DataSource
 from yolox.config import InputSpec, Recipe, one_line
 from yolox.data.classes import match_detector
@@ -257,3 +259,18 @@ def print_sources(console: Console, options, sources: Mapping[str, DataSource | 
 def console_of(group: Group) -> Console:
     """Returns the console of a process: only that of rank 0 prints, and messages name options instead of fields."""
     return OptionConsole(quiet=not group.is_first)
+
+
+def command_text() -> str:
+    """Returns the command of this process as a shell takes it, for the report."""
+    program = Path(sys.argv[0])
+    name = f"python -m {program.parent.name}" if program.name == "__main__.py" else program.name
+    name = f"python {shown_path(sys.argv[0])}" if program.suffix == ".py" and program.name != "__main__.py" else name
+    return shown_path(" ".join([name, shlex.join(sys.argv[1:])]).strip())
+
+
+def given_options(options) -> dict[str, str]:
+    """Returns the options of a command that are not as they are by default, by flag, without those of a recipe."""
+    fields = [field for field in attrs.fields(type(options)) if not attrs.has(type(getattr(options, field.name)))]
+    values = {field.name: getattr(options, field.name) for field in fields if getattr(options, field.name) != field.default}
+    return {option_name(name): shown_path(value) if isinstance(value, Path) else str(value) for name, value in values.items()}

@@ -13,7 +13,16 @@ from rich.console import Console
 
 from yolox.cli.check import read_sets
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import RUNS, compare_names, console_of, local_weights, open_group, print_sources
+from yolox.cli.inputs import (
+    RUNS,
+    command_text,
+    compare_names,
+    console_of,
+    given_options,
+    local_weights,
+    open_group,
+    print_sources,
+)
 from yolox.cli.messages import option_name
 from yolox.cli.options import CommonOptions, Given
 from yolox.cli.run_options import RememberOptions, check_options, remembered
@@ -137,7 +146,8 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
     random = all_names if options.weights is None else loaded.skipped
     detector.spec = options.settings.input  # an option that was given wins over the convention of the weights
     folder = options.resume or options.output or _next_run(console, group)
-    callbacks = [RememberOptions(options), RunPictures(console), *([TensorBoard()] if options.tensorboard else [])]
+    pictures = RunPictures(console, command=command_text(), settings={"options": given_options(options)})
+    callbacks = [RememberOptions(options), pictures, *([TensorBoard()] if options.tensorboard else [])]
     try:
         if options.resume is None:
             check_frozen_loaded(options.freeze, random)

@@ -36,8 +36,8 @@ BAD_BATCH = "bad_batch.npz"
 CACHE_FILE = "images.cache"
 CURVES, BATCHES = "curves.png", "first_batches.jpg"
 EVENTS = "events"
-EVALUATION, PICTURES = "evaluation.json", "pictures"
-RUN_FILES = (BEST, LAST, HISTORY, RECIPE, OPTIONS, CURVES, BATCHES, EVALUATION)
+EVALUATION, PICTURES, REPORT = "evaluation.json", "pictures", "report.html"
+RUN_FILES = (BEST, LAST, HISTORY, RECIPE, OPTIONS, CURVES, BATCHES, EVALUATION, REPORT)
 PICTURE_FILES = (f"{PICTURES}/*.png", f"{PICTURES}/beside/[0-9]*_*.jpg")
 OTHER_FILES = (BAD_BATCH, "epoch_[0-9]*.safetensors", f"{EVENTS}/events.out.tfevents.*", *PICTURE_FILES)
 """Patterns of files that only some runs leave."""
@@ -273,12 +273,12 @@ def restore_history(path: Path, history: Mapping[str, list]) -> bool:
 
 
 def remove_evaluation(folder: Path) -> None:
-    """Removes evaluation.json and the pictures, which are not those of the next best checkpoint.
+    """Removes evaluation.json, the report and the pictures, which are not those of the next best checkpoint.
 
     Args:
         folder: of the run.
     """
-    for path in (folder / EVALUATION, *(path for pattern in PICTURE_FILES for path in folder.glob(pattern))):
+    for path in (folder / EVALUATION, folder / REPORT, *(path for pattern in PICTURE_FILES for path in folder.glob(pattern))):
         path.unlink(missing_ok=True)
 
 

@@ -196,7 +196,8 @@ def error_chart(errors: dict) -> Figure:
     for place, (kind, value) in enumerate(zip(KINDS, added, strict=True)):
         axes.text(value, place, f" +{value:.3f}  ({sum(errors['counts'][kind])})", va="center")
     axes.set_xlim(0, 1.2 * max(*added, 0.01))
-    axes.set_xlabel("added by fixing these errors alone (in brackets: number at scores above {score_threshold:g})".format(**errors))
+    counted = f"in brackets: number at scores above {errors['score_threshold']:g}"
+    axes.set_xlabel(f"added by fixing these errors alone ({counted})")
     axes.set_title("AP at IoU {iou_threshold:g} is {AP:.3f}".format(**errors))
     return figure
 

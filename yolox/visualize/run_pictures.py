@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,8 +17,10 @@ from rich.console import Console
 from yolox.config import Size
 from yolox.data.check import label_statistics
 from yolox.data.dataset import DetectionDataset, load_sample
+from yolox.data.image import shown_path
 from yolox.errors import CommandError
 from yolox.eval.analysis import analyse, image_ground_truth
+from yolox.eval.error_kinds import analyse_errors
 from yolox.eval.postprocess import Detections
 from yolox.training.callbacks import Callback, EpochEvent, RunContext
 from yolox.training.checkpoint import atomic_path
@@ -27,21 +30,31 @@ from yolox.training.run_folder import (
     EVALUATION,
     HISTORY,
     PICTURES,
+    REPORT,
     make_folder,
     read_history,
     remove_evaluation,
     write_json,
 )
-from yolox.visualize.charts import confusion_chart, f1_chart, history_chart, label_chart, precision_recall_chart
+from yolox.visualize.charts import (
+    confusion_chart,
+    error_chart,
+    f1_chart,
+    history_chart,
+    label_chart,
+    precision_recall_chart,
+)
 from yolox.visualize.grids import draw_beside_ground_truth, sample_grid
+from yolox.visualize.report import recipe_settings, report_html, write_report
 
 MAX_IMAGES = 16
-LABELS, TRAIN_LABELS = "labels", "train_labels"
+LABELS, TRAIN_LABELS, ERRORS = "labels", "train_labels", "errors"
 CHARTS = {  # name of the file: key of the evaluation's JSON, and what draws its value
     "precision_recall": ("analysis", precision_recall_chart),
     "f1": ("analysis", f1_chart),
     "confusion": ("analysis", confusion_chart),
     "confusion_normalised": ("analysis", partial(confusion_chart, normalised=True)),
+    "errors": (ERRORS, error_chart),
     "labels": (LABELS, partial(label_chart, title="evaluated images")),
     "labels_train": (TRAIN_LABELS, partial(label_chart, title="training images")),
 }
@@ -59,10 +72,15 @@ def evaluation_report(
         input_size: of the network.
 
     Returns:
-        The metrics, with `analysis` and `labels`; `json.dumps` takes it.
+        The metrics, with `analysis`, `errors` and `labels`; `json.dumps` takes it.
     """
-    analysis = analyse(image_ground_truth(dataset), found, class_names=dataset.class_names)
-    return {**metrics, "analysis": analysis, LABELS: label_statistics(dataset, input_size=input_size)}
+    objects, names = image_ground_truth(dataset), dataset.class_names
+    return {
+        **metrics,
+        "analysis": analyse(objects, found, class_names=names),
+        ERRORS: analyse_errors(objects, found, class_names=names),
+        LABELS: label_statistics(dataset, input_size=input_size),
+    }
 
 
 def write_comparisons(folder: Path, dataset: DetectionDataset, found: Sequence[Detections], threshold: float) -> None:
@@ -144,7 +162,7 @@ CURVES_SECONDS = 10.0  # between two drawings of the curves, which take half a s
 
 
 class RunPictures(Callback):
-    """Draws first_batches.jpg, curves.png, and evaluation.json and pictures of the best epoch at the end.
+    """Draws first_batches.jpg, curves.png, and at the end report.html, evaluation.json and pictures of the best epoch.
 
     The curves are drawn after an epoch, of short ones every ten seconds, and when the run ends or is stopped.
 
@@ -152,9 +170,18 @@ class RunPictures(Callback):
 
     Args:
         console: where it is printed what was written; None prints nothing.
+        command: that started the run, for the report; None where Python code did.
+        settings: shown in the report beside the recipe, in named groups.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        console: Console | None = None,
+        *,
+        command: str | None = None,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self._command, self._settings = command, settings or {}
         self._console = console or Console(quiet=True)
         self._context: RunContext | None = None
         self._epoch: int | None = None  # of the best evaluation since the run began or was resumed, counted from 1
@@ -194,9 +221,16 @@ class RunPictures(Callback):
         self._epoch, self._metrics, self._found = epoch, metrics, detections
 
     def on_finish(self) -> None:
-        """Writes evaluation.json and the pictures, unless a run that is resumed has those of its best checkpoint already."""
-        if self._context is not None and (self._epoch is not None or not (self._context.folder / EVALUATION).is_file()):
+        """Writes the report, evaluation.json and the pictures.
+
+        Of a resumed run that has the pictures of its best checkpoint already, only the report is written, if epochs were added.
+        """
+        if self._context is None:
+            return
+        if self._epoch is not None or not (self._context.folder / EVALUATION).is_file():
             try_picture(self._context.folder / PICTURES, self._write_evaluation)
+        elif self._curves_stale or self._curves_drawn > float("-inf"):
+            try_picture(self._context.folder / REPORT, self._renew_report)
 
     def on_end(self) -> None:
         """Draws the curves of the last epochs."""
@@ -227,9 +261,35 @@ class RunPictures(Callback):
             write_comparisons(folder, context.val_set, self._found, evaluation["analysis"]["score_threshold"])
             what = f"the evaluation after epoch {self._epoch}"
         write_charts(folder, content)
+        with_found = {} if self._epoch is None else {"dataset": context.val_set, "found": self._found}
+        write_run_report(context, content, command=self._command, settings=self._settings, **with_found)
         with atomic_path(context.folder / EVALUATION) as path:
             write_json(path, content)
         self._console.print(f"wrote {context.folder / EVALUATION} and {folder}: {what}")
+        self._console.print(f"wrote {context.folder / REPORT}")
+
+    def _renew_report(self) -> None:
+        """Writes the report of a run whose best checkpoint and its evaluation are older than the last epochs."""
+        content = json.loads((self._context.folder / EVALUATION).read_text())
+        write_run_report(self._context, content, command=self._command, settings=self._settings)
+
+
+def write_run_report(context: RunContext, evaluation: dict, **options) -> None:
+    """Writes report.html of a run from its folder and the evaluation of its best checkpoint.
+
+    Args:
+        context: of the run.
+        evaluation: content of evaluation.json.
+        options: `dataset`, `found`, `command` and `settings` as for `report_html`.
+    """
+    history = context.folder / HISTORY
+    settings = {**recipe_settings(context.recipe), **options.pop("settings")}
+    title = f"Training run {shown_path(str(context.folder))}"
+    rows = read_history(history) if history.is_file() else ()
+    notes = [*context.train_set.notes, *(() if context.val_set is None else context.val_set.notes)]
+    page = report_html(evaluation, title=title, history=rows, settings=settings, notes=notes, **options)
+    with atomic_path(context.folder / REPORT) as path:
+        write_report(path, page)
 
 
 def write_curves(folder: Path, target: Path | None = None) -> Path:
