@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import numpy as np
 import pytest
 from mindspore import nn
 
+from yolox.cli.evaluate import EvalOptions
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import open_detector, recipe_of_weights
+from yolox.cli.inputs import command_text, given_options, open_detector, recipe_of_weights
 from yolox.config import InputSpec, Recipe
 from yolox.errors import WeightsError
 from yolox.recipes import megvii_recipe, mindyolo_recipe
@@ -75,3 +78,21 @@ def test_a_checkpoint_whose_names_are_not_its_classes_is_refused(tmp_path, names
         open_detector(experiment, path)
     save_checkpoint(path, tensors, recipe=Recipe(), class_names=("cat", "dog"))
     assert open_detector(experiment, path)[0].num_classes == 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        (["/usr/bin/yolox", "train", "--data", "my data"], "yolox train --data 'my data'"),
+        (["examples/yolox_nano.py", "eval"], "python examples/yolox_nano.py eval"),
+        (["/lib/yolox/__main__.py", "eval"], "python -m yolox eval"),
+    ],
+)
+def test_the_command_of_the_process_as_a_shell_takes_it(monkeypatch, argv, text):
+    monkeypatch.setattr("sys.argv", argv)
+    assert command_text() == text
+
+
+def test_given_options_are_those_that_differ():
+    options = EvalOptions(weights=Path("a.safetensors"), val_json=Path("B.json"), workers=0)
+    assert given_options(options) == {"--weights": "a.safetensors", "--val-json": "B.json", "--workers": "0"}

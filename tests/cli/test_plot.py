@@ -53,7 +53,7 @@ def test_a_run_with_an_evaluation_is_drawn_again(evaluation, tmp_path, capsys):
     (folder / "recipe.json").write_text("{}")
     (folder / "metrics.json").write_text(json.dumps(evaluation[2]))
     assert run(EXPERIMENT, ["plot", str(folder)]) == 0
-    charts = ["precision_recall", "f1", "confusion", "confusion_normalised", "labels"]
+    charts = ["precision_recall", "f1", "confusion", "confusion_normalised", "errors", "labels"]
     paths = [folder / "curves.png", *(folder / f"pictures/{name}.png" for name in charts)]
     assert capsys.readouterr().out.splitlines() == [f"wrote {path}" for path in paths]
     assert all(cv2.imread(str(path)).std() > 5 for path in paths)
@@ -68,7 +68,7 @@ def test_charts_of_the_run_and_of_other_evaluations_lie_apart(evaluation, tmp_pa
     (tmp_path / "evaluation.json").write_text(json.dumps(own))
     assert run(EXPERIMENT, ["plot", str(tmp_path)]) == 0
     assert {path.stem for path in (tmp_path / "pictures").glob("*.png")} == set(CHARTS)
-    assert {path.stem for path in (tmp_path / "pictures/metrics").iterdir()} == set(CHARTS) - {"labels", "labels_train"}
+    assert {path.stem for path in (tmp_path / "pictures/metrics").iterdir()} == set(CHARTS) - {"errors", "labels", "labels_train"}
 
 
 def test_a_redrawn_chart_is_the_same_picture(evaluation, tmp_path):
@@ -76,7 +76,7 @@ def test_a_redrawn_chart_is_the_same_picture(evaluation, tmp_path):
     first.mkdir(), again.mkdir()
     for folder, content in ((first, evaluation[2]), (again, json.loads(json.dumps(evaluation[2])))):
         paths = write_charts(folder, content)
-    assert len(paths) == 5
+    assert len(paths) == 6
     for path in paths:
         assert (cv2.imread(str(path)) == cv2.imread(str(first / path.name))).all()
 

@@ -23,7 +23,7 @@ from yolox.training.callbacks import EpochEvent
 from yolox.training.progress import TrainingProgress
 from yolox.training.run_folder import read_history
 from yolox.visualize import run_pictures
-from yolox.visualize.run_pictures import CHARTS, RunPictures, write_charts
+from yolox.visualize.run_pictures import CHARTS, RunPictures, write_charts, write_run_report
 
 SHORT = ["--epochs", "3", "--plain-epochs", "1", "--eval-interval", "1"]
 
@@ -64,6 +64,7 @@ def test_the_best_evaluation_is_kept_with_what_it_found(tmp_path, monkeypatch, a
     monkeypatch.setattr(run_pictures, "evaluation_report", lambda metrics, *_, **__: {"analysis": {"score_threshold": 0.5}})
     monkeypatch.setattr(run_pictures, "write_comparisons", lambda folder, dataset, found, threshold: written.append(found))
     monkeypatch.setattr(run_pictures, "write_charts", lambda *_: None)
+    monkeypatch.setattr(run_pictures, "write_run_report", lambda *_, **__: None)
     for epoch, ap in enumerate(aps):
         kept.on_epoch(event(epoch, ap))
     kept.on_finish()
@@ -74,6 +75,8 @@ def test_the_best_evaluation_is_kept_with_what_it_found(tmp_path, monkeypatch, a
 def test_training_leaves_all_pictures_and_plot_draws_them_again(argv, tmp_path, capsys, monkeypatch):
     folder, evaluations = tmp_path / "run", []
     monkeypatch.setattr(run_pictures, "write_charts", write_charts)  # tests/conftest.py leaves them out
+    monkeypatch.setattr(run_pictures, "write_run_report", write_run_report)
+    monkeypatch.setattr("sys.argv", ["/bin/yolox", "train", "--data", "my data"])
     predict = evaluate.predict_dataset
     monkeypatch.setattr(evaluate, "predict_dataset", lambda *a, **k: evaluations.append(1) or predict(*a, **k))
     assert run(EXPERIMENT, ["train", *argv, *SHORT, "--output", str(folder)]) == 0
@@ -86,6 +89,9 @@ def test_training_leaves_all_pictures_and_plot_draws_them_again(argv, tmp_path, 
     assert content["train_labels"]["images"] == content["labels"]["images"] == 4
     said = f"wrote {folder}/evaluation.json and {folder}/pictures: the evaluation after epoch {content['epoch']}\n"
     assert said in capsys.readouterr().out
+    page = (folder / "report.html").read_text()
+    assert "yolox train --data &#39;my data&#39;" in page and f"Training run {folder}" in page
+    assert "losses and AP by epoch" in page and page.count("<figcaption>") >= 4 and "--plain-epochs" not in page
     charts = {folder / f"pictures/{name}.png" for name in CHARTS}
     assert set((folder / "pictures").glob("*.png")) == charts
     assert len(list((folder / "pictures/beside").glob("*.jpg"))) == 4
@@ -105,9 +111,12 @@ def test_a_resumed_run_writes_the_evaluation_of_its_best_checkpoint(argv, tmp_pa
     pictures = started(tmp_path, monkeypatch, dataset, Console(file=lines, soft_wrap=True), resumed=True)
     pictures.on_epoch(attrs.evolve(event(4, 0.1), detections=found))
     assert pictures.wants_best(1) == (written != '{"epoch": 1}')
-    if written == '{"epoch": 1}':  # of the best checkpoint already
+    reports = []
+    monkeypatch.setattr(run_pictures, "write_run_report", lambda context, content, **more: reports.append((content, more)))
+    if written == '{"epoch": 1}':  # of the best checkpoint already: only the curves of the report are others
         pictures.on_finish()
         assert path.read_text() == written and not lines.getvalue()
+        assert reports == [({"epoch": 1}, {"command": None, "settings": {}})]
     else:
         pictures.on_best(1, {"AP": 0.3}, found)
         pictures.on_finish()

@@ -103,11 +103,11 @@ PAGES = {
         examples=(
             "--weights RUN --data DATA",
             "--weights {weights} --val-json val.json --val-images images",
-            "--weights RUN/last.safetensors --data DATA --json metrics.json --pictures PICTURES",
+            "--weights RUN/last.safetensors --data DATA --json metrics.json --report report.html",
         ),
         groups={
             "data": _names("weights data val-split"),
-            "run": _names("json pictures save-results device"),
+            "run": _names("report json pictures save-results"),
             "often changed": _names("input-size batch-size score-threshold iou-threshold workers class-map"),
         },
         notes={"data": _VAL},

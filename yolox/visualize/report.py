@@ -247,7 +247,8 @@ def _chart(figure: Figure, alt: str) -> dict[str, Any]:
     with rc_context({"svg.hashsalt": "yolox"}):
         figure.savefig(file, format="svg", metadata={"Date": None})
     width = min(round(figure.get_size_inches()[0] * 100), MAX_WIDTH)
-    return {"uri": _data_uri("image/svg+xml", file.getvalue().encode()), "alt": alt, "width": width, "least": round(LEAST * width), "why": ""}
+    uri = _data_uri("image/svg+xml", file.getvalue().encode())
+    return {"uri": uri, "alt": alt, "width": width, "least": round(LEAST * width), "why": ""}
 
 
 def _data_uri(kind: str, data: bytes) -> str:
