@@ -6,7 +6,7 @@ from pathlib import Path
 
 ORDER = (
     "index", "own_dataset", "datasets", "data_tools", "sources", "recipes", "callbacks", "custom_dataset", "custom_detector",
-    "custom_loss", "own_loop", "simota_elsewhere", "deployment", "supervision", "pictures", "long_runs", "scaling", "performance",
+    "custom_loss", "own_loop", "simota_elsewhere", "deployment", "supervision", "pictures", "loggers", "long_runs", "scaling", "performance",
     "verification", "structure", "conventions", "graph_mode", "troubleshooting", "reference",
 )  # fmt: skip
 

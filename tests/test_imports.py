@@ -28,7 +28,7 @@ TABLE = {
     "models": "nn recipes | attrs",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
     "training": "config config_io console data distributed errors eval graph nn processes recipes schedule yolox_loss "
-    "| attrs mindspore numpy rich safetensors tensorboard",
+    "| attrs mindspore mlflow numpy rich safetensors tensorboard",
     "processes": "|",
     "console": "| rich",
     "distributed": "config graph processes | attrs mindspore numpy",
@@ -36,7 +36,7 @@ TABLE = {
     "recipes": "config | attrs",
     "config_io": "config errors | attrs cattrs tomlkit",
     "wire": "errors |",
-    "weights": "config errors training wire | attrs mindspore numpy pooch requests urllib3",
+    "weights": "config errors training wire | attrs huggingface_hub mindspore numpy pooch requests urllib3",
     # the host
     "data": "config errors processes wire | attrs cv2 einops mindspore numpy PIL pillow_heif yaml",
     "eval": "config data decode distributed errors graph nn | attrs cv2 mindspore numpy pycocotools supervision",
@@ -50,7 +50,10 @@ TABLE = {
 # within these parts MindSpore stays in the modules named, so that the rest can be used and tested without it
 MINDSPORE_ONLY_IN = {"data": {"loader"}, "eval": {"evaluate", "predict"}, "visualize": {"assignment"}}
 # slow or extras: imported where used
-OPTIONAL = {"jinja2", "matplotlib", "onnx", "onnxruntime", "PIL", "pillow_heif", "supervision", "tensorboard"}
+OPTIONAL = {
+    "huggingface_hub", "jinja2", "matplotlib", "mlflow", "onnx", "onnxruntime", "PIL", "pillow_heif", "supervision",
+    "tensorboard",
+}  # fmt: skip
 
 
 def modules(folder: str):

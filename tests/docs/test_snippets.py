@@ -37,12 +37,17 @@ def blocks(page: Path) -> str:
 
 
 SLOW = {"callbacks", "own_loop", "sources"}  # these compile for long
+ELSEWHERE = {"loggers"}  # test_loggers.py has what stands in for packages that are not installed
 NEEDS = {"supervision": "supervision"}  # packages of extras
 
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, id=page.stem, marks=pytest.mark.slow if page.stem in SLOW else []) for page in PAGES if blocks(page)],
+    [
+        pytest.param(page, id=page.stem, marks=pytest.mark.slow if page.stem in SLOW else [])
+        for page in PAGES
+        if blocks(page) and page.stem not in ELSEWHERE
+    ],
 )
 def test_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     if page.stem in NEEDS:

@@ -33,7 +33,7 @@ from yolox.graph import use_device
 from yolox.models import SCALES
 from yolox.recipes import finetune_recipe
 from yolox.training.run_folder import LAST
-from yolox.weights.hub import is_published_name, published_file
+from yolox.weights.hub import HUGGING_FACE, is_published_name, published_file
 from yolox.weights.load import local_path, read_weights, scale_of
 
 NO_MODEL = "SCALE"  # in the usage line
@@ -128,7 +128,7 @@ def _scale_of_weights(argv: Sequence[str]) -> str | None:
     if path is None or path.suffix.lower() in SUFFIXES:
         return None
     scale = None
-    if path.is_file() or path.is_dir():
+    if path.is_file() or path.is_dir() or str(path).startswith(HUGGING_FACE):
         tensors, _ = read_weights(local_path(path))
         scale = scale_of({name: array.shape for name, array in tensors.items()})
     elif is_published_name(str(path)):

@@ -41,6 +41,7 @@ KINDS = {
     "device": ("CPU or Ascend",), "recipe": ("a text",), "save_steps": (_COUNT,), "save_every": (_COUNT, None),
     "single_class": ("true or false", False), "patience": (_COUNT, None),
     "freeze": ("a list of texts", ()), "tensorboard": ("true or false", False),
+    "mlflow": ("true or false", False),
     "voc_first_pixel": ("0 or 1", 0), "voc_difficult_as_crowd": ("true or false", False),
     "data": ("a text or null", None), "class_map": ("a text or null", None), "follow_links": ("true or false", False),
     "scored_labels": ("refuse or drop", "refuse"), "max_pixels": ("a whole number of 1 or more", MAX_PIXELS),

@@ -34,7 +34,7 @@ from yolox.errors import RunError, UsageError
 from yolox.export.runner import SUFFIXES
 from yolox.nn import initialise
 from yolox.recipes import with_convention, with_epochs
-from yolox.training.callbacks import TensorBoard
+from yolox.training.callbacks import MLflow, TensorBoard
 from yolox.training.freeze import check_frozen_loaded
 from yolox.training.run_folder import LAST, next_folder
 from yolox.training.signals import Launcher, Watchdog
@@ -54,8 +54,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     """Train on a COCO, VOC or YOLO dataset, from random weights or from any weights."""
 
     weights: Path | None = None
-    """Start from a run's folder, a file, or megvii:SCALE; files are .pth, .npz, .ckpt, .pdparams or .safetensors, megvii:SCALE
-    and mindyolo:SCALE are downloaded, and the weights are random if this is left out."""
+    """Start from a run's folder, a file, or megvii:SCALE; files are .pth, .npz, .ckpt, .pdparams or .safetensors; megvii:SCALE,
+    mindyolo:SCALE and hf:ORG/REPO/FILE are downloaded, and the weights are random if this is left out."""
     legacy: bool = False
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     finetune: bool = False
@@ -84,6 +84,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     """Run the training step without compiling it: much slower, for debugging."""
     tensorboard: bool = False
     """Also write events for TensorBoard to OUTPUT/events (pip install -c constraints.txt -e '.[tensorboard]')."""
+    mlflow: bool = False
+    """Also write to MLflow: to MLFLOW_TRACKING_URI, else to OUTPUT/mlruns (pip install -c constraints.txt -e '.[mlflow]')."""
     save_recipe: Path | None = None
     """Also write the recipe with all options to this file (.toml, .json), for --recipe."""
     settings: Recipe = Recipe()
@@ -147,7 +149,8 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
     detector.spec = options.settings.input  # an option that was given wins over the convention of the weights
     folder = options.resume or options.output or _next_run(console, group)
     pictures = RunPictures(console, command=command_text(), settings={"options": given_options(options)})
-    callbacks = [RememberOptions(options), pictures, *([TensorBoard()] if options.tensorboard else [])]
+    loggers = [*([TensorBoard()] if options.tensorboard else []), *([MLflow()] if options.mlflow else [])]
+    callbacks = [RememberOptions(options), pictures, *loggers]
     try:
         if options.resume is None:
             check_frozen_loaded(options.freeze, random)

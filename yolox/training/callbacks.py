@@ -1,23 +1,28 @@
-"""Callbacks of a training run: what they receive, early stopping, and TensorBoard."""
+"""Callbacks of a training run: what they receive, early stopping, TensorBoard and MLflow."""
 
 from __future__ import annotations
 
+import logging
+import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from yolox.config import Recipe
+from yolox.config_io import recipe_to_dict
 from yolox.errors import CommandError
 from yolox.schedule import is_evaluated
 from yolox.training.progress import TrainingProgress
-from yolox.training.run_folder import EVENTS, HISTORY, read_history
+from yolox.training.run_folder import EVENTS, HISTORY, MLFLOW_RUN, MLRUNS, read_history
 
 if TYPE_CHECKING:
     from yolox.data.dataset import DetectionDataset
     from yolox.distributed import Group
+
+log = logging.getLogger("yolox.training")
 
 
 @frozen(kw_only=True)
@@ -233,16 +238,11 @@ class TensorBoard(Callback):
     def on_step(self, event: StepEvent) -> None:
         """Writes losses, rate and speed."""
         self._step = event.step
-        losses = {f"loss/{name}": value for name, value in event.losses.items()}
-        speed = {"images per second": event.images_per_second, "waiting for data": event.data_wait_share}
-        self._write({**losses, "learning rate": event.lr, "positives": event.num_pos, **speed})
+        self._write(_step_numbers(event))
 
     def on_epoch(self, event: EpochEvent) -> None:
         """Writes the metrics, if there are any, and the AP of each class, and flushes the file."""
-        metrics = event.metrics or {}
-        classes = {f"AP of class/{name}": value for name, value in metrics.get("per_class", {}).items()}
-        numbers = {f"metrics/{name}": value for name, value in metrics.items() if name != "per_class"}
-        self._write({**numbers, **classes})
+        self._write(_metric_numbers(event))
         if self._writer is not None:
             self._writer.flush()
 
@@ -259,3 +259,124 @@ class TensorBoard(Callback):
     def _add(self, **content) -> None:
         if self._writer is not None:
             self._writer.add_event(self._event(wall_time=time.time(), **content))
+
+
+def _step_numbers(event: StepEvent) -> dict[str, float]:
+    """Returns the numbers of a step by the names that loggers show."""
+    losses = {f"loss/{name}": value for name, value in event.losses.items()}
+    speed = {"images per second": event.images_per_second, "waiting for data": event.data_wait_share}
+    return {**losses, "learning rate": event.lr, "positives": event.num_pos, **speed}
+
+
+def _metric_numbers(event: EpochEvent) -> dict[str, float | None]:
+    """Returns the metrics of an epoch and the AP of each class; empty without an evaluation."""
+    metrics = event.metrics or {}
+    classes = {f"AP of class/{name}": value for name, value in metrics.get("per_class", {}).items()}
+    return {**{f"metrics/{name}": value for name, value in metrics.items() if name != "per_class"}, **classes}
+
+
+class MLflow(Callback):
+    """Writes the recipe, losses and rates of every step, and metrics of every epoch to MLflow, on rank 0.
+
+    The numbers of an epoch are sent at its end. A resumed run continues the same MLflow run, whose id is in the run's folder.
+
+    Args:
+        uri: of the tracking server or store; None takes MLFLOW_TRACKING_URI, else the folder ``mlruns`` in that of the run.
+        experiment: name of the experiment, which is made if it is missing.
+
+    Raises:
+        CommandError: the package is missing, or, when the run starts, the store cannot be used. A server that fails later is
+            a warning, and what could not be sent is sent with the next epoch.
+    """
+
+    def __init__(self, uri: str | None = None, *, experiment: str = "yolox") -> None:
+        try:
+            from mlflow.entities import Metric, Param
+            from mlflow.tracking import MlflowClient
+        except ImportError:
+            raise CommandError("mlflow is not installed: pip install 'yolox-mindspore[mlflow]'") from None
+        self._metric, self._param, self._make_client = Metric, Param, MlflowClient
+        self._uri, self._experiment = uri, experiment
+        self._client, self._run, self._step, self._status = None, "", 0, "FAILED"
+        self._waiting: list = []
+
+    def on_start(self, context: RunContext) -> None:
+        """Opens the MLflow run, and writes the recipe of a new one."""
+        if not context.group.is_first:
+            return
+        uri = self._uri or os.environ.get("MLFLOW_TRACKING_URI") or (context.folder / MLRUNS).absolute().as_uri()
+        if uri.startswith("file:"):  # MLflow 3 refuses folders without it
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        try:
+            self._client = self._make_client(tracking_uri=uri)
+            self._open(context)
+        except Exception as error:  # of mlflow, or of what it uses to reach the store
+            self._client = None
+            raise CommandError(f"mlflow: {uri} cannot be used ({str(error).strip().splitlines()[0]})") from error
+
+    def _open(self, context: RunContext) -> None:
+        kept = context.folder / MLFLOW_RUN
+        if context.resumed and kept.is_file():
+            self._run = kept.read_text().strip()
+            self._client.update_run(self._run, status="RUNNING")
+            return
+        found = self._client.get_experiment_by_name(self._experiment)
+        number = found.experiment_id if found else self._client.create_experiment(self._experiment)
+        self._run = self._client.create_run(number, run_name=context.folder.name).info.run_id
+        kept.write_text(self._run + "\n")
+        fields = _flat(recipe_to_dict(context.recipe))
+        self._client.log_batch(self._run, params=[self._param(name, str(value)) for name, value in fields.items()])
+
+    def on_step(self, event: StepEvent) -> None:
+        """Keeps losses, rate and speed for the end of the epoch."""
+        self._step = event.step
+        self._add(_step_numbers(event))
+
+    def on_epoch(self, event: EpochEvent) -> None:
+        """Sends the numbers of the steps and the metrics of the epoch."""
+        self._add(_metric_numbers(event))
+        self._send()
+
+    def on_finish(self) -> None:
+        """Marks the MLflow run as finished when it is closed."""
+        self._status = "FINISHED"
+
+    def on_end(self) -> None:
+        """Sends what is left, and closes the MLflow run: as failed where the run was stopped or ended with an error."""
+        if self._client is not None:
+            self._send()
+            self._try(self._client.set_terminated, self._run, self._status)
+
+    def _add(self, scalars: Mapping[str, float | None]) -> None:
+        if self._client is not None:
+            now = int(1000 * time.time())
+            known = {name: value for name, value in scalars.items() if value is not None}
+            self._waiting += [self._metric(_mlflow_name(name), value, now, self._step) for name, value in known.items()]
+
+    def _send(self) -> None:
+        most = 1000  # of a request
+        while self._waiting and self._try(self._client.log_batch, self._run, metrics=self._waiting[:most]):
+            self._waiting = self._waiting[most:]
+
+    def _try(self, send: Callable, *arguments, **options) -> bool:
+        """Returns whether a request succeeded; logs a warning where it did not."""
+        try:
+            send(*arguments, **options)
+        except Exception as error:  # hours of training matter more
+            log.warning("mlflow: %s; the run goes on", (str(error).strip() or type(error).__name__).splitlines()[0])
+            return False
+        return True
+
+
+def _mlflow_name(name: str) -> str:
+    """Returns a name such as "loss/iou" with an underscore for each character after the slash that MLflow does not take."""
+    group, slash, rest = name.partition("/")
+    return group + slash + "".join(letter if letter.isalnum() or letter in "- " else "_" for letter in rest)
+
+
+def _flat(fields: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Returns nested fields as one level with dots."""
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        flat |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
+    return flat

@@ -1,4 +1,4 @@
-"""The checkpoints that the authors of YOLOX and of MindYOLO publish: by name, from the cache or the network."""
+"""Weights by name, from a cache or the network: those that the authors of YOLOX and MindYOLO publish, and Hugging Face's."""
 
 from __future__ import annotations
 
@@ -152,6 +152,47 @@ def fetch_weights(
                 _check_cached(path, pin)
     except OSError as error:
         raise WeightsError(f"{folder}: cannot be used to keep weights ({error.strerror or error})") from None
+    return path
+
+
+HUGGING_FACE = "hf:"
+_HUB_NAME = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[^@]+?)(@(?P<revision>[\w./-]+))?")
+
+
+def fetch_hub_file(name: str) -> Path:
+    """Returns the path of a file of Hugging Face's hub, and downloads it the first time.
+
+    The package huggingface_hub downloads and keeps it, by its own settings: HF_TOKEN for private repositories, HF_HOME for the
+    cache, HF_ENDPOINT for another server, HF_HUB_OFFLINE=1 for the cache alone.
+
+    Args:
+        name: ``hf:ORG/REPO/FILE``, the file with its folders; ``hf:ORG/REPO/FILE@REVISION`` takes a branch, a tag or a commit.
+
+    Returns:
+        The file; hand it to `load_weights`.
+
+    Raises:
+        WeightsError: another form of name, the package is missing, the download fails, or it is no weights file.
+
+    Example:
+        >>> fetch_hub_file("hf:nano.pth")
+        Traceback (most recent call last):
+        yolox.errors.WeightsError: 'hf:nano.pth': want hf:ORG/REPO/FILE, or hf:ORG/REPO/FILE@REVISION
+    """
+    parts = _HUB_NAME.fullmatch(name)
+    if parts is None or ".." in parts["file"].split("/"):
+        raise WeightsError(f"{name[:80]!r}: want hf:ORG/REPO/FILE, or hf:ORG/REPO/FILE@REVISION")
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise WeightsError(f"{name}: needs huggingface_hub: pip install 'yolox-mindspore[huggingface]'") from None
+    try:
+        path = Path(hf_hub_download(parts["repo"], parts["file"], revision=parts["revision"]))
+    except Exception as error:  # of the hub, its HTTP client, or the disk
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise WeightsError(f"{name}: cannot be downloaded ({shorten(reason)})") from error
+    if path.suffix.lower() not in (".onnx", ".mindir", ".xml"):  # an export is checked where it is opened
+        _check_kind(path)
     return path
 
 

@@ -110,7 +110,7 @@ def load_weights(detector: nn.Cell, path: str | os.PathLike, *, legacy: bool = F
 
 
 def local_path(path: str | os.PathLike, *, fetch: Callable[[str], Path] | None = None) -> str | os.PathLike:
-    """Returns the file of a published name such as ``megvii:nano``, which is downloaded the first time, or the path as it is.
+    """Returns the file of a name such as ``megvii:nano`` or ``hf:ORG/REPO/FILE``, which is downloaded, or the path as it is.
 
     Args:
         path: a path, or a name; a file of that name comes first. Of the folder of a run the best checkpoint is taken, else
@@ -128,10 +128,18 @@ def local_path(path: str | os.PathLike, *, fetch: Callable[[str], Path] | None =
         if not found:
             raise WeightsError(f"{path}: is a folder without {BEST} or {LAST}; want the folder of a run, or a file")
         return found[0]
-    from yolox.weights.hub import PUBLISHED, fetch_weights, is_published_name  # it imports this module
+    from yolox.weights.hub import (  # it imports this module
+        HUGGING_FACE,
+        PUBLISHED,
+        fetch_hub_file,
+        fetch_weights,
+        is_published_name,
+    )
 
     if Path(path).exists():
         return path
+    if str(path).startswith(HUGGING_FACE):
+        return fetch_hub_file(str(path))
     if is_published_name(str(path)):
         return (fetch or fetch_weights)(str(path))
     if Path(path).suffix or Path(path).name != str(path):
