@@ -1,4 +1,4 @@
-"""The README's Python blocks run as they stand, and its relative links lead somewhere."""
+"""The Python of the README and of the quick start in Chinese runs as it stands, and the README's links lead somewhere."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from yolox.data.synthetic import SyntheticConfig, write_synthetic
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 FRONT_DOOR, SIMOTA = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+(CHINESE,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/zh/quickstart.md").read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def run_block(text: str, folder: Path) -> dict:
@@ -39,12 +40,13 @@ def write_files(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_front_door(tmp_path, monkeypatch):
+@pytest.mark.parametrize("block", [FRONT_DOOR, CHINESE], ids=["readme", "chinese"])
+def test_the_front_door(block, tmp_path, monkeypatch):
     write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     finetune = yolox.finetune_recipe
     monkeypatch.setattr(yolox, "finetune_recipe", lambda recipe: small(finetune(recipe)))
-    names = run_block(FRONT_DOOR, tmp_path)
+    names = run_block(block, tmp_path)
     (found,) = names["found"]
     assert names["run"].best_ap == names["metrics"]["AP"]
     assert len(found.boxes) == len(found.scores) == len(found.classes) == len(found.names)

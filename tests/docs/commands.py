@@ -8,7 +8,7 @@ from pathlib import Path
 from attrs import frozen
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROGRAMS = r"(?:yolox|python|make|pip|msrun|tensorboard|\.) "
 # Beginnings of lines of a block that a command prints.
 OUTPUT = ("error: ", "warning: ", "the last checkpoint ", "Timeout (", "Thread 0x", "a process of this run has", "if RUN/last",
@@ -21,7 +21,7 @@ NOT_RUN = {  # whole commands; they are parsed by tests/docs/test_snippets.py
     r"tensorboard .*": "serves until it is stopped",
     r"msrun .*": "eight Ascends, or two hosts; tests/training/test_failing_ranks.py starts msrun with two and four CPU processes",
     r"(python|yolox) .*--device Ascend.*": "needs an Ascend",
-    r"(python|yolox) .*--weights (megvii|mindyolo):.*": "downloads; tests/weights/test_download.py has a server of its own",
+    r"(python|yolox) .*--weights (megvii|mindyolo|hf):.*": "downloads; tests/weights/test_download.py has a server of its own",
     r"yolox predict .*--source (\d|\w+:).*": "a camera, a stream, or a screen; tests/cli/test_predict_sources.py serves a stream",
     r"python benchmarks/(run|cost|long_run|bccd)\.py.*": "measures for minutes, writes over docs/cost.png, or needs real data",
 }

@@ -19,7 +19,7 @@ from tests.docs.typed import make_small, type_in
 from tests.nn.scales import build_detector
 from yolox.training import trainer
 
-REAL = {"README", "index"}  # tests/examples trains the custom detector
+REAL = {"README", "index", "quickstart"}  # tests/examples trains the custom detector
 GO_ON = {"deployment", "long_runs", "pictures", "troubleshooting"}  # pages that begin with a run and a file that are there
 FAST = {"own_dataset", "data_tools"}
 BEGIN = (

@@ -6,21 +6,25 @@ The other commands are typed by test_commands.py.
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import attrs
 import pytest
 
-from docs.order import ordered_pages
+from docs.command_line import command_line_page
+from docs.order import menu
 from tests.docs.commands import PAGES as READ
 from tests.docs.commands import ROOT, commands_of, fragments_of
 from yolox.cli.experiment import Experiment, scale_experiment
 from yolox.cli.main import COMMANDS, read_command
 from yolox.cli.messages import option_name
 
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
 UNTYPED = [command for page in READ for command in commands_of(page) if not command.is_run]
 VALUES = {  # for commands that end with "..."
     "eval": "--val-json B.json --val-images B".split(),
@@ -37,7 +41,7 @@ def blocks(page: Path) -> str:
 
 
 SLOW = {"callbacks", "own_loop", "sources"}  # these compile for long
-ELSEWHERE = {"loggers"}  # test_loggers.py has what stands in for packages that are not installed
+ELSEWHERE = {"loggers", "quickstart"}  # run by test_loggers.py and by tests/test_readme.py
 NEEDS = {"supervision": "supervision"}  # packages of extras
 
 
@@ -112,17 +116,55 @@ def option_names(kind) -> list[str]:
     return names
 
 
-def test_relative_links_lead_to_pages():
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as mkdocs and GitHub make them of plain words."""
+    heads = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), flags=re.MULTILINE)
+    return {re.sub(r"[ ]", "-", re.sub(r"[^\w\- ]", "", head.lower().strip())) for head in heads}
+
+
+def test_relative_links_lead_to_pages_and_headings():
     for page in PAGES:
         text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
-        for target in re.findall(r"\]\((?!http|#)([^)#]+)[^)]*\)", text):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+        for target, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", text):
+            path = page.parent / target if target else page
+            assert path.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(path), f"{page.name}: {target}#{anchor}"
 
 
-def test_the_menu_has_every_page_once_and_known_ones_first(tmp_path):
-    names = ordered_pages(ROOT / "docs")
-    assert sorted(names) == [page.name for page in PAGES] and names[0] == "index.md"
+def test_every_picture_is_shown():
+    shown = {target for page in READ + PAGES for target in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text())}
+    pictures = [path for path in (ROOT / "docs").iterdir() if path.suffix in (".png", ".jpg")]
+    assert pictures and {path.name for path in pictures} <= {Path(target).name for target in shown}
+    assert all(path.stat().st_size < 150_000 for path in pictures)
+
+
+def test_the_menu_has_every_page_once_and_those_of_no_group_last(tmp_path):
+    pages = [page for group in menu(ROOT / "docs").values() for page in group]
+    names = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES]
+    assert sorted(pages) == sorted([*names, "command_line.md"]) and pages[0] == "index.md"
     for name in ("zebra", "index", "reference", "apple"):
         (tmp_path / f"{name}.md").touch()
-    assert ordered_pages(tmp_path) == ["index.md", "reference.md", "apple.md", "zebra.md"]
+    found = menu(tmp_path)
+    assert list(found.items()) == [
+        ("Start", ["index.md"]), ("Look up", ["command_line.md", "reference.md"]), ("More", ["apple.md", "zebra.md"]),
+    ]  # fmt: skip
 
+
+def test_the_page_of_the_command_line_has_every_option():
+    parts = dict(re.findall(r"^## (\w+)\n\n```text\n(.*?)\n```$", command_line_page(), flags=re.DOTALL | re.MULTILINE))
+    assert list(parts) == ["yolox", *COMMANDS]
+    for name, command in COMMANDS.items():
+        missing = {option_name(field) for field in option_names(command.options)} - set(re.findall(r"--[\w-]+", parts[name]))
+        assert {option.removeprefix("--") for option in missing} <= {"run"}, name  # plot RUN
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_broken_link(tmp_path):
+    pytest.importorskip("mkdocs", reason="needs the extra docs: make docs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
+    assert done.returncode == 0, done.stderr
+    for page in tmp_path.rglob("*.html"):
+        for target in re.findall(r'(?:href|src)="([^"#?:]+)(?:[#?][^"]*)?"', page.read_text()):
+            assert page.name == "404.html" or (page.parent / target).exists(), f"{page.name}: {target}"
+    assert "md-footer__link--next" in (tmp_path / "index.html").read_text()
