@@ -37,6 +37,7 @@ test: $(READY) lint
 test-slow: $(READY)
 	-$(VENV)/bin/pip install --quiet --constraint constraints.txt ncnn MNN
 	-$(VENV)/bin/pip install --quiet --constraint constraints.txt --no-deps pnnx
+	-$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	$(RUN) -m pytest -m slow -n 3 $(TOGETHER)
 
 demo: $(READY)
