@@ -19,9 +19,9 @@ from yolox.recipes import published_recipes
 RECIPES = published_recipes("darknet53")
 
 
-def build_detector(num_classes=80):
+def build_detector(num_classes=80, channels=3):
     """Assemble the layers; the weights are MindSpore's until `initialise` or `load_weights` fills them."""
-    backbone = Darknet53(act="lrelu")
+    backbone = Darknet53(act="lrelu", in_channels=channels)
     neck = FPN(act="lrelu")
     head = DecoupledHead(num_classes, in_channels=(128, 256, 512), act="lrelu")
     return Detector(backbone, neck, head)

@@ -19,9 +19,9 @@ from yolox.recipes import published_recipes
 RECIPES = published_recipes("l")
 
 
-def build_detector(num_classes=80):
+def build_detector(num_classes=80, channels=3):
     """Assemble the layers; the weights are MindSpore's until `initialise` or `load_weights` fills them."""
-    backbone = CSPDarknet(depth=1.0, width=1.0)
+    backbone = CSPDarknet(depth=1.0, width=1.0, in_channels=channels)
     neck = PAFPN(depth=1.0, width=1.0)
     head = DecoupledHead(num_classes, width=1.0)
     return Detector(backbone, neck, head)

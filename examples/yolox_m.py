@@ -19,9 +19,9 @@ from yolox.recipes import published_recipes
 RECIPES = published_recipes("m")
 
 
-def build_detector(num_classes=80):
+def build_detector(num_classes=80, channels=3):
     """Assemble the layers; the weights are MindSpore's until `initialise` or `load_weights` fills them."""
-    backbone = CSPDarknet(depth=0.67, width=0.75)
+    backbone = CSPDarknet(depth=0.67, width=0.75, in_channels=channels)
     neck = PAFPN(depth=0.67, width=0.75)
     head = DecoupledHead(num_classes, width=0.75)
     return Detector(backbone, neck, head)

@@ -19,9 +19,9 @@ from yolox.recipes import published_recipes
 RECIPES = published_recipes("nano")
 
 
-def build_detector(num_classes=80):
+def build_detector(num_classes=80, channels=3):
     """Assemble the layers; the weights are MindSpore's until `initialise` or `load_weights` fills them."""
-    backbone = CSPDarknet(depth=0.33, width=0.25, depthwise=True)
+    backbone = CSPDarknet(depth=0.33, width=0.25, depthwise=True, in_channels=channels)
     neck = PAFPN(depth=0.33, width=0.25, depthwise=True)
     head = DecoupledHead(num_classes, width=0.25, depthwise=True)
     return Detector(backbone, neck, head)

@@ -19,9 +19,9 @@ from yolox.recipes import published_recipes
 RECIPES = published_recipes("s")
 
 
-def build_detector(num_classes=80):
+def build_detector(num_classes=80, channels=3):
     """Assemble the layers; the weights are MindSpore's until `initialise` or `load_weights` fills them."""
-    backbone = CSPDarknet(depth=0.33, width=0.5)
+    backbone = CSPDarknet(depth=0.33, width=0.5, in_channels=channels)
     neck = PAFPN(depth=0.33, width=0.5)
     head = DecoupledHead(num_classes, width=0.5)
     return Detector(backbone, neck, head)

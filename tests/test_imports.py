@@ -38,7 +38,7 @@ TABLE = {
     "wire": "errors |",
     "weights": "config errors training wire | attrs huggingface_hub mindspore numpy pooch requests urllib3",
     # the host
-    "data": "config errors processes wire | attrs cv2 einops mindspore numpy PIL pillow_heif yaml",
+    "data": "config errors processes wire | attrs cv2 einops mindspore numpy PIL pillow_heif tifffile yaml",
     "eval": "config data decode distributed errors graph nn | attrs cv2 mindspore numpy pycocotools supervision",
     "export": "config config_io data decode environment errors eval graph nn wire | "
     "attrs cv2 mindspore numpy onnx onnxruntime openvino",
@@ -52,7 +52,7 @@ MINDSPORE_ONLY_IN = {"data": {"loader"}, "eval": {"evaluate", "predict"}, "visua
 # slow or extras: imported where used
 OPTIONAL = {
     "huggingface_hub", "jinja2", "matplotlib", "mlflow", "onnx", "onnxruntime", "PIL", "pillow_heif", "supervision",
-    "tensorboard",
+    "tensorboard", "tifffile",
 }  # fmt: skip
 
 

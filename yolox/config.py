@@ -182,7 +182,48 @@ class InputSpec(OneScreen):
     shrink_interpolation: Literal["linear", "area"] = "linear"
     """Interpolation when an evaluation image is made smaller."""
     pad_value: int = attrs.field(default=114, validator=_number(0, 255, "a grey level in 0..255", kind=Integral))
-    """Grey level of the padding."""
+    """Grey level of the padding, of 255."""
+    channels: int = attrs.field(default=3, validator=_number(1, 64, "a whole number in 1..64", kind=Integral))
+    """Channels of an image: 3 for colour, 1 for grey. Of more, a file's first three are red, green and blue."""
+    max_value: int = attrs.field(default=255, validator=_number(255, 65535, "a whole number in 255..65535", kind=Integral))
+    """Pixel value that counts as 255: 65535 for files of 16 bits, 4095 for 12 bits in them. Above 255, images are read and
+    augmented with 16 bits."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.channels != 3 and (self.mean, self.std) != ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)):
+            raise ValueError(f"mean, std: are for 3 channels; want them left as they are for channels={self.channels}")
+
+    @property
+    def is_color(self) -> bool:
+        """Whether images have three channels of 8 bits, which changes of colour are made for."""
+        return self.channels == 3 and self.max_value == 255
+
+    @property
+    def pixel_type(self) -> str:
+        """Name of the numpy type of images: uint8, or uint16 where `max_value` is above 255."""
+        return "uint8" if self.max_value == 255 else "uint16"
+
+    @property
+    def pad_level(self) -> int:
+        """Pixel value of the padding."""
+        return round(self.pad_value * self.max_value / 255)
+
+
+def pixel_words(spec: InputSpec) -> str:
+    """Returns the channels and the bits of an input, for a line.
+
+    Args:
+        spec: any.
+
+    Returns:
+        A few words.
+
+    Example:
+        >>> pixel_words(InputSpec()), pixel_words(InputSpec(channels=1, max_value=4095))
+        ('3 channels of 8 bits', '1 channel of 16 bits, values up to 4095')
+    """
+    channels = f"{spec.channels} channel{'s' if spec.channels > 1 else ''}"
+    return f"{channels} of 8 bits" if spec.max_value == 255 else f"{channels} of 16 bits, values up to {spec.max_value}"
 
 
 def check_stated(spec: InputSpec, class_names: Sequence[str]) -> None:
@@ -314,6 +355,11 @@ class OptimConfig(OneScreen):
     """How gradients of several devices are combined."""
     average_bn_stats: bool = True
     """Average BN statistics over devices before evaluation (Megvii); False takes those of one (MindYOLO)."""
+    sync_bn: bool = False
+    """Batch normalisation takes its statistics over the batches of all devices, in every step."""
+    recompute: bool = False
+    """Compute the blocks of the backbone and the neck again in the backward pass instead of keeping their maps: less memory,
+    more time."""
     loss_scale: float = attrs.field(default=1024.0, validator=_number(1, 2**24, "a number in [1, 2**24]"))
     """First loss scale when the network runs in float16; it halves at an overflow."""
     loss_scale_interval: int = attrs.field(default=2000, validator=_positive_count)

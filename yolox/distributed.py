@@ -1,4 +1,4 @@
-"""Data parallelism: the group of processes, reduction of gradients and positives, and gathering of values.
+"""Data parallelism: the group of processes, reduction of gradients and positives, synchronised BN, and gathering of values.
 
 Every function here is called by all processes at the same point of their program, as collectives want it. Alone, with
 one process, nothing is sent and every value comes back as it was.
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import mindspore as ms
 import numpy as np
 from attrs import frozen
-from mindspore import Tensor, ops
+from mindspore import Tensor, nn, ops
 
 from yolox.config import Recipe
 from yolox.graph import join_arrays, split_array, tree_map
@@ -130,6 +130,53 @@ def recipe_reducers(recipe: Recipe, group: Group) -> tuple[Callable | None, Call
     """
     positives = positives_reducer(group) if recipe.loss.loss_normalizer == "global" else None
     return gradient_reducer(group, recipe.optim.gradient_reduction), positives
+
+
+def normalize_over_devices(detector: nn.Cell, group: Group) -> None:
+    """Makes batch normalisation take its statistics over the batches of all devices, in every training step.
+
+    Call it before the step is compiled; `make_recipe_step` does where ``optim.sync_bn`` asks for it. N devices of batch b then
+    normalise as one of batch N*b, moving statistics included. Use it where b is small. Inference stays as it is, and so
+    do layers that are frozen. With one process nothing changes.
+
+    Args:
+        detector: its `nn.BatchNorm2d` layers are changed in place; parameters and names stay.
+        group: the processes; all of them train with it.
+
+    Source: two sums over the devices in the forward pass and their gradients in the backward pass on CPU; MindSpore's
+        `nn.SyncBatchNorm` on Ascend, where it has not been tested.
+    """
+    if group.world == 1:
+        return
+    for _, cell in detector.cells_and_names():
+        if isinstance(cell, nn.BatchNorm2d):
+            momentum = 1 - cell.momentum  # nn.BatchNorm2d keeps the share of the new value
+            if ms.get_context("device_target") == "Ascend":
+                cell.bn_train = nn.SyncBatchNorm(cell.num_features, eps=cell.eps, momentum=momentum).bn_train
+            else:
+                cell.bn_train = _synchronised_norm(group, eps=cell.eps, momentum=momentum)
+
+
+def _synchronised_norm(group: Group, *, eps: float, momentum: float):
+    """Returns the function that takes the place of `ops.BatchNorm` in training."""
+    add = ops.AllReduce(ops.ReduceOp.SUM)  # its gradient is the sum of the gradients of all processes, as their losses add up
+
+    def normalize(x, gamma, beta, moving_mean, moving_variance):  # [B,C,H,W], 4 x [C] -> ([B,C,H,W],)
+        x = ops.cast(x, ms.float32)
+        count = group.world * x.shape[0] * x.shape[2] * x.shape[3]
+        mean = add(x.sum(axis=(0, 2, 3))) / count
+        centred = x - mean.reshape(1, -1, 1, 1)
+        variance = add((centred * centred).sum(axis=(0, 2, 3))) / count  # of differences: of squares it would lose its digits
+        scale = gamma * ops.rsqrt(variance + eps)
+        result = centred * scale.reshape(1, -1, 1, 1) + beta.reshape(1, -1, 1, 1)
+        new = (mean, variance * (count / max(count - 1, 1)))  # as ops.BatchNorm: the moving variance is the unbiased one
+        written = [
+            ops.assign(old, momentum * old + (1 - momentum) * ops.stop_gradient(value))
+            for old, value in zip((moving_mean, moving_variance), new)  # noqa: B905 (graph code knows no keyword)
+        ]
+        return (ops.depend(result, tuple(written)),)
+
+    return normalize
 
 
 def share_statistics(arrays: Sequence[np.ndarray], group: Group, *, average: bool) -> list[np.ndarray]:

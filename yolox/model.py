@@ -22,7 +22,7 @@ from yolox.eval.tiles import Tiles
 from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
 from yolox.models import SCALES, build
 from yolox.recipes import megvii_recipe
-from yolox.weights.load import LoadedWeights, fill_parameters, local_path, read_weights, scale_of
+from yolox.weights.load import LoadedWeights, channels_of, fill_parameters, local_path, read_weights, scale_of
 
 CLASS_BIAS = "head.cls_preds.0.bias"
 
@@ -104,7 +104,7 @@ def is_one_image(images) -> bool:
         images: array, path, PIL image, or an iterable of them.
 
     Returns:
-        True for a path, a PIL image, and an array that is not [N,H,W,3].
+        True for a path, a PIL image, and an array that is not [N,H,W,C].
 
     Example:
         >>> is_one_image("dog.jpg"), is_one_image(["dog.jpg"]), is_one_image(np.zeros((2, 4, 4, 3), np.uint8))
@@ -186,7 +186,7 @@ class OpenedWeights(OneScreen):
 def open_weights(
     source: str | os.PathLike,
     *,
-    build: Callable[[int, str | None], nn.Cell],
+    build: Callable[..., nn.Cell],
     num_classes: int | None = None,
     legacy: bool = False,
     trusted: bool = False,
@@ -196,7 +196,7 @@ def open_weights(
     Args:
         source: as for `load`; names that end in `.onnx` and `.mindir` are exported files.
         build: function of the number of classes and the scale that the weights look like (None where that is not known),
-            which returns a detector.
+            which returns a detector; `channels` is given by name where the images have other than three.
         num_classes: as for `load`.
         legacy: as for `load`; an exported file states its pixels itself.
         trusted: as for `load`.
@@ -220,7 +220,8 @@ def open_weights(
     tensors, metadata = read_weights(path, legacy=legacy)
     scale = scale_of({name: array.shape for name, array in tensors.items()})
     own = _count_classes(tensors, metadata)
-    detector = build(num_classes or own, scale)
+    channels = channels_of({name: array.shape for name, array in tensors.items()})
+    detector = build(num_classes or own, scale, **({} if channels == 3 else {"channels": channels}))
     loaded, skipped = fill_parameters(detector, tensors, path=path)
     if skipped and num_classes in (None, own):
         counted = "names" if metadata.class_names else "counts"
@@ -231,14 +232,14 @@ def open_weights(
     return OpenedWeights(detector=detector, num_classes=detector.num_classes, metadata=metadata, path=path, scale=scale)
 
 
-def scale_builder(scale: str | None) -> Callable[[int, str | None], nn.Cell]:
+def scale_builder(scale: str | None) -> Callable[..., nn.Cell]:
     """Returns the function that builds a published detector for `open_weights`.
 
     Args:
         scale: one of `yolox.models.SCALES`; None takes the one that the weights look like.
 
     Returns:
-        Function of the number of classes and the scale that the weights look like.
+        Function of the number of classes, the scale that the weights look like, and the channels of the images.
 
     Raises:
         ValueError: no such scale.
@@ -247,13 +248,13 @@ def scale_builder(scale: str | None) -> Callable[[int, str | None], nn.Cell]:
     if scale not in (None, *SCALES):
         raise ValueError(f"scale is {scale!r}, want one of {', '.join(SCALES)}")
 
-    def build_scale(num_classes: int, found: str | None) -> nn.Cell:
+    def build_scale(num_classes: int, found: str | None, channels: int = 3) -> nn.Cell:
         if scale is None and found is None:
             raise WeightsError(
                 f"the weights are of no published scale ({', '.join(SCALES)}): build their detector and call "
                 "yolox.load_weights, then yolox.Model(detector=..., input=..., class_names=...)"
             )
-        return build(scale or found, num_classes)
+        return build(scale or found, num_classes, channels=channels)
 
     return build_scale
 

@@ -40,16 +40,17 @@ PUBLISHED = {
 """Published numbers by scale."""
 
 
-def build(scale: str, num_classes: int = 80, *, seed: int = 0) -> Detector:
+def build(scale: str, num_classes: int = 80, *, channels: int = 3, seed: int = 0) -> Detector:
     """Builds the detector of a scale.
 
     Args:
         scale: one of `SCALES`.
         num_classes: classes that it predicts.
+        channels: of the images; `InputSpec.channels` says which.
         seed: of the fresh weights.
 
     Returns:
-        Detector from float32 images [B,3,H,W] to three raw maps [B,5+C,H/s,W/s], s = 8, 16, 32.
+        Detector from float32 images [B,channels,H,W] to three raw maps [B,5+C,H/s,W/s], s = 8, 16, 32.
 
     Raises:
         ValueError: no such scale.
@@ -60,103 +61,110 @@ def build(scale: str, num_classes: int = 80, *, seed: int = 0) -> Detector:
     """
     if scale not in SCALES:
         raise ValueError(f"models.build: got scale {scale!r}, want one of {', '.join(SCALES)}")
-    return _BUILDERS[scale](num_classes, seed=seed)
+    return _BUILDERS[scale](num_classes, channels=channels, seed=seed)
 
 
-def yolox_nano(num_classes: int = 80, *, seed: int = 0) -> Detector:
+def yolox_nano(num_classes: int = 80, *, channels: int = 3, seed: int = 0) -> Detector:
     """Builds YOLOX-Nano: depth 0.33, width 0.25, depthwise convolutions; published size 416.
 
     Args:
         num_classes: classes that it predicts.
+        channels: of the images.
         seed: of the fresh weights.
 
     Returns:
         Detector, as `build` returns it.
     """
-    return _csp_detector(num_classes, seed, depth=0.33, width=0.25, depthwise=True)
+    return _csp_detector(num_classes, channels, seed, depth=0.33, width=0.25, depthwise=True)
 
 
-def yolox_tiny(num_classes: int = 80, *, seed: int = 0) -> Detector:
+def yolox_tiny(num_classes: int = 80, *, channels: int = 3, seed: int = 0) -> Detector:
     """Builds YOLOX-Tiny: depth 0.33, width 0.375; published size 416.
 
     Args:
         num_classes: classes that it predicts.
+        channels: of the images.
         seed: of the fresh weights.
 
     Returns:
         Detector, as `build` returns it.
     """
-    return _csp_detector(num_classes, seed, depth=0.33, width=0.375)
+    return _csp_detector(num_classes, channels, seed, depth=0.33, width=0.375)
 
 
-def yolox_s(num_classes: int = 80, *, seed: int = 0) -> Detector:
+def yolox_s(num_classes: int = 80, *, channels: int = 3, seed: int = 0) -> Detector:
     """Builds YOLOX-S: depth 0.33, width 0.5; published size 640.
 
     Args:
         num_classes: classes that it predicts.
+        channels: of the images.
         seed: of the fresh weights.
 
     Returns:
         Detector, as `build` returns it.
     """
-    return _csp_detector(num_classes, seed, depth=0.33, width=0.5)
+    return _csp_detector(num_classes, channels, seed, depth=0.33, width=0.5)
 
 
-def yolox_m(num_classes: int = 80, *, seed: int = 0) -> Detector:
+def yolox_m(num_classes: int = 80, *, channels: int = 3, seed: int = 0) -> Detector:
     """Builds YOLOX-M: depth 0.67, width 0.75; published size 640.
 
     Args:
         num_classes: classes that it predicts.
+        channels: of the images.
         seed: of the fresh weights.
 
     Returns:
         Detector, as `build` returns it.
     """
-    return _csp_detector(num_classes, seed, depth=0.67, width=0.75)
+    return _csp_detector(num_classes, channels, seed, depth=0.67, width=0.75)
 
 
-def yolox_l(num_classes: int = 80, *, seed: int = 0) -> Detector:
+def yolox_l(num_classes: int = 80, *, channels: int = 3, seed: int = 0) -> Detector:
     """Builds YOLOX-L: depth 1.0, width 1.0; published size 640.
 
     Args:
         num_classes: classes that it predicts.
+        channels: of the images.
         seed: of the fresh weights.
 
     Returns:
         Detector, as `build` returns it.
     """
-    return _csp_detector(num_classes, seed, depth=1.0, width=1.0)
+    return _csp_detector(num_classes, channels, seed, depth=1.0, width=1.0)
 
 
-def yolox_x(num_classes: int = 80, *, seed: int = 0) -> Detector:
+def yolox_x(num_classes: int = 80, *, channels: int = 3, seed: int = 0) -> Detector:
     """Builds YOLOX-X: depth 1.33, width 1.25; published size 640.
 
     Args:
         num_classes: classes that it predicts.
+        channels: of the images.
         seed: of the fresh weights.
 
     Returns:
         Detector, as `build` returns it.
     """
-    return _csp_detector(num_classes, seed, depth=1.33, width=1.25)
+    return _csp_detector(num_classes, channels, seed, depth=1.33, width=1.25)
 
 
-def yolox_darknet53(num_classes: int = 80, *, seed: int = 0) -> Detector:
+def yolox_darknet53(num_classes: int = 80, *, channels: int = 3, seed: int = 0) -> Detector:
     """Builds YOLOX-Darknet53: the backbone and pyramid of YOLOv3, leaky ReLU; published size 640.
 
     Args:
         num_classes: classes that it predicts.
+        channels: of the images.
         seed: of the fresh weights.
 
     Returns:
         Detector, as `build` returns it.
     """
     head = DecoupledHead(num_classes, in_channels=(128, 256, 512), act="lrelu")
-    return _initialised(Detector(Darknet53(act="lrelu"), FPN(act="lrelu"), head), seed)
+    return _initialised(Detector(Darknet53(act="lrelu", in_channels=channels), FPN(act="lrelu"), head), seed)
 
 
-def _csp_detector(num_classes: int, seed: int, *, depth: float, width: float, depthwise: bool = False) -> Detector:
-    backbone = CSPDarknet(depth=depth, width=width, depthwise=depthwise)
+def _csp_detector(num_classes: int, channels: int, seed: int, *, depth: float, width: float, depthwise: bool = False) -> Detector:
+    backbone = CSPDarknet(depth=depth, width=width, depthwise=depthwise, in_channels=channels)
     neck = PAFPN(depth=depth, width=width, depthwise=depthwise)
     head = DecoupledHead(num_classes, width=width, depthwise=depthwise)
     return _initialised(Detector(backbone, neck, head), seed)

@@ -343,9 +343,12 @@ def with_convention(spec: InputSpec, weights_input: InputSpec | None) -> InputSp
         weights_input: pixels that the weights were trained on; None where that is not known.
 
     Returns:
-        InputSpec.
+        InputSpec. A `max_value` of 16 bits in `spec` stays: it is of the files, and the network sees 0 to 255 either way.
     """
-    return spec if weights_input is None else attrs.evolve(weights_input, input_size=spec.input_size)
+    if weights_input is None:
+        return spec
+    largest = weights_input.max_value if spec.max_value == 255 else spec.max_value
+    return attrs.evolve(weights_input, input_size=spec.input_size, max_value=largest)
 
 
 def with_input_size(recipe: Recipe, size: Size) -> Recipe:

@@ -143,7 +143,7 @@ def test_a_hand_worked_mosaic():
     plan = MosaicPlan((8, 8), moved, scaling(0.5, 0.5), 0.5)
     images = [np.full((4, 4, 3), 10 * (i + 1), np.uint8) for i in range(4)]  # as decoded at half size
     labels = (np.array([[2, 2, 8, 8]], np.float32), np.zeros(1, np.int32))
-    result = render_mosaic(plan, lambda i, reduce: images[i], [labels] * 4, config=STILL)
+    result = render_mosaic(plan, lambda i, reduce: images[i], [labels] * 4, np.full((8, 8, 3), 114, np.uint8), config=STILL)
     assert [int(result.image[y, x, 0]) for y, x in ((1, 1), (1, 6), (6, 1), (6, 6))] == [10, 20, 30, 40]
     assert result.boxes.tolist() == [[1, 1, 4, 4], [5, 1, 8, 4], [1, 5, 4, 8], [5, 5, 8, 8]]
 
@@ -153,9 +153,8 @@ def test_tiles_that_are_not_seen_are_not_loaded():
     loaded = []
     plan = draw_plan([(64, 64)] * 4, size=(64, 64), rng=np.random.default_rng(0), config=near)
     labels = (np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
-    render_mosaic(
-        plan, lambda i, reduce: loaded.append(i) or np.zeros((64, 64, 3), np.uint8), [labels] * 4, config=near
-    )
+    image = np.zeros((64, 64, 3), np.uint8)
+    render_mosaic(plan, lambda i, reduce: loaded.append(i) or image, [labels] * 4, image.copy(), config=near)
     assert loaded == [i for i in range(4) if tile_reduction(plan, i)]
     assert 3 not in loaded  # the lower right tile begins beyond 32 px, which zoom 2 pushes out
 

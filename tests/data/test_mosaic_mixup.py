@@ -36,7 +36,8 @@ def slow_partner(image, plan, fill):
 def test_partner_pixels_equal_the_written_out_composition(seed):
     image = np.random.default_rng(seed).integers(0, 256, (40, 30, 3)).astype(np.uint8)
     plan = plan_of(seed)
-    drawn = render_partner(plan, lambda reduce: image, np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
+    none, canvas = (np.zeros((0, 4), np.float32), np.zeros(0, np.int32)), np.full((*plan.size, 3), 114, np.uint8)
+    drawn = render_partner(plan, lambda reduce: image, *none, canvas)
     assert np.abs(drawn.image - slow_partner(image, plan, 114)).max() <= 2
 
 
@@ -44,7 +45,8 @@ def test_partner_pixels_equal_the_written_out_composition(seed):
 def test_partner_boxes_follow_the_pixels(seed):
     partner = blocks_sample((40, 60), seed=seed)
     plan = plan_of(seed, (40, 60))
-    drawn = render_partner(plan, lambda reduce: partner.image, partner.boxes, partner.classes, pad_value=0)
+    canvas = np.zeros((*plan.size, 3), np.uint8)
+    drawn = render_partner(plan, lambda reduce: partner.image, partner.boxes, partner.classes, canvas)
     found = found_box((drawn.image > 127).all(axis=2))
     if found is None:  # cropped away
         assert (drawn.boxes[0, 2:] - drawn.boxes[0, :2]).min() <= 1

@@ -10,6 +10,7 @@ from yolox.cli import run
 from yolox.cli.inputs import open_group
 from yolox.errors import CommandError
 from yolox.eval.coco import METRIC_NAMES
+from yolox.training.checkpoint import load_checkpoint
 from yolox.training.run_folder import read_history
 
 
@@ -23,13 +24,15 @@ def test_two_processes_leave_one_run_and_the_metrics_of_all_images(tmp_path):
     val = write_data(tmp_path / "one", images=1)
     argv = train[: train.index("--val-json")] + val[val.index("--val-json") :]
     common = ["--score-threshold", "0", "--parallel", "--epochs", "3", "--plain-epochs", "1", "--eval-interval", "3"]
-    common += ["--workers", "2"]
+    common += ["--workers", "2", "--save-every", "2"]
     done = msrun(2, tmp_path / "logs", "tests/cli/tiny.py", "train", *argv, *common, "--output", output)
     logs = {path.name: path.read_text() for path in (tmp_path / "logs").glob("worker_*.log")}
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 steps on 2 devices" in logs["worker_0.log"] and "epoch 3/3" in logs["worker_0.log"]
     assert "epoch 3/3" not in logs["worker_1.log"]
     assert len(read_history(output / "history.csv")) == 3
+    assert [path.name for path in output.glob("epoch_*")] == ["epoch_2.safetensors"]
+    assert load_checkpoint(output / "epoch_2.safetensors").extra["epoch"] == 2
     weights, numbers = output / "last.safetensors", tmp_path / "metrics.json"
     val = argv[argv.index("--val-json") :]
     assert run(EXPERIMENT, ["eval", *val, "--weights", str(weights), "--score-threshold", "0", "--json", str(numbers)]) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import attrs
 import mindspore as ms
 import numpy as np
 import pytest
@@ -12,10 +13,20 @@ from tests.nn.scales import SCALES, build_detector
 from tests.weights.torch_files import write_state
 from yolox.config import InputSpec
 from yolox.errors import WeightsError
-from yolox.nn import PAFPN, ConvBNAct, CSPDarknet, DecoupledHead, Detector
+from yolox.nn import PAFPN, ConvBNAct, CSPDarknet, DecoupledHead, Detector, initialise
 from yolox.recipes import megvii_recipe
 from yolox.training.checkpoint import save_checkpoint
-from yolox.weights.load import check_fit, file_kind, load_weights, read_weights, scale_of
+from yolox.weights.load import (
+    DARKNET_STEM_INPUT,
+    LoadedWeights,
+    carry_over_channels,
+    check_fit,
+    file_kind,
+    load_weights,
+    local_path,
+    read_weights,
+    scale_of,
+)
 
 BN = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 
@@ -96,9 +107,28 @@ def test_own_checkpoint_prefers_the_moving_averages(tmp_path, detector, values):
     found = load_weights(detector, path)
     _check(detector, {name: value + 1 for name, value in values.items()})
     assert (found.recipe, found.input, found.class_names) == (recipe, recipe.input, ("a", "b", "c"))
+    load_weights(detector, path, averages=False)
+    _check(detector, values)
     save_checkpoint(path, params | state, recipe=recipe, class_names=("a", "b", "c"))
+    _zero(detector)
     load_weights(detector, path)
     _check(detector, values)
+    with pytest.raises(WeightsError, match="has one set of weights, .* leave `averages`"):
+        load_weights(detector, path, averages=False)
+
+
+def test_a_checkpoint_of_a_run_is_named_without_its_suffix(tmp_path):
+    for name in ("best", "last", "epoch_2"):
+        (tmp_path / f"{name}.safetensors").touch()
+        assert local_path(tmp_path / name) == tmp_path / f"{name}.safetensors"
+    with pytest.raises(WeightsError, match="first: no such file"):
+        read_weights(local_path(tmp_path / "first"))
+
+
+def test_the_last_step_of_a_file_with_one_set_of_weights_is_refused(tmp_path, detector, values):
+    np.savez(tmp_path / "w.npz", **values)
+    with pytest.raises(WeightsError, match="has one set of weights"):
+        load_weights(detector, tmp_path / "w.npz", averages=False)
 
 
 def test_a_compiled_network_sees_the_new_weights(tmp_path):
@@ -242,3 +272,66 @@ def test_each_published_scale_is_told(scale):
 )  # fmt: skip
 def test_other_detectors_are_none(shapes):
     assert scale_of(shapes) is None
+
+
+def small(channels):
+    backbone = CSPDarknet(0.33, 0.125, in_channels=channels)
+    return Detector(backbone, PAFPN(0.33, 0.125), DecoupledHead(3, 0.125))
+
+
+def check_answers(detector, images, other, other_images):
+    pairs = [d.set_train(False)(ms.Tensor(x)) for d, x in ((detector, images), (other, other_images))]
+    for found, want in zip(*pairs, strict=True):
+        largest = float(want.abs().max().asnumpy())
+        assert largest > 0
+        np.testing.assert_allclose(found.asnumpy(), want.asnumpy(), atol=1e-4 * largest)
+
+
+@pytest.fixture(scope="module")
+def colour_file(tmp_path_factory, detector):
+    """Weights for colour under Megvii's names, which takes BGR of 0 to 255."""
+    path = tmp_path_factory.mktemp("colour") / "w.npz"
+    initialise(detector, seed=0)
+    np.savez(path, **_megvii({p.name: p.asnumpy() for p in detector.get_parameters()}))
+    return path
+
+
+def test_grey_images_get_the_answer_of_colour_images_of_three_equal_channels(colour_file, detector):
+    grey = np.random.default_rng(0).uniform(0, 255, (2, 1, 32, 64)).astype(np.float32)
+    one = small(1)
+    found = load_weights(one, colour_file)
+    assert (found.file_channels, found.input.channels) == (3, 1) and "carried over from 3 channels" in found.summary()
+    check_answers(one, grey, detector, grey.repeat(3, axis=1))
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_of_other_channels_only_the_first_three_count(colour_file, detector, channels):
+    images = np.random.default_rng(0).uniform(0, 255, (2, channels, 32, 64)).astype(np.float32)
+    many, colour = small(channels), np.zeros((2, 3, 32, 64), np.float32)
+    colour[:, : min(channels, 3)] = images[:, :3]
+    load_weights(many, colour_file)
+    check_answers(many, images, detector, colour)
+
+
+def test_weights_of_other_channels_than_three_fit_only_their_own(tmp_path):
+    five = small(5)
+    tensors = {f"params.{p.name}": p.asnumpy() for p in five.get_parameters()}
+    recipe = megvii_recipe("nano")
+    spec = attrs.evolve(recipe.input, channels=5, max_value=4095)
+    save_checkpoint(tmp_path / "w.safetensors", tensors, recipe=attrs.evolve(recipe, input=spec), class_names=("a", "b", "c"))
+    assert load_weights(small(5), tmp_path / "w.safetensors").input == spec
+    with pytest.raises(WeightsError, match="is for images of 5 channels, the detector for 3"):
+        load_weights(_detector(), tmp_path / "w.safetensors")
+
+
+def test_weights_with_means_of_three_channels_are_not_carried_over(colour_file):
+    with pytest.raises(WeightsError, match="takes a mean away from each of 3 channels"):
+        load_weights(small(1), colour_file, legacy=True)
+
+
+def test_darknet_is_carried_over_too():
+    weights = {DARKNET_STEM_INPUT: np.random.default_rng(0).normal(size=(32, 3, 3, 3)).astype(np.float32)}
+    about = LoadedWeights(source="megvii", loaded=())
+    made, _ = carry_over_channels(weights, about, 1)
+    np.testing.assert_allclose(made[DARKNET_STEM_INPUT][:, 0], weights[DARKNET_STEM_INPUT].sum(axis=1))
+    assert carry_over_channels(weights, about, 3) == (weights, about)

@@ -13,7 +13,7 @@ from yolox.cli.options import CommonOptions, RecipeName
 from yolox.cli.sources import TrainingSet, training_source
 from yolox.config import AssignConfig, InputSpec, Recipe
 from yolox.console import PlainConsole
-from yolox.data.dataset import load_sample
+from yolox.data.dataset import load_sample, with_pixels
 from yolox.data.letterbox import letterbox_sample
 from yolox.errors import UsageError
 from yolox.eval.predict import as_array
@@ -53,6 +53,7 @@ def run(experiment: Experiment, options: AssignOptions, with_defaults: Callable[
     opened = open_weights(experiment, options.weights, legacy=options.legacy)
     options = with_defaults(recipe_of_weights(experiment, options.recipe, opened.metadata))
     dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=opened.metadata.class_names)
+    dataset = with_pixels(dataset, options.input)
     console, step = PlainConsole(), opened.make_step(options.input)
     print_sources(console, options, {"drawing": source})
     folder = output_folder(options.output, "assign")

@@ -17,11 +17,11 @@ from yolox.cli.inputs import output_folder, print_sources, read_evaluation_set, 
 from yolox.cli.messages import OptionConsole
 from yolox.cli.options import CommonOptions
 from yolox.cli.sources import FORMATS, DataSource, TrainingSet, ValidationSet, data_source, training_sources
-from yolox.config import Recipe
+from yolox.config import Recipe, pixel_words
 from yolox.data.batches import TrainSource
 from yolox.data.check import EXAMPLES, DatasetReport, Probe, check_dataset, probe_pixels, shared_images, training_warnings
 from yolox.data.content import name_some
-from yolox.data.dataset import DetectionDataset
+from yolox.data.dataset import DetectionDataset, with_pixels
 from yolox.data.duplicates import BITS, Leak, duplicate_images, find_leaks, group_similar, image_hash
 from yolox.data.image import shown_path
 from yolox.errors import CommandError, raise_problems
@@ -66,6 +66,7 @@ def run(experiment: Experiment, options: CheckOptions, with_defaults: Callable[[
     if sources["test"] is not None:
         names = datasets["train"].class_names
         datasets["test"] = read_evaluation_set(sources["test"], num_classes=len(names), class_names=names)
+    datasets = {name: with_pixels(data, recipe.input) for name, data in datasets.items()}
     with console.status("looking at every image"):
         hashes = {name: np.zeros((len(data), BITS), np.int8) for name, data in datasets.items()}
         reports = {
@@ -82,6 +83,7 @@ def run(experiment: Experiment, options: CheckOptions, with_defaults: Callable[[
     found = {"leaks": [_leak_names(datasets, leak) for leak in leaks]}
     write_json(folder / "report.json", {**{name: attrs.asdict(report) for name, report in reports.items()}, **found})
     console.print(_counts(reports), _classes(reports))
+    console.print(f"pixels: {pixel_words(recipe.input)}")
     for line in [*training_warnings(reports, datasets), *similar, *_leak_lines(datasets, leaks)]:
         console.print(f"warning: {line}", markup=False)
     if leaks:
@@ -222,7 +224,7 @@ def _overfit(console: Console, experiment: Experiment, options: CheckOptions, da
     size = min(options.settings.loader.batch_size, len(dataset))
     loader = attrs.evolve(options.settings.loader, batch_size=size, accumulate=1, multiscale_sizes=())
     recipe = attrs.evolve(options.settings, loader=loader)
-    detector = experiment.build_detector(len(dataset.class_names))
+    detector = experiment.build(len(dataset.class_names), recipe.input.channels)
     initialise(detector, seed=loader.seed)
     set_precision(detector, recipe.optim.precision)
     step = experiment.make_step(detector, create_train_state(detector, optimizer=recipe.optim.optimizer), recipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -32,8 +33,9 @@ class Experiment:
 
     name: str
     """Name that is shown, such as ``yolox-nano``."""
-    build_detector: Callable[[int], Any]
-    """Function from the number of classes to a detector Cell; it has `num_classes` and `strides`."""
+    build_detector: Callable[..., Any]
+    """Function from the number of classes to a detector Cell; it has `num_classes` and `strides`. For images of other than
+    three channels it is given `channels` too."""
     recipes: Mapping[str, Recipe] = field(validator=_has_megvii)
     """Named recipes; ``--recipe`` picks one or names a file with one as its base; ``megvii`` is the default."""
     make_step: Callable[..., Callable] = make_recipe_step
@@ -41,6 +43,18 @@ class Experiment:
     training step; ``functools.partial(make_recipe_step, loss_fn=...)`` takes another loss."""
     published: Published | None = None
     """Numbers of the papers' authors; None for a detector of one's own."""
+
+    def build(self, num_classes: int, channels: int = 3) -> Any:
+        """Returns the detector for so many classes, and for images of so many channels.
+
+        Raises:
+            UsageError: `build_detector` takes no `channels`, and other than 3 are wanted.
+        """
+        if channels == 3:
+            return self.build_detector(num_classes)
+        if "channels" not in inspect.signature(self.build_detector).parameters:
+            raise UsageError(f"`channels` {channels}: {self.name} takes images of 3 channels")
+        return self.build_detector(num_classes, channels=channels)
 
 
 def scale_experiment(scale: str) -> Experiment:

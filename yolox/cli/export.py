@@ -94,9 +94,10 @@ def run(experiment: Experiment, options: ExportOptions, with_defaults: Callable[
     if (form["precision"] == "int8") != (options.calibrate is not None):
         raise UsageError("--int8 and --calibrate: give both, or none")
     source = evaluation_source(options) if form["precision"] == "int8" else None
-    image = None if options.image is None else read_image(str(options.image))
     detector, metadata = open_detector(experiment, options.weights, legacy=options.legacy)
     options = with_defaults(recipe_of_weights(experiment, options.recipe, metadata))
+    pixels = {"channels": options.input.channels, "max_value": options.input.max_value}
+    image = None if options.image is None else read_image(str(options.image), **pixels)
     int8 = None
     if source is not None:
         dataset = read_evaluation_set(source, num_classes=detector.num_classes, class_names=metadata.class_names)
@@ -142,7 +143,8 @@ def _int8_config(options: ExportOptions, dataset: DetectionDataset, postprocess:
     def ap(exported) -> float:
         return evaluate(exported, dataset, postprocess=postprocess, workers=0)["AP"]
 
-    images = [read_image(str(path), max_pixels=options.max_pixels) for path in paths]
+    pixels = {"channels": options.input.channels, "max_value": options.input.max_value}
+    images = [read_image(str(path), max_pixels=options.max_pixels, **pixels) for path in paths]
     return Int8Config(images=images, evaluate=ap, max_ap_drop=options.max_ap_drop)
 
 

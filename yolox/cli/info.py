@@ -12,7 +12,7 @@ from rich.table import Table
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.options import CommonOptions
-from yolox.config import Recipe
+from yolox.config import Recipe, pixel_words
 from yolox.config_io import recipe_to_dict, save_recipe
 from yolox.console import PlainConsole
 from yolox.nn import count_flops, count_parameters
@@ -27,9 +27,9 @@ def describe(experiment: Experiment, options: InfoOptions) -> dict:
 
     Returns:
         dict for JSON: name, num_classes, parameters, flops (of one image), input_size (height, width),
-        published (None for a detector of one's own), recipe (its name) and settings (its values).
+        pixels (a line about them), published (None for a detector of one's own), recipe (its name) and settings (its values).
     """
-    detector = experiment.build_detector(options.num_classes)
+    detector = experiment.build(options.num_classes, options.settings.input.channels)
     size = options.settings.input.input_size
     return {
         "name": experiment.name,
@@ -37,6 +37,7 @@ def describe(experiment: Experiment, options: InfoOptions) -> dict:
         "parameters": count_parameters(detector),
         "flops": count_flops(detector, size),
         "input_size": list(size),
+        "pixels": pixel_words(options.settings.input),
         "published": None if experiment.published is None else attrs.asdict(experiment.published),
         "recipe": options.recipe,
         "settings": recipe_to_dict(options.settings),
@@ -77,6 +78,7 @@ def _detector_table(description: dict) -> Table:
     table.add_row("classes", str(description["num_classes"]))
     table.add_row("parameters", f"{description['parameters']:,}")
     table.add_row("FLOPs of an image", f"{description['flops'] / 1e9:.2f} G at {height} x {width}")
+    table.add_row("pixels", description["pixels"])
     published = description["published"]
     if published is not None:
         table.add_row(

@@ -52,8 +52,8 @@ def open_detector(experiment: Experiment, path: Path, *, legacy: bool = False) -
     return opened.detector, opened.metadata
 
 
-def _builder(experiment: Experiment) -> Callable[[int, str | None], nn.Cell]:
-    return lambda num_classes, scale: experiment.build_detector(num_classes)
+def _builder(experiment: Experiment) -> Callable[..., nn.Cell]:
+    return lambda num_classes, scale, channels=3: experiment.build(num_classes, channels)
 
 
 @frozen(kw_only=True, eq=False)

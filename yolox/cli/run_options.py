@@ -131,9 +131,9 @@ def check_options(options, recipe: Recipe, values: Mapping[str, Any]) -> None:
     """
     if options.output != options.resume:
         raise UsageError(f"--output {options.output}: --resume goes on in {options.resume}; leave it out")
-    for name in ("weights", "finetune", "legacy", "overwrite"):
+    for name in ("weights", "raw_weights", "finetune", "legacy", "overwrite"):
         if getattr(options, name):
-            raise UsageError(f"--{name}: a resumed run goes on with what it has; leave it out")
+            raise UsageError(f"{option_name(name)}: a resumed run goes on with what it has; leave it out")
     if options.freeze != values["freeze"]:
         before = " ".join(values["freeze"]) or "nothing"
         raise UsageError(f"--freeze {' '.join(options.freeze)}: the run has frozen {before}; leave it out")

@@ -58,6 +58,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     mindyolo:SCALE and hf:ORG/REPO/FILE are downloaded, and the weights are random if this is left out."""
     legacy: bool = False
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
+    raw_weights: bool = False
+    """Of a checkpoint of a run take the weights of its last step; without this their moving averages are taken."""
     finetune: bool = False
     """Fine-tune: 40 epochs, half the rate, a short average; this preset gives the defaults of the options below."""
     output: Path | None = None
@@ -136,11 +138,11 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
     for line in rate_lines(options.settings.optim, published, images=_images(options, group)):
         console.print(line)
     names = datasets["train"].class_names
-    detector = experiment.build_detector(len(names))
+    detector = experiment.build(len(names), options.settings.input.channels)
     all_names = [parameter.name for parameter in detector.get_parameters()]
     initialise(detector, seed=options.settings.loader.seed)
     if options.weights is not None:
-        loaded = load_weights(detector, local_weights(options.weights), legacy=options.legacy)
+        loaded = load_weights(detector, local_weights(options.weights), legacy=options.legacy, averages=not options.raw_weights)
         console.print(f"weights: {loaded.summary()}" + (f", for {len(names)} classes" if loaded.skipped else ""))
         if renamed := compare_names(loaded.class_names, names):
             console.print(f"weights: {renamed}", markup=False)
@@ -221,6 +223,8 @@ def _check(options: TrainOptions, before: tuple[Recipe, Mapping[str, Any]] | Non
         raise UsageError(f"--weights {options.weights}: an exported file cannot be trained; give the weights it was made of")
     if options.legacy and options.weights is None:
         raise UsageError("--legacy is about the file of --weights; give both or neither")
+    if options.raw_weights and options.weights is None:
+        raise UsageError("--raw-weights is about the checkpoint of --weights; give both or neither")
     sources = training_sources(options)
     given = {name: getattr(options, name) for name in ("patience", "save_steps", "save_every")}
     given |= {"has_val": sources["val"] is not None}

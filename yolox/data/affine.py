@@ -12,6 +12,7 @@ import numpy as np
 
 from yolox.config import AugmentConfig, Size
 from yolox.data.image import REDUCTIONS
+from yolox.data.pixels import with_axis
 from yolox.data.sample import Sample, clip_boxes
 
 
@@ -74,7 +75,7 @@ def warp_sample(sample: Sample, matrix: np.ndarray, size: Size, *, pad_value: in
     Returns:
         Sample of the size; boxes outside it have no area (see `surviving_boxes`).
     """
-    canvas = np.full((*size, 3), pad_value, np.uint8)
+    canvas = np.full((*size, sample.image.shape[2]), pad_value, sample.image.dtype)
     height, width = sample.image.shape[:2]
     draw_warped(
         canvas, sample.image, matrix, map_points(box_corners(np.array([[0, 0, width, height]]))[0], matrix)
@@ -272,8 +273,8 @@ def draw_warped(canvas: np.ndarray, image: np.ndarray, matrix: np.ndarray, quad:
     quadrilateral's bounds.
 
     Args:
-        canvas: [H,W,3] uint8, written.
-        image: [h,w,3] uint8; its edge pixels continue where the quadrilateral reaches beyond it.
+        canvas: [H,W,C], written.
+        image: [h,w,C] of the same type; its edge pixels continue where the quadrilateral reaches beyond it.
         matrix: [2,3] from image px to canvas px.
         quad: [4,2] corners in canvas px of the convex region that is drawn.
     """
@@ -307,7 +308,7 @@ def flip_horizontal(sample: Sample) -> Sample:
         [[7.0, 0.0, 9.0, 2.0]]
     """
     return Sample(
-        cv2.flip(sample.image, 1), flip_boxes(sample.boxes, width=sample.image.shape[1]), sample.classes
+        with_axis(cv2.flip(sample.image, 1)), flip_boxes(sample.boxes, width=sample.image.shape[1]), sample.classes
     )
 
 

@@ -159,7 +159,8 @@ class EvalSource:
 
     def __getitem__(self, step: int) -> tuple:
         indices = self._images()[int(step) * self.batch_size : (int(step) + 1) * self.batch_size]
-        images = np.full((self.batch_size, *self.spec.input_size, 3), self.spec.pad_value, np.uint8)
+        spec = self.spec
+        images = np.full((self.batch_size, *spec.input_size, spec.channels), spec.pad_level, spec.pixel_type)
         geometry = np.zeros((self.batch_size, 3))
         for row, index in enumerate(indices):
             images[row], transform = letterbox(

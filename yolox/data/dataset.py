@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from yolox.config import first_names, one_screen
+from yolox.config import InputSpec, first_names, one_screen
 from yolox.data.image import MAX_PIXELS, read_image, shrink_image
 from yolox.data.sample import Sample, clip_boxes
 from yolox.errors import DataError
@@ -39,6 +39,8 @@ class DetectionDataset:
         category_ids: C ids, as in the annotation file.
         left_out: [F,2] int64, for each box without area that the reader left out: index of its image, and its id.
         max_pixels: image files whose header states more are refused before they are decoded.
+        channels: as which image files are read; `with_pixels` sets it and `max_value` for an input.
+        max_value: above 255, image files are read with 16 bits, as `InputSpec` tells.
         source: the file or folder that the annotations were read from, for messages; empty where there is none.
         notes: lines about what the reader left out, guessed or replaced, with counts and names.
 
@@ -60,6 +62,8 @@ class DetectionDataset:
     category_ids: tuple[int, ...]
     left_out: np.ndarray = attrs.Factory(lambda: np.zeros((0, 2), np.int64))
     max_pixels: int = MAX_PIXELS
+    channels: int = 3
+    max_value: int = 255
     source: str = ""
     notes: tuple[str, ...] = ()
 
@@ -80,6 +84,21 @@ class DetectionDataset:
             f"DetectionDataset({counts},\n    class_names={first_names(self.class_names)},\n"
             f"    image_dir={self.image_dir!r}, source={self.source!r}, notes={first_names(self.notes, 2)})"
         )
+
+
+def with_pixels(dataset: DetectionDataset, spec: InputSpec) -> DetectionDataset:
+    """Returns the dataset whose images are read with the channels and the bits of an input.
+
+    Args:
+        dataset: any.
+        spec: its `channels` and `max_value` count.
+
+    Returns:
+        The dataset itself where it reads so already.
+    """
+    kind = {"channels": spec.channels, "max_value": spec.max_value}
+    same = all(getattr(dataset, name) == value for name, value in kind.items())
+    return dataset if same else attrs.evolve(dataset, **kind)
 
 
 def select_images(dataset: DetectionDataset, indices: Sequence[int]) -> DetectionDataset:
@@ -127,7 +146,7 @@ def image_path(dataset: DetectionDataset, index: int) -> str:
 
 def load_image(
     dataset: DetectionDataset, index: int, *, reduce: int = 1, complaints: list[str] | None = None
-) -> np.ndarray:  # [H,W,3] uint8 BGR
+) -> np.ndarray:  # [H,W,C]
     """Reads an image of the dataset, at full size or decoded at 1/2, 1/4 or 1/8 of it (`read_image`).
 
     Args:
@@ -137,14 +156,14 @@ def load_image(
         complaints: as in `read_image`.
 
     Returns:
-        [H,W,3] uint8 BGR; sides divided by `reduce`, rounded up or down.
+        [H,W,3] uint8 BGR, or as `with_pixels` says; sides divided by `reduce`, rounded up or down.
 
     Raises:
         DataError: the file is missing, cannot be decoded, or has another size than annotated.
     """
     height, width = dataset.sizes[index].tolist()
-    limits = {"size": (height, width), "max_pixels": dataset.max_pixels}
-    return read_image(image_path(dataset, index), reduce=reduce, complaints=complaints, **limits)
+    limits = {"size": (height, width), "max_pixels": dataset.max_pixels, "channels": dataset.channels}
+    return read_image(image_path(dataset, index), reduce=reduce, complaints=complaints, max_value=dataset.max_value, **limits)
 
 
 def image_labels(dataset: DetectionDataset, index: int, *, keep_crowd: bool = False):  # -> [n,4] float32, [n] int32
@@ -266,20 +285,22 @@ class ImageCache:
     `train_batches`).
 
     Args:
-        pixels: [total] uint8, in memory or mapped from a file.
+        pixels: [total] uint8 or uint16, in memory or mapped from a file.
         offsets: [N+1] int64; image i is pixels[offsets[i]:offsets[i+1]].
         sizes: [N,2] int32, height and width px.
+        channels: of each image.
     """
 
     pixels: np.ndarray
     offsets: np.ndarray
     sizes: np.ndarray
+    channels: int = 3
 
-    def __call__(self, index: int, reduce: int = 1) -> np.ndarray:  # [H,W,3] uint8
+    def __call__(self, index: int, reduce: int = 1) -> np.ndarray:  # [H,W,C]
         """Returns an image, reduced by averaging blocks of pixels where `reduce` is 2, 4 or 8."""
         height, width = self.sizes[index].tolist()
         flat = self.pixels[self.offsets[index] : self.offsets[index + 1]]
-        return shrink_image(flat.reshape(height, width, 3), reduce)
+        return shrink_image(flat.reshape(height, width, self.channels), reduce)
 
 
 def cache_bytes(dataset: DetectionDataset) -> int:
@@ -289,9 +310,13 @@ def cache_bytes(dataset: DetectionDataset) -> int:
         dataset: whose sizes count.
 
     Returns:
-        Bytes, three a pixel.
+        Bytes, of colour three a pixel.
     """
-    return int(dataset.sizes.astype(np.int64).prod(axis=1).sum()) * 3
+    return int(dataset.sizes.astype(np.int64).prod(axis=1).sum()) * dataset.channels * _pixel_type(dataset).itemsize
+
+
+def _pixel_type(dataset: DetectionDataset) -> np.dtype:
+    return np.dtype(np.uint8 if dataset.max_value == 255 else np.uint16)
 
 
 def cache_images(dataset: DetectionDataset, *, max_bytes: int, path: str | None = None) -> ImageCache:
@@ -317,15 +342,15 @@ def cache_images(dataset: DetectionDataset, *, max_bytes: int, path: str | None 
             f"{dataset.image_dir}: a cache of {len(dataset)} images takes {need / 1e9:.2f} GB, "
             f"more than the {max_bytes / 1e9:.2f} GB allowed"
         )
-    counts = dataset.sizes.astype(np.int64).prod(axis=1) * 3
+    counts = dataset.sizes.astype(np.int64).prod(axis=1) * dataset.channels
     offsets = np.concatenate([[0], np.cumsum(counts)])
     if path is None or need == 0:
-        pixels = np.empty(need, np.uint8)
+        pixels = np.empty(offsets[-1], _pixel_type(dataset))
     else:
-        pixels = np.memmap(path, np.uint8, mode="w+", shape=(need,))
+        pixels = np.memmap(path, _pixel_type(dataset), mode="w+", shape=(int(offsets[-1]),))
     for index in range(len(dataset)):
         pixels[offsets[index] : offsets[index + 1]] = load_image(dataset, index).reshape(-1)
-    return ImageCache(pixels, offsets, dataset.sizes)
+    return ImageCache(pixels, offsets, dataset.sizes, dataset.channels)
 
 
 def open_cache(

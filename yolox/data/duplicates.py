@@ -20,6 +20,7 @@ import numpy as np
 from attrs import frozen
 
 from yolox.data.dataset import DetectionDataset, image_path, load_image
+from yolox.data.pixels import viewable
 from yolox.errors import DataError
 
 MAX_DISTANCE = 40
@@ -36,7 +37,7 @@ def image_hash(image: np.ndarray) -> np.ndarray:  # [H,W,3] -> [255] int8
     """Computes the perceptual hash of an image.
 
     Args:
-        image: [H,W,3] uint8 BGR.
+        image: [H,W,3] uint8 BGR, or of other channels or 16 bits, as `viewable` shows them.
 
     Returns:
         [255] int8, 1 and -1; all 0 for an image of hardly any contrast, which then is like no other.
@@ -49,7 +50,7 @@ def image_hash(image: np.ndarray) -> np.ndarray:  # [H,W,3] -> [255] int8
         >>> int(hash_distance(image_hash(image), image_hash(image // 2))) <= 4
         True
     """
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    grey = cv2.cvtColor(viewable(image), cv2.COLOR_BGR2GRAY)
     small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     if small.std() < _LEAST_CONTRAST:
         return np.zeros(BITS, np.int8)

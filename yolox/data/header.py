@@ -12,7 +12,7 @@ from attrs import frozen
 from yolox.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp",
-                  ".heic", ".heif", ".avif")  # fmt: skip
+                  ".heic", ".heif", ".avif", ".npy")  # fmt: skip
 _MOST_PARTS = 100_000  # chunks that are walked over
 _TAIL = 1024  # bytes at the end in which a JPEG's last marker is looked for; cameras add some of their own
 

@@ -1,4 +1,4 @@
-"""Reads image files as uint8 BGR pixels."""
+"""Reads image files as pixels: uint8 BGR, or what an input of other channels takes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Iterator
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import cv2
 import numpy as np
 
+from yolox.config import InputSpec
 from yolox.data.content import AVIF, HEAD_BYTES, HEIC, IMAGE, VIDEO, describe_content, read_head
 from yolox.data.header import QUARTER_TURNS, read_header, stated_size, tiff_orientation
+from yolox.data.pixels import NUMPY_MAGIC, TIFF_MAGICS, array_size, decode_channels, swap_red_and_blue, to_pixel_type, with_axis
 from yolox.errors import DataError
 
 log = logging.getLogger("yolox.data")
@@ -47,8 +49,10 @@ def read_image(
     reduce: int = 1,
     max_pixels: int = MAX_PIXELS,
     complaints: list[str] | None = None,
+    channels: int = 3,
+    max_value: int = 255,
 ) -> np.ndarray:
-    """Reads an image file as uint8 BGR, at full size or decoded at 1/2, 1/4 or 1/8 of it.
+    """Reads an image file as uint8 BGR, or as `channels` and `max_value` say, at full size or decoded at 1/2, 1/4 or 1/8 of it.
 
     JPEG decoding at reduced size costs a fraction of the time and averages the pixels, which a tile that will
     shrink needs anyway. Grey, palette, RGBA and 16-bit images become three channels of 8 bits; alpha is
@@ -62,19 +66,28 @@ def read_image(
         max_pixels: an image whose header states more is refused before it is decoded.
         complaints: gets what the decoder says of a damaged file that it decodes all the same; None logs it, once for
             each file. The lines that libjpeg and libpng themselves print do not reach the terminal.
+        channels: of the result (`decode_channels` tells what is converted and what is not).
+        max_value: above 255 the result has 16 bits, as in `InputSpec`.
 
     Returns:
-        [H,W,3] uint8; reduced images have ceil or floor of size / reduce, and pixel i covers i * reduce
-        onwards.
+        [H,W,3] uint8, or [H,W,channels] uint8 or uint16. Reduced images have ceil or floor of size / reduce, and pixel i
+        covers i * reduce onwards.
 
     Raises:
-        DataError: the file is missing, is none of JPEG, PNG, BMP, TIFF and WebP, states more pixels than allowed,
+        DataError: the file is missing, is none of JPEG, PNG, BMP, TIFF, WebP and NumPy's arrays, states more pixels than allowed,
             is a TIFF whose orientation turns it by a quarter, is an animated PNG, cannot be decoded, or has another size
             than annotated.
     """
     data = _read_checked(path, max_pixels)
-    if data is None:
-        image = shrink_image(read_heif(path, max_pixels=max_pixels), reduce)
+    kind = {"channels": channels, "max_value": max_value}
+    is_array = data is not None and data[:6].tobytes() == NUMPY_MAGIC
+    if data is None or is_array or (channels, max_value) != (3, 255):
+        if data is None:
+            image = convert_channels(read_heif(path, max_pixels=max_pixels), name=shown_path(path), **kind)
+        else:
+            with _library_lines():
+                image = decode_channels(data.tobytes(), shown_path(path), max_pixels=max_pixels, **kind)
+        image = shrink_image(image, reduce)
         if size is None or _fits(image, size, reduce):
             return image
         raise DataError(
@@ -110,9 +123,81 @@ def image_size(path: str, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     Raises:
         DataError: the file is missing or is no image.
     """
+    if (size := array_size(path) if os.path.isfile(path) else None) is not None:
+        return size
     header = read_header(path)
     shown = None if header is None else header.shown
+    if header is None and (size := _upright_tiff_size(path)) is not None:  # OpenCV decodes no more than four channels
+        return size
     return read_image(os.fspath(path), max_pixels=max_pixels).shape[:2] if shown is None else shown
+
+
+def _upright_tiff_size(path: str) -> tuple[int, int] | None:
+    with open(path, "rb") as file:
+        if not file.read(4).startswith(TIFF_MAGICS):
+            return None
+        file.seek(0)
+        size = stated_size(file)
+        return None if tiff_orientation(file) in QUARTER_TURNS else size
+
+
+def convert_channels(image: np.ndarray, *, channels: int, max_value: int, name: str = "an image") -> np.ndarray:
+    """Converts an image in memory to the channels and the type of an input.
+
+    Args:
+        image: [H,W] or [H,W,C], uint8 or uint16; three channels are BGR.
+        channels: that are wanted. Colour becomes grey, and grey becomes colour; no other number is made up.
+        max_value: as in `InputSpec`.
+        name: of the image, for the error.
+
+    Returns:
+        [H,W,channels] uint8, or uint16 where `max_value` is above 255.
+
+    Raises:
+        DataError: the image has another number of channels.
+
+    Example:
+        >>> convert_channels(np.full((2, 2, 3), 50, np.uint8), channels=1, max_value=255).tolist()[0]
+        [[50], [50]]
+    """
+    image = to_pixel_type(with_axis(image), max_value)
+    if image.shape[2] == channels:
+        return image
+    if channels == 1 and image.shape[2] == 3:
+        return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None]
+    if channels == 3 and image.shape[2] == 1:
+        return np.repeat(image, 3, axis=2)
+    raise DataError(f"{name}: has {image.shape[2]} channels, the input {channels} (`channels`)")
+
+
+def to_pixels(image, *, spec: InputSpec, channels: Literal["bgr", "rgb"] = "bgr") -> np.ndarray:  # -> [H,W,C]
+    """Returns an image as the pixels that an input takes, whatever it is given as.
+
+    Args:
+        image: path of an image file, PIL image, or array: uint8 [H,W,3] for colour; [H,W] or [H,W,C] of uint8 or uint16 where
+            `spec` has other channels or 16 bits.
+        spec: the input.
+        channels: order of the first three channels of an array. Files and PIL images state theirs.
+
+    Returns:
+        [H,W,spec.channels] of `spec.pixel_type`.
+
+    Raises:
+        DataError: a file cannot be decoded, or the image has other channels.
+        ValueError: the image is something else.
+
+    Example:
+        >>> to_pixels(np.zeros((4, 6), np.uint8), spec=InputSpec(channels=1)).shape
+        (4, 6, 1)
+    """
+    kind = {"channels": spec.channels, "max_value": spec.max_value}
+    if isinstance(image, (str, os.PathLike)):
+        return read_image(os.fspath(image), **kind)
+    is_array = isinstance(image, np.ndarray) and image.ndim in (2, 3) and image.dtype in (np.uint8, np.uint16)
+    if spec.is_color or not is_array:
+        return convert_channels(to_bgr(image, channels=channels), **kind)
+    image = with_axis(image)
+    return convert_channels(swap_red_and_blue(image) if channels == "rgb" else image, **kind)
 
 
 def to_bgr(image, *, channels: Literal["bgr", "rgb"] = "bgr") -> np.ndarray:  # -> [H,W,3] uint8
@@ -189,7 +274,7 @@ def shrink_image(image: np.ndarray, reduce: int) -> np.ndarray:  # [H,W,3] -> [H
         return image
     height, width = (max(side // reduce, 1) for side in image.shape[:2])
     whole = image[: height * reduce, : width * reduce]
-    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+    return with_axis(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def read_heif(path: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:  # [H,W,3] uint8 BGR
@@ -243,6 +328,10 @@ def _read_checked(path: str, max_pixels: int) -> np.ndarray | None:  # -> [n]
         raise DataError(f"{shown_path(path)}: no such image file")
     try:
         with open(path, "rb") as file:
+            if file.read(len(NUMPY_MAGIC)) == NUMPY_MAGIC:
+                file.seek(0)
+                return _array_bytes(file, path)
+            file.seek(0)
             stated, orientation = stated_size(file), tiff_orientation(file)
             file.seek(0)
             small = os.fstat(file.fileno()).st_size <= MAX_FILE_BYTES
@@ -273,6 +362,13 @@ def _read_checked(path: str, max_pixels: int) -> np.ndarray | None:  # -> [n]
         raise DataError(f"{shown_path(path)}: is a JPEG of {scans} scans, which would take minutes to decode; save it again")
     if data.startswith(b"\x89PNG") and _is_animated_png(data):
         raise DataError(f"{shown_path(path)}: is an animated PNG, which OpenCV cannot be trusted with; save one frame of it")
+    return np.frombuffer(data, np.uint8)
+
+
+def _array_bytes(file: BinaryIO, path: str) -> np.ndarray:
+    data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise DataError(f"{shown_path(path)}: has more than {MAX_FILE_BYTES} bytes; not decoded")
     return np.frombuffer(data, np.uint8)
 
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from yolox.config import InputSpec, Size
+from yolox.data.pixels import with_axis
 from yolox.data.sample import Sample, clip_boxes
 
 
@@ -69,7 +70,7 @@ def resize_to_fit(
     if (height, width) == image.shape[:2]:
         return image
     area = shrink == "area" and height <= image.shape[0] and width <= image.shape[1]
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if area else cv2.INTER_LINEAR)
+    return with_axis(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if area else cv2.INTER_LINEAR))
 
 
 def pad_to(
@@ -85,7 +86,7 @@ def pad_to(
     Returns:
         canvas [H,W,3] uint8, and the columns left of the image and rows above it.
     """
-    canvas = np.full((*size, 3), spec.pad_value, np.uint8)
+    canvas = np.full((*size, image.shape[2]), spec.pad_level, image.dtype)
     height, width = image.shape[:2]
     centred = spec.letterbox == "center"
     top, left = ((size[0] - height) // 2, (size[1] - width) // 2) if centred else (0, 0)

@@ -27,6 +27,7 @@ from yolox.data.affine import (
 )
 from yolox.data.image import shrink_image
 from yolox.data.letterbox import fitted_size
+from yolox.data.pixels import with_axis
 from yolox.data.sample import Sample, clip_boxes
 
 
@@ -200,29 +201,37 @@ def mosaic4(
         raise ValueError(f"mosaic4: got {len(samples)} samples, want 4")
     plan = draw_plan([s.image.shape[:2] for s in samples], size=size, rng=rng, config=config)
     labels = [(s.boxes, s.classes) for s in samples]
-    return render_mosaic(
-        plan,
-        lambda i, reduce: shrink_image(samples[i].image, reduce),
-        labels,
-        config=config,
-        pad_value=pad_value,
-    )
+    canvas = blank_canvas(samples[0].image, size, pad_value)
+    return render_mosaic(plan, lambda i, reduce: shrink_image(samples[i].image, reduce), labels, canvas, config=config)
 
 
-def render_mosaic(plan: MosaicPlan, load, labels, *, config: AugmentConfig, pad_value: int = 114) -> Sample:
+def blank_canvas(image: np.ndarray, size: Size, pad_value: int) -> np.ndarray:  # [h,w,C] -> [H,W,C]
+    """Returns a canvas of the padding for images like one.
+
+    Args:
+        image: whose channels and type count.
+        size: (height, width) px of the canvas.
+        pad_value: level of each channel.
+
+    Returns:
+        [H,W,C] of the image's type.
+    """
+    return np.full((*size, image.shape[2]), pad_value, image.dtype)
+
+
+def render_mosaic(plan: MosaicPlan, load, labels, canvas: np.ndarray, *, config: AugmentConfig) -> Sample:
     """Loads the visible images of a plan and draws them.
 
     Args:
         plan: the mosaic.
-        load: function of (position, reduce) to [h,w,3] uint8; called once for each visible tile.
+        load: function of (position, reduce) to [h,w,C]; called once for each visible tile.
         labels: for each tile its boxes [N,4] xyxy px of the full image and classes [N].
+        canvas: [H,W,C] of the plan's size, filled with the padding; it is drawn on.
         config: `box_filter`.
-        pad_value: grey level where there is no image.
 
     Returns:
         Sample.
     """
-    canvas = np.full((*plan.size, 3), pad_value, np.uint8)
     for position in range(len(plan.tiles)):
         reduce = tile_reduction(plan, position)
         if reduce:
@@ -288,27 +297,27 @@ def draw_partner_plan(
 
 
 def render_partner(
-    plan: PartnerPlan, load, boxes: np.ndarray, classes: np.ndarray, *, pad_value: int = 114
+    plan: PartnerPlan, load, boxes: np.ndarray, classes: np.ndarray, canvas: np.ndarray
 ) -> Sample:
     """Loads the partner at a sufficient size and draws it.
 
     Args:
         plan: from `draw_partner_plan`.
-        load: function of `reduce` (1, 2, 4, 8) to the partner's pixels [h,w,3] uint8 at that reduction.
+        load: function of `reduce` (1, 2, 4, 8) to the partner's pixels [h,w,C] at that reduction.
         boxes: [N,4] xyxy px of the partner image.
         classes: [N].
-        pad_value: grey level of the partner's letterbox.
+        canvas: [H,W,C] of the plan's size, filled with the padding of the partner's letterbox; it is drawn on.
 
     Returns:
         Sample of the plan's size, boxes clipped to it.
     """
     height, width = plan.size
     left, top, right, bottom = plan.letterbox
-    canvas = np.zeros((height, width, 3), np.uint8)
-    canvas[: min(bottom, height), : min(right, width)] = pad_value
-    resized = cv2.resize(load(reduction_for(plan.matrix)), plan.resized[::-1], interpolation=cv2.INTER_LINEAR)
+    canvas[min(bottom, height) :], canvas[:, min(right, width) :] = 0, 0
+    image = load(reduction_for(plan.matrix))
+    resized = with_axis(cv2.resize(image, plan.resized[::-1], interpolation=cv2.INTER_LINEAR))
     if plan.flip:
-        left, resized = right - plan.resized[1], cv2.flip(resized, 1)
+        left, resized = right - plan.resized[1], with_axis(cv2.flip(resized, 1))
     visible = resized[-top : height - top, max(-left, 0) : max(width - left, 0)]
     canvas[: visible.shape[0], max(left, 0) : max(left, 0) + visible.shape[1]] = visible
     return Sample(canvas, clip_boxes(map_boxes(boxes, plan.matrix), height=height, width=width), classes)
@@ -336,7 +345,7 @@ def blend(first: Sample, second: Sample, *, weight: float = 0.5) -> Sample:
     """
     if first.image.shape != second.image.shape:
         raise ValueError(f"blend: images are {first.image.shape} and {second.image.shape}, want one size")
-    image = cv2.addWeighted(first.image, weight, second.image, 1 - weight, 0)
+    image = with_axis(cv2.addWeighted(first.image, weight, second.image, 1 - weight, 0))
     return Sample(
         image, np.concatenate([first.boxes, second.boxes]), np.concatenate([first.classes, second.classes])
     )
@@ -361,11 +370,8 @@ def mixup(
         Megvii's recipe. MindYOLO blends two mosaics instead: `blend` with a weight from Beta(8, 8).
     """
     plan = draw_partner_plan(partner.image.shape[:2], size=sample.image.shape[:2], rng=rng, config=config)
+    canvas = blank_canvas(sample.image, sample.image.shape[:2], pad_value)
     drawn = render_partner(
-        plan,
-        lambda reduce: shrink_image(partner.image, reduce),
-        partner.boxes,
-        partner.classes,
-        pad_value=pad_value,
+        plan, lambda reduce: shrink_image(partner.image, reduce), partner.boxes, partner.classes, canvas
     )
     return blend(sample, drawn)

@@ -18,9 +18,10 @@ from yolox.data.affine import min_side_above, random_flip
 from yolox.data.dataset import DetectionDataset, image_labels, load_image
 from yolox.data.letterbox import LetterboxTransform, boxes_to_letterbox, fit_ratio, pad_to, resize_to_fit
 from yolox.data.mosaic import blend, draw_partner_plan, draw_plan, render_mosaic, render_partner
+from yolox.data.pixels import with_axis
 from yolox.data.sample import Sample, keep_boxes
 
-Read = Callable[..., np.ndarray]  # (index, reduce=1) -> [H,W,3] uint8
+Read = Callable[..., np.ndarray]  # (index, reduce=1) -> [H,W,C]
 
 PARTNER_DRAWS = 20
 
@@ -80,7 +81,8 @@ def train_sample(
         read: function of an index and `reduce` to pixels; None reads the files (see `yolox.data.dataset`).
 
     Returns:
-        Sample of the size. Boxes are clipped to it; under Megvii's filter both sides exceed 1 px.
+        Sample of the size. Boxes are clipped to it; under Megvii's filter both sides exceed 1 px. Changes of colour are left out
+        where `spec` has other than three channels of 8 bits.
 
     Raises:
         DataError: an image is missing, cannot be decoded, or has another size than annotated.
@@ -107,7 +109,7 @@ def _train_sample(
         sample = blend(sample, other, weight=rng.beta(8.0, 8.0))
     elif mixed and len(sample.classes):
         sample = _mix_raw(source, sample, rng, config, spec)
-    recoloured = attrs.evolve(sample, image=random_hsv(sample.image, rng=rng, config=config))
+    recoloured = attrs.evolve(sample, image=_recolored(sample.image, rng, config, spec))
     return _drop_small(random_flip(recoloured, rng=rng, prob=config.flip_prob), config)
 
 
@@ -152,7 +154,7 @@ def resize_sample(sample: Sample, size: Size) -> Sample:
     if (height, width) == tuple(size):
         return sample
     factors = np.array([size[1] / width, size[0] / height] * 2, np.float32)
-    image = cv2.resize(sample.image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    image = with_axis(cv2.resize(sample.image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR))
     return Sample(image, sample.boxes * factors, sample.classes)
 
 
@@ -162,7 +164,7 @@ def _no_aug(
     original = source.read(index)
     boxes, classes = image_labels(source.dataset, index)
     ratio = fit_ratio(original.shape[:2], size)
-    image = random_hsv(resize_to_fit(original, size), rng=rng, config=config)
+    image = _recolored(resize_to_fit(original, size), rng, config, spec)
     sample = random_flip(Sample(image, boxes * np.float32(ratio), classes), rng=rng, prob=config.flip_prob)
     canvas, left, top = pad_to(sample.image, size, spec=spec)
     placed = boxes_to_letterbox(sample.boxes, LetterboxTransform(1.0, left, top))
@@ -180,8 +182,8 @@ def _mosaic(
         plan,
         lambda position, reduce: source.read(indices[position], reduce=reduce),
         labels,
+        _blank(size, spec),
         config=config,
-        pad_value=spec.pad_value,
     )
 
 
@@ -198,10 +200,18 @@ def _mix_raw(
         return sample
     size = sample.image.shape[:2]
     plan = draw_partner_plan(source.dataset.sizes[index].tolist(), size=size, rng=rng, config=config)
-    partner = render_partner(
-        plan, partial(_read_reduced, source, index), boxes, classes, pad_value=spec.pad_value
-    )
+    partner = render_partner(plan, partial(_read_reduced, source, index), boxes, classes, _blank(size, spec))
     return blend(sample, partner)
+
+
+def _blank(size: Size, spec: InputSpec) -> np.ndarray:
+    return np.full((*size, spec.channels), spec.pad_level, spec.pixel_type)
+
+
+def _recolored(image: np.ndarray, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec) -> np.ndarray:
+    """Changes colours where there are colours of 8 bits; other images stay as they are, and draw the same random numbers."""
+    changed = random_hsv(image if spec.is_color else np.zeros((1, 1, 3), np.uint8), rng=rng, config=config)
+    return changed if spec.is_color else image
 
 
 def _read_reduced(source: Source, index: int, reduce: int) -> np.ndarray:

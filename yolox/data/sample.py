@@ -11,7 +11,7 @@ class Sample:
     """An image and its boxes. Augmentations return new samples and leave the pixels of their input alone.
 
     Args:
-        image: [H,W,3] uint8, BGR.
+        image: [H,W,3] uint8, BGR; or [H,W,C], uint8 or uint16, where the input has other channels or 16 bits.
         boxes: [N,4] float32, xyxy in pixels of this image; pixel column i covers x from i to i + 1.
         classes: [N] int32, index into the dataset's class names.
 
@@ -28,8 +28,8 @@ class Sample:
     classes: np.ndarray
 
     def __attrs_post_init__(self) -> None:
-        if self.image.ndim != 3 or self.image.shape[2] != 3:
-            raise ValueError(f"Sample: image has shape {self.image.shape}, want [H,W,3]")
+        if self.image.ndim != 3:
+            raise ValueError(f"Sample: image has shape {self.image.shape}, want [H,W,C]")
         if self.boxes.shape != (len(self.classes), 4):
             raise ValueError(
                 f"Sample: boxes {self.boxes.shape}, want ({len(self.classes)}, 4), a row for each class"

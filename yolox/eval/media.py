@@ -40,7 +40,7 @@ class Frame:
     rate: float = DEFAULT_FPS
     """Frames a second that the video or stream states."""
     image: np.ndarray = field(repr=False)
-    """[H,W,3] uint8 BGR."""
+    """[H,W,3] uint8 BGR, or the channels and the type that the input takes."""
 
 
 @define
@@ -166,6 +166,8 @@ def read_frames(
     max_pixels: int = MAX_PIXELS,
     max_frames: int | None = None,
     on_video: Callable[[VideoCount], None] | None = None,
+    channels: int = 3,
+    max_value: int = 255,
 ) -> Iterator[Frame]:
     """Reads the image of a file, or the frames of a video, camera or stream one by one, turned as the file says.
 
@@ -178,6 +180,8 @@ def read_frames(
         max_pixels: an image or a video that states more is refused.
         max_frames: most frames of a video or stream; None reads to its end.
         on_video: called at the end of a video or stream with the number of its frames.
+        channels: as which an image file is read; frames of videos have three of 8 bits.
+        max_value: as `channels`; see `InputSpec`.
 
     Returns:
         Iterator of frames.
@@ -187,7 +191,8 @@ def read_frames(
             frame.
     """
     if isinstance(file, Path) and not is_video(file):
-        yield Frame(file=file, number=None, name=name, image=read_image(str(file), max_pixels=max_pixels))
+        image = read_image(str(file), max_pixels=max_pixels, channels=channels, max_value=max_value)
+        yield Frame(file=file, number=None, name=name, image=image)
         return
     capture, count = _capture(file, max_pixels=max_pixels), VideoCount(file)
     rate = capture.get(cv2.CAP_PROP_FPS)
@@ -298,10 +303,12 @@ def predict_media(
     """
     waiting: deque[Frame] = deque()  # frames that were read and have no detections yet
 
+    kind = {"channels": spec.channels, "max_value": spec.max_value}
+
     def images() -> Iterator[np.ndarray]:
         for file, name in zip(files, unique_names(files), strict=True):
             try:
-                for frame in read_frames(file, name, max_pixels=max_pixels, max_frames=max_frames, on_video=on_video):
+                for frame in read_frames(file, name, max_pixels=max_pixels, max_frames=max_frames, on_video=on_video, **kind):
                     waiting.append(frame)
                     yield frame.image
             except DataError as error:

@@ -14,8 +14,8 @@ from attrs import define, evolve
 from mindspore import Tensor, nn
 
 from yolox.config import InputSpec, PostprocessConfig, one_line
-from yolox.data.dataset import DetectionDataset
-from yolox.data.image import is_pil_image, to_bgr
+from yolox.data.dataset import DetectionDataset, with_pixels
+from yolox.data.image import is_pil_image, to_pixels
 from yolox.data.letterbox import boxes_from_letterbox, letterbox
 from yolox.data.loader import eval_batches
 from yolox.decode import decode_predictions, make_points
@@ -47,7 +47,8 @@ def predict(
 
     Args:
         detector: Cell from images to raw maps, with its weights, or an exported file from `open_exported`.
-        images: uint8 [H,W,3] arrays of any size, paths of image files, PIL images, or some of each.
+        images: uint8 [H,W,3] arrays of any size, paths of image files, PIL images, or some of each. Where `spec` has other
+            channels or 16 bits, arrays are as `to_pixels` takes them.
         spec: pixels that the detector takes. None takes `detector.spec`, else the metadata of an exported file, else
             Megvii's convention at 640 x 640.
         config: thresholds.
@@ -96,7 +97,7 @@ def make_eval_step(detector: nn.Cell, *, spec: InputSpec) -> Callable:
         spec: pixels that the detector takes, and the size of its input.
 
     Returns:
-        step(images uint8 [B,H,W,3] BGR, of size ``spec.input_size``, numpy or Tensor) -> Tensor [B,P,5+C]
+        step(images uint8 [B,H,W,3] BGR, or as `spec` says, of size ``spec.input_size``, numpy or Tensor) -> Tensor [B,P,5+C]
         float32: boxes cxcywh in pixels of the input, objectness, class probabilities. It puts the detector
         into inference mode, in which it stays.
 
@@ -113,13 +114,13 @@ def make_eval_step(detector: nn.Cell, *, spec: InputSpec) -> Callable:
     points, point_strides = (Tensor(x) for x in make_points(spec.input_size, detector.strides))
 
     @compile_function
-    def step(images):  # [B,H,W,3] -> [B,P,5+C]
+    def step(images):  # [B,H,W,channels] -> [B,P,5+C]
         maps = detector(normalize_images(images, spec=spec))
         return decode_predictions(maps, points, point_strides)
 
     def run(images):
-        if tuple(images.shape[1:]) != (*spec.input_size, 3):
-            raise ValueError(f"eval step: images are {tuple(images.shape)}, want [B,{spec.input_size},3]")
+        if tuple(images.shape[1:]) != (*spec.input_size, spec.channels):
+            raise ValueError(f"eval step: images are {tuple(images.shape)}, want [B,{spec.input_size},{spec.channels}]")
         detector.set_train(False)
         return step(images if isinstance(images, Tensor) else Tensor(images))
 
@@ -198,7 +199,7 @@ def predict_dataset(
     Raises:
         DataError: an image is missing or cannot be decoded.
     """
-    found = []
+    found, dataset = [], with_pixels(dataset, spec)
     share = {"rank": rank, "world": world, "stall_seconds": stall_seconds}
     for batch in eval_batches(dataset, spec=spec, batch_size=batch_size, workers=workers, **share):
         sizes = [tuple(dataset.sizes[i].tolist()) if clip else None for i in batch.indices]
@@ -227,7 +228,8 @@ def predict_images(
 
     Args:
         eval_step: from ``make_eval_step``, or from ``open_exported``.
-        images: uint8 [H,W,3] arrays of any size, paths of image files, PIL images, or some of each.
+        images: uint8 [H,W,3] arrays of any size, or as `to_pixels` takes them, paths of image files, PIL images, or some of
+            each.
         spec: the same as that of ``eval_step``.
         config: from decoded predictions to detections.
         batch_size: images, or tiles of images, of a step; the last step is filled up.
@@ -251,7 +253,7 @@ def predict_images(
     waiting: deque[tuple[tuple[int, int], np.ndarray]] = deque()  # size and views of images that have no detections yet
 
     def pixels_of_views() -> Iterator[np.ndarray]:
-        for pixels in speed.reading(to_bgr(image, channels=channels) for image in images):
+        for pixels in speed.reading(to_pixels(image, spec=spec, channels=channels) for image in images):
             views = image_views(pixels.shape[:2], tiles)
             waiting.append((pixels.shape[:2], views))
             yield from (pixels[top:bottom, left:right] for left, top, right, bottom in views)

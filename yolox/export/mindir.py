@@ -144,7 +144,7 @@ def _inputs(graph: dict) -> tuple[Shape, dict[str, Value]]:
     tensor = graph["input"][0]["tensor"][0]
     shape = _tensor_shape(tensor)
     if len(shape) != 4 or "raw_data" in tensor:
-        raise ExportError(f"the input has the shape {shape}, want [B,3,H,W]")
+        raise ExportError(f"the input has the shape {shape}, want [B,C,H,W]")
     values = {graph["input"][0].get("name", ""): Value(shape=shape)}
     for tensor in graph["parameter"]:
         name = tensor.get("name", "")

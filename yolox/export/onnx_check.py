@@ -64,7 +64,7 @@ def check_onnx(data: bytes) -> tuple[dict[str, str], tuple[int | None, ...], lis
         raise ExportError("wants a graph with one input")
     name, shape = _declared(graph["input"][0])
     if len(shape) != 4 or None in shape[1:]:
-        raise ExportError(f"the input has the shape {shape}, want [B,3,H,W] with fixed 3, H, W")
+        raise ExportError(f"the input has the shape {shape}, want [B,C,H,W] with fixed C, H, W")
     values = {name: Value(shape=(shape[0] or 1, *shape[1:]))}
     for tensor in graph["initializer"]:
         _add(values, tensor.get("name", ""), _constant(tensor))

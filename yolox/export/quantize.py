@@ -33,7 +33,8 @@ class Int8Config:
     """How a file is quantised, and when it is accepted."""
 
     images: Sequence[np.ndarray] = field(repr=False)
-    """Calibration images, uint8 BGR [H,W,3] of any size; others than those that are evaluated. A few dozen are enough."""
+    """Calibration images, uint8 BGR [H,W,3], or as the input takes them, of any size; others than those that are evaluated. A few
+    dozen are enough."""
     evaluate: Callable[[Callable], float] | None = field(default=None, repr=False)
     """From a detector of `open_exported` to its AP; None accepts the first file without an evaluation."""
     max_ap_drop: float = 0.005
@@ -61,7 +62,7 @@ def make_quantizer(path: Path, images: np.ndarray, *, rounded_outputs: bool) -> 
 
     Args:
         path: a float32 file of `write_onnx` with opset 13 or later.
-        images: [N,H,W,3] uint8 BGR, calibration images that fill the network's input.
+        images: [N,H,W,C] of the type of the input, calibration images that fill the network's input.
         rounded_outputs: whether the outputs of int8 convolutions are rounded to 8 bits, too. ONNX Runtime has integer kernels for
             no others; OpenVINO does better without: the error is about half as large.
 

@@ -13,6 +13,7 @@ from attrs import field, frozen
 from mindspore import Tensor, nn
 
 from yolox.config import InputSpec, OneScreen
+from yolox.data.pixels import swap_red_and_blue
 from yolox.decode import decode_boxes, make_points
 from yolox.errors import ExportError, WeightsError
 from yolox.export.metadata import ExportMetadata, metadata_from_text
@@ -29,9 +30,9 @@ MAX_FILE_BYTES = 512 << 20  # YOLOX-X has 396 MB
 class ExportedDetector(OneScreen):
     """A detector in a file: call it like the step of `make_eval_step`.
 
-    It takes uint8 BGR images [B,H,W,3] that fill the network's input, any number of them, and returns float32 [B,P,5+C] as
-    numpy. A file with NMS returns its detections in the same layout: objectness is the score, and the class has
-    probability 1.
+    It takes uint8 BGR images [B,H,W,3], or as its metadata say, that fill the network's input, any number of them, and returns
+    float32 [B,P,5+C] as numpy. A file with NMS returns its detections in the same layout: objectness is the score, and the
+    class has probability 1.
     """
 
     metadata: ExportMetadata
@@ -88,15 +89,15 @@ def open_exported(path: str | os.PathLike, *, trusted: bool = False) -> Exported
     raise ExportError(f"{path}: want a name that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
 
 
-def to_planes(images: np.ndarray, *, spec: InputSpec) -> np.ndarray:  # [B,H,W,3] -> [B,3,H,W]
+def to_planes(images: np.ndarray, *, spec: InputSpec) -> np.ndarray:  # [B,H,W,C] -> [B,C,H,W]
     """Converts images into the input of an exported file: `normalize_images` for the host.
 
     Args:
-        images: [B,H,W,3] uint8 BGR of the size of `spec`.
+        images: [B,H,W,C] of the size, type and channels of `spec`: uint8 BGR, where it does not say otherwise.
         spec: channel order, scale, mean and standard deviation.
 
     Returns:
-        [B,3,H,W] float32.
+        [B,C,H,W] float32.
 
     Raises:
         ValueError: images of another size or type.
@@ -106,11 +107,13 @@ def to_planes(images: np.ndarray, *, spec: InputSpec) -> np.ndarray:  # [B,H,W,3
         >>> to_planes(np.full((1, 32, 32, 3), (10, 20, 30), np.uint8), spec=spec)[0, :, 0, 0].tolist()
         [15.0, 10.0, 5.0]
     """
-    if images.shape[1:] != (*spec.input_size, 3) or images.dtype != np.uint8:
-        raise ValueError(f"images are {images.dtype} {images.shape}, want uint8 [B,{spec.input_size},3]")
-    ordered = images[..., ::-1] if spec.channel_order == "rgb" else images
+    if images.shape[1:] != (*spec.input_size, spec.channels) or images.dtype != spec.pixel_type:
+        want = f"{spec.pixel_type} [B,{spec.input_size},{spec.channels}]"
+        raise ValueError(f"images are {images.dtype} {images.shape}, want {want}")
+    ordered = swap_red_and_blue(images) if spec.channel_order == "rgb" else images
     planes = np.ascontiguousarray(ordered.transpose(0, 3, 1, 2), np.float32)
-    planes = planes if spec.pixel_scale == 1.0 else planes * np.float32(spec.pixel_scale)
+    scale = spec.pixel_scale * 255 / spec.max_value
+    planes = planes if scale == 1.0 else planes * np.float32(scale)
     if spec.mean != (0.0, 0.0, 0.0) or spec.std != (1.0, 1.0, 1.0):
         mean, std = (np.array(values, np.float32)[:, None, None] for values in (spec.mean, spec.std))
         planes = (planes - mean) / std

@@ -14,7 +14,9 @@ from attrs import evolve, frozen
 from mindspore import Tensor, nn, ops
 
 from yolox.config import InputSpec, PostprocessConfig
+from yolox.data.image import convert_channels
 from yolox.data.letterbox import letterbox
+from yolox.data.pixels import to_pixel_type, with_axis
 from yolox.decode import MAX_LOG_SIZE, decode_predictions, flatten_levels, make_points
 from yolox.errors import ExportError
 from yolox.eval.postprocess import postprocess as select
@@ -106,7 +108,7 @@ def export_detector(
         precision: "float16" computes the network in float16 (ONNX), or stores it so (OpenVINO): half the size. "int8" quantises
             the convolutions that bear it; the file then has opset 13 or later. Input, decoding and output stay float32.
         postprocess: thresholds; built in with `nms`, else only stated in the file.
-        image: uint8 BGR [H,W,3] to compare on; None draws one.
+        image: uint8 BGR [H,W,3], or as `spec` says, to compare on; None draws one.
         int8: calibration images, and how the AP is evaluated; for the precision int8.
 
     Returns:
@@ -125,6 +127,9 @@ def export_detector(
         True
     """
     path = Path(path)
+    taken = getattr(detector, "in_channels", spec.channels)
+    if taken != spec.channels:
+        raise ExportError(f"spec states {spec.channels} channels, the detector takes {taken}")
     check_form(path, format, batch, nms, raw=raw, opset=opset, precision=precision)
     if len(class_names) != detector.num_classes:
         raise ExportError(f"{len(class_names)} class names for a detector of {detector.num_classes} classes")
@@ -143,7 +148,7 @@ def export_detector(
         draft = Path(folder) / f"draft{ENDINGS[format]}"
         cell = RawDetector(detector) if raw else DecodedDetector(detector, spec.input_size)
         text = metadata_to_text(evolve(metadata, nms=False))
-        shape = (batch or 1, 3, *spec.input_size)
+        shape = (batch or 1, spec.channels, *spec.input_size)
         report = None
         if format == "mindir":
             write_mindir(cell, draft, shape=shape, text=text)
@@ -183,7 +188,9 @@ def _quantize(source: Path, draft: Path, config: Int8Config) -> Int8Report:
     spec = floating.metadata.input
     if len(config.images) == 0:
         raise ExportError("int8: no calibration images, want some dozens")
-    canvases = np.stack([letterbox(each, spec.input_size, spec=spec)[0] for each in config.images])
+    kind = {"channels": spec.channels, "max_value": spec.max_value}
+    images = (convert_channels(each, **kind) for each in config.images)
+    canvases = np.stack([letterbox(each, spec.input_size, spec=spec)[0] for each in images])
     is_onnx = draft.suffix == ".onnx"
     if config.evaluate is not None:  # before the file is replaced
         if not is_onnx:
@@ -247,17 +254,19 @@ def largest_difference(rows: np.ndarray, wanted: np.ndarray) -> float:  # [B,P,5
     return float((np.abs(rows - wanted) / scale).max(initial=0.0))
 
 
-def test_image(size: tuple[int, int]) -> np.ndarray:  # -> [H,W,3] uint8
+def test_image(size: tuple[int, int], *, channels: int = 3, max_value: int = 255) -> np.ndarray:  # -> [H,W,channels]
     """Returns an image of smooth colours, always the same: every layer sees edges and flat parts.
 
     Args:
         size: (height, width) px.
+        channels: of the image.
+        max_value: above 255 the image has 16 bits.
 
     Returns:
-        [H,W,3] uint8.
+        [H,W,channels] uint8 or uint16.
     """
-    coarse = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
-    return cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 9, channels), np.uint8)
+    return to_pixel_type(with_axis(cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)), max_value)
 
 
 test_image.__test__ = False  # a name that pytest would collect
@@ -309,7 +318,9 @@ def check_form(
 
 
 def _images(spec: InputSpec, count: int, image: np.ndarray | None) -> np.ndarray:
-    canvas, _ = letterbox(test_image(spec.input_size) if image is None else image, spec.input_size, spec=spec)
+    kind = {"channels": spec.channels, "max_value": spec.max_value}
+    shown = test_image(spec.input_size, **kind) if image is None else convert_channels(image, **kind)
+    canvas, _ = letterbox(shown, spec.input_size, spec=spec)
     return np.stack([canvas, canvas[::-1], canvas[:, ::-1], *[canvas] * count])[:count]
 
 

@@ -15,6 +15,7 @@ class CSPDarknet(nn.Cell):
         width: factor on the channels 64, 128, 256, 512, 1024.
         depthwise: whether 3x3 convolutions after the stem are depthwise (nano).
         act: name of the activation.
+        in_channels: of the images.
 
     Returns:
         (when called) maps at strides 8, 16 and 32 of `out_channels` channels.
@@ -28,13 +29,14 @@ class CSPDarknet(nn.Cell):
         [(1, 32, 4, 8), (1, 64, 2, 4), (1, 128, 1, 2)]
     """
 
-    def __init__(self, depth, width, *, depthwise=False, act="silu"):
+    def __init__(self, depth, width, *, depthwise=False, act="silu", in_channels=3):
         super().__init__()
+        self.in_channels = in_channels
         c1, c2, c3, c4, c5 = (int(width * c) for c in (64, 128, 256, 512, 1024))
         repeats = max(round(3 * depth), 1)
         conv = {"depthwise": depthwise, "act": act}
         self.out_channels = (c3, c4, c5)
-        self.stem = Focus(3, c1, 3, act=act)
+        self.stem = Focus(in_channels, c1, 3, act=act)
         self.dark2 = nn.SequentialCell(make_conv(c1, c2, 3, 2, **conv), CSPLayer(c2, c2, repeats, **conv))
         self.dark3 = nn.SequentialCell(make_conv(c2, c3, 3, 2, **conv), CSPLayer(c3, c3, 3 * repeats, **conv))
         self.dark4 = nn.SequentialCell(make_conv(c3, c4, 3, 2, **conv), CSPLayer(c4, c4, 3 * repeats, **conv))
@@ -44,7 +46,7 @@ class CSPDarknet(nn.Cell):
             CSPLayer(c5, c5, repeats, shortcut=False, **conv),
         )
 
-    def construct(self, images):  # [B,3,H,W] -> [B,C3,H/8,W/8], [B,C4,H/16,W/16], [B,C5,H/32,W/32]
+    def construct(self, images):  # [B,in,H,W] -> [B,C3,H/8,W/8], [B,C4,H/16,W/16], [B,C5,H/32,W/32]
         dark3 = self.dark3(self.dark2(self.stem(images)))
         dark4 = self.dark4(dark3)
         return dark3, dark4, self.dark5(dark4)
@@ -55,6 +57,7 @@ class Darknet53(nn.Cell):
 
     Args:
         act: name of the activation; the released weights have "lrelu".
+        in_channels: of the images.
 
     Returns:
         (when called) maps at strides 8, 16 and 32 of 256, 512 and 512 channels.
@@ -62,16 +65,17 @@ class Darknet53(nn.Cell):
     Source: YOLOv3, table 1, and YOLOv3-SPP.
     """
 
-    def __init__(self, *, act="lrelu"):
+    def __init__(self, *, act="lrelu", in_channels=3):
         super().__init__()
+        self.in_channels = in_channels
         self.out_channels = (256, 512, 512)
-        self.stem = nn.SequentialCell(ConvBNAct(3, 32, 3, 1, act=act), *_residual_stage(32, 1, act))
+        self.stem = nn.SequentialCell(ConvBNAct(in_channels, 32, 3, 1, act=act), *_residual_stage(32, 1, act))
         self.dark2 = nn.SequentialCell(_residual_stage(64, 2, act))
         self.dark3 = nn.SequentialCell(_residual_stage(128, 8, act))
         self.dark4 = nn.SequentialCell(_residual_stage(256, 8, act))
         self.dark5 = nn.SequentialCell(_residual_stage(512, 4, act) + _pyramid(1024, 512, act))
 
-    def construct(self, images):  # [B,3,H,W] -> [B,256,H/8,W/8], [B,512,H/16,W/16], [B,512,H/32,W/32]
+    def construct(self, images):  # [B,in,H,W] -> [B,256,H/8,W/8], [B,512,H/16,W/16], [B,512,H/32,W/32]
         dark3 = self.dark3(self.dark2(self.stem(images)))
         dark4 = self.dark4(dark3)
         return dark3, dark4, self.dark5(dark4)

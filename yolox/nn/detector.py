@@ -18,7 +18,8 @@ class Detector(nn.Cell):
     left to functions (decoding, the loss), the same for every detector.
 
     Args:
-        backbone: cell that takes [B,3,H,W] float32 images and returns three maps at strides 8, 16, 32.
+        backbone: cell that takes [B,3,H,W] float32 images and returns three maps at strides 8, 16, 32; its attribute
+            `in_channels`, where it has one, tells another number of channels.
         neck: cell that takes and returns such three maps.
         head: cell that takes them and returns three [B,5+C,H,W] maps; has the attribute `num_classes`.
 
@@ -26,7 +27,7 @@ class Detector(nn.Cell):
         (when called) three raw maps [B,5+C,H/s,W/s] for s in `strides`: box 4, objectness 1, classes C.
 
     Raises:
-        ValueError: when called, the images are not [B,3,H,W] with H and W multiples of 32.
+        ValueError: when called, the images have other channels, or are not [B,C,H,W] with H and W multiples of 32.
         TypeError: when called, the images are not floating point.
 
     Example:
@@ -43,6 +44,7 @@ class Detector(nn.Cell):
         self.neck = neck
         self.head = head
         self.num_classes = head.num_classes
+        self.in_channels = getattr(backbone, "in_channels", 3)
         self.strides = STRIDES
         self.spec = None  # the pixels that its weights take (an InputSpec) and the names of its classes, where they are
         self.class_names = None  # known: `load_weights` and `train` set them, `evaluate` and `predict` read them
@@ -52,13 +54,13 @@ class Detector(nn.Cell):
         return f"Detector({parts}, num_classes={self.num_classes}, {count_parameters(self)} parameters)"
 
     def construct(self, images):  # [B,3,H,W] -> ([B,5+C,H/8,W/8], [B,5+C,H/16,W/16], [B,5+C,H/32,W/32])
-        _check_images(images.shape, images.is_floating_point())
+        _check_images(images.shape, images.is_floating_point(), self.in_channels)
         return self.head(self.neck(self.backbone(images)))
 
 
-def _check_images(shape, is_float) -> None:
-    if len(shape) != 4 or shape[1] != 3:
-        raise ValueError(f"Detector: images have shape {shape}, want [B,3,H,W]")
+def _check_images(shape, is_float, channels) -> None:
+    if len(shape) != 4 or shape[1] != channels:
+        raise ValueError(f"Detector: images have shape {shape}, want [B,{channels},H,W]")
     coarsest = STRIDES[-1]
     if shape[2] % coarsest or shape[3] % coarsest:
         raise ValueError(f"Detector: images have shape {shape}, want H and W as multiples of {coarsest}")
@@ -173,7 +175,7 @@ def _count_on_zeros(detector: nn.Cell, height: int, width: int) -> int:
     convolutions = [cell for _, cell in detector.cells_and_names() if isinstance(cell, nn.Conv2d)]
     hooks = [cell.register_forward_hook(add) for cell in convolutions]
     try:
-        detector(ops.zeros((1, 3, height, width)))
+        detector(ops.zeros((1, getattr(detector, "in_channels", 3), height, width)))
     finally:
         for hook in hooks:
             hook.remove()

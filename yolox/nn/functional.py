@@ -6,22 +6,23 @@ from mindspore import Tensor, ops
 from yolox.config import InputSpec
 
 
-def normalize_images(images: Tensor, *, spec: InputSpec) -> Tensor:  # [B,H,W,3] -> [B,3,H,W]
+def normalize_images(images: Tensor, *, spec: InputSpec) -> Tensor:  # [B,H,W,C] -> [B,C,H,W]
     """Converts loaded images to network input.
 
     Call it first in a jitted step: bytes travel to the device, a quarter of what floats would need, and every
     set of weights gets the pixels of its own convention.
 
     Args:
-        images: ``[B, H, W, 3]`` uint8 BGR, 0 to 255, as OpenCV reads them.
+        images: ``[B, H, W, 3]`` uint8 BGR, 0 to 255, as OpenCV reads them; of another number of channels or of uint16, as
+            ``spec.channels`` and ``spec.max_value`` say.
         spec: channel order, pixel scale, mean and standard deviation of the weights.
 
     Returns:
-        ``[B, 3, H, W]`` float32 in the channel order of `spec`, times ``spec.pixel_scale``, minus ``spec.mean``,
-        divided by ``spec.std``.
+        ``[B, C, H, W]`` float32 in the channel order of `spec`, times 255 / ``spec.max_value`` and ``spec.pixel_scale``, minus
+        ``spec.mean``, divided by ``spec.std``.
 
     Raises:
-        ValueError: if `images` is not uint8 ``[B, H, W, 3]``.
+        ValueError: if `images` has another type or number of channels.
 
     Source: input conventions of Megvii's YOLOX (BGR, 0 to 255) and MindYOLO (RGB, 0 to 1).
 
@@ -32,12 +33,15 @@ def normalize_images(images: Tensor, *, spec: InputSpec) -> Tensor:  # [B,H,W,3]
         >>> normalize_images(image, spec=InputSpec(channel_order="rgb")).asnumpy().ravel().tolist()
         [255.0, 20.0, 10.0]
     """
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != ms.uint8:
-        raise ValueError(f"normalize_images: got {images.dtype} {images.shape}, want UInt8 [B, H, W, 3]")
+    kind = ms.uint8 if spec.max_value == 255 else ms.uint16
+    if images.ndim != 4 or images.shape[-1] != spec.channels or images.dtype != kind:
+        raise ValueError(f"normalize_images: got {images.dtype} {images.shape}, want {kind} [B, H, W, {spec.channels}]")
     planes = ops.cast(images, ms.float32).transpose(0, 3, 1, 2)
-    if spec.channel_order == "rgb":
-        planes = ops.cat((planes[:, 2:3], planes[:, 1:2], planes[:, 0:1]), axis=1)
-    planes = planes if spec.pixel_scale == 1.0 else planes * spec.pixel_scale
+    if spec.channel_order == "rgb" and spec.channels >= 3:
+        parts = (planes[:, 2:3], planes[:, 1:2], planes[:, 0:1])
+        planes = ops.cat(parts if spec.channels == 3 else (*parts, planes[:, 3:]), axis=1)
+    scale = spec.pixel_scale * 255 / spec.max_value
+    planes = planes if scale == 1.0 else planes * scale
     if spec.mean != (0.0, 0.0, 0.0) or spec.std != (1.0, 1.0, 1.0):
         planes = (planes - Tensor(spec.mean, ms.float32).reshape(3, 1, 1)) / Tensor(spec.std, ms.float32).reshape(3, 1, 1)
     return planes

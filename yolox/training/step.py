@@ -7,7 +7,7 @@ from attrs import frozen
 from mindspore import Parameter, Tensor, nn, ops
 
 from yolox.config import InputSpec, OptimConfig, Recipe
-from yolox.distributed import Group, recipe_reducers
+from yolox.distributed import Group, normalize_over_devices, recipe_reducers
 from yolox.graph import compile_function, tree_map
 from yolox.nn.functional import normalize_images
 from yolox.schedule import ema_value
@@ -293,6 +293,8 @@ def make_recipe_step(
     if loss_fn is not None and loss_options:
         raise ValueError(f"make_recipe_step: got loss_fn and {sorted(loss_options)}, want one of the two")
     reduce_gradients, reduce_num_pos = recipe_reducers(recipe, group)
+    if recipe.optim.sync_bn:
+        normalize_over_devices(detector, group)
     configs = {"assign": recipe.assign, "loss": recipe.loss, "reduce_num_pos": reduce_num_pos, **loss_options}
 
     def recipe_loss(maps, gt_boxes, gt_classes, valid, l1_weight):

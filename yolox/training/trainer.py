@@ -14,13 +14,13 @@ from attrs import field, frozen
 from mindspore import nn
 from rich.console import Console
 
-from yolox.config import LossConfig, OneScreen, Recipe
+from yolox.config import LossConfig, OneScreen, Recipe, pixel_words
 from yolox.console import PlainConsole
 from yolox.data.batches import steps_per_epoch
 from yolox.data.check import check_for_training
 from yolox.data.classes import inverse_class_weights, with_classes
 from yolox.data.content import name_some
-from yolox.data.dataset import DetectionDataset, open_cache, select_images
+from yolox.data.dataset import DetectionDataset, open_cache, select_images, with_pixels
 from yolox.data.loader import log_dropped, report_once, train_batches
 from yolox.distributed import Group, any_of, from_first, share_statistics
 from yolox.errors import RunError, RunStopped, TrainingDiverged, UsageError
@@ -155,6 +155,9 @@ def train(
     recipe = attrs.evolve(recipe, input=with_convention(recipe.input, getattr(detector, "spec", None)))
     check_arguments(recipe, patience=patience, save_steps=save_steps, save_every=save_every, has_val=val_set is not None)
     val_set = _in_classes_of(detector, train_set, val_set)
+    train_set, val_set = (None if data is None else with_pixels(data, recipe.input) for data in (train_set, val_set))
+    if note := describe_pixels(detector, recipe):
+        console.print(note)
     loader = recipe.loader
     train_set = _without_small_images(train_set, loader.min_image_side, console)
     recipe = attrs.evolve(recipe, loss=_with_class_weights(recipe.loss, train_set))
@@ -437,6 +440,33 @@ def _describe(
         f"{describe_sizes(recipe)}: {len(train_set)} images, {len(train_set.boxes)} boxes, "
         f"{len(train_set.class_names)} classes; {val}; {recipe.epochs} epochs of {steps} steps{devices}"
     )
+
+
+def describe_pixels(detector: nn.Cell, recipe: Recipe) -> str:
+    """Returns a line about images of other than three channels of 8 bits, and what training leaves out for them.
+
+    Args:
+        detector: its attribute `in_channels`, where it has one, must be that of the recipe.
+        recipe: of the run.
+
+    Returns:
+        A line; empty for colour of 8 bits.
+
+    Raises:
+        UsageError: the detector takes images of other channels than the recipe's.
+
+    Example:
+        >>> describe_pixels(nn.ReLU(), Recipe(input=attrs.evolve(Recipe().input, max_value=4095)))
+        'images of 3 channels of 16 bits, values up to 4095; changes of colour are left out'
+    """
+    spec = recipe.input
+    taken = getattr(detector, "in_channels", spec.channels)
+    if taken != spec.channels:
+        raise UsageError(f"`channels` {spec.channels}: the detector takes images of {taken} channels")
+    if spec.is_color:
+        return ""
+    left_out = "; changes of colour are left out" if recipe.augment.hsv_prob else ""
+    return f"images of {pixel_words(spec)}{left_out}"
 
 
 def describe_sizes(recipe: Recipe) -> str:

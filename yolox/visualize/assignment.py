@@ -13,6 +13,7 @@ from yolox.assign.geometry import geometry_prior
 from yolox.assign.simota import simota_assign
 from yolox.boxes import cxcywh_to_xyxy, pairwise_iou
 from yolox.config import AssignConfig
+from yolox.data.pixels import viewable
 from yolox.decode import make_points
 from yolox.visualize.draw import class_color, draw_labels, drawn_names
 
@@ -62,7 +63,7 @@ def visualize_assign(
     if len(points) != len(decoded):
         raise ValueError(f"visualize_assign: decoded has {len(decoded)} rows, the image {len(points)} points")
     ratio = SIDE / max(image.shape[:2])
-    picture = cv2.resize(image, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_LINEAR)
+    picture = cv2.resize(viewable(image), None, fx=ratio, fy=ratio, interpolation=cv2.INTER_LINEAR)
     picture = (picture * 0.6).astype(np.uint8)  # so that the colours of the points stand out
     if not len(gt_boxes):
         return _titled(_beside(picture, []), "no objects")

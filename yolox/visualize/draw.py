@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from attrs import evolve
 
+from yolox.data.pixels import viewable
 from yolox.eval.postprocess import Detections
 
 LONGEST_NAME = 18  # letters in a picture; labels of neighbours would hide each other
@@ -221,7 +222,7 @@ def draw_detections(image, detections: Detections, class_names, *, show_scores=T
     names are cut shorter, so that they do not cover the picture.
 
     Args:
-        image: [H,W,3] uint8, BGR; left as it is.
+        image: [H,W,3] uint8, BGR; left as it is. Of other channels or 16 bits as `viewable` shows them.
         detections: boxes xyxy in pixels of this image; may reach outside it.
         class_names: name of each class index; of a long name the middle is left out, accents are dropped, and a name
             in other letters shows as "class 7" (`yolox.visualize.names.drawn_names`).
@@ -233,7 +234,7 @@ def draw_detections(image, detections: Detections, class_names, *, show_scores=T
         [H,W,3] uint8, a new image. A class has the same colour in every picture.
 
     Raises:
-        ValueError: when the image is not [H,W,3] uint8.
+        ValueError: when the image is not [H,W,C] uint8 or uint16.
 
     Source:
         None.
@@ -243,9 +244,9 @@ def draw_detections(image, detections: Detections, class_names, *, show_scores=T
         >>> draw_detections(np.zeros((64, 64, 3), np.uint8), one, ["cat"]).shape
         (64, 64, 3)
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"draw_detections: image is {image.dtype} {image.shape}, want uint8 [H,W,3]")
-    picture = np.ascontiguousarray(image).copy()
+    if image.ndim != 3 or image.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"draw_detections: image is {image.dtype} {image.shape}, want uint8 [H,W,3], or of other channels")
+    picture = viewable(image).copy()
     boxes = _whole_pixels(detections.boxes, picture.shape)
     side = min(side or np.inf, _side(picture))
     labels = _fitting_labels(detections, class_names, show_scores, picture, _font_scale(side))
@@ -277,7 +278,7 @@ def enlarge_small(image, detections: Detections, *, least=480):  # [H,W,3] -> [k
     """Enlarges a small image and its boxes by a whole factor, so that labels fit.
 
     Args:
-        image: [H,W,3] uint8.
+        image: [H,W,3] uint8, or of other channels or 16 bits, as `viewable` shows them.
         detections: boxes in pixels of it.
         least: sides that the longer side should reach, px.
 
@@ -292,5 +293,5 @@ def enlarge_small(image, detections: Detections, *, least=480):  # [H,W,3] -> [k
     factor = -(-least // max(image.shape[:2]))
     if factor == 1:
         return image, detections
-    bigger = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
+    bigger = cv2.resize(viewable(image), None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
     return bigger, evolve(detections, boxes=detections.boxes * factor)

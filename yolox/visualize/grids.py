@@ -11,8 +11,9 @@ from einops import rearrange
 
 from yolox.config import Recipe
 from yolox.data.batches import TrainSource
-from yolox.data.dataset import DetectionDataset, load_image
+from yolox.data.dataset import DetectionDataset, load_image, with_pixels
 from yolox.data.duplicates import Leak
+from yolox.data.pixels import viewable
 from yolox.eval.postprocess import Detections
 from yolox.visualize.draw import ascii_text, draw_detections
 
@@ -29,7 +30,7 @@ def draw_beside_ground_truth(
     """Draws an image twice: with its ground truth on the left, with detections on the right.
 
     Args:
-        image: [H,W,3] uint8 BGR.
+        image: [H,W,3] uint8 BGR, or of other channels or 16 bits, as `viewable` shows them.
         ground_truth: boxes and classes of the objects; scores are not shown.
         found: the detections.
         class_names: names of the classes.
@@ -39,7 +40,7 @@ def draw_beside_ground_truth(
         [h,w,3] uint8 BGR; small images are enlarged and large ones shrunk, so that labels can be read.
 
     Raises:
-        ValueError: when the image is not [H,W,3] uint8.
+        ValueError: when the image is not [H,W,C] uint8 or uint16.
 
     Example:
         >>> draw_beside_ground_truth(np.zeros((480, 640, 3), np.uint8), Detections(), Detections(), ["cat"]).shape
@@ -48,7 +49,7 @@ def draw_beside_ground_truth(
     ratio = SIDE / max(image.shape[:2])
     size = max(round(image.shape[1] * ratio), 1), max(round(image.shape[0] * ratio), 1)
     how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
-    canvas = cv2.resize(image, size, interpolation=how)
+    canvas = cv2.resize(viewable(image), size, interpolation=how)
     pictures = []
     for which, scored in ((ground_truth, False), (found, True)):
         moved = Detections(which.boxes * np.array([size[0] / image.shape[1], size[1] / image.shape[0]] * 2),
@@ -79,7 +80,7 @@ def sample_grid(dataset: DetectionDataset, recipe: Recipe) -> np.ndarray:  # -> 
     Raises:
         DataError: an image cannot be read.
     """
-    rows = []
+    rows, dataset = [], with_pixels(dataset, recipe.input)
     for augment, count in ((True, AUGMENTED), (False, NO_AUG)):
         count = min(count, len(dataset))
         loader = attrs.evolve(recipe.loader, batch_size=count, accumulate=1, multiscale_sizes=(), gt_paddings=())
@@ -123,7 +124,7 @@ def _titled(image: np.ndarray, part: str, name: str, more: str) -> np.ndarray:  
     cell = np.full((BAR + height, CELL, 3), 255, np.uint8)
     left, top = (CELL - size[0]) // 2, BAR + (height - size[1]) // 2
     how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
-    cell[top : top + size[1], left : left + size[0]] = cv2.resize(image, size, interpolation=how)
+    cell[top : top + size[1], left : left + size[0]] = cv2.resize(viewable(image), size, interpolation=how)
     name = ascii_text(name)
     while cv2.getTextSize(text := part + name + more, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)[0][0] > CELL - 8 and len(name) > 4:
         name = f"...{name[4:]}"
@@ -152,7 +153,7 @@ def tile_images(images: Sequence[np.ndarray], *, columns: int) -> np.ndarray:  #
 def _cell(image, boxes, classes, valid, class_names) -> np.ndarray:
     ratio = CELL / max(image.shape[:2])
     size = (round(image.shape[1] * ratio), round(image.shape[0] * ratio))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR)
+    small = cv2.resize(viewable(image), size, interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR)
     found = Detections(boxes[valid] * ratio, np.ones(int(valid.sum())), classes[valid])
     drawn = draw_detections(small, found, class_names, show_scores=False)
     return cv2.copyMakeBorder(drawn, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))

@@ -18,6 +18,7 @@ from yolox.config import Size
 from yolox.data.check import label_statistics
 from yolox.data.dataset import DetectionDataset, load_sample
 from yolox.data.image import shown_path
+from yolox.data.pixels import viewable
 from yolox.errors import CommandError
 from yolox.eval.analysis import analyse, image_ground_truth
 from yolox.eval.error_kinds import analyse_errors
@@ -111,13 +112,13 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
 
     Args:
         path: ends in `.jpg`, `.png` or another format of OpenCV.
-        picture: [H,W,3] uint8 BGR.
+        picture: [H,W,3] uint8 BGR, or as `viewable` shows it.
 
     Raises:
         OSError: the file cannot be written; OpenCV's own writer fails without an error.
         CommandError: the picture cannot be encoded.
     """
-    done, data = cv2.imencode(path.suffix, picture)
+    done, data = cv2.imencode(path.suffix, viewable(picture))
     if not done:
         raise CommandError(f"{path}: the picture cannot be encoded")
     path.write_bytes(data.tobytes())

@@ -33,8 +33,10 @@ MOST_LINES = 20
 SOME_LINES = 3  # of a file that is of another scale: more would add nothing
 STEM = "backbone.stem.conv.conv.weight"
 DARKNET_STEM = "backbone.stem.2.layer1.conv.weight"
+DARKNET_STEM_INPUT = "backbone.stem.0.conv.weight"
 STEM_WIDTHS = {24: "tiny", 32: "s", 48: "m", 64: "l", 80: "x"}
 NANO_WIDTH = 16
+_ONE_SET = "{}: has one set of weights, not moving averages beside those of the last step; leave `averages` as it is"
 
 
 @frozen(kw_only=True, repr=False)
@@ -56,6 +58,8 @@ class LoadedWeights(OneScreen):
     """Classes of the file, where it names them."""
     recipe: Recipe | None = None
     """Recipe of the file, where it has one."""
+    file_channels: int | None = None
+    """Channels of the images of the file, where its first layer was carried over to another number (`carry_over_channels`)."""
     folded: bool = False
     """Whether the file has no batch normalisation, so that statistics were made up that compute the same."""
 
@@ -67,27 +71,34 @@ class LoadedWeights(OneScreen):
                 "; the file has no batch normalisation, which was folded into the convolutions: its statistics are made up, with "
                 "the same predictions; to train, take the file that it was made of if you have it"
             )
+        if self.file_channels is not None:
+            line += f"; the first layer is carried over from {self.file_channels} channels"
         if not self.skipped:
             return line
         skipped = f"the class predictions ({len(self.skipped)} tensors) are new"
         return f"{line}; the file is for another number of classes, so {skipped}"
 
 
-def load_weights(detector: nn.Cell, path: str | os.PathLike, *, legacy: bool = False) -> LoadedWeights:
+def load_weights(
+    detector: nn.Cell, path: str | os.PathLike, *, legacy: bool = False, averages: bool = True
+) -> LoadedWeights:
     """Fills a detector from a file: all of it, or nothing and an error that says what differs.
 
     Use it to evaluate, to predict and to fine-tune. Where the file was made for another number of classes,
-    the class predictions keep their values and everything else is loaded. Of a checkpoint of this library
-    the moving averages are taken, where it has them.
+    the class predictions keep their values and everything else is loaded. Where the detector takes images of other than three
+    channels, the first layer of weights for colour is carried over (`carry_over_channels`).
 
     Args:
         detector: a `Detector`; its parameters are written only after every name and shape was checked.
         path: a published name such as ``megvii:nano`` or ``mindyolo:s``, which is downloaded the first time; or a file:
             Megvii's `.pth`; an `.npz` under Megvii's names, with BN or folded; MindYOLO's `.ckpt`; a `.pth` of YOLOX in
             MMDetection, mmyolo or LibreYOLO, bare or wrapped; PaddleDetection's `.pdparams`; a
-            checkpoint of this library (`.safetensors`), or the folder of a run. The content decides, not the name.
+            checkpoint of this library (`.safetensors`), the folder of a run, or ``RUN/last`` for
+            ``RUN/last.safetensors``. The content decides, not the name.
         legacy: whether the file is one of Megvii's from before version 0.1.1, which takes normalised RGB images: nothing in
             the file shows it.
+        averages: of a checkpoint of a run, True takes the moving averages of the weights, which are the better ones to use;
+            False takes the weights of its last step, from which training goes on as it was.
 
     Returns:
         What was loaded; its `input` has the size of the scale where the file states none (`size_assumed`).
@@ -96,9 +107,11 @@ def load_weights(detector: nn.Cell, path: str | os.PathLike, *, legacy: bool = F
     Raises:
         WeightsError: the file is missing, damaged, of no supported form, holds numbers that are not finite,
             or does not fit: up to 20 names are listed with the shapes that came and were wanted, or the scale is named.
+            With `averages` False, the file is no checkpoint of a run.
     """
     path = local_path(path)
-    weights, about = read_weights(path, legacy=legacy)
+    weights, about = read_weights(path, legacy=legacy, averages=averages)
+    weights, about = carry_over_channels(weights, about, getattr(detector, "in_channels", 3), path=path)
     loaded, skipped = fill_parameters(detector, weights, path=path)
     if about.input is not None:  # so that `train`, `evaluate` and `predict` feed the pixels that the weights take
         detector.spec = about.input
@@ -114,7 +127,7 @@ def local_path(path: str | os.PathLike, *, fetch: Callable[[str], Path] | None =
 
     Args:
         path: a path, or a name; a file of that name comes first. Of the folder of a run the best checkpoint is taken, else
-            the last.
+            the last; ``RUN/last`` is ``RUN/last.safetensors``.
         fetch: function of the name that downloads; None takes `yolox.weights.hub.fetch_weights`.
 
     Returns:
@@ -140,6 +153,8 @@ def local_path(path: str | os.PathLike, *, fetch: Callable[[str], Path] | None =
         return path
     if str(path).startswith(HUGGING_FACE):
         return fetch_hub_file(str(path))
+    if Path(f"{path}.safetensors").is_file():
+        return Path(f"{path}.safetensors")
     if is_published_name(str(path)):
         return (fetch or fetch_weights)(str(path))
     if Path(path).suffix or Path(path).name != str(path):
@@ -147,22 +162,28 @@ def local_path(path: str | os.PathLike, *, fetch: Callable[[str], Path] | None =
     raise WeightsError(f"{path}: no such file, and no published checkpoint; those are {', '.join(PUBLISHED)}")
 
 
-def read_weights(path: str | os.PathLike, *, legacy: bool = False) -> tuple[dict[str, np.ndarray], LoadedWeights]:
+def read_weights(
+    path: str | os.PathLike, *, legacy: bool = False, averages: bool = True
+) -> tuple[dict[str, np.ndarray], LoadedWeights]:
     """Reads a weights file under this library's names, without a detector.
 
     Args:
         path: as for `load_weights`.
         legacy: as for `load_weights`.
+        averages: as for `load_weights`.
 
     Returns:
         Name to array, and what is known about the file (`loaded` is empty).
 
     Raises:
-        WeightsError: the file is missing, damaged or of no supported form; `legacy` for a file of another system.
+        WeightsError: the file is missing, damaged or of no supported form; `legacy` for a file of another system; the weights
+            of the last step (`averages` False) of a file that has one set of weights.
     """
     kind = file_kind(path)
     if kind == "safetensors":
-        weights, about = _read_own(path)
+        weights, about = _read_own(path, averages=averages)
+    elif not averages:
+        raise WeightsError(_ONE_SET.format(path))
     else:
         weights, about = _translate(READERS[kind](path), path)
     if legacy:
@@ -216,7 +237,7 @@ def _is_message(start: bytes) -> bool:
     return len(name) == 2 and name[0] == 0x0A and (name[1] & 127) + 2 <= length
 
 
-def _read_own(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], LoadedWeights]:
+def _read_own(path: str | os.PathLike, *, averages: bool) -> tuple[dict[str, np.ndarray], LoadedWeights]:
     try:
         checkpoint = load_checkpoint(path)
     except CheckpointError as error:
@@ -226,7 +247,10 @@ def _read_own(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], LoadedWei
     except ValueError as error:
         raise WeightsError(f"{path}: {error}") from None
     names = checkpoint.tensors
-    prefix = "ema." if any(name.startswith("ema.") for name in names) else "params."
+    has_averages = any(name.startswith("ema.") for name in names)
+    if not averages and not has_averages:
+        raise WeightsError(_ONE_SET.format(path))
+    prefix = "ema." if averages and has_averages else "params."
     weights = {name.removeprefix(prefix): array for name, array in names.items() if name.startswith(prefix)}
     about = LoadedWeights(
         source="yolox",
@@ -284,6 +308,69 @@ def fill_parameters(
             # in place: compiled steps do not see the memory that set_data would give the parameter
             ops.assign(parameter, Tensor(values[parameter.name]))
     return tuple(values), skipped
+
+
+def carry_over_channels(
+    weights: Mapping[str, np.ndarray], about: LoadedWeights, channels: int, *, path: str | os.PathLike = "weights"
+) -> tuple[Mapping[str, np.ndarray], LoadedWeights]:
+    """Converts the first layer of weights for colour images to another number of channels.
+
+    For grey the filters of the three colours are summed: grey images then get the predictions that they have as colour images of
+    three equal channels (a mean would make a third of the layer's output). Of other numbers the first three channels keep their
+    filters, and the filters of the others are zero: they do not count until they are trained.
+
+    Args:
+        weights: name to array, of a file.
+        about: what is known of the file.
+        channels: of the detector's images.
+        path: names the file in the error.
+
+    Returns:
+        The weights and the knowledge, as they were where the file has those channels already, or its first layer is not known.
+
+    Raises:
+        WeightsError: the file's images have other than three channels, or means that are taken away from them.
+    """
+    name = STEM if STEM in weights else DARKNET_STEM_INPUT
+    stem = weights.get(name)
+    if stem is None or stem.ndim != 4:
+        return weights, about
+    parts = 4 if name == STEM else 1  # Focus: the channels of one quarter stay together
+    own = stem.shape[1] // parts
+    if own == channels or own * parts != stem.shape[1]:
+        return weights, about
+    if own != 3:
+        raise WeightsError(f"{path}: is for images of {own} channels, the detector for {channels}; want 3 or {channels}")
+    spec = about.input
+    if spec is not None:
+        if (spec.mean, spec.std) != (InputSpec().mean, InputSpec().std):
+            raise WeightsError(f"{path}: takes a mean away from each of 3 channels, which {channels} channels do not have")
+        about = attrs.evolve(about, input=attrs.evolve(spec, channels=channels))
+    quarters = stem.reshape(len(stem), parts, own, *stem.shape[2:])
+    made = np.zeros((len(stem), parts, channels, *stem.shape[2:]), stem.dtype)
+    if channels == 1:
+        made[:, :, 0] = quarters.sum(axis=2)
+    else:
+        made[:, :, : min(3, channels)] = quarters[:, :, : min(3, channels)]
+    return {**weights, name: made.reshape(len(stem), -1, *stem.shape[2:])}, attrs.evolve(about, file_channels=own)
+
+
+def channels_of(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Returns the channels of the images that weights take.
+
+    Args:
+        shapes: this library's names to shapes.
+
+    Returns:
+        The number; 3 where the first layer is not one of the published detectors.
+
+    Example:
+        >>> channels_of({"backbone.stem.conv.conv.weight": (32, 20, 3, 3)}), channels_of({})
+        (5, 3)
+    """
+    if STEM in shapes and len(shapes[STEM]) == 4:
+        return max(shapes[STEM][1] // 4, 1)
+    return shapes[DARKNET_STEM_INPUT][1] if len(shapes.get(DARKNET_STEM_INPUT, ())) == 4 else 3
 
 
 def check_fit(

@@ -1,0 +1,221 @@
+"""Pixels of other than three 8-bit channels: grey, many channels, 16 bits; NumPy arrays and TIFF files of them."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import cv2
+import numpy as np
+
+from yolox.errors import DataError
+
+NUMPY_MAGIC = b"\x93NUMPY"
+TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+MAX_CHANNELS = 64
+_TYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
+
+
+def with_axis(image: np.ndarray) -> np.ndarray:  # [H,W] or [H,W,C] -> [H,W,C]
+    """Returns an image with its axis of channels, which OpenCV drops from results of one channel.
+
+    Args:
+        image: any.
+
+    Returns:
+        The image, as [H,W,1] where it is [H,W].
+
+    Example:
+        >>> with_axis(np.zeros((4, 6), np.uint8)).shape, with_axis(np.zeros((4, 6, 5), np.uint8)).shape
+        ((4, 6, 1), (4, 6, 5))
+    """
+    return image[..., None] if image.ndim == 2 else image
+
+
+def swap_red_and_blue(image: np.ndarray) -> np.ndarray:  # [...,C] -> [...,C]
+    """Swaps the first and the third channel, RGB to BGR or back; images of fewer than three channels stay as they are.
+
+    Args:
+        image: [...,C].
+
+    Returns:
+        The same type and shape.
+
+    Example:
+        >>> swap_red_and_blue(np.arange(5)).tolist(), swap_red_and_blue(np.arange(1)).tolist()
+        ([2, 1, 0, 3, 4], [0])
+    """
+    channels = image.shape[-1]
+    return image if channels < 3 else np.ascontiguousarray(image[..., [2, 1, 0, *range(3, channels)]])
+
+
+def to_pixel_type(image: np.ndarray, max_value: int) -> np.ndarray:
+    """Converts an image between 8 and 16 bits where `max_value` asks for the other.
+
+    Args:
+        image: uint8 or uint16.
+        max_value: as in `InputSpec`: 255 wants 8 bits, which are the upper ones of 16; more wants 16 bits, in which 255 becomes
+            `max_value`.
+
+    Returns:
+        uint8 or uint16; the image itself where nothing is to be done.
+
+    Example:
+        >>> to_pixel_type(np.array([255], np.uint8), 4095).tolist(), to_pixel_type(np.array([65535], np.uint16), 255).tolist()
+        ([4095], [255])
+    """
+    if max_value == 255:
+        return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
+    if image.dtype == np.uint16:
+        return image
+    return np.round(image * (max_value / 255)).astype(np.uint16)
+
+
+def viewable(image: np.ndarray) -> np.ndarray:  # [H,W,C] -> [H,W,3] uint8
+    """Returns an image as a picture that can be drawn on and looked at.
+
+    One or two channels show the first as grey, of more than three the first three are shown. Of 16 bits the brightest pixel
+    becomes white.
+
+    Args:
+        image: [H,W] or [H,W,C], uint8 or uint16; the first three of many channels in the order blue, green, red.
+
+    Returns:
+        [H,W,3] uint8 BGR; the image itself where it is that.
+
+    Example:
+        >>> viewable(np.full((1, 1, 1), 7, np.uint8)).tolist(), viewable(np.array([[[1, 2, 300, 9]]], np.uint16)).tolist()
+        ([[[7, 7, 7]]], [[[1, 2, 255]]])
+    """
+    image = with_axis(image)
+    shown = image if image.shape[2] == 3 else image[..., :3] if image.shape[2] > 3 else np.repeat(image[..., :1], 3, axis=2)
+    if shown.dtype != np.uint8:
+        shown = np.round(shown * (255 / max(int(shown.max(initial=0)), 1))).astype(np.uint8)
+    return np.ascontiguousarray(shown)
+
+
+def decode_channels(data: bytes, name: str, *, channels: int, max_value: int, max_pixels: int) -> np.ndarray:
+    """Decodes a file for an input of other than three 8-bit channels, or a NumPy array for any.
+
+    Args:
+        data: the content of an image file, or of an `.npy` file of uint8 or uint16, [H,W] or [H,W,C].
+        name: of the file, for errors.
+        channels: that are wanted. Image files of OpenCV's formats are converted between grey and colour. Others need the
+            number that is wanted: PNG, TIFF (samples of a pixel, or one page a channel) and NumPy arrays.
+        max_value: as in `InputSpec`.
+        max_pixels: an array or a TIFF that states more is refused.
+
+    Returns:
+        [H,W,channels] uint8, or uint16 where `max_value` is above 255. Of three or more channels, the file's first three, red,
+        green and blue, are returned as blue, green and red.
+
+    Raises:
+        DataError: the file cannot be decoded or has another number of channels.
+    """
+    if data.startswith(NUMPY_MAGIC):
+        image = swap_red_and_blue(_array_of(data, name, max_pixels))
+        if channels == 3 and image.shape[2] == 1:
+            image = np.repeat(image, 3, axis=2)
+    elif data.startswith(TIFF_MAGICS) and channels not in (1, 3):
+        image = swap_red_and_blue(_tiff_of(data, name, max_pixels))
+    else:
+        image = _picture_of(data, name, channels, max_value)
+    if image.shape[2] != channels:
+        raise DataError(f"{name}: has {image.shape[2]} channels, the input {channels} (`channels`)")
+    return np.ascontiguousarray(to_pixel_type(image, max_value))
+
+
+def array_size(path: str) -> tuple[int, int] | None:
+    """Reads the height and width of an `.npy` file from its header.
+
+    Args:
+        path: the file.
+
+    Returns:
+        height and width in pixels; None where the file is no NumPy array.
+
+    Raises:
+        DataError: the file cannot be read, or its array is no image.
+    """
+    try:
+        with open(path, "rb") as file:
+            if file.read(len(NUMPY_MAGIC)) != NUMPY_MAGIC:
+                return None
+            file.seek(0)
+            return _stated_array(file, os.fspath(path))[0][:2]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _stated_array(file, name: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Reads the header of an array: shape and type, checked."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, is_fortran, kind = read(file)
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(f"{name}: is a damaged NumPy array ({str(error)[:100]})") from None
+    if kind not in _TYPES or len(shape) not in (2, 3) or is_fortran or (len(shape) == 3 and shape[2] > MAX_CHANNELS):
+        order = " in Fortran's order" if is_fortran else ""
+        want = f"uint8 or uint16, [H,W] or [H,W,C] with up to {MAX_CHANNELS} channels, in C's order"
+        raise DataError(f"{name}: is an array of {str(kind)[:40]} {shape}{order}, want {want}")
+    if 0 in shape:
+        raise DataError(f"{name}: is an array of {shape}, which has no pixels")
+    return shape, kind
+
+
+def _array_of(data: bytes, name: str, max_pixels: int) -> np.ndarray:
+    file = io.BytesIO(data)
+    shape, kind = _stated_array(file, name)
+    _check_pixels(shape, name, max_pixels)
+    count = int(np.prod(shape, dtype=object))
+    if len(data) - file.tell() < count * kind.itemsize:
+        raise DataError(f"{name}: is a NumPy array that is cut off")
+    return with_axis(np.frombuffer(data, kind, count, file.tell()).reshape(shape))
+
+
+def _tiff_of(data: bytes, name: str, max_pixels: int) -> np.ndarray:
+    """Decodes the samples of a TIFF's one page, or its pages of one sample each, as channels."""
+    try:
+        import tifffile
+    except ImportError:
+        raise DataError(f"{name}: is a TIFF of many channels; pip install tifffile reads it") from None
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            pages = [file.pages[index] for index in range(min(len(file.pages), MAX_CHANNELS + 1))]
+            samples = [(page.imagelength, page.imagewidth, page.samplesperpixel) for page in pages]
+            if len(set(samples)) != 1 or len(pages) * samples[0][2] > MAX_CHANNELS or (len(pages) > 1 and samples[0][2] > 1):
+                raise DataError(f"{name}: is a TIFF of pages {samples[:3]}, want one page, or a page of one channel for each")
+            _check_pixels(samples[0], name, max_pixels)
+            parts = [with_axis(_page_pixels(page)) for page in pages]
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file raises whatever its numbers lead to
+        raise DataError(f"{name}: cannot be decoded as TIFF ({type(error).__name__}: {str(error)[:100]})") from None
+    image = np.concatenate(parts, axis=2)
+    if image.dtype not in _TYPES or image.shape[:2] != samples[0][:2]:
+        raise DataError(f"{name}: is a TIFF of {image.dtype} {image.shape}, want uint8 or uint16")
+    return image
+
+
+def _page_pixels(page) -> np.ndarray:
+    pixels = page.asarray()
+    return np.moveaxis(pixels, 0, -1) if page.planarconfig == 2 and page.samplesperpixel > 1 else pixels
+
+
+def _check_pixels(shape: tuple[int, ...], name: str, max_pixels: int) -> None:
+    if shape[0] * shape[1] > max_pixels:
+        raise DataError(f"{name}: states {shape[1]}x{shape[0]} pixels, more than `max_pixels` {max_pixels}; not decoded")
+
+
+def _picture_of(data: bytes, name: str, channels: int, max_value: int) -> np.ndarray:
+    flags = {1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}.get(channels, cv2.IMREAD_UNCHANGED)
+    if max_value > 255 and flags != cv2.IMREAD_UNCHANGED:
+        flags |= cv2.IMREAD_ANYDEPTH
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise DataError(f"{name}: cannot be decoded as an image ({error.err})") from None
+    if image is None or image.dtype not in _TYPES:
+        raise DataError(f"{name}: cannot be decoded as an image" + ("" if image is None else f" of {image.dtype}"))
+    return with_axis(image)
