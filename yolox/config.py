@@ -357,9 +357,6 @@ class OptimConfig(OneScreen):
     """Average BN statistics over devices before evaluation (Megvii); False takes those of one (MindYOLO)."""
     sync_bn: bool = False
     """Batch normalisation takes its statistics over the batches of all devices, in every step."""
-    recompute: bool = False
-    """Compute the blocks of the backbone and the neck again in the backward pass instead of keeping their maps: less memory,
-    more time."""
     loss_scale: float = attrs.field(default=1024.0, validator=_number(1, 2**24, "a number in [1, 2**24]"))
     """First loss scale when the network runs in float16; it halves at an overflow."""
     loss_scale_interval: int = attrs.field(default=2000, validator=_positive_count)
