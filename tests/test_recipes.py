@@ -73,6 +73,8 @@ DIFFERENCES = {
 COMMON = {
     "epochs": 300,
     "input.pad_value": 114,
+    "input.channels": 3,
+    "input.max_value": 255,
     "input.mean": (0.0, 0.0, 0.0),
     "input.std": (1.0, 1.0, 1.0),
     "augment.mosaic_prob": 1.0,
@@ -97,6 +99,7 @@ COMMON = {
     "optim.betas": (0.9, 0.999),
     "optim.eps": 1e-08,
     "optim.clip_norm": None,
+    "optim.sync_bn": False,
     "loader.accumulate": 1,
     "loss.class_weights": (),
     "loss.class_balance": "none",

@@ -203,11 +203,6 @@ class InputSpec(OneScreen):
         """Name of the numpy type of images: uint8, or uint16 where `max_value` is above 255."""
         return "uint8" if self.max_value == 255 else "uint16"
 
-    @property
-    def pad_level(self) -> int:
-        """Pixel value of the padding."""
-        return round(self.pad_value * self.max_value / 255)
-
 
 def pixel_words(spec: InputSpec) -> str:
     """Returns the channels and the bits of an input, for a line.

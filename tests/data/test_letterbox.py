@@ -17,6 +17,7 @@ from yolox.data.letterbox import (
     fitted_size,
     letterbox,
     letterbox_sample,
+    rectangular_size,
     resize_to_fit,
 )
 
@@ -93,6 +94,19 @@ def test_an_image_that_fits_already_is_not_copied():
 
 def test_the_thinnest_image_keeps_one_pixel():
     assert fitted_size((1, 5000), (64, 64)) == (1, 64)
+
+
+@given(st.integers(1, 900), st.integers(1, 900), st.sampled_from([(64, 96), (416, 416), (640, 640)]))
+def test_a_rectangular_input_has_the_image_at_the_same_scale(height, width, size):
+    """Whichever shape an image has: one of at most nine inputs holds it, and what is cut off is padding."""
+    small = rectangular_size((height, width), size)
+    for side, whole in zip(small, size, strict=True):
+        assert side % 32 == 0 and whole / 2 <= side <= whole
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    part, transform = letterbox(image, small, spec=InputSpec())
+    canvas, same = letterbox(image, size, spec=InputSpec())
+    assert transform.ratio == pytest.approx(same.ratio) and (small[0] == size[0] or small[1] == size[1])
+    np.testing.assert_array_equal(part, canvas[: small[0], : small[1]])
 
 
 def test_boxes_outside_the_image_are_clipped_on_the_way_back():

@@ -6,6 +6,7 @@ import json
 from types import SimpleNamespace
 
 import attrs
+import cv2
 import numpy as np
 import pytest
 from mindspore import Tensor, ops
@@ -17,10 +18,11 @@ from tests.evaluations import Exported, write_set
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.coco import read_coco
 from yolox.data.dataset import crowded_images, ground_truth
+from yolox.data.letterbox import rectangular_size
 from yolox.errors import DataError
 from yolox.eval import evaluate as module
 from yolox.eval.coco import detections_to_coco, evaluate_coco
-from yolox.eval.evaluate import detections_to_table, evaluate, make_evaluator, table_to_detections
+from yolox.eval.evaluate import detections_to_table, evaluate, make_evaluator, predict_in_sizes, table_to_detections
 from yolox.eval.postprocess import Detections
 from yolox.eval.predict import predict_dataset
 from yolox.nn import initialise
@@ -61,6 +63,53 @@ def test_evaluate_is_the_composition_of_its_parts(tmp_path):
     ids = {"image_ids": dataset.image_ids, "category_ids": dataset.category_ids}
     assert metrics == evaluate_coco(ground_truth(dataset), detections_to_coco(found, **ids)) and metrics["AP"] > 0.01
     assert done == [2, 4, 5] and [len(each) for each in kept] == [len(each) for each in found]
+
+
+class Reader:
+    """Steps for all sizes of input: where the white square of an image is, with the colour of its background as class."""
+
+    strides = (8, 16, 32)
+
+    def step(self, size):
+        def found(images):
+            assert images.shape[1:3] == size
+            self.sizes.append(size)
+            rows = np.zeros((len(images), 1, 15), np.float32)
+            for row, image in zip(rows, images, strict=True):
+                y, x = (np.flatnonzero((image == 255).all(axis=2).any(axis=axis)) for axis in (1, 0))
+                row[0, :5] = (x[0] + x[-1] + 1) / 2, (y[0] + y[-1] + 1) / 2, len(x), len(y), 1
+                row[0, 5 + int(image[2, 2, 0]) // 20] = 1
+            return rows
+
+        return found
+
+    def __init__(self):
+        self.sizes = []
+
+
+def test_images_of_any_shape_come_back_in_their_order(tmp_path):
+    shapes = [(60, 100), (100, 60), (100, 100), (100, 60), (60, 100), (100, 30)]
+    dataset = attrs.evolve(noise_dataset(tmp_path, count=6), sizes=np.array(shapes, np.int32))
+    for number, (name, shape) in enumerate(zip(dataset.file_names, shapes, strict=True)):
+        image = np.full((*shape, 3), 20 * number, np.uint8)
+        image[10:20, 5:25] = 255
+        cv2.imwrite(str(tmp_path / name), image)
+    spec, reader = InputSpec(input_size=(128, 128)), Reader()
+    images = [5, 0, 1, 2, 3, 4]
+    sizes = [rectangular_size(shapes[index], spec.input_size) for index in images]
+    assert sizes == [(128, 64), (96, 128), (128, 96), (128, 128), (128, 96), (96, 128)]
+    done, steps = [], {size: reader.step(size) for size in set(sizes)}
+    found = predict_in_sizes(None, steps, dataset, images, sizes, spec=spec, config=PostprocessConfig(), batch_size=4, workers=0,
+                             on_batch=done.append)  # fmt: skip
+    assert [each.classes.tolist() for each in found] == [[index] for index in images]
+    for each in found:
+        np.testing.assert_allclose(each.boxes, [[5, 10, 25, 20]], atol=1.6)
+    assert done == [1, 3, 5, 6] and len(reader.sizes) == 4
+
+
+def test_an_exported_file_takes_one_size():
+    with pytest.raises(ValueError, match="`rectangular`: an exported file takes images of one size"):
+        make_evaluator(Exported(), rectangular=True)
 
 
 def test_results_have_the_same_ap_and_crowded_images_a_second_one(tmp_path):

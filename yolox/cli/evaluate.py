@@ -29,9 +29,11 @@ from yolox.data.check import crowded_warning
 from yolox.data.dataset import DetectionDataset, crowded_images
 from yolox.data.image import shown_path
 from yolox.distributed import Group
+from yolox.errors import UsageError
 from yolox.eval.coco import METRIC_NAMES
 from yolox.eval.evaluate import make_evaluator
 from yolox.eval.postprocess import Detections
+from yolox.export.runner import ExportedDetector
 from yolox.training.run_folder import make_folder, write_json
 from yolox.training.signals import Watchdog
 from yolox.visualize.report import recipe_settings, report_html, write_report
@@ -56,6 +58,8 @@ class EvalOptions(InferenceOptions, ValidationSet):
     """Folder for predictions beside ground truth, and for charts (pip install -c constraints.txt -e '.[plot]')."""
     report: Path | None = None
     """File for one HTML page with all numbers, charts, errors by kind, and the worst and best images."""
+    rectangular: bool = False
+    """Batches of images of similar shapes, with less padding; each of up to nine sizes is compiled for itself."""
     batch_size: int = 8
     """Images at a time."""
     workers: int = 2
@@ -97,6 +101,8 @@ def _run(
     if options.report is not None:
         make_folder(options.report.parent, name="report")
     opened.check_input(options.input)
+    if options.rectangular and isinstance(opened.detector, ExportedDetector):
+        raise UsageError("--rectangular: an exported file takes images of one size; give the weights it was made of")
     console, found = console_of(group), []
     print_sources(console, options, {"evaluation": source})
     evaluator = make_evaluator(
@@ -110,6 +116,7 @@ def _run(
         keep=found.extend,
         on_stage=partial(watchdog.mark, slow=True),
         stall_seconds=options.hang_seconds,
+        rectangular=options.rectangular,
     )
     with console.status(f"evaluating {len(dataset)} images") as status:
 

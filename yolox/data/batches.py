@@ -17,6 +17,7 @@ from yolox.config import InputSpec, LoaderConfig, Recipe, Size
 from yolox.data.dataset import DetectionDataset, load_image
 from yolox.data.letterbox import letterbox
 from yolox.data.pipeline import Read, no_aug_sample, train_sample
+from yolox.data.pixels import pad_level
 from yolox.data.sample import Sample, keep_boxes
 from yolox.errors import DataError
 
@@ -160,7 +161,7 @@ class EvalSource:
     def __getitem__(self, step: int) -> tuple:
         indices = self._images()[int(step) * self.batch_size : (int(step) + 1) * self.batch_size]
         spec = self.spec
-        images = np.full((self.batch_size, *spec.input_size, spec.channels), spec.pad_level, spec.pixel_type)
+        images = np.full((self.batch_size, *spec.input_size, spec.channels), pad_level(spec), spec.pixel_type)
         geometry = np.zeros((self.batch_size, 3))
         for row, index in enumerate(indices):
             images[row], transform = letterbox(

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from yolox.config import InputSpec, Size
-from yolox.data.pixels import with_axis
+from yolox.data.pixels import pad_level, with_axis
 from yolox.data.sample import Sample, clip_boxes
 
 
@@ -53,6 +53,25 @@ def fitted_size(image_size: Size, size: Size) -> Size:
     return max(int(image_size[0] * ratio), 1), max(int(image_size[1] * ratio), 1)
 
 
+def rectangular_size(image_size: Size, size: Size) -> Size:
+    """Computes the input in which an image, fitted into a size, has less padding: the side that it does not fill is shorter.
+
+    Args:
+        image_size: (height, width) px of the image.
+        size: (height, width) px to fit into, multiples of 32.
+
+    Returns:
+        (height, width) px: each side is 4/8, 5/8, 6/8, 7/8 or all of that of `size`, rounded up to a multiple of 32: at most nine
+        sizes. `letterbox` scales the image in it as in `size`.
+
+    Example:
+        >>> rectangular_size((480, 640), (416, 416)), rectangular_size((640, 100), (640, 640))
+        ((320, 416), (640, 320))
+    """
+    steps = [[min(-(-side * part // 256) * 32, side) for part in (4, 5, 6, 7, 8)] for side in size]
+    return tuple(next(step for step in of if step >= side) for of, side in zip(steps, fitted_size(image_size, size), strict=True))
+
+
 def resize_to_fit(
     image: np.ndarray, size: Size, *, shrink: str = "linear"
 ) -> np.ndarray:  # [H,W,3] -> [h,w,3]
@@ -86,7 +105,7 @@ def pad_to(
     Returns:
         canvas [H,W,3] uint8, and the columns left of the image and rows above it.
     """
-    canvas = np.full((*size, image.shape[2]), spec.pad_level, image.dtype)
+    canvas = np.full((*size, image.shape[2]), pad_level(spec), image.dtype)
     height, width = image.shape[:2]
     centred = spec.letterbox == "center"
     top, left = ((size[0] - height) // 2, (size[1] - width) // 2) if centred else (0, 0)

@@ -18,7 +18,7 @@ from yolox.data.affine import min_side_above, random_flip
 from yolox.data.dataset import DetectionDataset, image_labels, load_image
 from yolox.data.letterbox import LetterboxTransform, boxes_to_letterbox, fit_ratio, pad_to, resize_to_fit
 from yolox.data.mosaic import blend, draw_partner_plan, draw_plan, render_mosaic, render_partner
-from yolox.data.pixels import with_axis
+from yolox.data.pixels import pad_level, with_axis
 from yolox.data.sample import Sample, keep_boxes
 
 Read = Callable[..., np.ndarray]  # (index, reduce=1) -> [H,W,C]
@@ -205,7 +205,7 @@ def _mix_raw(
 
 
 def _blank(size: Size, spec: InputSpec) -> np.ndarray:
-    return np.full((*size, spec.channels), spec.pad_level, spec.pixel_type)
+    return np.full((*size, spec.channels), pad_level(spec), spec.pixel_type)
 
 
 def _recolored(image: np.ndarray, rng: np.random.Generator, config: AugmentConfig, spec: InputSpec) -> np.ndarray:

@@ -8,6 +8,7 @@ import os
 import cv2
 import numpy as np
 
+from yolox.config import InputSpec
 from yolox.errors import DataError
 
 NUMPY_MAGIC = b"\x93NUMPY"
@@ -30,6 +31,22 @@ def with_axis(image: np.ndarray) -> np.ndarray:  # [H,W] or [H,W,C] -> [H,W,C]
         ((4, 6, 1), (4, 6, 5))
     """
     return image[..., None] if image.ndim == 2 else image
+
+
+def pad_level(spec: InputSpec) -> int:
+    """Returns the pixel value of the padding: the grey level of `spec` on the scale of its `max_value`.
+
+    Args:
+        spec: the input.
+
+    Returns:
+        A whole number.
+
+    Example:
+        >>> pad_level(InputSpec()), pad_level(InputSpec(max_value=65535))
+        (114, 29298)
+    """
+    return round(spec.pad_value * spec.max_value / 255)
 
 
 def swap_red_and_blue(image: np.ndarray) -> np.ndarray:  # [...,C] -> [...,C]

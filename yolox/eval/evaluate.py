@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 
+import attrs
 import numpy as np
 from mindspore import nn
 
-from yolox.config import InputSpec, PostprocessConfig
+from yolox.config import InputSpec, PostprocessConfig, Size
 from yolox.data.batches import evaluated_images
 from yolox.data.classes import match_detector
-from yolox.data.dataset import DetectionDataset, crowded_images, ground_truth
+from yolox.data.dataset import DetectionDataset, crowded_images, ground_truth, select_images
+from yolox.data.letterbox import rectangular_size
 from yolox.distributed import Group, from_first, gather_rows
 from yolox.eval.coco import COCO_LIMIT, detections_to_coco, evaluate_coco, write_results
 from yolox.eval.postprocess import Detections
@@ -33,6 +35,7 @@ def evaluate(
     results: str | os.PathLike | None = None,
     on_batch: Callable[[int], None] | None = None,
     keep: Callable[[list[Detections]], None] | None = None,
+    rectangular: bool = False,
 ) -> dict:
     """Computes the twelve COCO metrics and the AP of every class.
 
@@ -53,6 +56,8 @@ def evaluate(
             pycocotools' `loadRes` reads it. None writes none.
         on_batch: called with the number of images done in this process; may raise to stop where there is one process.
         keep: called with the detections of all images, in the order of the dataset.
+        rectangular: whether images of a similar shape make batches with little padding. Each of up to nine sizes is compiled for
+            itself, so that it pays for large datasets; AP changes a little, as what lies beside an image does.
 
     Returns:
         Metrics by name as `evaluate_coco` returns them: AP, AP50, ..., ARl and `per_class`; also `AP@N` and `AR@N` with
@@ -64,7 +69,7 @@ def evaluate(
         ValueError: the dataset has no images, or its number of classes differs from the detector's.
     """
     settings = {"batch_size": batch_size, "workers": workers, "group": group, "class_map": class_map}
-    settings |= {"results": results, "keep": keep}
+    settings |= {"results": results, "keep": keep, "rectangular": rectangular}
     return make_evaluator(detector, spec=spec, postprocess=postprocess, **settings)(dataset, on_batch)
 
 
@@ -81,6 +86,7 @@ def make_evaluator(
     keep: Callable[[list[Detections]], None] | None = None,
     on_stage: Callable[[str], None] | None = None,
     stall_seconds: float = 0,
+    rectangular: bool = False,
 ) -> Callable[..., dict]:
     """Returns a function from a dataset to its metrics, which compiles the detector once.
 
@@ -88,33 +94,31 @@ def make_evaluator(
     are written in place (`make_eval_step`).
 
     Args:
-        detector, spec, postprocess, batch_size, workers, group, class_map, results, keep: as in `evaluate`.
+        detector, spec, postprocess, batch_size, workers, group, class_map, results, keep, rectangular: as in `evaluate`.
         on_stage: called with the name of each stage before it begins: "images", "gather" (where processes wait for each
             other) and "metrics".
         stall_seconds: workers that load no batch for so long are ended with an error; 0 waits for ever.
 
     Returns:
         evaluator(dataset, on_batch=None) -> metrics, as `evaluate` returns them.
+
+    Raises:
+        ValueError: `rectangular` for an exported file, whose size is fixed.
     """
+    if rectangular and not isinstance(detector, nn.Cell):
+        raise ValueError("`rectangular`: an exported file takes images of one size; want a detector with its weights")
     spec, step = detector_step(detector, spec)
+    steps = {spec.input_size: step}
     config = PostprocessConfig() if postprocess is None else postprocess
     enter = on_stage or (lambda stage: None)
 
     def evaluator(dataset: DetectionDataset, on_batch: Callable[[int], None] | None = None) -> dict:
         dataset = _matched_classes(dataset, detector, class_map)
         enter("images")
-        found = predict_dataset(
-            step,
-            dataset,
-            spec=spec,
-            config=config,
-            batch_size=min(batch_size, len(dataset)),
-            workers=workers,
-            stall_seconds=stall_seconds,
-            rank=group.rank,
-            world=group.world,
-            on_batch=on_batch,
-        )
+        options = {"config": config, "workers": workers, "stall_seconds": stall_seconds, "batch_size": batch_size}
+        own = evaluated_images(len(dataset), rank=group.rank, world=group.world)
+        sizes = [rectangular_size(dataset.sizes[i].tolist(), spec.input_size) if rectangular else spec.input_size for i in own]
+        found = predict_in_sizes(detector, steps, dataset, own, sizes, spec=spec, on_batch=on_batch, **options)
         enter("gather")
         found = gather_detections(found, len(dataset), group)
         if keep is not None:
@@ -131,6 +135,54 @@ def make_evaluator(
         return from_first(metrics, group)
 
     return evaluator
+
+
+def predict_in_sizes(
+    detector: nn.Cell | Callable,
+    steps: dict[Size, Callable],
+    dataset: DetectionDataset,
+    images: Sequence[int],
+    sizes: Sequence[Size],
+    *,
+    spec: InputSpec,
+    batch_size: int,
+    on_batch: Callable[[int], None] | None = None,
+    **options,
+) -> list[Detections]:
+    """Returns the objects in some images of a dataset, each in an input of its size.
+
+    Args:
+        detector: as in `evaluate`.
+        steps: by (height, width) px of the input; a step for each other size is made and added.
+        dataset: the dataset.
+        images: indices of the images.
+        sizes: of the input of each.
+        spec: pixels that the detector takes.
+        batch_size: most images of a step.
+        on_batch: called with the number of images done after each batch.
+        **options: others of `predict_dataset`.
+
+    Returns:
+        One Detections per index, in their order.
+    """
+    found: list[Detections | None] = [None] * len(images)
+    done = 0
+
+    def count(more: int) -> None:
+        if on_batch is not None:
+            on_batch(done + more)
+
+    for size in dict.fromkeys(sizes):
+        places = [place for place, other in enumerate(sizes) if other == size]
+        shaped = attrs.evolve(spec, input_size=size)
+        if size not in steps:
+            steps[size] = detector_step(detector, shaped)[1]
+        part = select_images(dataset, [images[place] for place in places])
+        parts = {"batch_size": min(batch_size, len(part)), "on_batch": count, **options}
+        for place, detections in zip(places, predict_dataset(steps[size], part, spec=shaped, **parts), strict=True):
+            found[place] = detections
+        done += len(places)
+    return found
 
 
 def _matched_classes(dataset: DetectionDataset, detector, class_map: Mapping[str, str] | None) -> DetectionDataset:
