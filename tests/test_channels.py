@@ -60,7 +60,7 @@ def test_a_run_of_other_channels_trains_and_its_files_predict(tmp_path, case):
     detector, recipe = build(len(train_set.class_names), channels), recipe_of(channels, max_value)
     recipe = attrs.evolve(recipe, epochs=6, optim=attrs.evolve(recipe.optim, lr=0.02, lr_per_image=None, warmup_epochs=1))
     done = yolox.train(detector, train_set, val_set=val_set, recipe=recipe, output=tmp_path / "RUN")
-    losses = [row["loss_obj"] + row["loss_cls"] for row in done.history]
+    losses = [row["obj"] + row["cls"] for row in done.history]
     assert losses[-1] < 0.8 * losses[0]
     assert load_checkpoint(tmp_path / "RUN/last.safetensors").input == recipe.input
     paths = [str(tmp_path / "val/images" / name) for name in val_set.file_names[:2]]
