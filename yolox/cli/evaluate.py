@@ -26,7 +26,7 @@ from yolox.cli.options import InferenceOptions
 from yolox.cli.sources import ValidationSet, evaluation_source
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.check import crowded_warning
-from yolox.data.dataset import DetectionDataset, crowded_images
+from yolox.data.dataset import DetectionDataset, crowded_images, with_pixels
 from yolox.data.image import shown_path
 from yolox.distributed import Group
 from yolox.errors import UsageError
@@ -101,6 +101,7 @@ def _run(
     if options.report is not None:
         make_folder(options.report.parent, name="report")
     opened.check_input(options.input)
+    dataset = with_pixels(dataset, options.input)  # the pictures read it, too
     if options.rectangular and isinstance(opened.detector, ExportedDetector):
         raise UsageError("--rectangular: an exported file takes images of one size; give the weights it was made of")
     console, found = console_of(group), []
