@@ -34,7 +34,7 @@ def test_a_dataset_whose_fields_do_not_fit_is_refused():
 def test_a_sample_whose_rows_do_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"boxes \(2, 4\), want \(1, 4\)"):
         Sample(np.zeros((4, 4, 3), np.uint8), np.zeros((2, 4), np.float32), np.zeros(1, np.int32))
-    with pytest.raises(ValueError, match=r"image has shape \(4, 4\), want \[H,W,3\]"):
+    with pytest.raises(ValueError, match=r"image has shape \(4, 4\), want \[H,W,C\]"):
         Sample(np.zeros((4, 4), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from yolox.config import InputSpec
 from yolox.data.image import convert_channels, image_size, read_image, to_pixels
 from yolox.data.pixels import swap_red_and_blue, to_pixel_type, viewable
+from yolox.data.yolo import folder_pairs
 from yolox.errors import DataError
 
 tifffile = pytest.importorskip("tifffile", reason="TIFF files of many channels need tifffile")
@@ -146,3 +148,13 @@ def test_pictures_show_grey_or_the_first_three_channels():
     np.testing.assert_array_equal(viewable(pixels(5)), pixels(5)[..., :3])
     deep = np.array([[[0, 2048, 4095, 9]]], np.uint16)
     assert viewable(deep).tolist() == [[[0, 128, 255]]]
+
+
+def test_decoded_copies_beside_images_are_no_images_of_a_yolo_dataset(tmp_path):
+    for name, label in (("a", "0 .5 .5 .4 .4"), ("b", "0 .5 .5 .4 .4")):
+        (tmp_path / f"{name}.txt").write_text(label)
+    cv2.imwrite(str(tmp_path / "a.png"), pixels(3))
+    np.save(tmp_path / "a.npy", pixels(3))
+    np.save(tmp_path / "b.npy", pixels(3))
+    found = folder_pairs(str(tmp_path), str(tmp_path))
+    assert [Path(image).name for image, _ in found.pairs] == ["a.png", "b.npy"]

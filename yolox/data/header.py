@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from attrs import frozen
@@ -49,6 +49,23 @@ def is_image_name(name: str) -> bool:
         True for one of `IMAGE_SUFFIXES`.
     """
     return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def without_array_copies(names: Sequence[str]) -> list[str]:
+    """Leaves out NumPy arrays beside an image file of the same name: other programs keep decoded copies there.
+
+    Args:
+        names: of image files.
+
+    Returns:
+        The others, in their order.
+
+    Example:
+        >>> without_array_copies(["a.jpg", "a.npy", "b.npy"])
+        ['a.jpg', 'b.npy']
+    """
+    stems = {os.path.splitext(name)[0] for name in names if not name.lower().endswith(".npy")}
+    return [name for name in names if not name.lower().endswith(".npy") or os.path.splitext(name)[0] not in stems]
 
 
 def read_header(path: str) -> ImageHeader | None:

@@ -13,7 +13,7 @@ from yolox.data.build import Columns, build_dataset, files_below, is_within, rea
 from yolox.data.classes import rename_classes
 from yolox.data.content import name_some
 from yolox.data.dataset import DetectionDataset
-from yolox.data.header import is_image_name
+from yolox.data.header import is_image_name, without_array_copies
 from yolox.data.image import MAX_PIXELS, image_size
 from yolox.errors import DataError, raise_problems
 from yolox.wire import read_file
@@ -187,7 +187,7 @@ class _ImageNames:
     """
 
     def __init__(self, image_dir: str) -> None:
-        names = files_below(image_dir, is_image_name) if os.path.isdir(image_dir) else []
+        names = without_array_copies(files_below(image_dir, is_image_name)) if os.path.isdir(image_dir) else []
         self.files = names
         self._names = {os.path.splitext(name)[0]: name for name in names} | {name: name for name in names}
         self._claims: Counter[str] = Counter()

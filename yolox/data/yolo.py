@@ -13,7 +13,7 @@ from yolox.data.build import Columns, build_dataset, files_below, read_lines, re
 from yolox.data.classes import rename_classes
 from yolox.data.content import OTHER_PICTURES, count_kinds, name_some
 from yolox.data.dataset import DetectionDataset
-from yolox.data.header import is_image_name
+from yolox.data.header import is_image_name, without_array_copies
 from yolox.data.image import MAX_PIXELS, image_size
 from yolox.data.yolo_layout import describe_yolo, find_places, resolve_entry
 from yolox.errors import DataError
@@ -112,7 +112,7 @@ def folder_pairs(label_dir: str, image_dir: str) -> LabelledImages:
     Raises:
         DataError: a missing folder.
     """
-    names, texts = files_below(image_dir, is_image_name), files_below(label_dir, _is_text)
+    names, texts = without_array_copies(files_below(image_dir, is_image_name)), files_below(label_dir, _is_text)
     labels = {os.path.splitext(name)[0]: os.path.join(label_dir, name) for name in texts}
     stems = [os.path.splitext(name)[0] for name in names]
     pairs = [(os.path.join(image_dir, name), labels.get(stem)) for name, stem in zip(names, stems, strict=True)]
