@@ -58,7 +58,8 @@ def test_a_run_of_other_channels_trains_and_its_files_predict(tmp_path, case):
     train_set, val_set = (yolox.read_coco(*write_set(tmp_path / name, channels, max_value, seed))
                           for seed, name in enumerate(("train", "val")))  # fmt: skip
     detector, recipe = build(len(train_set.class_names), channels), recipe_of(channels, max_value)
-    recipe = attrs.evolve(recipe, epochs=6, optim=attrs.evolve(recipe.optim, lr=0.02, lr_per_image=None, warmup_epochs=1))
+    optim = attrs.evolve(recipe.optim, lr=0.05, lr_per_image=None, warmup_epochs=1)
+    recipe = attrs.evolve(recipe, epochs=40, eval_interval=20, optim=optim)
     done = yolox.train(detector, train_set, val_set=val_set, recipe=recipe, output=tmp_path / "RUN")
     losses = [row["obj"] + row["cls"] for row in done.history]
     assert losses[-1] < 0.8 * losses[0]
