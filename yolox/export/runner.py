@@ -256,9 +256,10 @@ def _checked(path: Path, check: Callable, most: int = MAX_FILE_BYTES) -> bytes:
 
 def _check_description(metadata: ExportMetadata, shape: tuple, outputs: list[tuple]) -> None:
     """Compares the metadata of a file with its graph."""
-    batch, size, classes = shape[0] or 1, metadata.input.input_size, len(metadata.class_names)
-    if shape[1:] != (3, *size):
-        raise ExportError(f"its description states images of {size}, the graph takes {shape}")
+    batch, spec, classes = shape[0] or 1, metadata.input, len(metadata.class_names)
+    size = spec.input_size
+    if shape[1:] != (spec.channels, *size):
+        raise ExportError(f"its description states images of {size}, {spec.channels} channels, the graph takes {shape}")
     most = metadata.postprocess.max_detections
     points = sum((size[0] // stride) * (size[1] // stride) for stride in metadata.strides)
     wanted = [(batch, points, 5 + classes)]
