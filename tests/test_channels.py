@@ -62,7 +62,7 @@ def test_a_run_of_other_channels_trains_and_its_files_predict(tmp_path, case):
     recipe = attrs.evolve(recipe, epochs=40, eval_interval=20, optim=optim)
     done = yolox.train(detector, train_set, val_set=val_set, recipe=recipe, output=tmp_path / "RUN")
     losses = [row["obj"] + row["cls"] for row in done.history]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < losses[0]
     assert load_checkpoint(tmp_path / "RUN/last.safetensors").input == recipe.input
     paths = [str(tmp_path / "val/images" / name) for name in val_set.file_names[:2]]
     config = yolox.PostprocessConfig(score_threshold=0.0, max_detections=5)
@@ -73,7 +73,7 @@ def test_a_run_of_other_channels_trains_and_its_files_predict(tmp_path, case):
     again = yolox.predict(yolox.open_exported(exported), [np.load(path) for path in paths], config=config, channels="rgb")
     for one, other in zip(found, again, strict=True):
         assert len(one) == 5
-        np.testing.assert_allclose(one.boxes, other.boxes, atol=0.05)
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-3)
     assert set(yolox.evaluate(yolox.open_exported(exported), val_set, workers=0)) >= {"AP", "AP50"}
 
 
