@@ -33,11 +33,13 @@ lint: $(READY)
 test: $(READY) lint
 	$(RUN) -m pytest -n 2 $(TOGETHER)
 
-# Runtimes that cannot be installed here are skipped by their tests, with that reason.
+# Runtimes and tools that cannot be installed here are skipped by their tests, with that reason.
 test-slow: $(READY)
 	-$(VENV)/bin/pip install --quiet --constraint constraints.txt ncnn MNN
 	-$(VENV)/bin/pip install --quiet --constraint constraints.txt --no-deps pnnx
 	-$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	-$(VENV)/bin/pip install --quiet --constraint constraints.txt pip-audit
+	-$(VENV)/bin/pip install --quiet --constraint constraints.txt atheris
 	$(RUN) -m pytest -m slow -n 3 $(TOGETHER)
 
 demo: $(READY)
