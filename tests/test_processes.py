@@ -1,11 +1,15 @@
-"""Children and states of processes of this machine."""
+"""Children and states of processes of this machine, and commands that are run again."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 
-from yolox.processes import ENDED, children_of, process_state
+import pytest
+
+from yolox.processes import ENDED, children_of, process_state, run_with_restarts
 
 
 def test_a_child_is_listed_until_it_is_collected():
@@ -23,3 +27,33 @@ def test_a_child_is_listed_until_it_is_collected():
 def test_this_process_runs_and_a_number_that_is_none_has_neither():
     assert process_state(os.getpid()) in ("R", "S")
     assert process_state(2**22 + 5) == "" and children_of(2**22 + 5) == set()
+
+
+def outer(tmp_path, script: str, *, restarts=3):
+    """Runs a shell script with the number of its start as argument; returns the status and the lines of the report."""
+    lines, saved = [], tmp_path / "saved"
+    status = run_with_restarts(
+        lambda start: ["sh", "-c", script, "sh", str(start), str(saved)],
+        checkpoint=saved, restarts=restarts, report=lines.append,
+    )  # fmt: skip
+    return status, [line.removesuffix(f" from {saved}") for line in lines]
+
+
+def test_a_command_is_run_again_until_it_succeeds(tmp_path):
+    script = "touch $2; case $1 in 0) kill -9 $$;; 1) exit 1;; esac"
+    lines = ["the run has ended with signal SIGKILL; restart 1 of 3", "the run has ended with status 1; restart 2 of 3"]
+    assert outer(tmp_path, script) == (0, lines)
+    assert outer(tmp_path, "kill -9 $$", restarts=1) == (-9, [lines[0].replace("3", "1")])
+
+
+@pytest.mark.parametrize(("script", "status"), [("exit 1", 1), ("touch $2; exit 2", 2), ("touch $2; exit 143", 143)])
+def test_nothing_is_run_again_without_a_checkpoint_or_after_an_asked_end(tmp_path, script, status):
+    assert outer(tmp_path, script) == (status, [])
+
+
+def test_a_signal_is_passed_on_and_ends_the_restarts(tmp_path):
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    assert outer(tmp_path, "touch $2; exec sleep 60") == (-signal.SIGTERM, [])
+    timer.join()
+    assert outer(tmp_path, "true") == (0, [])

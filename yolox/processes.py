@@ -1,6 +1,6 @@
-"""Processes: children and states, as Linux lists them, and what msrun leaves open.
+"""Processes: children and states, as Linux lists them, restarts of a training command, and what msrun leaves open.
 
-That is time limits from one number, a port in use, and a scheduler that outlives its workers. msrun starts the script once as
+The last is time limits from one number, a port in use, and a scheduler that outlives its workers. msrun starts the script once as
 scheduler (``MS_ROLE=MS_SCHED``) and once as each worker. Both call `yolox.distributed.join_group`; the scheduler stays in
 ``mindspore.communication.init()`` until the job ends and holds Python's lock there, so that what must act meanwhile is a
 process of its own.
@@ -12,7 +12,11 @@ import errno
 import os
 import signal
 import socket
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,6 +53,87 @@ def process_state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return ""
+
+
+ASKED = (2, 128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM)
+"""Statuses after which nothing is started again: arguments that cannot be used, and an end that a signal asked for."""
+
+
+def run_with_restarts(
+    command: Callable[[int], Sequence[str]],
+    *,
+    checkpoint: str | os.PathLike,
+    restarts: int,
+    signal_group: bool = False,
+    report: Callable[[str], object] = print,
+) -> int:
+    """Runs a training command in a process of its own, and again when it fails or is killed.
+
+    A process that is killed cannot start itself again, so that this is a function of commands and not an argument of `train`.
+    The command continues from the checkpoint by itself, as ``train --resume`` does, or as a script does that calls
+    ``yolox.train(..., resume=Path("RUN/last.safetensors").exists())``. SIGINT and SIGTERM are passed on and end the restarts.
+
+    Args:
+        command: function of the number of the start, from 0, that returns the command with its arguments.
+        checkpoint: what it continues from; nothing is started again before this file is there.
+        restarts: starts after the first.
+        signal_group: pass signals on to the whole process group, as SIGTERM: msrun loses processes otherwise.
+        report: called with a line before each restart.
+
+    Returns:
+        The status of the last process; below 0 the number of the signal that ended it.
+
+    Example:
+        >>> run_with_restarts(lambda start: ["sh", "-c", f"exit {3 - start}"], checkpoint="/bin/sh", restarts=9)
+        the run has ended with status 3; restart 1 of 9 from /bin/sh
+        2
+    """
+    asked: list[int] = []
+    process: subprocess.Popen | None = None
+
+    def pass_on(number: int, _frame: object = None) -> None:
+        asked.append(number)
+        if process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM) if signal_group else process.send_signal(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for start in range(restarts + 1):
+            if start:
+                how = f"status {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"
+                report(f"the run has ended with {how}; restart {start} of {restarts} from {checkpoint}")
+            process = subprocess.Popen(command(start), start_new_session=True)  # Ctrl-C of a terminal comes once, from here
+            if asked:  # in the moment before
+                pass_on(asked[-1])
+            status = process.wait()
+            if signal_group:
+                with suppress(ProcessLookupError):  # msrun leaves the programs behind that show its logs
+                    os.killpg(process.pid, signal.SIGKILL)
+            if not status or status in ASKED or asked or not os.path.isfile(checkpoint):
+                break
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return status
+
+
+def msrun_command(processes: int, logs: str | os.PathLike, arguments: Sequence[str]) -> list[str]:
+    """Returns the command that runs a Python program in several processes of this host, at a port that is free.
+
+    Args:
+        processes: their number.
+        logs: folder of their output.
+        arguments: of Python: the script, or ``-m`` and a module, with its own.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    msrun = Path(sys.executable).with_name("msrun")
+    numbers = [f"--worker_num={processes}", f"--local_worker_num={processes}", f"--master_port={port}"]
+    return [str(msrun) if msrun.is_file() else "msrun", *numbers, "--join=True", f"--log_dir={logs}", "python", *arguments]
 
 
 SLOW = 20

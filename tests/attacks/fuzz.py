@@ -152,7 +152,9 @@ TARGETS = {
         lambda a: read_yolo(str(a.parent), images(a.parent.parent), class_names=("cat", "dog")),
     ),
     "yaml": Target("a.yaml", lambda: [YAML], lambda path: read_class_names(str(path))),
-    "recipe": Target("a", lambda: [recipe_to_json(Recipe()).encode()], lambda a: recipe_from_json(a.read_bytes().decode("latin-1"))),
+    "recipe": Target(
+        "a", lambda: [recipe_to_json(Recipe()).encode()], lambda path: recipe_from_json(path.read_bytes().decode("latin-1"))
+    ),
     "header": Target(
         "a",
         lambda: [image(".jpg"), image(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1), *map(image, (".png", ".bmp", ".tiff", ".webp"))],

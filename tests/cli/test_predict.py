@@ -20,6 +20,7 @@ from tests.data.folders import coco_dict, write_json
 from yolox.data.coco import read_coco
 from yolox.data.yolo import read_yolo
 from yolox.errors import CommandError, DataError
+from yolox.eval import media
 from yolox.eval.coco import evaluate_coco
 from yolox.eval.media import read_frames
 from yolox.eval.sources import find_files, unique_names
@@ -276,7 +277,7 @@ def test_frames_of_a_video_are_read_one_by_one(experiment, tmp_path, monkeypatch
     alive, most = weakref.WeakValueDictionary(), []
 
     class Capture:
-        def __init__(self, path, *options):
+        def __init__(self, path, packets=False):
             self.left = iter(range(60))
 
         def set(self, what, value):
@@ -300,7 +301,7 @@ def test_frames_of_a_video_are_read_one_by_one(experiment, tmp_path, monkeypatch
             pass
 
     (tmp_path / "clip.mp4").touch()
-    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    monkeypatch.setattr(media, "VideoReader", Capture)
     argv = ["--source", tmp_path / "clip.mp4", "--output", tmp_path / "out", "--save", "json", "csv", "--batch-size", "2"]
     assert predict(experiment, *argv) == 0
     assert len(json.loads((tmp_path / "out/predictions.json").read_text())) == len(most) == 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import numpy as np
@@ -12,6 +13,7 @@ from yolox.errors import ExportError
 from yolox.eval.predict import make_eval_step
 from yolox.export import export_detector, open_exported
 from yolox.export import openvino as module
+from yolox.export import write
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed")
 
@@ -77,3 +79,21 @@ def test_nms_is_refused(made, tmp_path, settings):
     with pytest.raises(ExportError, match="NMS inside"):
         path = tmp_path / ("a.xml" if form["format"] == "openvino" else "a.onnx")
         export_detector(made[1], path, spec=SPEC, class_names=NAMES, **form)
+
+
+def test_the_weights_of_something_else_stay_and_the_graph_comes_last(made, tmp_path, monkeypatch):
+    (tmp_path / "a.bin").write_bytes(b"of something else")
+    with pytest.raises(ExportError, match="a.bin: is there without a.xml"):
+        export_detector(made[1], tmp_path / "a.xml", spec=SPEC, class_names=NAMES, format="openvino")
+    assert (tmp_path / "a.bin").read_bytes() == b"of something else"
+    for name, text in (("a.xml", b"old"), ("draft.xml", b"new"), ("draft.bin", b"weights")):
+        (tmp_path / name).write_bytes(text)
+    replace, seen = os.replace, []
+
+    def watched(source, target):
+        seen.append((target.name, (tmp_path / "a.xml").exists()))
+        replace(source, target)
+
+    monkeypatch.setattr(write.os, "replace", watched)
+    write._replace(tmp_path / "draft.xml", tmp_path / "a.xml")
+    assert seen == [("a.bin", False), ("a.xml", False)] and (tmp_path / "a.xml").read_bytes() == b"new"

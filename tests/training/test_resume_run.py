@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -13,6 +14,7 @@ import pytest
 from benchmarks.leftovers import shared_memory
 from tests.cli.runs import assert_gone, assert_same_run, changes, start, stop, wait_for
 from tests.cli.tiny import EXPERIMENT, write_data
+from tests.launch import children_of, name_of, worker_of
 from yolox.cli import run
 from yolox.errors import CheckpointError
 from yolox.schedule import is_evaluated
@@ -34,6 +36,46 @@ def whole(argv, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
     assert run(EXPERIMENT, ["train", *argv, *LONG, "--output", str(folder)]) == 0
     return folder
+
+
+def process_started_by(process) -> int:
+    """Returns the process that a restarting command has started."""
+    return next(pid for pid in children_of(process.pid) if name_of(pid))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_restarts_go_on_after_kills_to_the_same_bits(argv, tmp_path, processes):
+    """The training process is killed twice, or a rank of it, and the run ends by itself."""
+    argv, folder, shared = write_data(tmp_path / "data", images=16), tmp_path / "run", shared_memory()
+    options = [*argv, "--epochs", 40, "--eval-interval", 4, "--save-steps", 2]
+    process = start(*options, "--output", folder, "--restarts", 3, "--processes", processes)
+    for kill in range(2):
+        assert wait_for(changes(folder / "last.safetensors"), process)
+        child = process_started_by(process)
+        os.kill(child if processes == 1 else worker_of(process, kill), signal.SIGKILL)
+        wait_for(lambda child=child: not name_of(child), process)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    assert out.count("the run has ended with") == 2 and f"restart 2 of 3 from {folder / 'last.safetensors'}" in out
+    assert_gone(process)
+    assert not (shared_memory() - shared)
+    whole = start(*options, "--output", tmp_path / "whole", "--processes", processes)
+    assert whole.communicate(timeout=300)[1] is None and whole.returncode == 0
+    assert_same_run(folder, tmp_path / "whole")
+
+
+def test_restarts_end_with_a_signal_and_are_of_the_command_line_only(argv, tmp_path, capsys):
+    assert run(EXPERIMENT, ["train", *argv, "--output", str(tmp_path / "a"), "--restarts", "3"]) == 2
+    assert "of the command line only; in Python see yolox.processes.run_with_restarts" in capsys.readouterr().err
+    assert run(EXPERIMENT, ["train", *argv, "--parallel", "--restarts", "3"]) == 2
+    assert "leave out msrun and --parallel" in capsys.readouterr().err
+    assert run(EXPERIMENT, ["train", *argv, "--processes", "0"]) == 2
+    folder = tmp_path / "run"
+    process = start(*argv, "--epochs", 500, "--output", folder, "--restarts", 3, "--save-steps", 1)
+    assert wait_for(changes(folder / "last.safetensors"), process)
+    code, out = stop(process, signal.SIGTERM)
+    assert code == 143 and "stopped and saved" in out and "restart 1" not in out
 
 
 def resume(folder, *more):
@@ -149,8 +191,10 @@ def kill_often(argv, whole, folder, *, kills, seed):
 
 
 @pytest.mark.slow
-def test_killed_twenty_five_times(argv, whole, tmp_path):
-    said = kill_often(argv, whole, tmp_path / "run", kills=25, seed=2)
+def test_killed_often(argv, whole, tmp_path):
+    """25 times; YOLOX_KILLS=100 and another YOLOX_SEED are the long form."""
+    kills, seed = int(os.environ.get("YOLOX_KILLS", 25)), int(os.environ.get("YOLOX_SEED", 2))
+    said = kill_often(argv, whole, tmp_path / "run", kills=kills, seed=seed)
     print(said)
     assert " 0" not in said  # of every kind one at least
 

@@ -21,8 +21,8 @@ from yolox.eval.postprocess import Detections
 from yolox.eval.predict import VIEWER, Speed, predict_images
 from yolox.eval.sources import Stream, is_video, unique_names
 from yolox.eval.tiles import Tiles
+from yolox.eval.video_process import MOST_FAILS, VideoReader
 
-MOST_FAILS = 64  # reads in a row that give no frame: then the video has ended
 DEFAULT_FPS = 25.0
 OPEN_SECONDS, READ_SECONDS = 10.0, 10.0  # without an answer of a stream: then it is given up
 
@@ -104,8 +104,10 @@ def _open_stream(stream: Stream) -> cv2.VideoCapture:
         return cv2.VideoCapture(number) if number <= MOST_CAMERAS else cv2.VideoCapture()  # which is not open
 
 
-def _capture(file: Path | Stream, *options: int, max_pixels: int | None = None) -> cv2.VideoCapture:
-    """Opens a video or stream whose frames are no PNGs, which OpenCV cannot be trusted with.
+def _capture(
+    file: Path | Stream, *, packets: bool = False, max_pixels: int | None = None
+) -> cv2.VideoCapture | VideoReader:
+    """Opens a video in a process of its own, or a stream in this one; its frames are no PNGs.
 
     The absolute path is no protocol of FFmpeg's (``a:b.mp4``) and no pattern of images.
 
@@ -118,12 +120,12 @@ def _capture(file: Path | Stream, *options: int, max_pixels: int | None = None) 
         capture = _open_stream(file)
         if not capture.isOpened():
             raise DataError(f"{file}: cannot be opened; is it there, and does it send video?")
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # as players do; off by default in OpenCV 4.11
     else:
         path = decodable_path(os.path.abspath(file))
         if not os.path.isfile(path):  # a pipe or a device would never end
             raise DataError(f"{file}: no such video file")
-        capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, list(options))
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # as players do; off by default in OpenCV 4.11
+        capture = VideoReader(path, packets=packets)
     code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
     pixels = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
     problem = "has frames of PNG" if b"PNG" in code.upper() else ""
@@ -144,7 +146,7 @@ def count_frames(file: Path) -> int | None:
     Returns:
         The number; None where it cannot be told.
     """
-    capture = _capture(file, cv2.CAP_PROP_FORMAT, -1)  # packets as they are stored
+    capture = _capture(file, packets=True)
     packets = fails = 0
     while fails < MOST_FAILS:
         if capture.grab():

@@ -218,10 +218,14 @@ def _quantize(source: Path, draft: Path, config: Int8Config) -> Int8Report:
 
 
 def _replace(draft: Path, path: Path) -> list[Path]:
-    """Moves a file, for OpenVINO its weights first, to its place, with the rights of the user's files."""
+    """Moves a file to its place, with the rights of the user's files.
+
+    Of the two of OpenVINO the old graph goes first and the new one comes last: no reader finds it with other weights.
+    """
     pairs = [(draft, path)]
     if draft.suffix == ENDINGS["openvino"]:
         pairs.insert(0, (draft.with_suffix(".bin"), path.with_suffix(".bin")))
+        path.unlink(missing_ok=True)
     probe = draft.with_suffix(".probe")
     probe.touch()
     for made, place in pairs:
@@ -294,7 +298,7 @@ def check_form(
         precision: `float32`, `float16` or `int8`.
 
     Raises:
-        ExportError: the name does not fit the format, or the format does not have that.
+        ExportError: the name does not fit the format, would replace a file of something else, or the format does not have that.
     """
     if path.suffix != ENDINGS[format]:
         raise ExportError(f"{path}: a file in the format {format} wants a name that ends in {ENDINGS[format]}")
@@ -309,6 +313,9 @@ def check_form(
         raise ExportError("NMS inside is for ONNX in float32 and float16; want another format or precision, or no NMS")
     if format == "openvino":
         import_openvino()
+        beside = path.with_suffix(".bin")
+        if beside.exists() and not path.exists():
+            raise ExportError(f"{beside}: is there without {path.name}, so that it is of something else; want another name")
     if not OLDEST <= opset <= NEWEST:
         raise ExportError(f"opset is {opset}, want {OLDEST} to {NEWEST}")
     if nms and raw:

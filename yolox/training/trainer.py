@@ -163,19 +163,18 @@ def train(
     recipe = attrs.evolve(recipe, loss=_with_class_weights(recipe.loss, train_set))
     steps = steps_per_epoch(train_set, batch_size=loader.step_images, world=group.world, last_batch=loader.last_batch)
     datasets = {"train": train_set, **({} if val_set is None else {"val": val_set})}
-    with Watchdog(hang_seconds, group=group, checkpoint=folder / LAST) as watchdog:
+    with ExitStack() as owned:
+        watchdog = owned.enter_context(Watchdog(hang_seconds, group=group, checkpoint=folder / LAST))
         watchdog.mark("checking the datasets", slow=True)
-        warnings = check_for_training(datasets, input_size=recipe.input.input_size, max_gt=loader.max_gt)
-    for line in warnings:
-        console.print(f"warning: {line}", markup=False)
-    if freeze:
-        console.print(f"frozen: {freeze_parts(detector, freeze)}")
-    set_precision(detector, recipe.optim.precision)
-    # From here on the detector is that of the dataset: weights may have brought the names of other classes.
-    detector.spec, detector.class_names = recipe.input, tuple(train_set.class_names)
-
-    # The folder is made when nothing that was given can be wrong any more.
-    with Watchdog(hang_seconds, group=group, checkpoint=folder / LAST) as watchdog, _owned_folder(folder, group, resume=resume):
+        for line in check_for_training(datasets, input_size=recipe.input.input_size, max_gt=loader.max_gt):
+            console.print(f"warning: {line}", markup=False)
+        if freeze:
+            console.print(f"frozen: {freeze_parts(detector, freeze)}")
+        set_precision(detector, recipe.optim.precision)
+        # From here on the detector is that of the dataset: weights may have brought the names of other classes.
+        detector.spec, detector.class_names = recipe.input, tuple(train_set.class_names)
+        # The folder is made when nothing that was given can be wrong any more.
+        owned.enter_context(_owned_folder(folder, group, resume=resume))
         watchdog.mark("the start", slow=True)
         if group.is_first:
             if resume:
