@@ -1,6 +1,7 @@
 """Children and states of processes of this machine, and commands that are run again."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,3 +58,28 @@ def test_a_signal_is_passed_on_and_ends_the_restarts(tmp_path):
     assert outer(tmp_path, "touch $2; exec sleep 60") == (-signal.SIGTERM, [])
     timer.join()
     assert outer(tmp_path, "true") == (0, [])
+
+
+def test_other_ranks_are_described_by_process_state_and_mark():
+    code = "from yolox.processes import RankMark; m = RankMark(); m.write('step 7'); print(1, flush=True); input()"
+    processes = []
+    for rank, role in ((0, "MS_WORKER"), (1, "MS_WORKER"), (5, "MS_SCHED")):
+        environment = {**os.environ, "RANK_ID": str(rank), "MS_ROLE": role}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        processes.append(subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes))
+    try:
+        for process in processes:
+            assert process.stdout.readline() == b"1\n"
+        processes[1].send_signal(signal.SIGSTOP)
+        code = "from yolox.processes import describe_ranks; print(*describe_ranks(2, 4), sep='\\n')"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    lines = done.stdout.splitlines()
+    assert sorted(re.sub(r"\d+ s", "N s", line) for line in lines) == [
+        f"rank 0 (process {processes[0].pid}) is running, for N s in step 7",
+        f"rank 1 (process {processes[1].pid}) is stopped by a signal, for N s in step 7",
+        "rank 3: ended, or on another host",
+    ]

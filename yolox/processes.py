@@ -24,6 +24,10 @@ ENDED = ("", "Z", "X")
 """States of a process that runs no more: gone, or not yet collected by its parent."""
 
 
+STATES = {"T": "stopped by a signal", "t": "stopped by a debugger", "D": "waiting for a disk", "Z": "ended", "X": "ended"}
+"""States of a process in words; of the others it runs."""
+
+
 def children_of(pid: int) -> set[int]:
     """Returns the ids of the processes that a process has started and that its parent has not collected.
 
@@ -89,6 +93,7 @@ def run_with_restarts(
         2
     """
     asked: list[int] = []
+    status = 0
     process: subprocess.Popen | None = None
 
     def pass_on(number: int, _frame: object = None) -> None:
@@ -219,12 +224,75 @@ def end_with_workers(advice: str) -> None:
     os._exit(0)
 
 
-def _role(pid: int) -> str:
+class RankMark:
+    """What this process does, where the other ranks of the host can read it: in a file that is in memory only.
+
+    It needs neither a folder nor a message, so that it can be read of a rank that hangs or is stopped. Linux only; elsewhere
+    nothing is written.
+    """
+
+    def __init__(self) -> None:
+        self._file = os.memfd_create(MARK) if hasattr(os, "memfd_create") else None
+
+    def write(self, description: str) -> None:
+        """Replaces the mark by a description, and the present time."""
+        if self._file is not None:
+            data = f"{time.monotonic()} {description}".encode()[:MARK_BYTES].ljust(MARK_BYTES)
+            os.pwrite(self._file, data, 0)
+
+    def close(self) -> None:
+        """Removes the mark."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+MARK, MARK_BYTES = "yolox-rank", 256
+
+
+def describe_ranks(rank: int, world: int) -> list[str]:
+    """Describes the other ranks that the same msrun has started, the one with the oldest `RankMark` first.
+
+    Args:
+        rank: of this process.
+        world: number of ranks.
+
+    Returns:
+        A line for each rank: its process, state and mark; the last names ranks that are not there, or on another host.
+    """
+    found = {}
+    for pid in children_of(os.getppid()):
+        other = _variable(pid, "RANK_ID")
+        if _variable(pid, "MS_ROLE") == "MS_WORKER" and other.isdigit() and _runs(pid):
+            found[int(other)] = (*_read_mark(pid), pid)
+    found.pop(rank, None)
+    lines, now = [], time.monotonic()
+    for other, (since, doing, pid) in sorted(found.items(), key=lambda item: item[1][0]):
+        state = STATES.get(process_state(pid), "running")
+        lines.append(f"rank {other} (process {pid}) is {state}" + (f", for {now - since:.0f} s in {doing}" if doing else ""))
+    missing = [str(other) for other in range(world) if other != rank and other not in found]
+    if missing:
+        lines.append(f"rank {', '.join(missing[:8])}{' ...' if missing[8:] else ''}: ended, or on another host")
+    return lines
+
+
+def _read_mark(pid: int) -> tuple[float, str]:
+    with suppress(OSError, ValueError):
+        for file in os.scandir(f"/proc/{pid}/fd"):
+            if os.readlink(file.path).startswith(f"/memfd:{MARK} "):
+                since, _, doing = Path(file.path).read_text().rstrip().partition(" ")
+                return float(since), doing
+    return 0.0, ""
+
+
+def _variable(pid: int, name: str) -> str:
+    """Returns an environment variable of a process, as at its start; empty where it has none."""
     try:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return ""
-    return next((each[8:].decode() for each in variables if each.startswith(b"MS_ROLE=")), "")
+    start = f"{name}=".encode()
+    return next((each[len(start) :].decode() for each in variables if each.startswith(start)), "")
 
 
 def _runs(pid: int) -> bool:
@@ -244,7 +312,7 @@ def _is_tail(pid: int) -> bool:
 
 
 def _scheduler_of(msrun: int) -> int | None:
-    return next((pid for pid in children_of(msrun) if _role(pid) == "MS_SCHED"), None)
+    return next((pid for pid in children_of(msrun) if _variable(pid, "MS_ROLE") == "MS_SCHED"), None)
 
 
 def _listens(pid: int, port: int) -> bool:

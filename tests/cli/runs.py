@@ -18,7 +18,7 @@ from yolox.training.signals import StopSignals
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = ("images_per_second", "data_wait_share", "seconds", "waited")
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 def start(*argv) -> subprocess.Popen:

@@ -62,3 +62,9 @@ def test_messages_are_printable_short_and_no_rows_of_dashes(capsys):
     assert explain(RuntimeError("-" * 60)).startswith("RuntimeError: RuntimeError")
     report(RuntimeError("y" * 5000), debug=False)
     assert len(capsys.readouterr().err) < 2000
+
+
+def test_the_memory_planner_of_mindspore_is_named_with_its_usual_cause():
+    text = explain(RuntimeError("-----\n- SOMAS Solving Failed.\n-----"))
+    assert text.startswith("MindSpore's memory planner has failed (-") and "the system clock: was that set back?" in text
+    assert "planner" not in explain(CommandError("images/somas.png: no such image file"))

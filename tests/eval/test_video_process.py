@@ -53,7 +53,9 @@ def test_one_process_reads_one_video_after_the_other(clip, tmp_path):
     assert not video_process._idle and process.poll() is not None
 
 
-@pytest.mark.parametrize(("number", "message"), [(signal.SIGSEGV, "crashed .signal 11"), (signal.SIGSTOP, "no frame came for 1 s")])
+@pytest.mark.parametrize(
+    ("number", "message"), [(signal.SIGSEGV, "crashed .signal 11"), (signal.SIGSTOP, "no frame came for 1 s")]
+)
 def test_a_decoder_that_crashes_or_hangs_is_an_error_of_the_file(clip, monkeypatch, number, message):
     frames = read_frames(clip, "a")
     next(frames)  # a frame is 2 MB, more than a pipe holds, so that the next ones were not sent yet

@@ -11,9 +11,8 @@ import pytest
 from tests.export.detectors import NAMES, SPEC, pictures, small_detector
 from yolox.errors import ExportError
 from yolox.eval.predict import make_eval_step
-from yolox.export import export_detector, open_exported
+from yolox.export import export_detector, open_exported, write
 from yolox.export import openvino as module
-from yolox.export import write
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed")
 

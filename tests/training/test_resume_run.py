@@ -47,21 +47,20 @@ def process_started_by(process) -> int:
 @pytest.mark.parametrize("processes", [1, 2])
 def test_restarts_go_on_after_kills_to_the_same_bits(argv, tmp_path, processes):
     """The training process is killed twice, or a rank of it, and the run ends by itself."""
-    argv, folder, shared = write_data(tmp_path / "data", images=16), tmp_path / "run", shared_memory()
-    options = [*argv, "--epochs", 40, "--eval-interval", 4, "--save-steps", 2]
+    argv, folder = write_data(tmp_path / "data", images=16), tmp_path / "run"
+    options = [*argv, "--epochs", 14, "--eval-interval", 4, "--save-steps", 2]
     process = start(*options, "--output", folder, "--restarts", 3, "--processes", processes)
     for kill in range(2):
         assert wait_for(changes(folder / "last.safetensors"), process)
         child = process_started_by(process)
         os.kill(child if processes == 1 else worker_of(process, kill), signal.SIGKILL)
         wait_for(lambda child=child: not name_of(child), process)
-    out, _ = process.communicate(timeout=300)
+    out, _ = process.communicate(timeout=600)
     assert process.returncode == 0, out
     assert out.count("the run has ended with") == 2 and f"restart 2 of 3 from {folder / 'last.safetensors'}" in out
     assert_gone(process)
-    assert not (shared_memory() - shared)
     whole = start(*options, "--output", tmp_path / "whole", "--processes", processes)
-    assert whole.communicate(timeout=300)[1] is None and whole.returncode == 0
+    assert whole.communicate(timeout=600)[1] is None and whole.returncode == 0
     assert_same_run(folder, tmp_path / "whole")
 
 

@@ -57,6 +57,10 @@ def test_a_fault_of_one_rank_ends_the_job_within_two_minutes(tmp_path, world, fa
     if fault == "hang":
         assert f"rank {world - 1} of {world}: no progress for 15 s in training step 10" in logs[f"worker_{world - 1}.log"]
         assert " in fail" in logs[f"worker_{world - 1}.log"]
+    if fault == "stop":
+        text = "".join(waiting.values())
+        named = re.search(rf"rank {world - 1} \(process \d+\) is stopped by a signal, for", text)
+        assert named or "no progress" not in text, logs
     assert processes_of(tmp_path) == []
 
 
@@ -96,7 +100,8 @@ def late(code: str) -> subprocess.CompletedProcess:
 def test_a_process_that_is_late_ends_with_rank_mark_advice_and_stack():
     done = late("dog.mark('training step 7'); time.sleep(60)")
     assert done.returncode == -signal.SIGALRM
-    assert f"error: rank 1 of 2: no progress for 0.5 s in training step 7; the stack of every thread:\n{ADVICE}" in done.stderr
+    assert "error: rank 1 of 2: no progress for 0.5 s in training step 7; the stack of every thread:\n" in done.stderr
+    assert f"rank 0: ended, or on another host\n{ADVICE}" in done.stderr
     assert 'File "<string>", line 3 in <module>' in done.stderr
 
 

@@ -31,6 +31,9 @@ _NO_MEMORY = re.compile(
 )
 
 
+PLANNER = "it compares times of the system clock: was that set back? Start the command again, or a training with --resume"
+
+
 def _operating_system(error: OSError) -> str:
     what = error.strerror or str(error)
     return f"{error.filename}: {what}" if error.filename else what
@@ -55,6 +58,8 @@ def explain(error: BaseException) -> str:
         return "out of memory: lower --batch-size or --input-size, or --workers"
     if isinstance(error, OSError):
         return _operating_system(error)
+    if isinstance(error, RuntimeError) and not isinstance(error, CommandError) and "somas" in str(error).lower():
+        return f"MindSpore's memory planner has failed ({' '.join(str(error).split())[:300]})\n{PLANNER}"
     text = name_options(str(error))
     lines = [line.rstrip() for line in text.splitlines() if line.strip(" -=")] or [type(error).__name__]  # rows of dashes
     if isinstance(error, ValueError | CommandError):  # the library's own words; they may list what is wrong

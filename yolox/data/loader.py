@@ -27,7 +27,7 @@ from yolox.data.dataset import DetectionDataset
 from yolox.data.letterbox import LetterboxTransform
 from yolox.data.pipeline import Read
 from yolox.errors import CommandError, DataError
-from yolox.processes import ENDED, children_of, process_state
+from yolox.processes import ENDED, STATES, children_of, process_state
 
 log = logging.getLogger("yolox.data")
 OnDropped = Callable[[int, int, int], None]  # epoch, ground truths left out, max_gt
@@ -250,7 +250,6 @@ def _single_threaded_cv2():
 
 FIRST_SECONDS = 60.0
 """Least limit of the first batch, before which the workers start."""
-_STATES = {"T": "stopped by a signal", "t": "stopped by a debugger", "D": "waiting for a disk", "Z": "ended", "X": "ended"}
 
 
 class WorkerWatch:
@@ -305,7 +304,7 @@ class WorkerWatch:
                 continue
             self._deadline = float("inf")
             self._workers |= child_processes() - self._before
-            states = [f"process {pid} is {_STATES.get(process_state(pid), 'running')}" for pid in sorted(self._workers)]
+            states = [f"process {pid} is {STATES.get(process_state(pid), 'running')}" for pid in sorted(self._workers)]
             self.problem = f"no batch for {self._seconds:g} s; data workers: {', '.join(states) or 'threads of this process'}"
             print(f"\n{self.problem}", file=sys.__stderr__, flush=True)
             if not self._workers:

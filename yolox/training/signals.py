@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from yolox.distributed import Group, any_of
-from yolox.processes import SLOW
+from yolox.processes import SLOW, RankMark, describe_ranks
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -118,8 +118,9 @@ class Watchdog:
     """Context manager that ends the process when the time since the last `mark` exceeds a limit.
 
     Two timers need no Python code to run, since a hanging call may hold the interpreter's lock: `faulthandler` prints the
-    stacks, and the alarm of the operating system (SIGALRM) ends the process. A thread prints the rank, the mark and the
-    advice before that, where it can run. With one process, or without a limit, nothing happens.
+    stacks, and the alarm of the operating system (SIGALRM) ends the process. A thread prints the rank, the
+    mark, what the other ranks of the host do, and the advice before that, where it can run. With one process, or without a
+    limit, nothing happens.
 
     Args:
         seconds: limit for usual work; 0 for none.
@@ -137,6 +138,7 @@ class Watchdog:
 
     def __enter__(self) -> Watchdog:
         if self._active:
+            self._mark = RankMark()
             with suppress(ValueError):  # outside the main thread; the default, to end the process, is then taken as set
                 signal.signal(signal.SIGALRM, signal.SIG_DFL)
             threading.Thread(target=self._print_when_late, daemon=True).start()
@@ -150,6 +152,7 @@ class Watchdog:
         signal.setitimer(signal.ITIMER_REAL, 0)
         if kind is RuntimeError:  # MindSpore's collectives raise it when a rank did not come; ours are subclasses
             self._print(f"failed in {self._description}; if it waited for another rank, the log of that one has the reason")
+        self._mark.close()
 
     def mark(self, description: str, *, slow: bool = False) -> None:
         """Notes what the process does next, and starts the limit anew.
@@ -161,6 +164,7 @@ class Watchdog:
         if not self._active:
             return
         self._description, self._limit = description, self.seconds * (SLOW if slow else 1)
+        self._mark.write(description)
         self._deadline = time.monotonic() + self._limit
         faulthandler.dump_traceback_later(self._limit + 0.5, file=sys.__stderr__)  # after the line of the thread
         signal.setitimer(signal.ITIMER_REAL, self._limit + GRACE)
@@ -172,5 +176,6 @@ class Watchdog:
                 self._deadline = float("inf")
 
     def _print(self, problem: str) -> None:
-        text = f"\nerror: rank {self._group.rank} of {self._group.world}: {problem}\n"
+        others = "".join(f"{line}\n" for line in describe_ranks(self._group.rank, self._group.world)[:8])
+        text = f"\nerror: rank {self._group.rank} of {self._group.world}: {problem}\n{others}"
         print(text + (self._advice and self._advice + "\n"), end="", file=sys.__stderr__, flush=True)
