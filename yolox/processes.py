@@ -132,6 +132,9 @@ def msrun_command(processes: int, logs: str | os.PathLike, arguments: Sequence[s
         processes: their number.
         logs: folder of their output.
         arguments: of Python: the script, or ``-m`` and a module, with its own.
+
+    Returns:
+        The command as a list of words.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
