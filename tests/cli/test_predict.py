@@ -87,6 +87,12 @@ def test_sources_are_files_folders_and_patterns(folder, video, tmp_path):
         "1 files are no images or videos and were not taken: 1 .txt",
         "1 sub-folders were not looked into",
     ]
+    (folder / "gone.png").symlink_to("nowhere.png")
+    found = find_files([folder / "*"])  # a pattern fits folders, too, and links to what is not there, which reading names
+    assert [path.name for path in found.files] == ["0.png", "1.png", "2.png", "gone.png"]
+    assert found.left_out[1] == "1 sub-folders were not looked into (deep); `recursive` takes them"
+    assert len(find_files([folder / "*"], recursive=True).files) == 5
+    (folder / "gone.png").unlink()
     paths = [Path("a/0.png"), Path("b/0.jpg"), Path("0_2.png"), Path("a.mp4"), Path("a_000001.png")]
     assert unique_names(paths) == ["0", "0_3", "0_2", "a_2", "a_000001"]  # nor is a frame of the video named as an image
     for source, message in ((folder / "x*.png", "no file fits it as a pattern"), (folder / "*.txt", "no images found")):

@@ -19,18 +19,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from yolox.cli.experiment import Experiment
 from yolox.cli.inputs import open_weights, output_folder, recipe_of_weights
-from yolox.cli.messages import OptionConsole, name_options
+from yolox.cli.messages import OptionConsole, name_options, note
 from yolox.cli.options import InferenceOptions
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.console import printable
-from yolox.data.classes import names_of_classes
+from yolox.data.classes import COCO_NAMES, names_of_classes
 from yolox.data.coco import read_coco_ids
+from yolox.data.content import name_some
 from yolox.data.image import MAX_PIXELS, shown_path
 from yolox.errors import CommandError, DataError, RunStopped, UsageError
 from yolox.eval.media import Frame, VideoCount, expected_frames, predict_media
 from yolox.eval.postprocess import Detections, class_indices, with_names
 from yolox.eval.predict import VIEWER, Speed
-from yolox.eval.sources import Stream, find_files, unique_names
+from yolox.eval.sources import Stream, find_files
 from yolox.eval.tiles import Tiles
 from yolox.eval.writers import WRITERS, ResultsWriter, YoloTextWriter
 from yolox.training.signals import StopSignals
@@ -105,14 +106,17 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
     """
     sources = find_files(_with_listed(options.source), recursive=options.recursive)
     files = sources.files
+    _check(options)
     tiles = _tiles(options)
     ids = None if options.results_for is None else read_coco_ids(str(options.results_for))
     opened = open_weights(experiment, options.weights, legacy=options.legacy)
     options = with_defaults(recipe_of_weights(experiment, options.recipe, opened.metadata))
     names = names_of_classes(opened.num_classes, opened.metadata.class_names)
     classes = _indices(options.classes, names)
-    step = opened.make_step(options.input)
-    screen = [Screen(names)] if options.show else []
+    if opened.metadata.class_names is None:
+        note(f"the weights name no classes: {'those of COCO are taken' if names == COCO_NAMES else 'they are numbered'}")
+    step, is_stopped = opened.make_step(options.input), StopSignals()
+    screen = [Screen(names, is_stopped=is_stopped)] if options.show else []
     folder = output_folder(options.output, "predict")  # weights that cannot be used leave none behind
     console, errors, videos, full, speed = OptionConsole(), [], [], 0, Speed()
     results = [] if ids is None else [ResultsWriter(folder, names, ids)]
@@ -123,15 +127,14 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
     writers = [pictures, *files_written, *screen, progress]
     settings = {"spec": options.input, "config": options.postprocess, "tiles": tiles, "classes": classes, "speed": speed}
     settings |= {name: getattr(options, name) for name in ("batch_size", "max_pixels", "max_frames")}
+    settings["is_stopped"] = lambda: is_stopped() or any(window.is_closed for window in screen)
     stream = predict_media(step, files, **settings, on_error=errors.append, on_video=videos.append)
     try:
-        with StopSignals() as is_stopped, closing(stream):
+        with is_stopped, closing(stream):
             for frame, found in stream:
                 full += len(found) >= options.postprocess.max_detections
                 for writer in writers:
                     writer.add(frame, with_names(found, names))
-                if is_stopped() or any(window.is_closed for window in screen):
-                    break
     finally:
         for writer in writers:
             writer.close()
@@ -142,8 +145,13 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
     notes = [*sources.left_out, *(note for writer in results for note in writer.notes())]
     if full:
         notes.append(f"{full} images have {options.postprocess.max_detections} detections, the most of `max_detections`")
-    _report(files, notes, errors, videos, strict=options.strict)
-    if is_stopped.signal is not None and not any(isinstance(file, Stream) for file in files):
+    rest = files[len(errors) + len(videos) + progress.files :]  # after a signal, or when the window was closed
+    if len(rest) == 1 and isinstance(rest[0], Stream):  # which has no other end
+        rest = []
+    if rest:
+        notes.append(f"stopped: {len(rest)} of {len(files)} sources were not read to their end ({name_some(map(str, rest))})")
+    _report(files, notes, progress.renamed, errors, videos, strict=options.strict)
+    if is_stopped.signal is not None and rest:
         text = f"stopped after {progress.images} images; their results are written"
         raise RunStopped(text, folder, is_stopped.signal)
 
@@ -157,9 +165,15 @@ def _with_listed(sources: Iterable[str]) -> Iterator[str]:
             yield source
 
 
-def _tiles(options: PredictOptions) -> Tiles | None:
+def _check(options: PredictOptions) -> None:
+    """Raises UsageError for options that would do nothing."""
+    if options.with_scores and "txt" not in options.save:
+        raise UsageError("--with-scores: is for --save txt")
     if options.max_frames is not None and options.max_frames < 1:
         raise UsageError(f"--max-frames: got {options.max_frames}, want at least 1")
+
+
+def _tiles(options: PredictOptions) -> Tiles | None:
     if options.tiles is None and options.overlap != attrs.fields(PredictOptions).overlap.default:
         raise UsageError("--overlap: is for --tiles")
     try:
@@ -178,6 +192,7 @@ def _indices(classes: Sequence[str], names: Sequence[str]) -> tuple[int, ...] | 
 def _report(
     files: Sequence[Path | Stream],
     notes: Sequence[str],
+    renamed: Mapping[Path | Stream, str],
     errors: Sequence[DataError],
     videos: Sequence[VideoCount],
     *,
@@ -185,10 +200,9 @@ def _report(
 ) -> None:
     """Names what was renamed, left out or cut; raises CommandError where nothing, or with `strict` something, was not read."""
     console = OptionConsole(stderr=True)
-    for file, name in zip(files, unique_names(files), strict=True):
-        if name != file.stem:
-            line = f"note: the name {file.stem} is used twice; results of {file} have {name}"
-            console.print(shown_path(line), markup=False)
+    for file, name in renamed.items():
+        line = f"note: the name {file.stem} is used twice; results of {file} have {name}"
+        console.print(shown_path(line), markup=False)
     for video in videos:
         if isinstance(video.file, Stream) and video.is_whole:
             console.print(f"note: {video.file}: {video}", markup=False)
@@ -209,10 +223,11 @@ def _open_writer(kind: str, folder: Path, names: Sequence[str], options: Predict
 
 
 class _Progress:
-    """Counts images and objects; in a terminal it shows them with the rate and the time that is left."""
+    """Counts images, image files and objects; in a terminal it shows them with the rate and the time that is left."""
 
     def __init__(self, console: Console, files: Sequence[Path | Stream], max_frames: int | None) -> None:
         self.images, self.found, self._start, self._bar = 0, Counter(), time.monotonic(), None
+        self.files, self.renamed = 0, {}
         if console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn())
             self._bar = Progress(*columns, TextColumn("{task.fields[state]}"), console=console)
@@ -221,7 +236,11 @@ class _Progress:
 
     def add(self, frame: Frame, found: Detections) -> None:
         self.images += 1
+        self.files += frame.number is None
         self.found.update(found.names)
+        name = frame.name if frame.number is None else frame.name.rpartition("_")[0]
+        if name != frame.file.stem:
+            self.renamed[frame.file] = name
         if self._bar is not None:
             rate, total = self.images / (time.monotonic() - self._start), self._bar.tasks[0].total
             left = "" if total is None else f", {format_seconds(max(total - self.images, 0) / rate)} left"

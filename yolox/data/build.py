@@ -290,6 +290,9 @@ def read_lines(path: str) -> list[str]:
 def files_below(folder: str, wanted: Callable[[str], bool]) -> list[str]:
     """Lists the files in a folder and its sub-folders, as names relative to it.
 
+    Links to folders elsewhere are followed, so that what they hold is read or refused but never missed; a link to what the
+    folder holds itself is not.
+
     Args:
         folder: to search.
         wanted: function of a file's name without folders; True includes the file.
@@ -302,8 +305,19 @@ def files_below(folder: str, wanted: Callable[[str], bool]) -> list[str]:
     """
     if not os.path.isdir(folder):
         raise DataError(f"{folder}: no such folder")
-    found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not is_left_behind(name)]
+    found, seen = [], {os.path.realpath(folder)}
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not is_left_behind(name) and _is_new(os.path.join(place, name), seen)]
         found += [os.path.join(place, name) for name in files if wanted(name) and not is_left_behind(name)]
     return sorted(os.path.relpath(path, folder) for path in found)
+
+
+def _is_new(folder: str, seen: set[str]) -> bool:
+    """Returns whether a sub-folder is none that was listed before, nor a link to what will be; adds where links lead."""
+    if not os.path.islink(folder):
+        return True
+    place = os.path.realpath(folder)
+    if any(is_within(place, other) or is_within(other, place) for other in seen):
+        return False
+    seen.add(place)
+    return True

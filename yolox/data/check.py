@@ -11,6 +11,7 @@ from attrs import frozen
 from yolox.config import Size
 from yolox.data.dataset import DetectionDataset, crowded_images, image_path, load_image
 from yolox.data.header import read_header
+from yolox.data.unread import unread_of
 from yolox.errors import MAX_LISTED, DataError, raise_problems
 
 EDGES = ("small", 32.0**2), ("medium", 96.0**2), ("large", np.inf)  # areas in px**2, as COCO's evaluation has them
@@ -88,7 +89,8 @@ def probe_header(dataset: DetectionDataset, index: int) -> tuple[str, str] | Non
         index: of the image.
 
     Returns:
-        `CUT` and the image's name where the file seems to be cut off, else None.
+        `CUT` and the image's name where the file seems to be cut off; a kind of `yolox.data.unread` where something of it is
+        not read; else None.
 
     Raises:
         DataError: the file cannot be read or has another size than annotated.
@@ -98,9 +100,10 @@ def probe_header(dataset: DetectionDataset, index: int) -> tuple[str, str] | Non
     fits = header is not None and size in (header.size, header.shown)
     if not fits or size[0] * size[1] > dataset.max_pixels:
         load_image(dataset, index)  # names what is wrong, if anything is
-    if header is None:
-        return None
-    return None if header.whole else (CUT, f"image {dataset.file_names[index]}")
+    if header is not None and not header.whole:
+        return CUT, f"image {dataset.file_names[index]}"
+    unread = unread_of(path)
+    return None if unread is None else (unread.kind, f"{dataset.file_names[index]} {unread.what}")
 
 
 def probe_pixels(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import mmap
 import os
@@ -21,6 +22,7 @@ from yolox.config import InputSpec
 from yolox.data.content import AVIF, HEAD_BYTES, HEIC, IMAGE, VIDEO, describe_content, read_head
 from yolox.data.header import QUARTER_TURNS, read_header, stated_size, tiff_orientation
 from yolox.data.pixels import NUMPY_MAGIC, TIFF_MAGICS, array_size, decode_channels, swap_red_and_blue, to_pixel_type, with_axis
+from yolox.data.unread import PAGES, unread_content
 from yolox.errors import DataError
 
 log = logging.getLogger("yolox.data")
@@ -57,7 +59,7 @@ def read_image(
     JPEG decoding at reduced size costs a fraction of the time and averages the pixels, which a tile that will
     shrink needs anyway. Grey, palette, RGBA and 16-bit images become three channels of 8 bits; alpha is
     dropped. An EXIF rotation is applied, unless `size` shows that the annotations were made on the stored
-    pixels.
+    pixels. Of several pages or frames the first is read; the log names the first such file (`yolox.data.unread`).
 
     Args:
         path: the file.
@@ -95,6 +97,8 @@ def read_image(
             f"its annotation says {size[1]}x{size[0]}"
         )
     image = _decode(path, data, REDUCTIONS[reduce], complaints)
+    if not data[:2].tobytes().startswith(b"\xff\xd8") and (unread := unread_content(io.BytesIO(data))) is not None:
+        _log_once(unread.kind, f"{shown_path(path)}: {unread.what}: {unread.kind}; others are not named here")
     if size is None or _fits(image, size, reduce):
         return image
     stored = _decode(path, data, REDUCTIONS[reduce] | cv2.IMREAD_IGNORE_ORIENTATION, [])
@@ -308,6 +312,8 @@ def read_heif(path: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:  # [H,W
                     f"{shown_path(path)}: states {image.width}x{image.height} pixels, more than "
                     f"`max_pixels` {max_pixels}; not decoded"
                 )
+            if (count := getattr(image, "n_frames", 1)) > 1:
+                _log_once(PAGES, f"{shown_path(path)}: has {count} images: {PAGES}; others are not named here")
             pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except UnidentifiedImageError:
         raise DataError(f"{shown_path(path)}: is {what}; pip install pillow-heif reads it") from None
@@ -445,13 +451,18 @@ def _decode(path: str, data: np.ndarray, flags: int, complaints: list[str] | Non
         reason = f" ({serious[0]})" if serious else ""
         raise DataError(f"{shown_path(path)}: cannot be decoded as an image{reason}")
     if serious:
-        slot = zlib.crc32(os.fsencode(path)) % len(_seen)
         if complaints is not None:
             complaints.append(serious[0])
-        elif not _seen[slot]:
-            log.warning("%s: is damaged (%s)", shown_path(path), serious[0])
-        _seen[slot] = 1
+        _log_once(path, f"{shown_path(path)}: is damaged ({serious[0]})", is_known=complaints is not None)
     return image
+
+
+def _log_once(key: str, text: str, *, is_known: bool = False) -> None:
+    """Logs a warning, unless it or another one with its key was, in this process or a worker of it, or it is known already."""
+    slot = zlib.crc32(os.fsencode(key)) % len(_seen)
+    if not _seen[slot] and not is_known:
+        log.warning("%s", text)
+    _seen[slot] = 1
 
 
 @contextlib.contextmanager

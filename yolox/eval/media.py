@@ -200,12 +200,11 @@ def read_frames(
     rate = capture.get(cv2.CAP_PROP_FPS)
     rate = rate if rate and np.isfinite(rate) and rate > 0 else DEFAULT_FPS
     try:
-        for image in _decoded_images(capture, count):
-            count.limited = count.read == max_frames
-            if count.limited:
-                break
+        images = _decoded_images(capture, count)
+        while not count.limited and (image := next(images, None)) is not None:
             yield Frame(file=file, number=count.read, name=f"{name}_{count.read:06d}", rate=rate, image=image)
             count.read += 1
+            count.limited = count.read == max_frames
     finally:
         capture.release()
     if count.read == 0 and not count.limited:
@@ -280,6 +279,7 @@ def predict_media(
     speed: Speed | None = None,
     on_error: Callable[[DataError], None] | None = None,
     on_video: Callable[[VideoCount], None] | None = None,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Frame, Detections]]:
     """Yields the frames of images, videos and streams with their detections; holds one batch in memory.
 
@@ -295,7 +295,8 @@ def predict_media(
         classes: indices of the classes that are wanted; None takes all.
         speed: adds the time of each part to it.
         on_error: called with the error of a file that cannot be read, which is then left out; None raises it.
-        on_video: called at the end of each video or stream with the number of its frames.
+        on_video: called at the end of each video or stream with the number of its frames; not of one that was stopped.
+        is_stopped: called before each frame is read; True ends the reading. What was read until then gets its detections.
 
     Returns:
         Iterator of each frame and its Detections, in the order of the files.
@@ -309,10 +310,14 @@ def predict_media(
 
     def images() -> Iterator[np.ndarray]:
         for file, name in zip(files, unique_names(files), strict=True):
+            frames = read_frames(file, name, max_pixels=max_pixels, max_frames=max_frames, on_video=on_video, **kind)
             try:
-                for frame in read_frames(file, name, max_pixels=max_pixels, max_frames=max_frames, on_video=on_video, **kind):
+                while not is_stopped() and (frame := next(frames, None)) is not None:
                     waiting.append(frame)
                     yield frame.image
+                if is_stopped():
+                    frames.close()
+                    return
             except DataError as error:
                 if on_error is None:
                     raise
@@ -332,20 +337,24 @@ class VideoFile:
     """
 
     def __init__(self, path: Path, rate: float) -> None:
-        self.path, self._rate, self._writer = path, rate, None
+        self.path, self._rate, self._writer, self._size = path, rate, None, (0, 0)
+        self.resized = 0
 
     def add(self, picture: np.ndarray) -> None:  # [H,W,3]
-        """Appends a picture.
+        """Appends a picture; one of another size is scaled to that of the first, and counted in `resized`.
 
         Raises:
             CommandError: this OpenCV cannot write mp4.
             DataError: the path is not UTF-8.
         """
         if self._writer is None:
-            code = cv2.VideoWriter_fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(decodable_path(os.path.abspath(self.path)), code, self._rate, picture.shape[1::-1])
+            code, self._size = cv2.VideoWriter_fourcc(*"mp4v"), picture.shape[1::-1]
+            self._writer = cv2.VideoWriter(decodable_path(os.path.abspath(self.path)), code, self._rate, self._size)
             if not self._writer.isOpened():
                 raise CommandError(f"{self.path}: OpenCV cannot write this video")
+        if picture.shape[1::-1] != self._size:  # the writer would drop it without a word
+            picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
+            self.resized += 1
         self._writer.write(picture)
 
     def close(self) -> None:

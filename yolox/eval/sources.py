@@ -13,6 +13,7 @@ from attrs import frozen
 from yolox.data.build import files_below
 from yolox.data.content import AVIF, HEIC, IMAGE, VIDEO, count_kinds, describe_content, is_left_behind, name_some, read_head
 from yolox.data.header import IMAGE_SUFFIXES
+from yolox.data.unread import unread_of
 from yolox.errors import CommandError
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob",
@@ -97,8 +98,14 @@ def find_files(sources: Iterable[str | os.PathLike], *, recursive: bool = False)
 
     def take(paths: Iterable[Path]) -> None:
         for path in sorted(paths):
-            if path.is_file() and not is_left_behind(path.name):
+            if is_left_behind(path.name):
+                continue
+            if not path.is_dir():
                 (files if _is_media(path) else others).append(path)
+            elif recursive:
+                take(path / name for name in files_below(path, lambda name: True))
+            else:
+                folders.append(path.name)
 
     for text in map(os.fspath, sources):
         source, scheme = Path(text), text.partition("://")[0].lower()
@@ -106,28 +113,34 @@ def find_files(sources: Iterable[str | os.PathLike], *, recursive: bool = False)
             raise CommandError(f"`source` {text}: want an address with {', '.join(SCHEMES)}")
         if "://" in text or (text.isdecimal() and not source.exists()):
             files.append(Stream(text))
-        elif source.is_dir() and recursive:
-            take(source / name for name in files_below(text, lambda name: True))
         elif source.is_dir():
-            entries = list(source.iterdir())
-            take(entries)
-            folders += sorted(path.name for path in entries if path.is_dir() and not is_left_behind(path.name))
+            take(source / name for name in files_below(text, lambda name: True)) if recursive else take(source.iterdir())
         elif source.is_file():
             files.append(source)
         elif matches := glob.glob(text, recursive=True):
             take(map(Path, matches))
         else:
             raise CommandError(f"`source` {text}: no such file or folder, and no file fits it as a pattern")
-    files = list(dict.fromkeys(files))
+    files, others, folders = (list(dict.fromkeys(found)) for found in (files, others, folders))
     left_out = []
     if others:
         left_out.append(f"{len(others)} files are no images or videos and were not taken: {count_kinds(p.name for p in others)}")
     if folders:
         left_out.append(f"{len(folders)} sub-folders were not looked into ({name_some(folders)}); `recursive` takes them")
+    left_out += _unread(files)
     if not files:
         wanted = ", ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)
         raise CommandError("; ".join([f"`source`: no images found; want files or folders of {wanted}", *left_out]))
     return FoundFiles(files, left_out)
+
+
+def _unread(files: Iterable[Path | Stream]) -> list[str]:
+    """Returns a line for each kind of thing that is not read of images, with its count."""
+    kinds: dict[str, list[str]] = {}
+    for file in files:
+        if isinstance(file, Path) and not is_video(file) and (unread := unread_of(file)) is not None:
+            kinds.setdefault(unread.kind, []).append(f"{file.name} {unread.what}")
+    return [f"{len(found)} {kind} ({name_some(found)})" for kind, found in kinds.items()]
 
 
 def _is_media(file: Path) -> bool:

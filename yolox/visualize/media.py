@@ -111,6 +111,8 @@ class PictureWriter:
         if self._video is not None:
             self._video.close()
         line = f"{shown_path(str(self._file))}: {self._frames} frames, {summarize(self._found)}"
+        if self._video is not None and self._video.resized:
+            line += f", {self._video.resized} of another size scaled to that of the first"
         self._line(line, None if self._video is None else self._video.path)
         self._video, self._file, self._frames, self._found = None, None, 0, Counter()
 
@@ -164,12 +166,13 @@ class Screen:
 
     Args:
         class_names: of the detector.
+        is_stopped: called while an image waits for a key; True ends the waiting.
 
     Raises:
         CommandError: this Python has no tkinter, or there is no screen.
     """
 
-    def __init__(self, class_names: Sequence[str]) -> None:
+    def __init__(self, class_names: Sequence[str], *, is_stopped: Callable[[], bool] = lambda: False) -> None:
         try:
             import tkinter
         except ImportError as error:
@@ -182,7 +185,7 @@ class Screen:
         self._label = tkinter.Label(self._window, borderwidth=0)
         self._label.pack()
         self._key: str | None = None
-        self.is_closed = False
+        self._is_stopped, self.is_closed = is_stopped, False
         self._window.bind("<Key>", self._on_key)
         self._window.protocol("WM_DELETE_WINDOW", lambda: setattr(self, "is_closed", True))
 
@@ -204,7 +207,7 @@ class Screen:
         self._window.title(f"{frame.name}: {summarize(found.names)}")
         self._key = None
         self._window.update()
-        while frame.number is None and self._key is None and not self.is_closed:
+        while frame.number is None and self._key is None and not (self.is_closed or self._is_stopped()):
             self._window.after(20)
             self._window.update()
 
