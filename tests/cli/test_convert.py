@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -57,12 +58,28 @@ def test_convert_names_what_is_lost_and_what_it_wrote(coco, capsys):
         (["split", "--data", "coco", "--group-by", "("], 1, "--group-by '(': is no regular expression"),
         (["split", "--data", "coco", "--part", "test"], 1, "has no part 'test'; it has train"),
         (["split", "--data", "coco", "--to", "lists"], 1, "COCO has no lists of images"),
+        (["split", "--data", "coco", "--images", "hardlink"], 2, "--images hardlink: is for --to coco, voc or yolo; with json"),
+        (["split", "--data", "coco", "--voc-first-pixel", "1"], 2, "--voc-first-pixel: is for --train-voc and --val-voc; --data"),
+        (["convert", "--data", "coco", "--to", "voc", "--scored-labels", "drop"], 2, "--scored-labels: is for --train-yolo"),
+        (["convert", "--data", "coco", "--to", "voc", "--output", "gone"], 1, "gone: is a link to "),
     ],
 )
 def test_what_cannot_be_done_is_one_message(coco, capsys, arguments, status, message):
+    (coco / "gone").symlink_to("nowhere")
     assert run_model(arguments) == status
     err = capsys.readouterr().err
     assert message in err and err.count("\n") <= 2 and len(list(coco.glob("coco/*"))) == 2
+    assert {path.name for path in coco.iterdir()} == {"coco", "gone"}  # no folder runs
+
+
+def test_an_empty_folder_that_is_given_stays_the_same(coco, capsys, monkeypatch):
+    """Such as the working directory, which must not be replaced under the feet of a shell."""
+    (coco / "here").mkdir()
+    monkeypatch.chdir(coco / "here")
+    before = os.stat(".").st_ino
+    assert run_model(["convert", "--data", "../coco", "--to", "yolo", "--output", "."]) == 0
+    assert "wrote .: YOLO, data.yaml: train only" in capsys.readouterr().out
+    assert os.stat(coco / "here").st_ino == before and sorted(os.listdir()) == ["data.yaml", "images", "labels"]
 
 
 def test_split_prints_options_that_read_the_parts(coco, capsys):

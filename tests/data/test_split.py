@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -191,7 +192,7 @@ def test_lists_of_yolo_and_voc_are_read_again(coco, tmp_path):
         convert_data(coco, tmp_path / form, to=form)
         layout = find_layout(tmp_path / form)
         parts = split_data(read_data(layout), seed=1)
-        write_list_split(parts, tmp_path / f"{form}_out", source=part_of(layout, "train"))
+        write_list_split(parts, tmp_path / f"{form}_out", sources=[part_of(layout, "train")])
         for part, data in parts.items():
             if form == "yolo":
                 found = read_data(tmp_path / "yolo_out", part)
@@ -200,7 +201,44 @@ def test_lists_of_yolo_and_voc_are_read_again(coco, tmp_path):
             assert by_image(found) == by_image(data)
     layout = find_layout(coco)
     with pytest.raises(DataError, match="COCO has no lists"):
-        write_list_split(parts, tmp_path / "third", source=part_of(layout, "train"))
+        write_list_split(parts, tmp_path / "third", sources=[part_of(layout, "train")])
+
+
+def yolo_folder(folder, *names):
+    """A YOLO dataset of images at the names within images, with a box each."""
+    for i, name in enumerate(names):
+        write_image(folder / "images" / name, scene(i, SIZE))
+        label = folder / "labels" / Path(name).with_suffix(".txt")
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text(f"0 0.5 0.5 0.{i + 1} 0.5\n")
+    (folder / "data.yaml").write_text("train: images\nnames: [cat]\n")
+    return find_layout(folder)
+
+
+def test_lists_are_refused_where_they_would_find_no_labels(tmp_path):
+    """The labels of images/a/images/b.png are labels/a/images/b.txt by its folder, and images/a/labels/b.txt by a list."""
+    layout = yolo_folder(tmp_path / "yolo", "a/images/0.png", "1.png")
+    parts = split_data(read_data(layout), (0.5, 0.5))
+    with pytest.raises(DataError, match="data.yaml: 1 images have their labels where lists of images do not look.*0.png"):
+        write_list_split(parts, tmp_path / "out", sources=[part_of(layout, "train")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_lists_below_a_link_are_read_again(tmp_path):
+    """A path with .. would lead on from where the link leads to, or from the link: readers differ."""
+    layout = yolo_folder(tmp_path / "data/set", "0.png", "1.png")
+    parts = split_data(read_data(layout), (0.5, 0.5))
+    (tmp_path / "far/away/deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("far/away/deep")
+    write_list_split(parts, tmp_path / "link/out", sources=[part_of(layout, "train")])
+    for folder in (tmp_path / "link/out", tmp_path / "far/away/deep/out"):
+        assert {part: by_image(read_data(folder, part)) for part in parts} == {p: by_image(d) for p, d in parts.items()}
+
+
+def test_an_image_in_two_parts_is_taken_once_and_named(tmp_path, caplog):
+    layout = yolo_folder(tmp_path, "0.png", "1.png")
+    merge_parts({"train": read_data(layout), "val": read_data(layout)})
+    assert "2 images are in several parts; each was taken once, with the labels of the first (0.png, 1.png)" in caplog.text
 
 
 def test_parts_in_folders_of_their_own_are_merged(tmp_path):

@@ -55,8 +55,8 @@ def run(experiment: Experiment, options: ConvertOptions, with_defaults: Callable
     layout = find_layout(data_path(options))
     console.print(f"data: {shown_path(options.data)}: {layout}", markup=False)
     with console.status("converting"):
-        output = options.output or next_folder(RUNS / "convert")
-        written = convert_data(layout, output, to=options.to, images=options.images, **reading_conventions(options))
+        output = options.output or next_folder(RUNS / "convert", make=False)
+        written = convert_data(layout, output, to=options.to, images=options.images, **reading_conventions(options, layout))
     for part, count in written.images.items():
         console.print(f"{part}: {count} images, {written.boxes[part]} boxes", markup=False)
     print_written(console, options, output, written.notes)

@@ -168,29 +168,39 @@ def data_source(options, part: str, *, layout: DataLayout | None = None) -> Data
         raise UsageError(f"--{part}-split: is for --{part}-voc and --{part}-yolo; COCO has a file for each part")
     if given == ["yolo"] and values["yolo"].suffix.lower() == ".json":
         raise UsageError(f"--{part}-yolo {values['yolo']}: is no YOLO file; COCO annotations go to --{part}-json")
-    _check_conventions(options)
-    return _source(given[0], values, part, options) if given else None
+    return _source(given[0], values, part, options, layout) if given else None
 
 
 def _voc_conventions(options) -> dict:
     return {"first_pixel": options.voc_first_pixel, "difficult_as_crowd": options.voc_difficult_as_crowd}
 
 
-def reading_conventions(options: DataOptions) -> dict[str, Any]:
+def reading_conventions(options: DataOptions, layout: DataLayout | None = None) -> dict[str, Any]:
     """Returns the arguments of `read_part` that options name.
 
+    Args:
+        options: of the command.
+        layout: what --data is; None where it is not given.
+
     Raises:
+        UsageError: an option is for a format that is not read.
         DataError: the file of ``--class-map`` cannot be read.
     """
+    _check_conventions(options, layout)
     class_map = None if options.class_map is None else read_class_map(str(options.class_map))
     kept = {field: getattr(options, field) for field in ("follow_links", "max_pixels", "scored_labels")}
     return {**kept, "class_map": class_map, **_voc_conventions(options)}
 
 
-def _check_conventions(options) -> None:
-    changed = [name for name, value in _voc_conventions(options).items() if value]
-    if changed and not any(getattr(options, name, None) for name in ("data", "train_voc", "val_voc")):
-        raise UsageError(f"--voc-{changed[0].replace('_', '-')}: is for --train-voc and --val-voc")
+def _check_conventions(options, layout: DataLayout | None) -> None:
+    formats = {form for form in FORMATS for part in ("train", "val") if getattr(options, f"{part}_{form}", None) is not None}
+    formats |= set() if layout is None else {part.format for part in layout.parts.values()}
+    changed = [f"voc-{name.replace('_', '-')}" for name, value in _voc_conventions(options).items() if value]
+    wrong = [(name, "voc") for name in changed] + [("scored-labels", "yolo")] * (options.scored_labels != "refuse")
+    for name, form in wrong:
+        if form not in formats:
+            found = "" if layout is None else f"; --data {options.data} is {layout.name}"
+            raise UsageError(f"--{name}: is for --train-{form} and --val-{form}{found}")
 
 
 def training_source(options, *, layout: DataLayout | None = None) -> DataSource:
@@ -243,12 +253,11 @@ def _part_source(values: dict, part: str, options, layout: DataLayout) -> DataSo
     found = part_of(layout, name)
     values = {**values, found.format: found.path, "split": found.split}
     values["images"] = values["images"] or found.image_dir
-    _check_conventions(options)
-    return attrs.evolve(_source(found.format, values, part, options), part=name, layout=layout)
+    return attrs.evolve(_source(found.format, values, part, options, layout), part=name, layout=layout)
 
 
-def _source(name: str, values: dict, part: str, options) -> DataSource:
-    images, split = values["images"], values["split"]
+def _source(name: str, values: dict, part: str, options, layout: DataLayout | None) -> DataSource:
+    images, split, conventions = values["images"], values["split"], reading_conventions(options, layout)
 
     def read() -> DetectionDataset:
         named = Named(
@@ -256,7 +265,7 @@ def _source(name: str, values: dict, part: str, options) -> DataSource:
             image_dir=None if images is None else str(images),
             split=split,
             part=part,
-            conventions=reading_conventions(options),
+            conventions=conventions,
         )
         dataset = attrs.evolve(FORMATS[name].read(named), max_pixels=options.max_pixels)
         return as_one_class(dataset) if options.single_class else dataset

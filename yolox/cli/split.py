@@ -82,7 +82,7 @@ def run(experiment: Experiment, options: SplitOptions, with_defaults: Callable[[
     names = [options.part] if options.part else list(layout.parts)
     sources = {name: part_of(layout, name) for name in names}
     console.print(f"data: {shown_path(options.data)}: {layout}; divided: {', '.join(names)}", markup=False)
-    conventions = reading_conventions(options)
+    conventions = reading_conventions(options, layout)
     datasets = {name: read_part(part, name=name, **conventions) for name, part in sources.items()}
     originals = [] if options.class_map is not None else original_files(sources, datasets)
     dataset = merge_parts(datasets)
@@ -137,11 +137,13 @@ def _write(
     to = options.to or ("json" if source.format == "json" or not is_one else "lists")
     if to == "lists" and options.class_map is not None:
         raise UsageError("--class-map: lists leave the annotation files with their classes; give --to coco, voc or yolo")
-    output = options.output or next_folder(RUNS / "split")
+    if to not in WRITERS and options.images != "copy":
+        raise UsageError(f"--images {options.images}: is for --to coco, voc or yolo; with {to} images stay where they are")
+    output = options.output or next_folder(RUNS / "split", make=False)
     if to == "json":
         write_json_split(parts, output, originals=originals)
     elif to == "lists":
-        write_list_split(parts, output, source=source)
+        write_list_split(parts, output, sources=list(layout.parts.values()))
     elif to == "coco":
         written = write_coco(parts, output, images=options.images, originals=dict.fromkeys(parts, originals))
     else:

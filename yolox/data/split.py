@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,11 @@ from yolox.data.duplicates import group_similar, hash_images
 from yolox.data.layout import PARTS, DataPart
 from yolox.data.write import OriginalFile, write_annotations, write_yolo_yaml
 from yolox.data.written_folder import new_folder, with_same_classes
+from yolox.data.yolo import find_labelled, listed_label
 from yolox.errors import DataError
 
 MOST_SWEEPS = 10
+log = logging.getLogger("yolox.data")
 
 
 def split_data(
@@ -206,7 +209,7 @@ def merge_parts(datasets: Mapping[str, DetectionDataset]) -> DetectionDataset:
     """Returns the images of all parts of a dataset as one.
 
     Args:
-        datasets: by part, one or more. An image that several parts have is kept once, from the first.
+        datasets: by part, one or more. An image that several parts have is kept once, from the first, and logged.
 
     Returns:
         DetectionDataset with the classes of all and names relative to the folder that holds all images. Where two images or
@@ -214,12 +217,16 @@ def merge_parts(datasets: Mapping[str, DetectionDataset]) -> DetectionDataset:
     """
     if len(datasets) == 1:
         return next(iter(datasets.values()))
-    parts = list(with_same_classes(datasets).values())
+    parts, repeated = list(with_same_classes(datasets).values()), []
     seen: set[str] = set()
     for place, data in enumerate(parts):
         paths = [os.path.abspath(image_path(data, i)) for i in range(len(data))]
+        repeated += [path for path in paths if path in seen]
         parts[place] = select_images(data, np.array([i for i, path in enumerate(paths) if path not in seen], np.int64))
         seen.update(paths)
+    if repeated:
+        note = "images are in several parts; each was taken once, with the labels of the first"
+        log.warning("%s: %d %s (%s)", parts[0].source, len(repeated), note, name_some(map(os.path.basename, repeated)))
     root = os.path.commonpath([os.path.abspath(data.image_dir) for data in parts])
     names = [os.path.relpath(image_path(data, i), root) for data in parts for i in range(len(data))]
     fields = ("image_ids", "sizes", "boxes", "classes", "crowd", "areas", "annotation_ids")
@@ -280,25 +287,31 @@ def write_json_split(
             write_annotations(folder / f"{part}.json", data, data.file_names, originals)
 
 
-def write_list_split(parts: Mapping[str, DetectionDataset], output: str | os.PathLike, *, source: DataPart) -> None:
+def write_list_split(
+    parts: Mapping[str, DetectionDataset], output: str | os.PathLike, *, sources: Sequence[DataPart]
+) -> None:
     """Writes ``train.txt``, ``val.txt`` and ``test.txt``: lists of names for VOC, of images and a ``data.yaml`` for YOLO.
 
     Args:
         parts: of `split_data`.
-        output: a folder that is not there yet, or empty.
-        source: the part of a VOC or YOLO dataset that was split.
+        output: a folder that is not there yet, or empty. Names of images are relative to it, unless links lead to it.
+        sources: the parts of one VOC or YOLO dataset that were split.
 
     Raises:
-        DataError: the dataset is of COCO, which has no lists; a VOC annotation is not called as its image; the output is there
-            already, or cannot be written.
+        DataError: the dataset is of COCO, which has no lists; annotations are not where readers of a list look for them; the
+            output is there already, or cannot be written.
     """
+    source = sources[0]
     if source.format == "json":
         raise DataError(f"{source.path}: COCO has no lists of images; want JSON files or a folder")
+    is_yolo = source.format == "yolo"
+    lines = {part: _yolo_lines(data, output) if is_yolo else _voc_lines(data, source) for part, data in parts.items()}
+    if is_yolo:
+        _check_labels(parts, sources)
     with new_folder(output) as folder:
-        for part, data in parts.items():
-            lines = _voc_lines(data, source) if source.format == "voc" else _yolo_lines(data, os.path.realpath(output))
-            (folder / f"{part}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        if source.format == "yolo":
+        for part in parts:
+            (folder / f"{part}.txt").write_text("".join(f"{line}\n" for line in lines[part]), encoding="utf-8")
+        if is_yolo:
             names = next(iter(parts.values())).class_names
             write_yolo_yaml(folder / "data.yaml", {part: f"{part}.txt" for part in parts}, names)
 
@@ -314,5 +327,22 @@ def _voc_lines(data: DetectionDataset, source: DataPart) -> list[str]:
     return stems
 
 
-def _yolo_lines(data: DetectionDataset, folder: str) -> list[str]:
-    return [os.path.relpath(os.path.abspath(image_path(data, i)), folder) for i in range(len(data))]
+def _yolo_lines(data: DetectionDataset, output: str | os.PathLike) -> list[str]:
+    """Returns the paths of images: relative ones, but where a folder above the output is a link, beyond which they lead astray."""
+    folder, images = os.path.abspath(output), [os.path.abspath(image_path(data, i)) for i in range(len(data))]
+    return [os.path.relpath(image, folder) for image in images] if folder == os.path.realpath(folder) else images
+
+
+def _check_labels(parts: Mapping[str, DetectionDataset], sources: Sequence[DataPart]) -> None:
+    """Raises DataError for images whose labels a list would not find: of images in a folder, the folder decides."""
+    labels: dict[str, str | None] = {}
+    for source in sources:
+        found = find_labelled(source.path, split=source.split or "train", image_dir=source.image_dir)
+        labels |= {os.path.abspath(image): label and os.path.abspath(label) for image, label in found.labelled.pairs}
+    images = [os.path.abspath(image_path(data, i)) for data in parts.values() for i in range(len(data))]
+    moved = [image for image in images if labels.get(image) != listed_label(image)]
+    if moved:
+        raise DataError(
+            f"{sources[0].path}: {len(moved)} images have their labels where lists of images do not look for them "
+            f"({name_some(moved)}); want JSON files or a folder in place of lists"
+        )

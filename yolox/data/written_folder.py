@@ -200,18 +200,29 @@ def new_folder(output: str | os.PathLike) -> Iterator[Path]:
     Raises:
         DataError: the output is there already, or cannot be written.
     """
-    target = Path(os.path.realpath(output))
+    target, made = Path(os.path.realpath(output)), []
+    if os.path.islink(output) and not target.exists():
+        raise DataError(f"{output}: is a link to {target}, which is not there; want a new folder, or an empty one")
     if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
         raise DataError(f"{output}: is there already; want a new folder, or an empty one")
-    folder = target.parent / f".{target.name}.{os.getpid()}.part"
+    # an empty folder stays the same one: it may be the working directory of a shell, or where a disk is mounted
+    folder = target / f".{os.getpid()}.part" if target.is_dir() else target.parent / f".{target.name}.{os.getpid()}.part"
     try:
+        made = [place for place in folder.parents if not place.exists()]
         folder.mkdir(parents=True)
         yield folder
-        os.replace(folder, target)
-    except OSError as error:
+        if folder.parent == target:
+            for child in folder.iterdir():
+                os.replace(child, target / child.name)
+            folder.rmdir()
+        else:
+            os.replace(folder, target)
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        for place in made:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        if not isinstance(error, OSError):
+            raise
         named = f"{error.filename2 or error.filename}: " if error.filename else ""
         raise DataError(f"{output}: cannot be written ({named}{error.strerror})") from None
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise

@@ -69,6 +69,7 @@ class LabelledImages:
         orphans: label files without an image.
         others: files of image folders that are not read.
         repeated: images that lists name more than once.
+        elsewhere: entries of lists whose image was found in a folder of another name, each with its path.
     """
 
     pairs: list[tuple[str, str | None]] = attrs.Factory(list)
@@ -76,6 +77,7 @@ class LabelledImages:
     orphans: list[str] = attrs.Factory(list)
     others: list[str] = attrs.Factory(list)
     repeated: list[str] = attrs.Factory(list)
+    elsewhere: list[str] = attrs.Factory(list)
 
     def add(self, other: LabelledImages) -> None:
         """Appends those of another folder or list; an image that is there already is not repeated."""
@@ -85,6 +87,7 @@ class LabelledImages:
         self.problems += other.problems
         self.orphans += other.orphans
         self.others += other.others
+        self.elsewhere += other.elsewhere
 
     def notes(self) -> list[str]:
         """Returns a line for each kind of thing that was left out or guessed."""
@@ -93,6 +96,7 @@ class LabelledImages:
             ("label files without an image were left out", [os.path.basename(name) for name in self.orphans]),
             ("images without a label file were taken as images without objects", unlabelled),
             ("images are listed more than once and were taken once", [os.path.basename(name) for name in self.repeated]),
+            ("images are in another folder than their list says", self.elsewhere),
         )
         lines = [f"{len(found)} {what} ({name_some(found)})" for what, found in kinds if found]
         others = [os.path.basename(name) for name in self.others]
@@ -279,6 +283,43 @@ def read_yolo_data(
     Raises:
         DataError: the file is none of these, or names nothing for the part; or as `read_yolo`.
     """
+    found = find_labelled(path, split=split, image_dir=image_dir)
+    dataset = read_pairs(
+        path, found.labelled, image_dir=found.root, class_names=found.class_names, notes=found.notes,
+        scored_labels=scored_labels, follow_links=follow_links, max_pixels=max_pixels,
+    )  # fmt: skip
+    return rename_classes(dataset, class_map)
+
+
+@attrs.frozen(kw_only=True)
+class FoundImages:
+    """The images of one part of a dataset with their label files.
+
+    Args:
+        labelled: the images and labels.
+        root: the folder that holds all images.
+        class_names: the classes by index.
+        notes: a line for each guess.
+    """
+
+    labelled: LabelledImages
+    root: str
+    class_names: list[str]
+    notes: list[str]
+
+
+def find_labelled(path: str, *, split: str, image_dir: str | None = None) -> FoundImages:
+    """Finds the images and label files of one part of a dataset, without reading them.
+
+    Args:
+        path, split, image_dir: as for `read_yolo_data`.
+
+    Returns:
+        FoundImages.
+
+    Raises:
+        DataError: the file is no description of a dataset, or names nothing for the part.
+    """
     content, names = describe_yolo(path)
     places, bases, notes = find_places(content, path, split, image_dir)
     labelled, lists = LabelledImages(), [place for place in places if not os.path.isdir(place)]
@@ -292,11 +333,7 @@ def read_yolo_data(
         images = [os.path.dirname(image) for image, _ in labelled.pairs] if lists else []
         folders = [place for place in places if place not in lists]
         root = os.path.commonpath([os.path.abspath(p) for p in [*folders, *images, *(bases[:1] if lists else [])]])
-    dataset = read_pairs(
-        path, labelled, image_dir=os.fspath(root), class_names=names, notes=notes,
-        scored_labels=scored_labels, follow_links=follow_links, max_pixels=max_pixels,
-    )  # fmt: skip
-    return rename_classes(dataset, class_map)
+    return FoundImages(labelled=labelled, root=os.fspath(root), class_names=names, notes=notes)
 
 
 def labels_of(image_path: str) -> str:
@@ -339,9 +376,24 @@ def _listed_pairs(path: str, bases: Sequence[str], image_dir: str | None) -> Lab
         if image is None:
             found.problems.append(f"{path}: {line[:200]!r} is not in the image folder {image_dir}")
             continue
-        label = os.path.splitext(labels_of(image))[0] + ".txt"
-        found.pairs.append((image, label if os.path.isfile(label) else None))
+        stated = os.path.basename(os.path.dirname(line.replace("\\", "/")))
+        if stated not in ("", ".", "..", os.path.basename(os.path.dirname(image))):
+            found.elsewhere.append(f"{line}: {image}")
+        found.pairs.append((image, listed_label(image)))
     return found
+
+
+def listed_label(image: str) -> str | None:
+    """Returns the label file of an image that a list names; None where it is not there.
+
+    Args:
+        image: path of the image.
+
+    Returns:
+        The file at `labels_of` the image, as a text file.
+    """
+    label = os.path.splitext(labels_of(image))[0] + ".txt"
+    return label if os.path.isfile(label) else None
 
 
 def _within_folder(line: str, folder: str, image_dir: str) -> str | None:

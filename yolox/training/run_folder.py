@@ -67,11 +67,12 @@ def make_folder(folder: Path, *, name: str = "output") -> Path:
     return folder
 
 
-def next_folder(base: Path) -> Path:
+def next_folder(base: Path, *, make: bool = True) -> Path:
     """Makes the first folder of ``base``, ``base-2``, ``base-3`` and so on that is not there yet.
 
     Args:
         base: such as ``runs/train``.
+        make: False only returns its name, for what makes the folder itself when all else is done.
 
     Returns:
         The folder, empty.
@@ -81,6 +82,10 @@ def next_folder(base: Path) -> Path:
     """
     for number in count(1):
         folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
+        if os.path.lexists(folder):
+            continue
+        if not make:
+            return folder
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
