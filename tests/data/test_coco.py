@@ -170,6 +170,8 @@ def test_one_sentence_for_a_fault_of_all_images_and_none_about_their_boxes(folde
 def test_backslashes_are_read_where_the_file_is_there_and_told_where_it_is_not(folder):
     dataset = read_one(folder, {"file_name": "sub\\a.png"})
     assert dataset.file_names == ("sub/a.png",) and "1 file names have the backslashes of Windows" in dataset.notes[0]
+    with pytest.raises(DataError, match="has none of the 2 image files, such as .*backslashes of Windows, want /; or want the folder"):
+        read(folder, image_rows=[(7, "images\\1/a.png", 20, 30), (8, "images\\1/b.png", 20, 30)])
     with pytest.raises(DataError, match="backslashes of Windows, want /"):
         read_one(folder, {"file_name": "C:\\sub\\gone.png"})
 
@@ -199,6 +201,14 @@ def test_categories_are_judged_by_use(folder):
     content["annotations"].append({"id": 2, "image_id": 55, "category_id": 5, "bbox": [1, 1, 5, 5]})
     with pytest.raises(DataError, match=r"category 5 \(dog\): its name occurs twice, and both have boxes"):
         read_coco(write_json(folder / "a.json", content), str(folder))
+
+
+def test_areas_that_are_no_numbers_are_replaced_and_counted(folder):
+    areas = (7.5, "left out", "12", None, -1.0)
+    rows = [(i, 55, 7, (1, 1, 4, 5), {} if area == "left out" else {"area": area}) for i, area in enumerate(areas)]
+    dataset = read(folder, rows)
+    assert dataset.areas.tolist() == [7.5, 20, 20, 20, 20]
+    assert dataset.notes == ("3 annotations have an area that is no number of 0 or more; that of the box was taken",)
 
 
 def test_scores_among_labels_are_said(folder):

@@ -12,6 +12,7 @@ from yolox.data.dataset import load_image
 from yolox.data.voc import read_voc
 from yolox.data.yolo import read_yolo
 from yolox.errors import DataError
+from yolox.eval.sources import find_files
 
 PIXELS = np.zeros((20, 30, 3), np.uint8)
 
@@ -70,6 +71,21 @@ def test_a_folder_that_is_a_link_itself(folder):
     (folder / "alias").symlink_to(folder / "images")
     content = coco_dict([(1, "sub/in.png", 20, 30)], [])
     assert len(read_coco(write_json(folder / "a.json", content), str(folder / "alias"))) == 1
+
+
+def test_sub_folders_that_are_links_are_refused_or_read_but_not_missed(folder):
+    """Also where one leads up or to itself, which is no end of folders."""
+    (folder / "images/dir").symlink_to(folder / "secret")
+    (folder / "images/up").symlink_to(folder)
+    (folder / "images/sub/again").symlink_to(folder / "images/sub")
+    (folder / "labels/sub").mkdir(parents=True)
+    (folder / "labels/sub/in.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    with pytest.raises(DataError, match=r"dir/out.png: lies outside .* by a link \(1 such\); refused, `follow_links`"):
+        read_yolo(str(folder / "labels"), str(folder / "images"), class_names=["a"])
+    dataset = read_yolo(str(folder / "labels"), str(folder / "images"), class_names=["a"], follow_links=True)
+    assert dataset.file_names == ("dir/out.png", "sub/in.png")
+    found = find_files([folder / "images"], recursive=True)
+    assert [path.name for path in found.files] == ["out.png", "in.png"]
 
 
 def test_the_other_readers_refuse_links_too(folder):

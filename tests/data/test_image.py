@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import zlib
@@ -9,12 +10,16 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.data.folders import coco_dict, write_image, write_json
+import yolox.data.image as image_module
 from yolox.data.check import CUT, check_dataset, probe_header, probe_pixels
 from yolox.data.coco import read_coco
-from yolox.data.image import read_image, shrink_image, to_bgr
+from yolox.data.image import image_size, read_image, shrink_image, to_bgr
+from yolox.data.unread import BITS, PAGES, TURNED, Unread, unread_content
 from yolox.errors import DataError
+from yolox.eval.sources import find_files
 
 
 def smooth(height=40, width=60, channels=3, seed=0):
@@ -204,6 +209,8 @@ def test_a_jpeg_that_is_cut_within_its_pixels_has_no_end(tmp_path):
         (b"\0\0\0\x18ftypisom" + bytes(40), "cannot .*: it is a video"),
         (b"", "cannot .*: it is empty"),
         (bytes(400), "cannot .*: it is nothing but zero bytes"),
+        (b"../../lake/x.jpg", "cannot .*: it is the text of a link to ../../lake/x.jpg, as archives and git leave it"),
+        (jpeg()[:1500], r"cannot be decoded as an image \(the file ends too early\)"),
         (b"8BPS\0\1", "cannot .*: it is a Photoshop file"),
         (b"\0\0\0\x18ftypheic" + bytes(40), "is a HEIC image(; pip install pillow-heif| that cannot be decoded)"),
     ],
@@ -212,6 +219,94 @@ def test_a_file_that_is_no_image_is_told_by_what_it_is(tmp_path, content, what):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(DataError, match=f"a.jpg: {what}"):
         read_image(str(tmp_path / "a.jpg"))
+
+
+def pages_of(count, form, **options):
+    """The bytes of an image file with pages or frames of 10, 40, 70 and so on, by Pillow."""
+    first, *rest = [Image.fromarray(np.full((20, 30, 3), 10 + 30 * i, np.uint8)) for i in range(count)]
+    data = io.BytesIO()
+    first.save(data, form, save_all=True, append_images=rest, **options)
+    return data.getvalue()
+
+
+def big_tiff(*kinds):
+    """A BigTIFF of empty pages, with the kind of each: 0 a page, 1 a reduced copy, 4 a mask."""
+    data = b"II+\0" + struct.pack("<HHQ", 8, 0, 16)
+    for number, kind in enumerate(kinds):
+        last = number == len(kinds) - 1
+        data += struct.pack("<QHHQQQ", 1, 254, 4, 1, kind, 0 if last else len(data) + 36)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (pages_of(1, "TIFF"), None),
+        (pages_of(3, "TIFF"), Unread(PAGES, "has 3 pages")),
+        (pages_of(3, "TIFF")[:3900], Unread(PAGES, "has 2 pages")),  # cut off within the third
+        (big_tiff(0, 0), Unread(PAGES, "has 2 pages")),
+        (big_tiff(0, 1, 4), None),
+        (b"II*\0" + struct.pack("<IHI", 8, 0, 8), None),  # a directory that is followed by itself
+        (b"II*\0\1", None),
+        (pages_of(1, "WEBP"), None),
+        (pages_of(4, "WEBP"), Unread(PAGES, "has 4 frames")),
+        (pages_of(1, "WEBP", exif=b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)),
+         Unread(TURNED, "has the orientation 6")),
+        (cv2.imencode(".png", np.zeros((4, 4, 3), np.uint16))[1].tobytes(), Unread(BITS, "has 16 bits a channel")),
+        (cv2.imencode(".tif", np.zeros((4, 4, 3), np.uint16))[1].tobytes(), Unread(BITS, "has 16 bits a channel")),
+        (cv2.imencode(".tif", np.zeros((4, 4), np.uint16))[1].tobytes(), Unread(BITS, "has 16 bits a channel")),
+        (cv2.imencode(".png", np.zeros((4, 4, 4), np.uint8))[1].tobytes(), None),
+        (jpeg(), None),
+        (b"", None),
+    ],
+)  # fmt: skip
+def test_what_is_not_read_of_an_image_file_is_found(data, found):
+    assert unread_content(io.BytesIO(data)) == found
+
+
+def test_pages_that_are_not_read_are_counted_by_check_and_named_once_by_reading(tmp_path, capsys, caplog, monkeypatch):
+    monkeypatch.setattr(image_module, "_seen", bytearray(1 << 16))
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / name).write_bytes(pages_of(3, "TIFF"))
+    (tmp_path / "c.webp").write_bytes(pages_of(2, "WEBP"))
+    content = coco_dict([(i, name, 20, 30) for i, name in enumerate(("a.tif", "b.tif", "c.webp"))], [])
+    dataset = read_coco(write_json(tmp_path / "a.json", content), str(tmp_path))
+    for probe in (probe_header, probe_pixels):
+        report = check_dataset(dataset, input_size=(64, 64), max_gt=8, probe=probe)
+        assert f"{PAGES}: 3 (a.tif has 3 pages, b.tif has 3 pages, c.webp has 2 frames)" in report.warnings
+    found = find_files([tmp_path / "*.[tw]*"])
+    assert found.left_out == [f"3 {PAGES} (a.tif has 3 pages, b.tif has 3 pages, c.webp has 2 frames)"]
+    image = read_image(str(tmp_path / "b.tif"))
+    assert (image == 10).all() and caplog.text.count("of which the first is read") == 1
+
+
+def test_pages_of_heic_are_named(tmp_path, caplog, monkeypatch):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pip install -c constraints.txt -e '.[heif]'")
+    pillow_heif.register_heif_opener()
+    monkeypatch.setattr(image_module, "_seen", bytearray(1 << 16))
+    (tmp_path / "a.heic").write_bytes(pages_of(2, "HEIF"))
+    assert read_image(str(tmp_path / "a.heic")).shape == (20, 30, 3) and "a.heic: has 2 images" in caplog.text
+
+
+@pytest.mark.parametrize("form", ["HEIF", "AVIF"])
+def test_heic_and_avif_are_read_upright(tmp_path, form):
+    """A picture that is dark on the left, stored as it is, and once more as a phone that was turned by a quarter stores it."""
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pip install -c constraints.txt -e '.[heif]'")
+    pillow_heif.register_heif_opener()
+    pixels = np.full((48, 64, 3), 220, np.uint8)
+    pixels[:, :32] = (200, 30, 30)  # RGB
+    path = tmp_path / f"a.{form.lower()}"
+    for orientation, wanted in ((1, pixels), (6, np.rot90(pixels, -1))):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(pixels).save(path, form, exif=exif.tobytes(), quality=95)
+        for name in (path, tmp_path / "renamed.jpg"):
+            name.write_bytes(path.read_bytes())
+            found = read_image(str(name))
+            assert found.shape == wanted.shape and np.abs(found[..., ::-1].astype(int) - wanted).mean() < 6
+            assert image_size(str(name)) == wanted.shape[:2]
+    with pytest.raises(DataError, match="states 64x48 pixels, more than `max_pixels` 1000|states 48x64 pixels"):
+        read_image(str(path), max_pixels=1000)
 
 
 def test_pil_images_of_any_mode_become_bgr():

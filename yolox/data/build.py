@@ -137,7 +137,8 @@ def _bad_images(names: Sequence[str], image_ids: array, image_dir: str, follow_l
     gone = [name for name in names if name not in linked and not os.path.isfile(os.path.join(image_dir, name))]
     gone = [name for name in gone if name not in upwards]
     if len(gone) == len(names) > 1:
-        return [*bad, f"{image_dir}: has none of the {len(names)} image files, such as {names[0]}; {_FOLDER_WANTED}"]
+        windows = "; the names have the backslashes of Windows, want /; or" if "\\" in names[0] else ";"
+        return [*bad, f"{image_dir}: has none of the {len(names)} image files, such as {names[0]}{windows} {_FOLDER_WANTED}"]
     bad += [f"{os.path.join(image_dir, name)}: lies outside of the image folder {image_dir}; refused" for name in upwards]
     if linked:
         bad.append(
@@ -287,15 +288,14 @@ def read_lines(path: str) -> list[str]:
     return read_text(path).splitlines()
 
 
-def files_below(folder: str, wanted: Callable[[str], bool]) -> list[str]:
+def files_below(folder: str, wanted: Callable[[str], bool], *, linked: bool = False) -> list[str]:
     """Lists the files in a folder and its sub-folders, as names relative to it.
-
-    Links to folders elsewhere are followed, so that what they hold is read or refused but never missed; a link to what the
-    folder holds itself is not.
 
     Args:
         folder: to search.
         wanted: function of a file's name without folders; True includes the file.
+        linked: True also lists what sub-folders hold that are links to folders elsewhere, so that it is read or refused but not
+            missed; a link to what the folder holds itself is never followed.
 
     Returns:
         Names with their sub-folders, sorted.
@@ -306,7 +306,7 @@ def files_below(folder: str, wanted: Callable[[str], bool]) -> list[str]:
     if not os.path.isdir(folder):
         raise DataError(f"{folder}: no such folder")
     found, seen = [], {os.path.realpath(folder)}
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, followlinks=linked):
         folders[:] = [name for name in folders if not is_left_behind(name) and _is_new(os.path.join(place, name), seen)]
         found += [os.path.join(place, name) for name in files if wanted(name) and not is_left_behind(name)]
     return sorted(os.path.relpath(path, folder) for path in found)

@@ -128,6 +128,7 @@ class _Reading:
     urls: list[str] = attrs.Factory(list)
     backslashes: list[str] = attrs.Factory(list)
     scored: int = 0
+    bad_areas: int = 0
     left_out: list[str] = attrs.Factory(list)
 
     def add_category(self, position: int, entry: dict) -> None:
@@ -179,8 +180,10 @@ class _Reading:
         self.box_categories.append(as_id(entry["category_id"]))
         columns.boxes.extend((x, y, x + w, y + h))
         columns.crowd.append(as_crowd(entry.get("iscrowd", 0)))
-        columns.areas.append(float(area) if is_number(area) and area >= 0 else w * h)
+        has_area = is_number(area) and area >= 0
+        columns.areas.append(float(area) if has_area else w * h)
         columns.annotation_ids.append(as_id(ident))
+        self.bad_areas += not has_area and "area" in entry
         self.scored += "score" in entry
 
     def counted_problems(self) -> list[str]:
@@ -196,6 +199,8 @@ class _Reading:
             notes.append(
                 f"{len(self.backslashes)} file names have the backslashes of Windows, read as / ({name_some(self.backslashes)})"
             )
+        if self.bad_areas:
+            notes.append(f"{self.bad_areas} annotations have an area that is no number of 0 or more; that of the box was taken")
         if self.scored:
             notes.append(f"{self.scored} annotations have a score: predictions are taken as labels, without their scores")
         return notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -56,6 +57,7 @@ _BRANDS = {b"avif": AVIF, b"avis": AVIF} | dict.fromkeys(
 )
 _RIFF = {b"WEBP": IMAGE, b"AVI ": VIDEO, b"WAVE": "sound"}
 _ATOMS = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # a QuickTime file from before `ftyp`
+_MOST_LINK = 256  # bytes of a path
 _TEXTS = (
     (b"<!doctype html", "an HTML page"), (b"<html", "an HTML page"), (b"<head", "an HTML page"), (b"<body", "an HTML page"),
     (b"<svg", "an SVG drawing"), (b"<?xml", "an XML file"), (b"<", "an XML file"), (b"{", "a JSON file"), (b"[", "a JSON file"),
@@ -111,6 +113,8 @@ def _describe_text(head: bytes) -> str | None:
     except UnicodeDecodeError as error:
         if error.start < len(head) - 4:  # else the end of the head cuts a letter
             return None
+    if len(head) < _MOST_LINK and "/" in (text := head.decode(errors="replace").strip()) and not re.search(r"\s|://", text):
+        return f"the text of a link to {text}, as archives and git leave it on systems without links"
     return "a text file"
 
 

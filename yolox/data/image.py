@@ -448,6 +448,8 @@ def _decode(path: str, data: np.ndarray, flags: int, complaints: list[str] | Non
         raise DataError(f"{shown_path(path)}: cannot be decoded as an image ({error.err})") from None
     serious = [line for line in lines if not _HARMLESS.search(line)]
     if image is None:
+        header = read_header(path) if os.path.isfile(path) else None
+        serious += ["the file ends too early"] if header is not None and not header.whole else []
         reason = f" ({serious[0]})" if serious else ""
         raise DataError(f"{shown_path(path)}: cannot be decoded as an image{reason}")
     if serious:

@@ -187,7 +187,7 @@ class _ImageNames:
     """
 
     def __init__(self, image_dir: str) -> None:
-        names = without_array_copies(files_below(image_dir, is_image_name)) if os.path.isdir(image_dir) else []
+        names = without_array_copies(files_below(image_dir, is_image_name, linked=True)) if os.path.isdir(image_dir) else []
         self.files = names
         self._names = {os.path.splitext(name)[0]: name for name in names} | {name: name for name in names}
         self._claims: Counter[str] = Counter()

@@ -116,13 +116,13 @@ def folder_pairs(label_dir: str, image_dir: str) -> LabelledImages:
     Raises:
         DataError: a missing folder.
     """
-    names, texts = without_array_copies(files_below(image_dir, is_image_name)), files_below(label_dir, _is_text)
+    names, texts = without_array_copies(files_below(image_dir, is_image_name, linked=True)), files_below(label_dir, _is_text)
     labels = {os.path.splitext(name)[0]: os.path.join(label_dir, name) for name in texts}
     stems = [os.path.splitext(name)[0] for name in names]
     pairs = [(os.path.join(image_dir, name), labels.get(stem)) for name, stem in zip(names, stems, strict=True)]
     orphans = sorted(stem for stem in set(labels) - set(stems) if os.path.basename(stem).lower() not in NO_LABELS)
     found = LabelledImages(pairs=pairs, orphans=[labels[stem] for stem in orphans])
-    found.others = files_below(image_dir, lambda name: name.lower().endswith(OTHER_PICTURES))
+    found.others = files_below(image_dir, lambda name: name.lower().endswith(OTHER_PICTURES), linked=True)
     if pairs and orphans and not any(label for _, label in pairs):  # the wrong folder, not a few that are left over
         found.problems.append(
             f"{label_dir}: none of its {len(orphans)} label files has an image in {image_dir} ({name_some(orphans)})"

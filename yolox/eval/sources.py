@@ -103,7 +103,7 @@ def find_files(sources: Iterable[str | os.PathLike], *, recursive: bool = False)
             if not path.is_dir():
                 (files if _is_media(path) else others).append(path)
             elif recursive:
-                take(path / name for name in files_below(path, lambda name: True))
+                take(path / name for name in files_below(path, lambda name: True, linked=True))
             else:
                 folders.append(path.name)
 
@@ -114,7 +114,8 @@ def find_files(sources: Iterable[str | os.PathLike], *, recursive: bool = False)
         if "://" in text or (text.isdecimal() and not source.exists()):
             files.append(Stream(text))
         elif source.is_dir():
-            take(source / name for name in files_below(text, lambda name: True)) if recursive else take(source.iterdir())
+            below = files_below(text, lambda name: True, linked=True) if recursive else os.listdir(text)
+            take(source / name for name in below)
         elif source.is_file():
             files.append(source)
         elif matches := glob.glob(text, recursive=True):
