@@ -131,6 +131,22 @@ def read_recipe(path: str | Path, bases: Mapping[str, Recipe]) -> Recipe:
         RecipeError: the file cannot be read, names no known base, has a field that does not exist (the nearest name is
             proposed) or that the configuration refuses, or has neither a base nor all sections.
     """
+    return read_stated_recipe(path, bases)[0]
+
+
+def read_stated_recipe(path: str | Path, bases: Mapping[str, Recipe]) -> tuple[Recipe, tuple[str, ...]]:
+    """Reads a recipe file, and which fields it states itself.
+
+    Args:
+        path: as for `read_recipe`.
+        bases: recipes by name.
+
+    Returns:
+        The recipe, and the names of the fields that are not those of its base, such as ``epochs`` and ``optim.lr``.
+
+    Raises:
+        RecipeError: as for `read_recipe`.
+    """
     content = _with_stored_keys(_read_file(Path(path)), str(path))
     base = content.pop("base", None)
     if base is None:
@@ -143,7 +159,7 @@ def read_recipe(path: str | Path, bases: Mapping[str, Recipe]) -> Recipe:
     else:
         raise RecipeError(f"{path}: base is {base!r}, which is no recipe; {_proposal(str(base), bases, 'want one of')}")
     try:
-        return recipe_from_dict(whole)
+        return recipe_from_dict(whole), tuple(name for name, _ in _leaves(_with_field_names(content)))
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
 
@@ -190,22 +206,6 @@ def nearest_base(recipe: Recipe, bases: Mapping[str, Recipe]) -> str:
     """
     whole = recipe_to_dict(recipe)
     return min(bases, key=lambda name: sum(1 for _ in _leaves(_difference(whole, recipe_to_dict(bases[name])))))
-
-
-def stated_fields(path: str | Path) -> tuple[str, ...]:
-    """Returns the fields that a recipe file states itself, such as ``epochs`` and ``optim.lr``.
-
-    Args:
-        path: of a recipe file.
-
-    Returns:
-        Names of fields, with the section in front; those of its base are not among them.
-
-    Raises:
-        RecipeError: the file cannot be read.
-    """
-    content = _with_field_names(_with_stored_keys(_read_file(Path(path)), str(path)))
-    return tuple(name for name, _ in _leaves(content) if name != "base")
 
 
 _SECTIONS = tuple(field.name for field in attrs.fields(Recipe) if attrs.has(type(field.default)))

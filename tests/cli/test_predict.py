@@ -17,6 +17,7 @@ from pycocotools.coco import COCO
 
 from tests.cli.squares import SIZE, predict, square
 from tests.data.folders import coco_dict, write_json
+from yolox import config_io
 from yolox.data.coco import read_coco
 from yolox.data.yolo import read_yolo
 from yolox.errors import CommandError, DataError
@@ -322,3 +323,12 @@ def test_links_in_the_output_folder_are_not_written_through(experiment, folder, 
     (out / name).symlink_to(target)
     assert predict(experiment, "--source", folder, "--output", out, "--save", "json", "txt") == 0
     assert target.read_text() == "mine" if name != "labels" else not list(target.iterdir())
+
+
+def test_a_recipe_file_is_read_once(experiment, folder, tmp_path, monkeypatch):
+    """It may be what another program writes to a pipe, and is what it was when the command began."""
+    (tmp_path / "r.toml").write_text('base = "megvii"\nepochs = 3\n')
+    calls, real = [], config_io._read_file
+    monkeypatch.setattr(config_io, "_read_file", lambda path: calls.append(path) or real(path))
+    argv = ["--source", folder, "--output", tmp_path / "out", "--no-pictures", "--recipe", tmp_path / "r.toml"]
+    assert predict(experiment, *argv) == 0 and calls == [tmp_path / "r.toml"]

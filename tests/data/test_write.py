@@ -281,6 +281,10 @@ def test_attributes_of_voc_that_are_not_read_are_counted(tmp_path):
     assert set(note.removeprefix("not read, and so not kept: ").split(", ")) == wanted
     (note,) = convert_data(tmp_path / "voc", tmp_path / "b", to="coco", difficult_as_crowd=True).notes
     assert "difficult" not in note and read_data(tmp_path / "b").crowd.tolist() == [True, False, False]
+    (tmp_path / "voc/ImageSets/Main").mkdir(parents=True)
+    (tmp_path / "voc/ImageSets/Main/train.txt").write_text("1\n2\n")  # only the files of the parts count
+    (note,) = convert_data(tmp_path / "voc", tmp_path / "c", to="coco").notes
+    assert set(note.removeprefix("not read, and so not kept: ").split(", ")) == {"pose of 1 objects", "segmented of 2 images"}
 
 
 def test_boxes_on_stored_pixels_of_a_turned_photo_are_refused_where_no_size_is_written(tmp_path):

@@ -96,6 +96,15 @@ def test_a_part_never_replaces_the_whole():
         merge_tiles(alone[:1], tiles, image_size=(80, 80), iou_threshold=0.5)
 
 
+def test_an_object_in_front_of_a_larger_one_is_no_part_of_it():
+    """It ends within 2 % of its tile's border, in a larger box of its class that crosses the border; no other tile has it."""
+    tiles = np.array([[0, 0, 180, 100], [0, 0, 100, 100], [80, 0, 180, 100]])
+    large, small, half = [10, 5, 140, 95], [87, 40, 99, 60], [12, 6, 100, 94]
+    several = [found([large], [0.9]), found([small, half], [0.8, 0.95]), found([], [])]
+    merged = merge_tiles(several, tiles, image_size=(100, 180), iou_threshold=0.65)
+    assert merged.boxes.tolist() == [large, small]  # the part of the larger one goes
+
+
 def find_dots(planes):  # [B,3,160,160] -> [B,N,6]
     """A detector that is a function of the pixels: red areas of at least 60 pixels, scored by their size."""
     several = []

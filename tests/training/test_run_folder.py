@@ -185,6 +185,11 @@ def test_a_copy_of_every_third_epoch_is_kept_and_goes_with_an_overwritten_run(tm
     kept = sorted(path.name for path in tmp_path.glob("epoch_*"))
     assert kept == ["epoch_3.safetensors", "epoch_6.safetensors"]
     assert [(tmp_path / name).read_text() for name in kept] == ["3", "6"]
+    (tmp_path / "epoch_6.safetensors").unlink()  # a run that was killed between the checkpoint and its copy
+    (tmp_path / "last.safetensors").write_text("6")
+    for progress, there in ((TrainingProgress(epoch=6, step=1), False), (TrainingProgress(epoch=6), True)):
+        recorder.keep_copy(progress)
+        assert (tmp_path / "epoch_6.safetensors").exists() == there
     (tmp_path / "epoch_mine.txt").write_text("mine")
     prepare_run(tmp_path, overwrite=True)
     assert [path.name for path in tmp_path.glob("epoch_*")] == ["epoch_mine.txt"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from attrs import field, frozen
 from yolox.cli.options import Given
 from yolox.cli.spelling import nearest
 from yolox.config import Recipe
-from yolox.config_io import SUFFIXES, read_recipe, stated_fields
+from yolox.config_io import SUFFIXES, read_stated_recipe
 from yolox.errors import UsageError
 from yolox.models import PUBLISHED, Published, build
 from yolox.recipes import BEST, published_recipes
@@ -41,6 +41,8 @@ class Experiment:
     make_step: Callable[..., Callable] = make_recipe_step
     """Function of detector, training state and recipe, with `group`, `loss_fn` and `compiled` by keyword, that returns the
     training step; ``functools.partial(make_recipe_step, loss_fn=...)`` takes another loss."""
+    recipe_files: Mapping[str, Recipe] = {}
+    """Recipes of files that the command line has read already, by path."""
     published: Published | None = None
     """Numbers of the papers' authors; None for a detector of one's own."""
 
@@ -71,7 +73,7 @@ def scale_experiment(scale: str) -> Experiment:
     )
 
 
-def choose_recipe(recipes: Mapping[str, Recipe], name: str) -> tuple[str, Recipe]:
+def choose_recipe(recipes: Mapping[str, Recipe], name: str) -> tuple[str, Recipe, Given]:
     """Returns the recipe that ``--recipe`` names.
 
     Args:
@@ -79,7 +81,8 @@ def choose_recipe(recipes: Mapping[str, Recipe], name: str) -> tuple[str, Recipe
         name: one of them, or the path of a recipe file, whose base is one of them.
 
     Returns:
-        The name, where `BEST` is replaced by the name of the same recipe, and the recipe.
+        The name, where `BEST` is replaced by the name of the same recipe; the recipe; and the fields that a recipe file
+        states itself, with their values.
 
     Raises:
         UsageError: no such recipe.
@@ -88,27 +91,20 @@ def choose_recipe(recipes: Mapping[str, Recipe], name: str) -> tuple[str, Recipe
     if name in recipes:
         recipe = recipes[name]
         names = [other for other, same in recipes.items() if same == recipe and other != BEST]
-        return (names[0] if name == BEST and names else name), recipe
+        return (names[0] if name == BEST and names else name), recipe, Given()
     if name.lower().endswith(SUFFIXES):
-        return name, read_recipe(name, recipes)
+        recipe, stated = read_stated_recipe(name, recipes)
+        return name, recipe, _settings(stated, recipe)
     near = nearest(name, recipes)
     meant = f"; perhaps you meant {near}" if near else ""
     want = f"one of {', '.join(recipes)}, or a file that ends in {' or '.join(SUFFIXES)}"
     raise UsageError(f"--recipe: got {name!r}, want {want}{meant}")
 
 
-def stated_settings(path: str, recipe: Recipe) -> Given:
-    """Returns the fields that a recipe file states itself, with their values in the recipe that was read from it.
-
-    Args:
-        path: of the file.
-        recipe: as read.
-
-    Raises:
-        RecipeError: the file cannot be read.
-    """
+def _settings(fields: Iterable[str], recipe: Recipe) -> Given:
+    """Returns fields of a recipe with their values, by section."""
     result = Given()
-    for name in stated_fields(path):
+    for name in fields:
         section, _, field = name.rpartition(".")
         holder = getattr(recipe, section) if section else recipe
         (result.setdefault(section, Given()) if section else result)[field] = getattr(holder, field)

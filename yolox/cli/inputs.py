@@ -79,7 +79,7 @@ def open_weights(experiment: Experiment, path: Path, *, legacy: bool = False) ->
 
     Args:
         experiment: the scale; an exported file needs none and may be of another.
-        path: `.onnx` and `.mindir` are exported files.
+        path: `.onnx`, `.mindir` and OpenVINO's `.xml` are exported files; every other one is read by `load_weights`.
         legacy: as for `open_detector`; an exported file states its pixels itself.
 
     Returns:
@@ -109,7 +109,10 @@ def recipe_of_weights(experiment: Experiment, name: str | None, metadata: Loaded
         A recipe whose `input` is that of the weights if it is known, else that of the recipe.
     """
     published = experiment.recipes.get(metadata.source, experiment.recipes["megvii"])
-    recipe = choose_recipe(experiment.recipes, name)[1] if name is not None else metadata.recipe or published
+    named = experiment.recipe_files.get(name)
+    if named is None and name is not None:
+        _, named, _ = choose_recipe(experiment.recipes, name)
+    recipe = named or metadata.recipe or published
     spec = metadata.recipe.input if metadata.recipe is not None else with_convention(recipe.input, metadata.input)
     return attrs.evolve(recipe, input=spec)
 

@@ -17,7 +17,7 @@ import tyro
 from attrs import frozen
 
 from yolox.cli import assign, check, convert, evaluate, export, info, plot, predict, split, train
-from yolox.cli.experiment import Experiment, choose_recipe, scale_experiment, stated_settings
+from yolox.cli.experiment import Experiment, choose_recipe, scale_experiment
 from yolox.cli.help import command_help, overview_help
 from yolox.cli.messages import name_options, note, report
 from yolox.cli.options import Arguments, CommonOptions, Given, fill, option_names, read_arguments, split_arguments
@@ -59,6 +59,9 @@ def run(experiment: Experiment, argv: Sequence[str], *, prog: str | None = None,
             raise UsageError(f"--model: missing, want one of {', '.join(SCALES)}\nsee {prog} {arguments.command} --help")
         for line in arguments.notes:
             note(line)
+        name = arguments.given.get("recipe")
+        if name is not None and name not in experiment.recipes:  # a file, which is not read again
+            experiment = attrs.evolve(experiment, recipe_files={name: arguments.named})
         use_device(options.device)
         with logs_on_stderr(name_options):
             COMMANDS[arguments.command].run(experiment, options, arguments.options)
@@ -200,13 +203,13 @@ def read_command(
     selected, rest = split_arguments(_selection(kind), rest, prog=full)
     name, values, notes = selected.get("recipe") or "megvii", {}, []
     try:
-        own_name, recipe = choose_recipe(recipes, name)
+        own_name, recipe, stated = choose_recipe(recipes, name)
     except UsageError as error:
         raise UsageError(f"{error}\nsee {full} --help") from None
     if own_name != name:
         selected["recipe"] = own_name
         notes.append(f"--recipe {name} is {own_name}")
-    stated = stated_settings(name, recipe) if name not in recipes else Given()
+    named = recipe
     if selected.get("finetune") and stated:
         raise UsageError(f"--finetune: the preset would replace what {name} says; give one of the two\nsee {full} --help")
     if selected.get("finetune"):
@@ -224,7 +227,9 @@ def read_command(
     if not values:  # a resumed run keeps its recipe
         recipe, lines = kind.adapt(recipe, _with_stated(given, stated))
         recipe, notes = fill(recipe, stated), notes + lines
-    return Arguments(command=command, kind=kind, given=given, recipe=recipe, remembered=values, prog=full, notes=notes)
+    return Arguments(
+        command=command, kind=kind, given=given, named=named, recipe=recipe, remembered=values, prog=full, notes=notes
+    )  # fmt: skip
 
 
 def _with_stated(given: Given, stated: Given) -> Given:

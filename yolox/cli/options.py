@@ -93,6 +93,8 @@ class Arguments:
     """Name of the command."""
     kind: type[CommonOptions]
     given: Given
+    named: Recipe
+    """The recipe that ``--recipe`` names, as it is."""
     recipe: Recipe
     """Source of the defaults."""
     remembered: Mapping[str, Any]

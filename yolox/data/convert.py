@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Literal
 
 import attrs
 
-from yolox.data.build import files_below
 from yolox.data.json_lists import read_lists
 from yolox.data.layout import DataLayout, find_layout, read_part
-from yolox.data.voc import parse_annotation
+from yolox.data.voc import parse_annotation, voc_files
 from yolox.data.write import WRITERS, OriginalFile, write_coco
 from yolox.data.written_folder import Images, WrittenData
 from yolox.errors import DataError
@@ -76,11 +76,13 @@ def unread_attributes(layout: DataLayout, *, difficult_as_crowd: bool = False) -
         DataError: a COCO file cannot be read.
     """
     counts: Counter[tuple[str, str]] = Counter()
-    for form, path in dict.fromkeys((part.format, part.path) for part in layout.parts.values()):
-        if form == "json":
-            _count_coco(path, counts)
-        elif form == "voc":
-            _count_voc(path, counts, read={"name", "bndbox"} | ({"difficult"} if difficult_as_crowd else set()))
+    files: dict[str, None] = {}  # of VOC, each once
+    for name, part in layout.parts.items():
+        if part.format == "json":
+            _count_coco(part.path, counts)
+        elif part.format == "voc":
+            files |= dict.fromkeys(voc_files(part.path, split=part.split or name, all_without_lists=part.split is None))
+    _count_voc(files, counts, read={"name", "bndbox"} | ({"difficult"} if difficult_as_crowd else set()))
     found = [f"{key} of {count} {what}" for (key, what), count in counts.most_common()]
     return [f"not read, and so not kept: {', '.join(found)}"] if found else []
 
@@ -105,13 +107,11 @@ def _count_coco(path: str, counts: Counter) -> None:
         counts[key, "files"] += 1
 
 
-def _count_voc(folder: str, counts: Counter, *, read: set[str]) -> None:
-    within = os.path.join(folder, "Annotations")
-    place = within if os.path.isdir(within) else folder
-    for name in files_below(place, lambda name: name.lower().endswith(".xml")):
+def _count_voc(files: Iterable[str], counts: Counter, *, read: set[str]) -> None:
+    for path in files:
         try:
-            root = parse_annotation(os.path.join(place, name))
-        except ValueError:  # of no part, or the reader has named it
+            root = parse_annotation(path)
+        except ValueError:  # the reader has named it
             continue
         for what, entries, known in (
             ("images", [root], {"filename", "folder", "path", "size", "object"}),

@@ -295,14 +295,32 @@ def read_voc_data(
     Raises:
         DataError: no such list; or as `read_voc`.
     """
-    within = os.path.join(folder, "Annotations")
-    whole = os.path.isdir(within)
-    annotations = within if whole else folder
-    images = image_dir or (os.path.join(folder, "JPEGImages") if whole else folder)
+    annotations = _annotation_dir(folder)
+    images = image_dir or (folder if annotations == folder else os.path.join(folder, "JPEGImages"))
     image_set = _list_of(folder, split, all_without_lists)
     reading = {"first_pixel": first_pixel, "difficult_as_crowd": difficult_as_crowd, "follow_links": follow_links}
     reading["max_pixels"] = max_pixels
     return rename_classes(read_voc(annotations, images, image_set=image_set, **reading), class_map)
+
+
+def voc_files(folder: str, *, split: str, all_without_lists: bool = True) -> list[str]:
+    """Lists the XML files of one part of a VOC folder.
+
+    Args:
+        folder, split, all_without_lists: as for `read_voc_data`.
+
+    Returns:
+        Paths; a list may name files that are not there.
+
+    Raises:
+        DataError: no such list, or a name that leads out of the annotations.
+    """
+    return [path for _, path in _annotation_files(_annotation_dir(folder), _list_of(folder, split, all_without_lists))]
+
+
+def _annotation_dir(folder: str) -> str:
+    within = os.path.join(folder, "Annotations")
+    return within if os.path.isdir(within) else folder
 
 
 def _list_of(folder: str, split: str, all_without_lists: bool) -> str | None:

@@ -12,6 +12,7 @@ from yolox.eval.nms import batched_nms
 from yolox.eval.postprocess import Detections
 
 NEAR_BORDER = 0.02  # of a tile: a box that ends so near to an inner border may be cut by it
+LEAST_PART = 0.25  # of what a tile shows of an object: a smaller box within it is that of another object
 
 
 @frozen
@@ -98,7 +99,7 @@ def merge_tiles(
 
     A box that ends at the border of its tile, inside the image, may be a part of an object. Such a box suppresses no whole
     one. It is left out where a whole one covers more of it than the threshold, since the IoU of an object and its part is
-    small.
+    small, and where it is not much smaller than what its tile shows of that object: else it is an object in front of it.
 
     Args:
         found: of each tile, boxes in pixels of the tile.
@@ -129,12 +130,14 @@ def merge_tiles(
     boxes = np.concatenate([each.boxes + tile[[0, 1, 0, 1]] for each, tile in zip(found, tiles, strict=True)])
     scores, classes = (np.concatenate([getattr(each, name) for each in found]) for name in ("scores", "classes"))
     cut = np.concatenate([_touches_inner_border(each.boxes, tile, image_size) for each, tile in zip(found, tiles, strict=True)])
+    shown = np.repeat(tiles, [len(each) for each in found], axis=0)  # the tile of each box
 
     def kept(rows: np.ndarray) -> np.ndarray:
         return rows[batched_nms(boxes[rows], scores[rows], classes[rows], iou_threshold)]
 
     whole, parts = kept(np.flatnonzero(~cut)), np.flatnonzero(cut)
-    covered = np.array([_is_covered(boxes[i], boxes[whole[classes[whole] == classes[i]]], iou_threshold) for i in parts], bool)
+    same = [boxes[whole[classes[whole] == classes[i]]] for i in parts]
+    covered = np.array([_is_part(boxes[i], w, shown[i], iou_threshold) for i, w in zip(parts, same, strict=True)], bool)
     rows = np.concatenate([whole, kept(parts[~covered])])
     rows = rows[np.argsort(-scores[rows], kind="stable")][:max_detections]
     return Detections(boxes[rows].astype(np.float32), scores[rows], classes[rows])
@@ -148,6 +151,11 @@ def _touches_inner_border(boxes, tile, image_size) -> np.ndarray:  # [N,4] px of
     return ((distance <= near) & inner).any(axis=1)
 
 
-def _is_covered(part, wholes, share) -> bool:  # [4],[M,4]
-    shared = np.maximum(np.minimum(part[2:], wholes[:, 2:]) - np.maximum(part[:2], wholes[:, :2]), 0)
-    return bool((shared.prod(axis=1) > share * (part[2:] - part[:2]).prod()).any())
+def _is_part(box, wholes, tile, share) -> bool:  # [4],[M,4],[4]
+    """Returns whether a box is a part of one of the wholes, as a tile shows it."""
+    area, shared = (box[2:] - box[:2]).prod(), _intersections(box, wholes)
+    return bool(((shared > share * area) & (area >= LEAST_PART * _intersections(tile, wholes))).any())
+
+
+def _intersections(box, others) -> np.ndarray:  # [4],[M,4] -> [M] px**2
+    return np.maximum(np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2]), 0).prod(axis=1)

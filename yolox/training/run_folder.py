@@ -369,9 +369,19 @@ class RunRecorder:
         self.save(event.progress, ap=(event.metrics or {}).get("AP"), best=best)
         if best:
             copy_best(self._folder)
-        if self._save_every is not None and event.progress.epoch % self._save_every == 0:
-            with atomic_path(self._folder / f"epoch_{event.progress.epoch}.safetensors") as kept:
-                shutil.copyfile(self._folder / LAST, kept)
+        self.keep_copy(event.progress)
+
+    def keep_copy(self, progress: TrainingProgress) -> None:
+        """Copies the last checkpoint of an epoch that is to be kept, where that is not done: a run may be killed before it.
+
+        Args:
+            progress: of the last checkpoint.
+        """
+        kept = self._folder / f"epoch_{progress.epoch}.safetensors"
+        due = self._save_every is not None and progress.epoch and progress.epoch % self._save_every == 0
+        if self._writes and due and progress.step == 0 and not kept.exists():
+            with atomic_path(kept) as path:
+                shutil.copyfile(self._folder / LAST, path)
 
 
 LOCK = ".lock"

@@ -518,6 +518,7 @@ def _open_recorder(
     if resumed is None:
         return RunRecorder(folder, save, **options), initial_progress(recipe.optim)
     recorder = RunRecorder(folder, save, best_ap=resumed.best_ap, history=resumed.history, **options)
+    recorder.keep_copy(resumed.progress)
     if resumed.rebuilt:
         console.print(f"{folder / HISTORY}: rows were missing or changed; written again from {LAST}")
     if resumed.changes:
