@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.folders import coco_dict, write_image, write_json
 import yolox.data.image as image_module
+from tests.data.folders import coco_dict, write_image, write_json
 from yolox.data.check import CUT, check_dataset, probe_header, probe_pixels
 from yolox.data.coco import read_coco
 from yolox.data.image import image_size, read_image, shrink_image, to_bgr

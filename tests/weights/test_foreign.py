@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 import re
+import sys
+import types
 
 import numpy as np
 import pytest
 
 from tests.nn.scales import build_detector
-from tests.weights.torch_files import write_state
+from tests.weights.torch_files import _encode, contiguous, write, write_state
 from yolox.config import InputSpec
 from yolox.errors import WeightsError
 from yolox.weights.foreign import MMYOLO, PADDLE_INPUT, foreign_name, system_of, without_wrappers
@@ -187,6 +189,28 @@ def test_wrapped_megvii_names(tmp_path, detector, values, wrap, key):
     state["steps"] = np.array(3)
     found, about = read_weights(write_state(tmp_path / "w.pth", state, key=key))
     assert about.source == "megvii" and found.keys() == values.keys()
+
+
+class HistoryBuffer:
+    """What MMEngine's checkpoints of a training hold beside the weights: arrays of the values that it logged."""
+
+    def __init__(self):
+        self._log_history, self.max_length = np.array([0.5, 0.25]), 1000000
+
+
+HistoryBuffer.__module__ = "mmengine.logging.history_buffer"
+
+
+def test_a_checkpoint_of_mmengine_is_read_with_its_logged_values(tmp_path, detector, values, monkeypatch):
+    for name in ("mmengine", "mmengine.logging", HistoryBuffer.__module__):
+        monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(HistoryBuffer=HistoryBuffer))
+    state, storages = contiguous({mm_name(name, "mmdetection"): value for name, value in values.items()})
+    hub = {"log_scalars": {"train/loss": HistoryBuffer()}, "runtime_info": {"iter": 9, "cfg": "model = dict()"}}
+    beside = pickle.dumps(hub, protocol=2)[2:-1]  # without protocol and end
+    root = b"\x80\x02}(" + _encode("message_hub") + beside + _encode("state_dict") + _encode(state) + b"u."
+    found = load_weights(detector, write(tmp_path / "epoch_3.pth", root, storages))
+    assert found.source == "mmdetection"
+    _check(detector, values)
 
 
 def test_legacy_weights_take_normalised_rgb(tmp_path, detector, values):

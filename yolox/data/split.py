@@ -328,7 +328,7 @@ def _voc_lines(data: DetectionDataset, source: DataPart) -> list[str]:
 
 
 def _yolo_lines(data: DetectionDataset, output: str | os.PathLike) -> list[str]:
-    """Returns the paths of images: relative ones, but where a folder above the output is a link, beyond which they lead astray."""
+    """Returns the paths of images: relative ones, unless a folder above the output is a link, beyond which they lead astray."""
     folder, images = os.path.abspath(output), [os.path.abspath(image_path(data, i)) for i in range(len(data))]
     return [os.path.relpath(image, folder) for image in images] if folder == os.path.realpath(folder) else images
 

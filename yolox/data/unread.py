@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -43,6 +42,7 @@ def unread_content(file: BinaryIO) -> Unread | None:
         The first of what is left out; None where all is read, and for files of other formats than TIFF, WebP and PNG.
 
     Example:
+        >>> import io
         >>> unread_content(io.BytesIO(b"II*\\0" + struct.pack("<IHIHI", 8, 0, 14, 0, 0)))
         Unread(kind='image files of several pages or frames, of which the first is read', what='has 2 pages')
     """

@@ -31,12 +31,17 @@ STORAGES = {
     "torch.ByteStorage": "uint8",
     "torch.BoolStorage": "bool",
 }
-# Training checkpoints carry numpy scalars beside the weights, such as the best AP. They are not evaluated.
+# Training checkpoints carry numpy scalars beside the weights, such as the best AP, and those of MMEngine the values that it
+# logged. They are not evaluated.
 IGNORED = {
     "numpy.core.multiarray.scalar",
     "numpy._core.multiarray.scalar",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "numpy.ndarray",
     "numpy.dtype",
     "_codecs.encode",
+    "mmengine.logging.history_buffer.HistoryBuffer",
 }
 
 
@@ -184,6 +189,12 @@ class _Machine:
             return arguments[0]
         raise WeightsError(f"pickle calls {name}; nothing was run")
 
+    def new_object(self, _argument: Any) -> None:
+        arguments, kind = self.stack.pop(), self.stack.pop()
+        if type(kind) is not Name or kind.name not in IGNORED or arguments != ():
+            raise WeightsError("pickle opcode NEWOBJ is no part of a weights file; nothing was run")
+        self.stack.append(_Ignored())
+
     def build(self, _argument: Any) -> None:
         if type(self.stack[-2]) in (ArrayRef, DtypeRef):
             state = self.stack.pop()
@@ -225,6 +236,7 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
     "GLOBAL": lambda m, a: m.global_name(a.replace(" ", ".")),
     "STACK_GLOBAL": _Machine.stack_global,
     "REDUCE": _Machine.reduce,
+    "NEWOBJ": _Machine.new_object,
     "BUILD": _Machine.build,
     "BINPERSID": lambda m, a: m.stack.append(as_storage(m.stack.pop())),
 }
