@@ -102,6 +102,8 @@ def probe_header(dataset: DetectionDataset, index: int) -> tuple[str, str] | Non
         load_image(dataset, index)  # names what is wrong, if anything is
     if header is not None and not header.whole:
         return CUT, f"image {dataset.file_names[index]}"
+    if (dataset.channels, dataset.max_value) != (3, 255):  # pages are channels there, and 16 bits are read
+        return None
     unread = unread_of(path)
     return None if unread is None else (unread.kind, f"{dataset.file_names[index]} {unread.what}")
 
