@@ -28,7 +28,7 @@ from yolox.training.run_folder import HISTORY, LAST, read_history  # noqa: E402
 SCRIPT = ROOT / "examples/yolox_nano.py"
 WEIGHTS = "weights/yolox_nano_fused_megvii_keys.npz"
 SETTINGS = (
-    "--epochs 40 --batch-size 8 --warmup-epochs 1 --plain-epochs 5 --flat-epochs 5 --multiscale-sizes "
+    "--epochs 40 --batch-size 8 --warmup-epochs 1 --plain-epochs 6 --flat-epochs 5 --multiscale-sizes "
     "--eval-interval 40 --plain-eval-interval 40 --workers 1"
 )  # --multiscale-sizes without a size: one size, the input's
 PARTS, EPOCHS = ("val", "test"), (1, 10, 40)

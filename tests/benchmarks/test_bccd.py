@@ -17,7 +17,7 @@ def test_the_arguments_are_the_settings_of_the_recorded_runs():
     options = read_command(bccd.train_arguments(Path("D"), Path("R"), seed=3, extra=["--hsv-prob", "0"]), RECIPES).options()
     recipe = options.settings
     assert (recipe.epochs, recipe.loader.batch_size, recipe.loader.seed) == (40, 8, 3)
-    assert (recipe.optim.warmup_epochs, recipe.no_aug_epochs, recipe.optim.flat_epochs) == (1, 5, 5)
+    assert (recipe.optim.warmup_epochs, recipe.no_aug_epochs, recipe.optim.flat_epochs) == (1, 6, 5)
     assert (recipe.augment.mosaic_prob, recipe.augment.hsv_prob, recipe.augment.mixup_prob) == (0.5, 0, 0)
     assert recipe.loader.multiscale_sizes == () and recipe.optim.lr_per_image == 0.01 / 64
     evaluated = read_command(bccd.eval_arguments(Path("D"), Path("R"), "test"), RECIPES).options()
