@@ -40,8 +40,8 @@ TABLE = {
     # the host
     "data": "config errors processes wire | attrs cv2 einops mindspore numpy PIL pillow_heif tifffile yaml",
     "eval": "config data decode distributed errors graph nn | attrs cv2 mindspore numpy pycocotools supervision",
-    "export": "config config_io data decode environment errors eval graph nn wire | "
-    "attrs cv2 mindspore numpy onnx onnxruntime openvino",
+    "export": "config config_io data decode environment errors eval graph nn weights wire | "
+    "attrs cv2 mindspore numpy onnxruntime pooch",
     "visualize": "assign boxes config config_io data decode environment errors eval training "
     "| attrs cv2 einops jinja2 matplotlib mindspore numpy rich",
     "model": "config data errors eval export models recipes weights | attrs mindspore numpy",

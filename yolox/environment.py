@@ -8,6 +8,7 @@ affected and keep their faster instructions. A value that the user has set is ne
 from __future__ import annotations
 
 import atexit
+import importlib
 import logging
 import os
 import shutil
@@ -16,8 +17,9 @@ import tempfile
 from collections.abc import MutableMapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 
-from yolox.errors import UnusableEnvironment
+from yolox.errors import ExportError, UnusableEnvironment
 
 ONEDNN_VARIABLE = "ONEDNN_MAX_CPU_ISA"
 DUMPS_VARIABLE = "MS_OM_PATH"
@@ -110,6 +112,30 @@ def library_version() -> str:
         return version("yolox-mindspore")
     except PackageNotFoundError:
         return "unknown"
+
+
+def import_extra(name: str, extra: str) -> ModuleType:
+    """Imports a package that only an extra of this library asks for.
+
+    Args:
+        name: of the package.
+        extra: of this library.
+
+    Returns:
+        The module.
+
+    Raises:
+        ExportError: it is not installed; the message says how to install it.
+
+    Example:
+        >>> import_extra("no_such_package", "onnx")
+        Traceback (most recent call last):
+        yolox.errors.ExportError: needs the package no_such_package: pip install -c constraints.txt -e '.[onnx]' in the repository
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise ExportError(f"needs the package {name}: pip install -c constraints.txt -e '.[{extra}]' in the repository") from None
 
 
 def installed_numpy() -> str:

@@ -13,11 +13,14 @@ PROGRAMS = r"(?:yolox|python|make|pip|msrun|tensorboard|\.) "
 # Beginnings of lines of a block that a command prints.
 OUTPUT = ("error: ", "warning: ", "the last checkpoint ", "Timeout (", "Thread 0x", "a process of this run has", "if RUN/last",
           "speed: ")  # fmt: skip
-COMMANDS = r"(?:train|eval|predict|export|check|convert|split|info|plot|assign) "
+COMMANDS = r"(?:train|eval|predict|export|check|convert|split|info|plot|assign|benchmark) "
 
 NOT_RUN = {  # whole commands; they are parsed by tests/docs/test_snippets.py
     r"make \S+( \w+=\S+)?": "makes environments or runs this suite; tests/examples/test_demo.py has the demo's commands",
     r"pip (un)?install .*": "changes the environment and downloads",
+    r"python -m http\.server .*": "serves until it is stopped; tests/export/test_web.py opens the page in Chromium",
+    r"(python|yolox) .*--format ncnn.*": "needs ncnn and pnnx; tests/export/test_ncnn.py writes the files",
+    r"(python|yolox) .*--format web .*": "downloads ONNX Runtime Web; tests/export/test_web.py writes the page",
     r"tensorboard .*": "serves until it is stopped",
     r"msrun .*": "eight Ascends, or two hosts; tests/training/test_failing_ranks.py starts msrun with two and four CPU processes",
     r"(python|yolox) .*--device Ascend.*": "needs an Ascend",

@@ -5,7 +5,7 @@ The other commands are typed by test_commands.py.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import re
 import shlex
@@ -79,6 +79,8 @@ def test_commands_that_cannot_be_run_can_be_read(command):
     elif program == "yolox":
         at = rest.index("--model")
         _check_options(scale_experiment(rest[at + 1]), rest[:at] + rest[at + 2 :])
+    elif program == "python" and rest[0] == "-m":
+        assert importlib.util.find_spec(rest[1])
     elif program in ("python", "msrun"):
         script = next(index for index, text in enumerate(rest) if text.endswith(".py"))
         _check_script(ROOT / rest[script], rest[script + 1 :])

@@ -30,6 +30,7 @@ MORE = {  # options that are added where the command does not have them
     "eval": "--input-size 64 --batch-size 2 --workers 0".split(),
     "predict": ["--input-size", "64"],
     "export": ["--input-size", "64"],
+    "benchmark": "--input-size 64 --rounds 2".split(),
 }
 
 

@@ -15,7 +15,7 @@ from tests.nn.scales import build_detector, fill_by_rule
 from yolox.config import InputSpec
 from yolox.data.classes import COCO_NAMES
 from yolox.export import export_detector
-from yolox.export.write import largest_difference
+from yolox.export.compare import largest_difference
 
 pytestmark = pytest.mark.slow
 SPEC = InputSpec(input_size=(160, 192))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+
+import cv2
 import numpy as np
 import pytest
 from mindspore import Tensor
 
 from tests.export.in_openvino import in_openvino
 from tests.nn.scales import build_detector, fill_by_rule
+from yolox.cli.main import run_model
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.classes import COCO_NAMES
 from yolox.data.coco import read_coco
@@ -16,8 +21,8 @@ from yolox.decode import decode_predictions, make_points
 from yolox.eval.coco import detections_to_coco, evaluate_coco
 from yolox.eval.predict import predict_dataset
 from yolox.export import export_detector, open_exported
+from yolox.export.compare import largest_difference
 from yolox.export.runner import to_planes
-from yolox.export.write import largest_difference
 from yolox.weights.load import load_weights
 
 SPEC = InputSpec(input_size=(160, 192))
@@ -54,3 +59,31 @@ def test_exported_official_nano_keeps_its_ap(data_dir, tmp_path, form):
     metrics = evaluate_coco(ground_truth(dataset), detections_to_coco(found, **ids))
     assert [metrics[k] for k in ("AP", "AP50", "AP75")] == pytest.approx([0.3088, 0.4636, 0.3224], abs=1e-3)
     print({k: round(metrics[k], 4) for k in ("AP", "AP50", "AP75")})
+
+
+def calibration_photos(data_dir, folder) -> None:
+    """Writes 16 photos of blood cells and 16 cuts of a street photo, none of them evaluated."""
+    for path in sorted((data_dir / "bccd/images").iterdir())[:160:10]:
+        shutil.copy(path, folder)
+    photo, rng = cv2.imread(str(data_dir / "photos/dog.jpg")), np.random.default_rng(0)
+    for number in range(16):
+        side = int(rng.integers(200, 560))
+        y, x = (int(rng.integers(0, length - side)) for length in photo.shape[:2])
+        cv2.imwrite(str(folder / f"cut{number:02d}.png"), photo[y : y + side, x : x + side])
+
+
+@pytest.mark.slow
+def test_official_nano_in_int8_loses_at_most_half_a_point(data_dir, tmp_path, capsys):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    (tmp_path / "photos").mkdir()
+    calibration_photos(data_dir, tmp_path / "photos")
+    folder, path = data_dir / "coco_ccby_val", tmp_path / "nano.xml"
+    argv = ["export", "--model", "nano", "--weights", data_dir / "weights/yolox_nano_fused_megvii_keys.npz", "--output", path]
+    argv += ["--format", "openvino", "--int8", "--calibrate", tmp_path / "photos"]
+    argv += ["--val-json", folder / "instances.json", "--val-images", folder / "images"]
+    assert run_model([str(part) for part in argv]) == 0
+    out = capsys.readouterr().out
+    print(out)
+    ap, of_float = map(float, re.search(r"AP (0\.\d+), of the float file (0\.\d+)", out).groups())
+    assert of_float == pytest.approx(0.3088, abs=1e-3) and ap >= 0.3088 - 0.005
+    assert path.with_suffix(".bin").stat().st_size < 3e6  # 3.65 MB in float

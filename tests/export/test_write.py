@@ -19,10 +19,10 @@ from yolox.errors import ExportError
 from yolox.eval.nms import batched_nms
 from yolox.eval.postprocess import postprocess
 from yolox.eval.predict import make_eval_step, predict
-from yolox.export import export_detector, open_exported, write
+from yolox.export import compare, export_detector, open_exported
+from yolox.export.compare import largest_difference
 from yolox.export.onnx_file import set_opset
 from yolox.export.runner import to_planes
-from yolox.export.write import largest_difference
 from yolox.model import load
 
 MEGVII = PostprocessConfig(score_threshold=0.3, max_detections=20)
@@ -206,13 +206,13 @@ def test_nms_in_openvino(detector, folder, wanted):
 
 
 def test_predictions_are_compared_before_nms_hides_them(detector, tmp_path, monkeypatch):
-    monkeypatch.setattr(write, "_wanted", lambda *args: np.zeros((1, 252, 8), np.float32))
+    monkeypatch.setattr(compare, "_wanted", lambda *args: np.zeros((1, 252, 8), np.float32))
     with pytest.raises(ExportError, match="not written"):
         export(detector, tmp_path / "a.onnx", nms=True, postprocess=evolve(MEGVII, score_threshold=1.0))
 
 
 def test_a_file_that_differs_is_not_left(detector, tmp_path, monkeypatch):
-    monkeypatch.setattr(write, "_wanted", lambda *args: np.zeros((1, 252, 8), np.float32))
+    monkeypatch.setattr(compare, "_wanted", lambda *args: np.zeros((1, 252, 8), np.float32))
     with pytest.raises(ExportError, match="not written: its answer differs from the detector's by"):
         export(detector, tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -253,6 +253,6 @@ def test_difference_sees_each_kind_of_number():
     for column, step, want in ((0, 0.4, 1e-3), (2, 4.0, 1e-2), (4, 0.25, 0.25), (5, -0.125, 0.125)):
         other = one.copy()
         other[..., column] += step
-        assert write.largest_difference(other, one) == pytest.approx(want, rel=1e-3)
-    assert write.largest_difference(one[:, :0], one) == float("inf")
-    assert write.largest_difference(one * np.nan, one) == float("inf")
+        assert largest_difference(other, one) == pytest.approx(want, rel=1e-3)
+    assert largest_difference(one[:, :0], one) == float("inf")
+    assert largest_difference(one * np.nan, one) == float("inf")

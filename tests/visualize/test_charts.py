@@ -15,7 +15,15 @@ from yolox.data.coco import read_coco
 from yolox.data.synthetic import write_synthetic
 from yolox.eval.analysis import GroundTruth, analyse
 from yolox.eval.postprocess import Detections
-from yolox.visualize.charts import chart_names, confusion_chart, f1_chart, history_chart, label_chart, precision_recall_chart
+from yolox.visualize.charts import (
+    benchmark_chart,
+    chart_names,
+    confusion_chart,
+    f1_chart,
+    history_chart,
+    label_chart,
+    precision_recall_chart,
+)
 
 
 def analysis_of(names, *, images=20):
@@ -168,3 +176,20 @@ def test_missing_and_constant_values_and_one_epoch_are_drawn(values, tmp_path):
 def test_drawing_leaves_the_backend_of_the_user_alone():
     code = "import sys, yolox.visualize as v; v.f1_chart; assert 'matplotlib.pyplot' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_benchmark_chart_has_a_bar_for_each_number():
+    kinds = (("MindSpore", "float32", 80, 3.8, 0.3088), ("OpenVINO", "float32", 26.04, 4, 0.3), ("OpenVINO", "int8", 21, 2, None))
+    keys = ("runtime", "precision", "milliseconds", "megabytes", "ap")
+    report = {"rows": [dict(zip(keys, row, strict=True)) for row in kinds]}
+    report["conditions"] = {"input_size": [416, 416], "rounds": 9, "processor": "P", "cores": 2}
+    figure = benchmark_chart(report)
+    widths = [[bar.get_width() for bar in axes.patches] for axes in figure.axes]
+    assert widths == [[80, 26.04, 21], [3.8, 4, 2], [0.3088, 0.3, 0]]
+    assert [text.get_text().strip() for text in figure.axes[2].texts] == ["0.3088", "0.3000", "not evaluated"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()][1:] == ["OpenVINO float32", "OpenVINO int8"]
+    colors = [bar.get_facecolor() for bar in figure.axes[0].patches]
+    assert colors[0] != colors[1] == colors[2]
+    for row in report["rows"]:
+        row["ap"] = None
+    assert len(benchmark_chart(report).axes) == 2

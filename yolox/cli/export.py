@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
+import numpy as np
 from attrs import frozen
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import open_detector, read_evaluation_set, recipe_of_weights
+from yolox.cli.inputs import fetch_with_bar, open_detector, read_evaluation_set, recipe_of_weights
+from yolox.cli.messages import note, option_name
 from yolox.cli.options import CommonOptions, RecipeName
 from yolox.cli.predict import THRESHOLDS
-from yolox.cli.sources import ValidationSet, evaluation_source
+from yolox.cli.sources import ValidationSet, evaluation_source, reading_conventions
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.console import PlainConsole
 from yolox.data.classes import names_of_classes
+from yolox.data.content import name_some
 from yolox.data.dataset import DetectionDataset
-from yolox.data.header import IMAGE_SUFFIXES
 from yolox.data.image import read_image
-from yolox.data.layout import find_layout, read_data
 from yolox.errors import ExportError, UsageError
 from yolox.eval.evaluate import evaluate
-from yolox.export.quantize import Int8Config
-from yolox.export.write import Int8Report, check_form, export_detector
+from yolox.export.quantize import MAX_AP_DROP, Int8Config, read_calibration_images
+from yolox.export.web import fetch_web_runtime
+from yolox.export.write import Format, Int8Report, check_form, export_detector
 from yolox.training.run_folder import make_folder
 
 SETTINGS = {**THRESHOLDS, "max_detections": 300}
 """A file with NMS has as many rows as this, found or not; the recipes of evaluation keep thousands."""
+INT8_ONLY = ("calibrate_images", "max_ap_drop")
+"""Options that only int8 reads, beside those of the images that are evaluated."""
 
 
 @frozen(kw_only=True)
 class ExportOptions(CommonOptions, ValidationSet):
-    """Write a detector as ONNX, MINDIR or for OpenVINO, run the file, and keep it only if it agrees with the detector."""
+    """Write a detector as ONNX, MINDIR, for OpenVINO, ncnn or as a web page, run the file, and keep it only if it agrees."""
 
     recipe: RecipeName | None = None
     """Recipe, or file of one, whose post-processing is the default; left out, that of the weights."""
@@ -43,9 +47,10 @@ class ExportOptions(CommonOptions, ValidationSet):
     legacy: bool = False
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
     output: Path
-    """The file."""
-    format: Literal["onnx", "mindir", "openvino"] = "onnx"
-    """Form of the file: onnx for ONNX Runtime and others, openvino (.xml and .bin), mindir for MindSpore."""
+    """The file; for web a folder."""
+    format: Format = "onnx"
+    """Form: onnx for ONNX Runtime and others, openvino (.xml and .bin), ncnn (.ncnn.param, .ncnn.bin and .ncnn.json), mindir for
+    MindSpore, web for a page that detects in the browser."""
     batch: int | Literal["dynamic"] = 1
     """Images at a time: a number, or any (ONNX)."""
     nms: bool = False
@@ -64,8 +69,10 @@ class ExportOptions(CommonOptions, ValidationSet):
     """Images to calibrate int8 on, others than those evaluated: a folder of images, or a dataset, whose part train is taken."""
     calibrate_images: int = 32
     """Most images of --calibrate that are read, at equal distances."""
-    max_ap_drop: float = 0.005
+    max_ap_drop: float = MAX_AP_DROP
     """An int8 file is refused when its AP is lower than that of the float file by more than this."""
+    web_runtime: Path | None = None
+    """For web without a network: the file of 'npm pack onnxruntime-web', or its folder; left out, it is downloaded once."""
     image: Path | None = None
     """Image to compare file and detector on; left out, one is drawn."""
     input: InputSpec = InputSpec()
@@ -91,17 +98,21 @@ def run(experiment: Experiment, options: ExportOptions, with_defaults: Callable[
         check_form(options.output, options.format, batch, options.nms, **form)
     except ExportError as error:
         raise UsageError(str(error)) from None
-    if (form["precision"] == "int8") != (options.calibrate is not None):
-        raise UsageError("--int8 and --calibrate: give both, or none")
+    _check_int8(options)
     source = evaluation_source(options) if form["precision"] == "int8" else None
     detector, metadata = open_detector(experiment, options.weights, legacy=options.legacy)
-    options = with_defaults(recipe_of_weights(experiment, options.recipe, metadata))
+    recipe = recipe_of_weights(experiment, options.recipe, metadata)
+    options = with_defaults(recipe)
     pixels = {"channels": options.input.channels, "max_value": options.input.max_value}
-    image = None if options.image is None else read_image(str(options.image), **pixels)
+    image = None if options.image is None else read_image(str(options.image), max_pixels=options.max_pixels, **pixels)
     int8 = None
     if source is not None:
         dataset = read_evaluation_set(source, num_classes=detector.num_classes, class_names=metadata.class_names)
-        int8 = _int8_config(options, dataset, experiment.recipes["megvii"].postprocess)
+        ap = partial(_ap, dataset=dataset, postprocess=recipe.postprocess)
+        int8 = Int8Config(images=calibration_images(options, dataset), evaluate=ap, max_ap_drop=options.max_ap_drop)
+    web_runtime = options.web_runtime
+    if options.format == "web" and web_runtime is None:
+        web_runtime = fetch_with_bar("onnxruntime-web", fetch_web_runtime)
     make_folder(options.output.parent)  # weights that cannot be used leave none behind
     report = export_detector(
         detector,
@@ -115,6 +126,7 @@ def run(experiment: Experiment, options: ExportOptions, with_defaults: Callable[
         postprocess=options.postprocess,
         image=image,
         int8=int8,
+        web_runtime=web_runtime,
     )
     runs = " and ".join(str(count) for count in report.batches)
     console = PlainConsole()
@@ -133,33 +145,36 @@ def _precision(options: ExportOptions) -> str:
     return given[0] if given else "float32"
 
 
-def _int8_config(options: ExportOptions, dataset: DetectionDataset, postprocess: PostprocessConfig) -> Int8Config:
-    paths = _calibration_paths(options.calibrate, options.calibrate_images)
-    evaluated = {os.path.realpath(Path(dataset.image_dir, name)) for name in dataset.file_names}
-    both = sum(os.path.realpath(path) in evaluated for path in paths)
-    if both:
-        raise UsageError(f"--calibrate {options.calibrate}: {both} of {len(paths)} images are among those evaluated, want others")
-
-    def ap(exported) -> float:
-        return evaluate(exported, dataset, postprocess=postprocess, workers=0)["AP"]
-
-    pixels = {"channels": options.input.channels, "max_value": options.input.max_value}
-    images = [read_image(str(path), max_pixels=options.max_pixels, **pixels) for path in paths]
-    return Int8Config(images=images, evaluate=ap, max_ap_drop=options.max_ap_drop)
+def _check_int8(options: ExportOptions) -> None:
+    """Raises UsageError where int8 and what belongs to it alone are not given together."""
+    if (_precision(options) == "int8") != (options.calibrate is not None):
+        raise UsageError("--int8 and --calibrate: give both, or none")
+    fields = {field.name: field.default for field in attrs.fields(ExportOptions)}
+    names = [*INT8_ONLY, *(field.name for field in attrs.fields(ValidationSet) if field.name != "max_pixels")]
+    given = [name for name in names if getattr(options, name) != fields[name]]
+    if _precision(options) != "int8" and given:
+        raise UsageError(f"{' and '.join(map(option_name, given))}: only --int8 calibrates and evaluates; leave it out")
 
 
-def _calibration_paths(source: Path, most: int) -> list[Path]:
-    """Returns at most so many images of a folder, or of the training part of a dataset, at equal distances."""
-    if most < 1:
-        raise UsageError(f"--calibrate-images: got {most}, want 1 or more")
-    paths = sorted(path for path in source.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not paths:
-        layout = find_layout(source)
-        dataset = read_data(layout, next(iter(layout.parts)))
-        paths = [Path(dataset.image_dir, name) for name in dataset.file_names]
-    if not paths:
-        raise UsageError(f"--calibrate {source}: has no images")
-    return [paths[index * len(paths) // most] for index in range(most)] if len(paths) > most else paths
+def calibration_images(options, dataset: DetectionDataset | None) -> list[np.ndarray]:
+    """Returns the images of ``--calibrate``; those that are evaluated, too, are left out, with a note.
+
+    Args:
+        options: has the fields `calibrate`, `calibrate_images` and `input`, and those of `DataOptions`.
+        dataset: the evaluated images; None where none are.
+    """
+    images, left_out = read_calibration_images(
+        options.calibrate, most=options.calibrate_images, evaluated=dataset, spec=options.input, **reading_conventions(options)
+    )
+    if left_out:
+        share = f"{len(left_out)} of {len(images) + len(left_out)} images"
+        note(f"--calibrate: {share} are evaluated, too, or look like one that is, and are left out: {name_some(left_out)}")
+
+    return images
+
+
+def _ap(exported: Callable, *, dataset: DetectionDataset, postprocess: PostprocessConfig) -> float | None:
+    return evaluate(exported, dataset, postprocess=postprocess, workers=0)["AP"]
 
 
 def _int8_line(report: Int8Report) -> str:

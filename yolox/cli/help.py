@@ -135,6 +135,19 @@ PAGES = {
             "often changed": _names("input-size batch nms half int8 calibrate data max-ap-drop score-threshold iou-threshold"),
         },
     ),
+    "benchmark": Page(
+        examples=(
+            "--weights RUN",
+            "--weights {weights} --data DATA --calibrate photos --json speed.json --picture speed.png",
+            "--weights RUN --runtimes onnx --precisions float32 int8 --calibrate DATA",
+        ),
+        groups={
+            "data": _names("weights data val-split calibrate image"),
+            "run": _names("runtimes precisions json picture rounds"),
+            "often changed": _names("input-size max-ap-drop"),
+        },
+        notes={"data": _VAL},
+    ),
     "assign": Page(
         examples=(
             "--weights RUN --data DATA",
@@ -224,7 +237,7 @@ def overview_help(commands: Mapping[str, type[CommonOptions]], *, prog: str, mod
     lines += [] if model is None else [f"SCALE is one of {', '.join(SCALES)}."]
     lines += ["", "commands:"]
     for name, kind in commands.items():
-        lines += _row(name, one_line(_docstring(kind).partition("\n\n")[0]), width, column=12)
+        lines += _row(name, one_line(_docstring(kind).partition("\n\n")[0]), width, column=13)
     texts = SCRIPT_OVERVIEW if model is None else OVERVIEW
     lines += ["", *_examples([f"{start} {text}" for text in texts], width)]
     return "\n".join([*lines, "", f"{prog} COMMAND --help shows the options that are needed most, {SEE_ALL}."])

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -197,13 +198,19 @@ def local_weights(path: Path) -> Path:
 
     Args, Raises: as `yolox.weights.load.local_path`.
     """
-    found = Path(local_path(path, fetch=_fetch_with_bar))
+    found = Path(local_path(path, fetch=lambda name: fetch_with_bar(name, partial(fetch_weights, name))))
     if path.is_dir():
         note(f"--weights {shown_path(path)}: {shown_path(found)} is taken")
     return found
 
 
-def _fetch_with_bar(name: str) -> Path:
+def fetch_with_bar(name: str, fetch: Callable[..., Path]) -> Path:
+    """Returns the path of a download; a bar on stderr shows it.
+
+    Args:
+        name: stands before the bar.
+        fetch: function of the keyword `on_progress`.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(name, total=None, visible=False)
@@ -211,7 +218,7 @@ def _fetch_with_bar(name: str) -> Path:
         def show(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total, visible=True)
 
-        return fetch_weights(name, on_progress=show)
+        return fetch(on_progress=show)
 
 
 def open_group(parallel: bool, *, seconds: float = 90.0, advice: str = "") -> Group:

@@ -16,7 +16,7 @@ import mindspore
 import tyro
 from attrs import frozen
 
-from yolox.cli import assign, check, convert, evaluate, export, info, plot, predict, split, train
+from yolox.cli import assign, benchmark, check, convert, evaluate, export, info, plot, predict, split, train
 from yolox.cli.experiment import Experiment, choose_recipe, scale_experiment
 from yolox.cli.help import command_help, overview_help
 from yolox.cli.messages import name_options, note, report
@@ -165,6 +165,7 @@ COMMANDS = {
     "eval": Command(evaluate.EvalOptions, evaluate.run),
     "predict": Command(predict.PredictOptions, predict.run),
     "export": Command(export.ExportOptions, export.run),
+    "benchmark": Command(benchmark.BenchmarkOptions, benchmark.run),
     "assign": Command(assign.AssignOptions, assign.run),
     "plot": Command(plot.PlotOptions, plot.run),
 }

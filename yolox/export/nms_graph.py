@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from yolox.config import PostprocessConfig
-from yolox.export.onnx_file import OUTPUT, import_onnx
+from yolox.environment import import_extra
+from yolox.export.onnx_file import OUTPUT
 
 NAMES = ("boxes", "scores", "classes", "count")
 
@@ -31,7 +32,7 @@ def append_nms(
 
     Source: the operator NonMaxSuppression of ONNX, version 11. Deviation: `max_candidates` is not applied.
     """
-    onnx = import_onnx()
+    onnx = import_extra("onnx", "onnx")
     model = onnx.load(path)
     graph = model.graph
     points = graph.output[0].type.tensor_type.shape.dim[1].dim_value

@@ -11,6 +11,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+from yolox.environment import import_extra
 from yolox.errors import ExportError
 
 INPUT, OUTPUT = "images", "predictions"
@@ -43,7 +44,7 @@ def write_onnx(
     Raises:
         ExportError: the package onnx is missing, or an operation of the Cell has no ONNX form.
     """
-    onnx = import_onnx()
+    onnx = import_extra("onnx", "onnx")
     _save(cell, path, shape)
     model = onnx.load(path)
     _rename(model.graph, output)
@@ -92,7 +93,7 @@ def set_opset(path: Path, opset: int) -> None:
     """
     if opset == OLDEST:
         return
-    onnx = import_onnx()
+    onnx = import_extra("onnx", "onnx")
     model = onnx.load(path)
     for node in model.graph.node if opset >= 13 else ():
         axes = next((a for a in node.attribute if a.name == "axes"), None)
@@ -134,22 +135,6 @@ def _rename_inputs(nodes, names: Mapping[str, str]) -> None:
         node.input[:] = [names.get(name, name) for name in node.input]
 
 
-def import_onnx():
-    """Imports the optional package, with a message on how to install it.
-
-    Returns:
-        The module `onnx`.
-
-    Raises:
-        ExportError: it is not installed.
-    """
-    try:
-        import onnx
-    except ImportError:
-        raise ExportError("ONNX needs two more packages: pip install -c constraints.txt -e '.[onnx]' in the repository") from None
-    return onnx
-
-
 def free_batch(model) -> None:
     """Changes a graph that was traced with one image so that it takes any number.
 
@@ -162,7 +147,7 @@ def free_batch(model) -> None:
     Raises:
         ExportError: a Reshape moves the batch away from the front.
     """
-    onnx = import_onnx()
+    onnx = import_extra("onnx", "onnx")
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     constants = constants_of(model.graph, onnx)

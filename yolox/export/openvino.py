@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from yolox.environment import import_extra
 from yolox.errors import ExportError
 from yolox.export.shape_rules import MAX_NODES
 
@@ -23,22 +24,6 @@ LAYERS = frozenset(
 """Layer types that the export writes, for the seven scales or for plain layers of users' own."""
 
 
-def import_openvino():
-    """Imports the optional package, with a message on how to install it.
-
-    Returns:
-        The module `openvino`.
-
-    Raises:
-        ExportError: it is not installed.
-    """
-    try:
-        import openvino
-    except ImportError:
-        raise ExportError("needs OpenVINO: pip install -c constraints.txt -e '.[openvino]' in the repository") from None
-    return openvino
-
-
 def write_openvino(source: Path, path: Path, *, half: bool) -> None:
     """Converts an exported ONNX file.
 
@@ -50,7 +35,7 @@ def write_openvino(source: Path, path: Path, *, half: bool) -> None:
     Raises:
         ExportError: OpenVINO is missing.
     """
-    openvino = import_openvino()
+    openvino = import_extra("openvino", "openvino")
     with _full_instruction_set():
         openvino.save_model(openvino.convert_model(source), path, compress_to_fp16=half)
 
@@ -108,7 +93,7 @@ def open_openvino(
     Raises:
         ExportError: OpenVINO is missing, or cannot load the file.
     """
-    openvino = import_openvino()
+    openvino = import_extra("openvino", "openvino")
     core = openvino.Core()
     try:
         with _full_instruction_set():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
@@ -12,8 +13,16 @@ from pathlib import Path
 import numpy as np
 from attrs import field, frozen
 
+from yolox.config import InputSpec
+from yolox.data.content import name_some
+from yolox.data.dataset import DetectionDataset
+from yolox.data.duplicates import find_leaks, hash_images, image_hash
+from yolox.data.header import IMAGE_SUFFIXES
+from yolox.data.image import MAX_PIXELS, read_image
+from yolox.data.layout import find_layout, read_data
+from yolox.environment import import_extra
 from yolox.errors import ExportError
-from yolox.export.onnx_file import INPUT, import_onnx
+from yolox.export.onnx_file import INPUT
 from yolox.export.runner import full_groups, onnx_detector, to_planes
 
 OPSET = 13
@@ -24,6 +33,7 @@ SMALLEST_SHARE = 0.005
 """Share of all multiplications from which on a layer is measured."""
 LARGEST_PART = 0.25
 """A layer that alone makes a larger part of the tolerance stays in float."""
+MAX_AP_DROP = 0.005
 TOLERANCES = (0.2, 0.14, 0.1, 0.07, 0.05)
 """Output errors that are tried one after the other, until the AP is accepted."""
 
@@ -37,8 +47,73 @@ class Int8Config:
     dozen are enough."""
     evaluate: Callable[[Callable], float] | None = field(default=None, repr=False)
     """From a detector of `open_exported` to its AP; None accepts the first file without an evaluation."""
-    max_ap_drop: float = 0.005
+    max_ap_drop: float = MAX_AP_DROP
     """The file is refused when its AP is lower than that of the float file by more than this."""
+
+
+def read_calibration_images(
+    source: str | os.PathLike,
+    *,
+    most: int = 32,
+    evaluated: DetectionDataset | None = None,
+    spec: InputSpec = InputSpec(),  # noqa: B008  frozen
+    **conventions,
+) -> tuple[list[np.ndarray], list[str]]:
+    """Reads images to calibrate on, without those on which the AP is evaluated.
+
+    Args:
+        source: a folder of images; or a dataset in any format, of which the part train, else the first, is taken.
+        most: images at most, at equal distances.
+        evaluated: images that are equal to one of this dataset, or look like one (`find_leaks`), are left out.
+        spec: channels and bits of the images.
+        conventions: of the dataset, as for `read_data`; `max_pixels` is for a folder, too.
+
+    Returns:
+        Images [H,W,3] uint8 BGR, or as `spec` says, and a line for each that was left out.
+
+    Raises:
+        DataError: the dataset or an image cannot be read.
+        ExportError: there are no images, or none is left.
+    """
+    if most < 1:
+        raise ExportError(f"`calibrate_images`: got {most}, want 1 or more")
+    paths = sorted(str(path) for path in Path(source).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        layout = find_layout(source)
+        dataset = read_data(layout, "train" if "train" in layout.parts else next(iter(layout.parts)), **conventions)
+        paths = [os.path.join(dataset.image_dir, name) for name in dataset.file_names]
+    if not paths:
+        raise ExportError(f"{source}: has no images to calibrate on")
+    paths = [paths[index * len(paths) // most] for index in range(most)] if len(paths) > most else paths
+    kind = {"channels": spec.channels, "max_value": spec.max_value, "max_pixels": conventions.get("max_pixels", MAX_PIXELS)}
+    images = [read_image(path, **kind) for path in paths]
+    leaks = {} if evaluated is None else _leaks(paths, images, evaluated)
+    if len(leaks) == len(paths):
+        pairs = name_some(list(leaks.values()))
+        raise ExportError(f"{source}: each calibration image is one that is evaluated, or looks like it ({pairs}); want others")
+    return [image for index, image in enumerate(images) if index not in leaks], list(leaks.values())
+
+
+def _leaks(paths: Sequence[str], images: Sequence[np.ndarray], evaluated: DetectionDataset) -> dict[int, str]:
+    """Returns for the index of each image that is, equal or nearly equal, in a dataset, both names."""
+    count, none = len(paths), np.zeros(0, np.int32)
+    chosen = DetectionDataset(
+        image_dir="",
+        file_names=tuple(map(os.path.abspath, paths)),
+        image_ids=np.arange(count),
+        sizes=np.array([image.shape[:2] for image in images], np.int32),
+        offsets=np.zeros(count + 1, np.int64),
+        boxes=np.zeros((0, 4), np.float32),
+        classes=none,
+        crowd=none.astype(bool),
+        areas=none.astype(np.float64),
+        annotation_ids=none.astype(np.int64),
+        class_names=(),
+        category_ids=(),
+    )
+    hashes = {"evaluated": hash_images(evaluated), "calibration": np.stack([image_hash(image) for image in images])}
+    found = find_leaks({"evaluated": evaluated, "calibration": chosen}, hashes)
+    return {leak.index: f"{Path(paths[leak.index]).name} ~ {evaluated.file_names[leak.other_index]}" for leak in found}
 
 
 @frozen(kw_only=True)
@@ -75,7 +150,7 @@ def make_quantizer(path: Path, images: np.ndarray, *, rounded_outputs: bool) -> 
     Raises:
         ExportError: (from quantize) no convolution can be in int8 within the tolerance.
     """
-    onnx = import_onnx()
+    onnx = import_extra("onnx", "onnx")
     base = onnx.shape_inference.infer_shapes(onnx.load(path))
     with _quiet():
         ranges = _calibrate(path, images)
@@ -204,7 +279,7 @@ def _calibrate(path: Path, images: np.ndarray):
 
 def _build(base, ranges, layers: Sequence[str], *, rounded_outputs: bool):
     """Returns the graph with some convolutions in int8: weights per channel and symmetric, activations unsigned per tensor."""
-    onnx = import_onnx()
+    onnx = import_extra("onnx", "onnx")
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 

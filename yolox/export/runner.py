@@ -15,9 +15,11 @@ from mindspore import Tensor, nn
 from yolox.config import InputSpec, OneScreen
 from yolox.data.pixels import swap_red_and_blue
 from yolox.decode import decode_boxes, make_points
+from yolox.environment import import_extra
 from yolox.errors import ExportError, WeightsError
 from yolox.export.metadata import ExportMetadata, metadata_from_text
 from yolox.export.mindir import check_mindir, read_mindir_text
+from yolox.export.ncnn import ENDING, open_ncnn
 from yolox.export.onnx_check import check_onnx
 from yolox.export.openvino import MAX_XML_BYTES, check_openvino, open_openvino
 from yolox.wire import read_file
@@ -61,7 +63,8 @@ def open_exported(path: str | os.PathLike, *, trusted: bool = False) -> Exported
     MINDIR file names.
 
     Args:
-        path: ends in `.onnx`, `.mindir` or `.xml`, which is OpenVINO's, with a `.bin` beside it.
+        path: ends in `.onnx`, `.mindir` or `.xml`, which is OpenVINO's, with a `.bin` beside it; or in `.ncnn.param`, which
+            is not checked and opened only as `trusted`.
         trusted: skips the check. Only for a file that you exported yourself: a detector with layers of your own, one of
             over 512 MiB, or one for more images at a time than the limits of `shape_rules` allow.
 
@@ -80,6 +83,8 @@ def open_exported(path: str | os.PathLike, *, trusted: bool = False) -> Exported
     path = Path(path)
     if not path.is_file():
         raise ExportError(f"{path}: no such file")
+    if path.name.endswith(ENDING):
+        return _open_ncnn(path, trusted)
     if path.suffix.lower() == ".onnx":
         return _open_onnx(path, trusted)
     if path.suffix.lower() == ".mindir":
@@ -204,10 +209,9 @@ def onnx_detector(source: str | bytes, *, path: str | os.PathLike) -> ExportedDe
 
 def _import_onnxruntime(path: str | os.PathLike):
     try:
-        import onnxruntime
-    except ImportError:
-        raise ExportError(f"{path}: needs ONNX Runtime: pip install -c constraints.txt -e '.[onnx]' in the repository") from None
-    return onnxruntime
+        return import_extra("onnxruntime", "onnx")
+    except ExportError as error:
+        raise ExportError(f"{path}: {error}") from None
 
 
 def _open_mindir(path: Path, trusted: bool) -> ExportedDetector:
@@ -238,6 +242,13 @@ def _open_openvino(path: Path, trusted: bool) -> ExportedDetector:
     xml = None if trusted else _checked(path, partial(check_openvino, weights=weights), most=MAX_XML_BYTES)
     text, batch, run = open_openvino(path, xml, weights)
     return ExportedDetector(metadata=metadata_from_text(text, path=path), batch=batch, run=run)
+
+
+def _open_ncnn(path: Path, trusted: bool) -> ExportedDetector:
+    if not trusted:
+        raise ExportError(f"{path}: files for ncnn are not checked; with trusted=True one is opened that you exported yourself")
+    text, run = open_ncnn(path)
+    return ExportedDetector(metadata=metadata_from_text(text, path=path), batch=1, run=run)
 
 
 def _checked(path: Path, check: Callable, most: int = MAX_FILE_BYTES) -> bytes:

@@ -8,32 +8,34 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from attrs import evolve, frozen
 from mindspore import Tensor, nn, ops
 
-from yolox.config import InputSpec, PostprocessConfig
+from yolox.config import InputSpec, PostprocessConfig, pixel_words
 from yolox.data.image import convert_channels
 from yolox.data.letterbox import letterbox
-from yolox.data.pixels import to_pixel_type, with_axis
-from yolox.decode import MAX_LOG_SIZE, decode_predictions, flatten_levels, make_points
+from yolox.decode import MAX_LOG_SIZE, flatten_levels, make_points
+from yolox.environment import import_extra
 from yolox.errors import ExportError
-from yolox.eval.postprocess import postprocess as select
+from yolox.export import ncnn
+from yolox.export.compare import compare_file, compare_selected, comparison_images
 from yolox.export.metadata import ExportMetadata, metadata_to_text
 from yolox.export.mindir import write_mindir
 from yolox.export.nms_graph import append_nms
-from yolox.export.onnx_file import NEWEST, OLDEST, import_onnx, set_opset, write_onnx
-from yolox.export.openvino import import_openvino, write_openvino
+from yolox.export.onnx_file import NEWEST, OLDEST, set_opset, write_onnx
+from yolox.export.openvino import write_openvino
 from yolox.export.quantize import OPSET, TOLERANCES, Int8Config, make_quantizer
-from yolox.export.runner import onnx_detector, open_exported, to_planes
+from yolox.export.runner import onnx_detector, open_exported
+from yolox.export.web import check_web_folder, fetch_web_runtime, read_web_runtime, write_web
 from yolox.graph import write_cell_sources
 from yolox.nn.fold import fold_detector, merge_focus_layers
 
 LARGEST = {"float32": 1e-3, "float16": 0.1, "int8": float("inf")}
 """Differences that are accepted; in int8 the AP decides, and where none is evaluated, the output error."""
-ENDINGS = {"onnx": ".onnx", "mindir": ".mindir", "openvino": ".xml"}
-Format = Literal["onnx", "mindir", "openvino"]
+ENDINGS = {"onnx": ".onnx", "mindir": ".mindir", "openvino": ".xml", "ncnn": ncnn.ENDING, "web": ""}
+"""Ends of names; a web page is a folder."""
+Format = Literal["onnx", "mindir", "openvino", "ncnn", "web"]
 Precision = Literal["float32", "float16", "int8"]
 RAW_OUTPUT = "output"
 
@@ -87,8 +89,9 @@ def export_detector(
     postprocess: PostprocessConfig = PostprocessConfig(),  # noqa: B008  frozen
     image: np.ndarray | None = None,
     int8: Int8Config | None = None,
+    web_runtime: str | os.PathLike | None = None,
 ) -> ExportReport:
-    """Writes a detector as ONNX, MINDIR or for OpenVINO: BN folded, decoded, described, run and compared.
+    """Writes a detector as ONNX, MINDIR, for OpenVINO, ncnn or as a web page: BN folded, decoded, described, run and compared.
 
     Use it to deploy. The file takes float32 [B,3,H,W] as in its metadata and returns [B,P,5+C]: boxes
     cxcywh in pixels, objectness, class probabilities; with `nms` boxes [B,K,4] xyxy, scores [B,K], classes
@@ -99,17 +102,20 @@ def export_detector(
         path: the file; one that exists is replaced, but only when the new one agrees with the detector.
         spec: pixels that the detector takes, and their size.
         class_names: names of its classes.
-        format: "onnx", "mindir" or "openvino", which is an `.xml` with its weights in a `.bin` beside it.
+        format: "onnx", "mindir"; "openvino", which is an `.xml` with its weights in a `.bin` beside it; "ncnn", a `.ncnn.param`
+            with `.ncnn.bin` and, for the metadata, `.ncnn.json` beside it; or "web", a folder with a page that detects in the
+            browser, the ONNX file that was compared, and ONNX Runtime Web.
         batch: images at a time; None writes a file for any number (without `nms`, not MINDIR).
         nms: whether the file selects the detections itself (ONNX).
         raw: whether boxes stay undecoded, for programs that decode them: Megvii's demos, DeepStream's parsers. The output
             is then named `output`, as Megvii's is.
         opset: version of the ONNX operator set, 11 to 21.
-        precision: "float16" computes the network in float16 (ONNX), or stores it so (OpenVINO): half the size. "int8" quantises
-            the convolutions that bear it; the file then has opset 13 or later. Input, decoding and output stay float32.
+        precision: "float16" computes the network in float16 (ONNX), or stores it so (OpenVINO, ncnn): half the size. "int8"
+            quantises the convolutions that bear it; the file then has opset 13 or later. Input, decoding and output stay float32.
         postprocess: thresholds; built in with `nms`, else only stated in the file.
         image: uint8 BGR [H,W,3], or as `spec` says, to compare on; None draws one.
         int8: calibration images, and how the AP is evaluated; for the precision int8.
+        web_runtime: the npm package onnxruntime-web, as its archive or a folder; None downloads it the first time.
 
     Returns:
         Path, size and difference.
@@ -143,9 +149,14 @@ def export_detector(
         nms=nms,
         decoded=not raw,
     )
+    if web_runtime is not None and format != "web":
+        raise ExportError(f"`web_runtime` is for the format web, the format is {format}")
+    if format == "web" and (spec.channels, spec.max_value) != (3, 255):
+        raise ExportError(f"a web page takes 3 channels of 8 bits, spec states {pixel_words(spec)}")
+    runtime = read_web_runtime(web_runtime or fetch_web_runtime()) if format == "web" else {}
     write_cell_sources()
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        draft = Path(folder) / f"draft{ENDINGS[format]}"
+        draft = Path(folder) / ("draft.onnx" if format == "web" else f"draft{ENDINGS[format]}")
         cell = RawDetector(detector) if raw else DecodedDetector(detector, spec.input_size)
         text = metadata_to_text(evolve(metadata, nms=False))
         shape = (batch or 1, spec.channels, *spec.input_size)
@@ -153,9 +164,9 @@ def export_detector(
         if format == "mindir":
             write_mindir(cell, draft, shape=shape, text=text)
         else:
-            source = draft.with_suffix(".onnx")
+            source = draft.with_name("draft.onnx")
             names = {"output": RAW_OUTPUT} if raw else {}
-            half = precision == "float16" and format == "onnx"
+            half = precision == "float16" and format in ("onnx", "web")
             write_onnx(cell, source, shape=shape, text=text, dynamic=batch is None, half=half, **names)
             if not nms:
                 set_opset(source, opset if precision != "int8" else max(opset, OPSET))
@@ -163,19 +174,24 @@ def export_detector(
                 report = _quantize(source, draft, int8 or Int8Config(images=[]))
             elif format == "openvino":
                 write_openvino(source, draft, half=precision == "float16")
+            elif format == "ncnn":
+                ncnn.write_ncnn(source, draft, shape=shape, text=text, half=precision == "float16")
         batches = (1, 3) if batch is None else (batch,)
-        difference = max(_compare(detector, draft, count, image) for count in batches)
+        difference = max(compare_file(detector, draft, count, image) for count in batches)
         if nms:  # the predictions were compared first: the selected ones may be few, or none in a drawn image
-            images = _images(spec, batch, image)
+            images = comparison_images(spec, batch, image)
             rows = open_exported(draft, trusted=True)(images)
             append_nms(draft, batch=batch, classes=len(class_names), config=postprocess, text=metadata_to_text(metadata))
             set_opset(draft, opset)
-            difference = max(difference, _compare_selected(draft, images, rows))
+            difference = max(difference, compare_selected(draft, images, rows))
         if not difference <= LARGEST[precision]:
             raise ExportError(
                 f"{path}: not written: its answer differs from the detector's by {difference:.2g}, "
                 f"want at most {LARGEST[precision]:g}"
             )
+        if format == "web":
+            write_web(draft, draft.with_suffix(""), metadata, runtime=runtime)
+            draft = draft.with_suffix("")
         files = _replace(draft, path)
     megabytes = sum(file.stat().st_size for file in files) / 1e6
     return ExportReport(path=path, megabytes=megabytes, batches=batches, difference=difference, int8=report)
@@ -183,7 +199,7 @@ def export_detector(
 
 def _quantize(source: Path, draft: Path, config: Int8Config) -> Int8Report:
     """Writes the quantised file of a float32 ONNX file as ONNX or for OpenVINO; raises ExportError where its AP falls too far."""
-    onnx = import_onnx()
+    onnx = import_extra("onnx", "onnx")
     floating = onnx_detector(source.read_bytes(), path=source)
     spec = floating.metadata.input
     if len(config.images) == 0:
@@ -218,12 +234,18 @@ def _quantize(source: Path, draft: Path, config: Int8Config) -> Int8Report:
 
 
 def _replace(draft: Path, path: Path) -> list[Path]:
-    """Moves a file to its place, with the rights of the user's files.
+    """Moves a file, or the files of a folder or of a format with several, to their place, with the rights of the user's files.
 
-    Of the two of OpenVINO the old graph goes first and the new one comes last: no reader finds it with other weights.
+    Of the files of OpenVINO and ncnn the old graph goes first and the new one comes last: no reader finds it with other weights.
     """
     pairs = [(draft, path)]
-    if draft.suffix == ENDINGS["openvino"]:
+    if draft.is_dir():
+        path.mkdir(exist_ok=True)
+        pairs = [(file, path / file.name) for file in sorted(draft.iterdir())]
+    elif draft.name.endswith(ncnn.ENDING):
+        pairs = list(zip(ncnn.files_of_ncnn(draft), ncnn.files_of_ncnn(path), strict=True))
+        path.unlink(missing_ok=True)
+    elif draft.suffix == ENDINGS["openvino"]:
         pairs.insert(0, (draft.with_suffix(".bin"), path.with_suffix(".bin")))
         path.unlink(missing_ok=True)
     probe = draft.with_suffix(".probe")
@@ -232,48 +254,6 @@ def _replace(draft: Path, path: Path) -> list[Path]:
         made.chmod(probe.stat().st_mode)  # MindSpore's exporter makes files that only their owner may read
         os.replace(made, place)
     return [place for _, place in pairs]
-
-
-def largest_difference(rows: np.ndarray, wanted: np.ndarray) -> float:  # [B,P,5+C],[B,P,5+C]
-    """Returns the largest difference between two sets of predictions.
-
-    Args:
-        rows: [B,P,5+C] of the one.
-        wanted: [B,P,5+C] of the other, finite; cx, cy, w, h px and probabilities.
-
-    Returns:
-        The largest difference: of probabilities as it is, of box numbers as a share of the largest of the four
-        (rounding grows with the numbers), but at least of one pixel. Infinite where shapes differ or a
-        number is not finite.
-
-    Example:
-        >>> one = np.array([[[400.0, 20, 10, 10, 0.5, 0.5]]])
-        >>> round(largest_difference(one + np.array([0, 0.4, 0, 0, 0, 0.0001]), one), 6)
-        0.001
-    """
-    if rows.shape != wanted.shape or not np.isfinite(rows).all():
-        return float("inf")
-    scale = np.ones_like(wanted)
-    scale[..., :4] = np.maximum(np.abs(wanted[..., :4]).max(-1, keepdims=True), 1)
-    return float((np.abs(rows - wanted) / scale).max(initial=0.0))
-
-
-def test_image(size: tuple[int, int], *, channels: int = 3, max_value: int = 255) -> np.ndarray:  # -> [H,W,channels]
-    """Returns an image of smooth colours, always the same: every layer sees edges and flat parts.
-
-    Args:
-        size: (height, width) px.
-        channels: of the image.
-        max_value: above 255 the image has 16 bits.
-
-    Returns:
-        [H,W,channels] uint8 or uint16.
-    """
-    coarse = np.random.default_rng(0).integers(0, 256, (9, 9, channels), np.uint8)
-    return to_pixel_type(with_axis(cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)), max_value)
-
-
-test_image.__test__ = False  # a name that pytest would collect
 
 
 def check_form(
@@ -290,7 +270,7 @@ def check_form(
 
     Args:
         path: of the file to be written.
-        format: `onnx`, `mindir` or `openvino`.
+        format: `onnx`, `mindir`, `openvino`, `ncnn` or `web`.
         batch: images a call; None for any number.
         nms: whether the file selects detections itself.
         raw: whether boxes stay undecoded.
@@ -300,7 +280,9 @@ def check_form(
     Raises:
         ExportError: the name does not fit the format, would replace a file of something else, or the format does not have that.
     """
-    if path.suffix != ENDINGS[format]:
+    if format == "web":
+        check_web_folder(path)
+    elif not path.name.endswith(ENDINGS[format]):
         raise ExportError(f"{path}: a file in the format {format} wants a name that ends in {ENDINGS[format]}")
     if batch is not None and batch < 1:
         raise ExportError(f"batch is {batch}, want 1 or more, or None for any number")
@@ -309,55 +291,28 @@ def check_form(
         raise ExportError(f"MINDIR with {what} is not supported; want the format onnx, or a fixed batch and no NMS")
     if format == "mindir" and (opset != OLDEST or precision != "float32"):
         raise ExportError("MINDIR has no operator set, and is written in float32; want the format onnx for opset and precision")
+    if format == "web" and (nms or raw or batch != 1):
+        what = "NMS inside" if nms else "undecoded boxes" if raw else "a batch"
+        raise ExportError(f"a web page with {what} is not supported: it takes one image and selects itself; want batch 1")
+    if format == "ncnn" and (nms or batch != 1 or precision == "int8"):
+        what = "NMS inside" if nms else "int8" if precision == "int8" else "a batch"
+        raise ExportError(f"ncnn with {what} is not supported; want batch 1, float32 or float16, and no NMS")
+    if format == "ncnn":
+        ncnn.find_pnnx()
     if nms and (format == "openvino" or precision == "int8"):
         raise ExportError("NMS inside is for ONNX in float32 and float16; want another format or precision, or no NMS")
     if format == "openvino":
-        import_openvino()
-        beside = path.with_suffix(".bin")
-        if beside.exists() and not path.exists():
-            raise ExportError(f"{beside}: is there without {path.name}, so that it is of something else; want another name")
+        import_extra("openvino", "openvino")
+    beside = [path.with_suffix(".bin")] if format == "openvino" else ncnn.files_of_ncnn(path)[:2] if format == "ncnn" else []
+    for file in beside:
+        if file.exists() and not path.exists():
+            raise ExportError(f"{file}: is there without {path.name}, so that it is of something else; want another name")
     if not OLDEST <= opset <= NEWEST:
         raise ExportError(f"opset is {opset}, want {OLDEST} to {NEWEST}")
     if nms and raw:
         raise ExportError("NMS needs decoded boxes; want one of nms and raw")
     if nms and batch is None:
         raise ExportError("NMS inside needs a fixed batch; want batch 1 or another number")
-
-
-def _images(spec: InputSpec, count: int, image: np.ndarray | None) -> np.ndarray:
-    kind = {"channels": spec.channels, "max_value": spec.max_value}
-    shown = test_image(spec.input_size, **kind) if image is None else convert_channels(image, **kind)
-    canvas, _ = letterbox(shown, spec.input_size, spec=spec)
-    return np.stack([canvas, canvas[::-1], canvas[:, ::-1], *[canvas] * count])[:count]
-
-
-def _compare(detector, draft: Path, count: int, image: np.ndarray | None) -> float:
-    exported = open_exported(draft, trusted=True)  # may have layers of the user's own
-    spec = exported.metadata.input
-    images = _images(spec, count, image)
-    return largest_difference(exported(images), _wanted(detector, images, spec))
-
-
-def _compare_selected(draft: Path, images: np.ndarray, rows: np.ndarray) -> float:
-    """Compares the detections of a file with those that the host selects from the same predictions."""
-    exported = open_exported(draft, trusted=True)
-    config = exported.metadata.postprocess
-    pairs = zip(exported(images), rows, strict=True)
-    return max(_apart(select(a, config=config), select(b, config=config)) for a, b in pairs)
-
-
-def _wanted(detector, images, spec) -> np.ndarray:
-    points = [Tensor(part) for part in make_points(spec.input_size, detector.strides)]
-    detector.set_train(False)
-    return decode_predictions(detector(Tensor(to_planes(images, spec=spec))), *points).asnumpy()
-
-
-def _apart(found, wanted) -> float:
-    """Returns the difference of detections, infinite where their numbers differ."""
-    if len(found) != len(wanted):
-        return float("inf")
-    rows = [np.column_stack([d.boxes, d.scores, d.classes])[None] for d in (found, wanted)]
-    return largest_difference(*rows)
 
 
 class DecodedDetector(nn.Cell):

@@ -229,6 +229,38 @@ def label_chart(statistics: dict, *, title: str = "") -> Figure:
     return figure
 
 
+@_styled
+def benchmark_chart(report: dict) -> Figure:
+    """Draws time, size and AP of a detector by runtime and precision.
+
+    Args:
+        report: `BenchmarkReport` as a dict.
+
+    Returns:
+        Figure with a row of bars for each runtime and precision; of AP only where it was evaluated.
+    """
+    rows, given = report["rows"], report["conditions"]
+    panels = [("milliseconds", "ms an image", "{:.1f}"), ("megabytes", "MB", "{:.1f}")]
+    panels += [("ap", "AP", "{:.4f}")] if any(row["ap"] is not None for row in rows) else []
+    figure = _figure(3.4 * len(panels) + 1.6, 0.36 * len(rows) + 1.3)
+    runtimes = list(dict.fromkeys(row["runtime"] for row in rows))
+    colors = [COLORS[runtimes.index(row["runtime"])] for row in rows]
+    every = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+    for axes, (key, label, form) in zip(every, panels, strict=True):
+        values = [row[key] or 0 for row in rows]
+        axes.barh(range(len(rows)), values, color=colors)
+        for index, row in enumerate(rows):
+            text = "not evaluated" if row[key] is None else form.format(row[key])
+            axes.text(values[index], index, f" {text}", va="center", fontsize=9)
+        axes.set(xlabel=label, xlim=(0, max(*values, 1e-9) * 1.3))
+        axes.grid(axis="x")
+    every[0].set_yticks(range(len(rows)), [f"{row['runtime']} {row['precision']}" for row in rows])
+    every[0].set_ylim(len(rows) - 0.4, -0.6)
+    size = " x ".join(map(str, given["input_size"]))
+    figure.suptitle(f"{size} px, median of {given['rounds']} runs, {given['processor']}, {given['cores']} cores", fontsize=10)
+    return figure
+
+
 def chart_names(names: Sequence[str]) -> list[str]:
     """Returns class names that a chart can show, all different.
 
