@@ -36,7 +36,7 @@ TABLE = {
     "recipes": "config | attrs",
     "config_io": "config errors | attrs cattrs tomlkit",
     "wire": "errors |",
-    "weights": "config errors training wire | attrs huggingface_hub mindspore numpy pooch requests urllib3",
+    "weights": "config environment errors training wire | attrs huggingface_hub mindspore numpy pooch requests urllib3",
     # the host
     "data": "config errors processes wire | attrs cv2 einops mindspore numpy PIL pillow_heif tifffile yaml",
     "eval": "config data decode distributed errors graph nn | attrs cv2 mindspore numpy pycocotools supervision",
@@ -44,7 +44,7 @@ TABLE = {
     "attrs cv2 mindspore numpy onnxruntime pooch",
     "visualize": "assign boxes config config_io data decode environment errors eval training "
     "| attrs cv2 einops jinja2 matplotlib mindspore numpy rich",
-    "model": "config data errors eval export models recipes weights | attrs mindspore numpy",
+    "model": "config data distributed errors eval export models recipes weights | attrs mindspore numpy",
     "environment": "errors | cv2 numpy",  # to see whether they can be imported
 }
 # within these parts MindSpore stays in the modules named, so that the rest can be used and tested without it

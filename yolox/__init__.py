@@ -50,13 +50,12 @@ from yolox.eval import (
     predict_dataset,
     predict_images,
 )
-from yolox.eval.evaluate import evaluate, make_evaluator
-from yolox.eval.predict import predict
+from yolox.eval.evaluate import make_evaluator
 from yolox.eval.tiles import Tiles
 from yolox.export import ExportedDetector, export_detector, open_exported
 from yolox.recipes import finetune_recipe
 from yolox.errors import TrainingDiverged
-from yolox.model import Model, load
+from yolox.model import Model, evaluate, load, predict
 from yolox.training.loop import TrainingStopped, fit
 from yolox.training.freeze import freeze
 from yolox.losses import binary_cross_entropy_with_logits, iou_loss, l1_loss

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import MutableMapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import ModuleType
 
 from yolox.errors import ExportError, UnusableEnvironment
@@ -213,6 +214,17 @@ def print_plainly(before, kind, error, trace) -> None:
         print(f"error: {error}", file=sys.stderr)
     else:
         before(kind, error, trace)
+
+
+def cache_folder() -> Path:
+    """Returns the folder of downloaded weights and of engines: YOLOX_CACHE, else `yolox` in the user's cache folder.
+
+    Returns:
+        The path; the folder may not be there yet.
+    """
+    if folder := os.environ.get("YOLOX_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yolox"
 
 
 def keep_dumps_away(environment: MutableMapping[str, str]) -> None:

@@ -1,7 +1,8 @@
-"""`load`: weights of any form, or an exported file, as a value that predicts."""
+"""`load`, `predict` and `evaluate`: weights of any form, an exported file, or a Cell, in the runtime that is asked for."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,16 +15,21 @@ from mindspore import nn
 
 from yolox.config import InputSpec, OneScreen, PostprocessConfig
 from yolox.data.classes import COCO_NAMES, names_of_classes
+from yolox.data.dataset import DetectionDataset
 from yolox.data.image import is_pil_image
+from yolox.distributed import Group
 from yolox.errors import WeightsError
+from yolox.eval.evaluate import make_evaluator
 from yolox.eval.postprocess import Detections, class_indices, with_names
-from yolox.eval.predict import VIEWER, detector_step, predict_images
+from yolox.eval.predict import VIEWER, detector_class_names, detector_step, predict_images
 from yolox.eval.tiles import Tiles
+from yolox.export.engine import WORTH_AN_EXPORT, Engine, choose_engine
 from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
 from yolox.models import SCALES, build
 from yolox.recipes import megvii_recipe
 from yolox.weights.load import LoadedWeights, channels_of, fill_parameters, local_path, read_weights, scale_of
 
+log = logging.getLogger("yolox.engine")
 CLASS_BIAS = "head.cls_preds.0.bias"
 
 
@@ -43,11 +49,14 @@ class Model(OneScreen):
     """Names of the classes in the order of the outputs."""
     name: str = ""
     """What it was loaded from."""
-    _step: Callable = field(init=False, repr=False)
+    _steps: dict[tuple[str, bool], Callable] = field(init=False, factory=dict, repr=False)
 
-    @_step.default
-    def _make_step(self) -> Callable:
-        return detector_step(self.detector, self.input)[1]
+    def _step(self, engine: Engine, images: int) -> Callable:
+        worth = engine == "auto" and images >= WORTH_AN_EXPORT  # auto chooses anew where many images follow few
+        if (engine, worth) not in self._steps:
+            options = {"spec": self.input, "class_names": self.class_names, "images": images}
+            self._steps[engine, worth] = detector_step(in_engine(self.detector, engine, **options), self.input)[1]
+        return self._steps[engine, worth]
 
     def predict(
         self,
@@ -59,6 +68,7 @@ class Model(OneScreen):
         config: PostprocessConfig = VIEWER,
         tiles: Tiles | int | None = None,
         classes: Iterable[str | int] | None = None,
+        engine: Engine = "mindspore",
     ) -> Detections | list[Detections] | Iterator[Detections]:
         """Returns the objects in an image, in several, or in a stream of them.
 
@@ -75,6 +85,7 @@ class Model(OneScreen):
             tiles: side in pixels of the tiles into which large images are divided, or `yolox.Tiles` with their overlap too.
                 Small objects are found in the tiles, large ones in the whole image. None takes the whole image alone.
             classes: names or indices of the classes that are wanted; None takes all.
+            engine: as in `yolox.predict`; the weights are those of the first call with it.
 
         Returns:
             Of one image its Detections; of a list or an array a list; of a generator a generator, which takes an image when
@@ -90,11 +101,169 @@ class Model(OneScreen):
         wanted = None if classes is None else class_indices(classes, self.class_names)
         options = {"spec": self.input, "config": config, "channels": channels, "tiles": tiles, "classes": wanted}
         options["batch_size"] = 1 if one and tiles is None else batch_size
-        each = predict_images(self._step, [images] if one else images, **options)
+        options["ahead"] = not isinstance(images, Iterator)
+        each = predict_images(self._step(engine, 1 if one else count_images(images)), [images] if one else images, **options)
         found = (with_names(detections, self.class_names) for detections in each)
         if one:
             return next(found)
         return found if isinstance(images, Iterator) else list(found)
+
+
+def predict(
+    detector: nn.Cell | Callable,
+    images: Iterable,
+    *,
+    spec: InputSpec | None = None,
+    config: PostprocessConfig = VIEWER,
+    class_names: Sequence[str] | None = None,
+    batch_size: int = 1,
+    channels: Literal["bgr", "rgb"] = "bgr",
+    tiles: Tiles | int | None = None,
+    classes: Iterable[str | int] | None = None,
+    engine: Engine = "mindspore",
+) -> list[Detections]:
+    """Returns the objects in images or image files.
+
+    It is `make_eval_step`, `predict_images` and `with_names` in one call, and compiles the detector. To call it often, take
+    `Model.predict`, or those three, which compile once.
+
+    Args:
+        detector: Cell from images to raw maps, with its weights, or an exported file from `open_exported`.
+        images: uint8 [H,W,3] arrays of any size, paths of image files, PIL images, or some of each. Where `spec` has other
+            channels or 16 bits, arrays are as `to_pixels` takes them.
+        spec: pixels that the detector takes. None takes `detector.spec`, else the metadata of an exported file, else
+            Megvii's convention at 640 x 640.
+        config: thresholds.
+        class_names: names of the classes. None takes `detector.class_names`, or the metadata of an exported file, else
+            detections have no names.
+        batch_size: images, or tiles of images, of a step.
+        channels: order of the channels of arrays; files and PIL images state theirs.
+        tiles: divides large images into tiles of this size in pixels, or of these `Tiles`, and looks for objects in each and
+            in the whole image; None takes the whole image alone.
+        classes: names or indices of the classes that are wanted; None takes all.
+        engine: runtime, as in `choose_engine`. "mindspore" follows the weights of a Cell wherever these are written; another one
+            takes them as they are now, exported once and kept in the user's cache.
+
+    Returns:
+        One Detections per image, in their order: boxes xyxy in pixels of the original image, clipped to it.
+
+    Raises:
+        DataError: a file is missing or cannot be decoded.
+        ValueError: `images` is one path or one image, an array is not uint8 [H,W,3], there is no such class, or `spec` differs
+            from that of an exported file.
+
+    Example:
+        >>> from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector, initialise
+        >>> tiny = Detector(CSPDarknet(0.33, 0.125), PAFPN(0.33, 0.125), DecoupledHead(3, 0.125))
+        >>> initialise(tiny, seed=0)
+        >>> spec = InputSpec(input_size=(32, 64))
+        >>> [len(found) for found in predict(tiny, [np.zeros((40, 40, 3), np.uint8)] * 2, spec=spec)]
+        [0, 0]
+    """
+    names = detector_class_names(detector) if class_names is None else class_names
+    detector = in_engine(detector, engine, spec=spec, class_names=names, images=count_images(images))
+    spec, step = detector_step(detector, spec)
+    wanted = None if classes is None else class_indices(classes, names)
+    options = {"batch_size": batch_size, "channels": channels, "tiles": tiles, "classes": wanted}
+    options["ahead"] = not isinstance(images, Iterator)  # a generator is asked for an image when it is needed
+    found = predict_images(step, images, spec=spec, config=config, **options)
+    return list(found) if names is None else [with_names(each, names) for each in found]
+
+
+def evaluate(
+    detector: nn.Cell | Callable,
+    dataset: DetectionDataset,
+    *,
+    spec: InputSpec | None = None,
+    postprocess: PostprocessConfig | None = None,
+    batch_size: int = 8,
+    workers: int = 2,
+    group: Group = Group(),
+    class_map: Mapping[str, str] | None = None,
+    results: str | os.PathLike | None = None,
+    on_batch: Callable[[int], None] | None = None,
+    keep: Callable[[list[Detections]], None] | None = None,
+    rectangular: bool = False,
+    engine: Engine = "mindspore",
+) -> dict:
+    """Computes the twelve COCO metrics and the AP of every class.
+
+    It is one call of the function that `make_evaluator` returns. Use that function to evaluate a detector repeatedly: it
+    compiles the detector once.
+
+    Args:
+        detector: Cell from images to raw maps, or an exported file from `open_exported`.
+        dataset: images and ground truth. Its classes are matched to `detector.class_names` by name where these are set.
+        spec: pixels that the detector takes. None takes `detector.spec`, else the metadata of an exported file, else
+            Megvii's convention at 640 x 640.
+        postprocess: thresholds and limits; None takes those of published evaluations.
+        batch_size: images of a step.
+        workers: processes that read images; 0 reads them in this process.
+        group: processes that share the images.
+        class_map: from class names of the dataset to those of the detector, where they are spelt otherwise.
+        results: file for the detections as COCO's list of results, with the dataset's ids of images and categories;
+            pycocotools' `loadRes` reads it. None writes none.
+        on_batch: called with the number of images done in this process; may raise to stop where there is one process.
+        keep: called with the detections of all images, in the order of the dataset.
+        rectangular: whether images of a similar shape make batches with little padding. Each of up to nine sizes is compiled for
+            itself, so that it pays for large datasets; AP changes a little, as what lies beside an image does. MindSpore only.
+        engine: runtime, as in `choose_engine`. "mindspore" follows the weights of a Cell wherever these are written; another one
+            takes them as they are now, exported once and kept in the user's cache.
+
+    Returns:
+        Metrics by name as `evaluate_coco` returns them: AP, AP50, ..., ARl and `per_class`; also `AP@N` and `AR@N` with
+        N = `postprocess.max_detections` where images have more than 100 objects of a class. Every process of the group
+        gets the same numbers, and they do not depend on the number of processes.
+
+    Raises:
+        DataError: an image cannot be read, or the dataset has a class that the detector does not have.
+        ValueError: the dataset has no images, or its number of classes differs from the detector's.
+    """
+    names = detector_class_names(detector) or dataset.class_names
+    if not (rectangular and engine == "auto"):  # an export has one size
+        detector = in_engine(detector, engine, spec=spec, class_names=names, images=len(dataset))
+    settings = {"batch_size": batch_size, "workers": workers, "group": group, "class_map": class_map}
+    settings |= {"results": results, "keep": keep, "rectangular": rectangular}
+    return make_evaluator(detector, spec=spec, postprocess=postprocess, **settings)(dataset, on_batch)
+
+
+def in_engine(
+    detector: nn.Cell | Callable, engine: Engine, *, spec: InputSpec | None, class_names: Sequence[str] | None, images: int
+) -> nn.Cell | Callable:
+    """Returns a detector in the runtime of `choose_engine`, and logs which one another than "mindspore" led to.
+
+    Args:
+        detector, engine, class_names, images: as for `choose_engine`.
+        spec: pixels that the detector takes; None takes those of `detector_step`.
+
+    Returns:
+        The detector, or its export.
+
+    Raises:
+        ExportError, ValueError: as from `choose_engine`.
+    """
+    if engine == "mindspore":
+        return detector
+    spec = spec or getattr(detector, "spec", None) or InputSpec()
+    choice = choose_engine(detector, engine, spec=spec, class_names=class_names, images=images)
+    log.info("engine: %s", choice)
+    return choice.detector
+
+
+def count_images(images) -> int:
+    """Returns the number of images in a list or an array; 0 of a generator, which does not tell it.
+
+    Args:
+        images: as for `predict`.
+
+    Returns:
+        The number.
+
+    Example:
+        >>> count_images(["a.jpg", "b.jpg"]), count_images(iter([]))
+        (2, 0)
+    """
+    return len(images) if hasattr(images, "__len__") and not isinstance(images, (str, bytes)) else 0
 
 
 def is_one_image(images) -> bool:

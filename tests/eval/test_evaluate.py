@@ -22,9 +22,10 @@ from yolox.data.letterbox import rectangular_size
 from yolox.errors import DataError
 from yolox.eval import evaluate as module
 from yolox.eval.coco import detections_to_coco, evaluate_coco
-from yolox.eval.evaluate import detections_to_table, evaluate, make_evaluator, predict_in_sizes, table_to_detections
+from yolox.eval.evaluate import detections_to_table, make_evaluator, predict_in_sizes, table_to_detections
 from yolox.eval.postprocess import Detections
 from yolox.eval.predict import predict_dataset
+from yolox.model import evaluate
 from yolox.nn import initialise
 
 

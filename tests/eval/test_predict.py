@@ -16,12 +16,12 @@ from yolox.eval.predict import (
     detector_class_names,
     detector_step,
     make_eval_step,
-    predict,
     predict_dataset,
     predict_images,
 )
 from yolox.export.metadata import ExportMetadata
 from yolox.export.runner import ExportedDetector
+from yolox.model import predict
 from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector, initialise
 from yolox.nn.functional import normalize_images
 from yolox.weights.load import load_weights

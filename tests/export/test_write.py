@@ -18,12 +18,12 @@ from yolox.config import PostprocessConfig
 from yolox.errors import ExportError
 from yolox.eval.nms import batched_nms
 from yolox.eval.postprocess import postprocess
-from yolox.eval.predict import make_eval_step, predict
+from yolox.eval.predict import make_eval_step
 from yolox.export import compare, export_detector, open_exported
 from yolox.export.compare import largest_difference
 from yolox.export.onnx_file import set_opset
 from yolox.export.runner import to_planes
-from yolox.model import load
+from yolox.model import load, predict
 
 MEGVII = PostprocessConfig(score_threshold=0.3, max_detections=20)
 

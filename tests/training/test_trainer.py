@@ -16,7 +16,7 @@ from yolox.data.classes import inverse_class_weights
 from yolox.data.coco import read_coco
 from yolox.data.synthetic import SyntheticConfig, write_synthetic
 from yolox.errors import CommandError, RunStopped, UsageError
-from yolox.eval.evaluate import evaluate
+from yolox.model import evaluate
 from yolox.nn import initialise
 from yolox.training.callbacks import Callback
 from yolox.training.checkpoint import load_checkpoint, save_checkpoint

@@ -106,6 +106,10 @@ def _run(
         raise UsageError("--rectangular: an exported file takes images of one size; give the weights it was made of")
     console, found = console_of(group), []
     print_sources(console, options, {"evaluation": source})
+    if options.rectangular and options.engine not in ("auto", "mindspore"):
+        raise UsageError(f"--engine {options.engine}: takes images of one size; leave out --rectangular or --engine")
+    if not options.rectangular:
+        opened = opened.in_engine(options, console, class_names=dataset.class_names, images=len(dataset))
     evaluator = make_evaluator(
         opened.detector,
         spec=options.input,

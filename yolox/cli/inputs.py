@@ -26,6 +26,7 @@ from yolox.data.image import shown_path
 from yolox.distributed import Group, join_group
 from yolox.errors import CommandError, UsageError
 from yolox.eval.predict import detector_step
+from yolox.export.engine import choose_engine
 from yolox.export.runner import SUFFIXES, ExportedDetector
 from yolox.recipes import with_convention
 from yolox.training.run_folder import make_folder, next_folder
@@ -68,6 +69,27 @@ class OpenedWeights(model.OpenedWeights):
                 f"--weights {self.path}: takes {one_line(self.detector.metadata.input)}; leave out --input-size, --channel-order "
                 "and the like, or export again with them"
             )
+
+    def in_engine(self, options, console: Console, *, class_names: Sequence[str], images: int) -> OpenedWeights:
+        """Returns the same weights in the runtime of ``--engine``, and prints which it is.
+
+        Args:
+            options: has the fields `engine` and `input`.
+            console: where the line goes.
+            class_names: names of the classes of the detector.
+            images: images that will be predicted, as far as that is known.
+
+        Raises:
+            UsageError: a runtime is named for an exported file.
+            ExportError: the runtime is not installed, or cannot run the detector.
+        """
+        if not isinstance(self.detector, nn.Cell):
+            if options.engine != "auto":
+                raise UsageError(f"--engine {options.engine}: {self.path} is an export, and its form decides; leave out --engine")
+            return self
+        choice = choose_engine(self.detector, options.engine, spec=options.input, class_names=class_names, images=images)
+        console.print(f"engine: {choice}", markup=False)
+        return attrs.evolve(self, detector=choice.detector)
 
     def make_step(self, spec: InputSpec) -> Callable:
         """Returns the step from uint8 images to decoded predictions."""

@@ -22,6 +22,7 @@ from yolox.cli.messages import OPTION_NAMES
 from yolox.cli.spelling import unknown_line
 from yolox.config import Recipe
 from yolox.errors import UsageError
+from yolox.export.engine import Engine
 from yolox.recipes import with_input_size
 
 T = TypeVar("T", bound="CommonOptions")
@@ -83,6 +84,8 @@ class InferenceOptions(CommonOptions):
     mindyolo:SCALE are downloaded."""
     legacy: bool = False
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
+    engine: Engine = "auto"
+    """Runtime on CPU: onnxruntime and openvino export once for the same weights; auto takes an installed one where it pays."""
 
 
 @frozen(kw_only=True)

@@ -115,6 +115,9 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
     classes = _indices(options.classes, names)
     if opened.metadata.class_names is None:
         note(f"the weights name no classes: {'those of COCO are taken' if names == COCO_NAMES else 'they are numbered'}")
+    opened.check_input(options.input)
+    count = expected_frames(files, options.max_frames) or 0
+    opened = opened.in_engine(options, OptionConsole(), class_names=names, images=count)
     step, is_stopped = opened.make_step(options.input), StopSignals()
     screen = [Screen(names, is_stopped=is_stopped)] if options.show else []
     folder = output_folder(options.output, "predict")  # weights that cannot be used leave none behind

@@ -9,9 +9,12 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager, suppress
-from itertools import count
+from itertools import count, islice
 from multiprocessing import cpu_count
 from pathlib import Path
 from typing import NamedTuple
@@ -140,6 +143,7 @@ def eval_batches(
     rank: int = 0,
     world: int = 1,
     stall_seconds: float = 0,
+    threads: bool = False,
 ) -> Iterator[EvalBatch]:
     """Iterates over the images of a dataset for evaluation, in order.
 
@@ -151,6 +155,7 @@ def eval_batches(
         rank: of this device, which takes images rank, rank + world, ...
         world: number of devices.
         stall_seconds: as in `train_batches`.
+        threads: whether workers are threads of this process, for a network that runs outside of MindSpore.
 
     Returns:
         Iterator of EvalBatch; `len(batch.indices)` images of a batch are real.
@@ -159,7 +164,11 @@ def eval_batches(
         DataError: an image is missing, cannot be decoded, or has another size than annotated.
     """
     source = EvalSource(dataset=dataset, spec=spec, batch_size=batch_size, rank=rank, world=world)
-    for images, indices, geometry in load_rows(source, columns=3, workers=workers, stall_seconds=stall_seconds):
+    if threads and workers:
+        rows = _rows_of_threads(source, workers=workers, stall_seconds=stall_seconds)
+    else:
+        rows = load_rows(source, columns=3, workers=workers, stall_seconds=stall_seconds)
+    for images, indices, geometry in rows:
         real = int((indices >= 0).sum())
         transforms = tuple(LetterboxTransform(float(r), int(x), int(y)) for r, x, y in geometry[:real])
         yield EvalBatch(images, indices[:real], transforms)
@@ -216,6 +225,24 @@ def load_rows(
                 raise CommandError(watch.cause()) from error if watch.cause() else error
             finally:
                 rows.release()
+
+
+def _rows_of_threads(source, *, workers: int, stall_seconds: float) -> Iterator[tuple[np.ndarray, ...]]:
+    """Iterates over the rows of a random-access source, in order; threads make up to two rows each in advance.
+
+    OpenCV leaves Python's lock while it decodes and resizes, so that threads suffice where no augmentation is computed.
+    """
+    pool, waiting, numbers = ThreadPoolExecutor(workers, thread_name_prefix="images"), deque(), iter(range(len(source)))
+    try:
+        while True:
+            waiting.extend(pool.submit(source.__getitem__, number) for number in islice(numbers, 2 * workers - len(waiting)))
+            if not waiting:
+                return
+            yield waiting.popleft().result(timeout=stall_seconds or None)
+    except FutureTimeout:
+        raise CommandError(f"no batch for {stall_seconds:g} s; data workers: threads of this process") from None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 @attrs.frozen(eq=False)

@@ -22,57 +22,6 @@ from yolox.eval.predict import detector_class_names, detector_step, predict_data
 COLUMNS = 7  # image, x1, y1, x2, y2, score, class
 
 
-def evaluate(
-    detector: nn.Cell | Callable,
-    dataset: DetectionDataset,
-    *,
-    spec: InputSpec | None = None,
-    postprocess: PostprocessConfig | None = None,
-    batch_size: int = 8,
-    workers: int = 2,
-    group: Group = Group(),
-    class_map: Mapping[str, str] | None = None,
-    results: str | os.PathLike | None = None,
-    on_batch: Callable[[int], None] | None = None,
-    keep: Callable[[list[Detections]], None] | None = None,
-    rectangular: bool = False,
-) -> dict:
-    """Computes the twelve COCO metrics and the AP of every class.
-
-    It is one call of the function that `make_evaluator` returns. Use that function to evaluate a detector repeatedly: it
-    compiles the detector once.
-
-    Args:
-        detector: Cell from images to raw maps, or an exported file from `open_exported`.
-        dataset: images and ground truth. Its classes are matched to `detector.class_names` by name where these are set.
-        spec: pixels that the detector takes. None takes `detector.spec`, else the metadata of an exported file, else
-            Megvii's convention at 640 x 640.
-        postprocess: thresholds and limits; None takes those of published evaluations.
-        batch_size: images of a step.
-        workers: processes that read images; 0 reads them in this process.
-        group: processes that share the images.
-        class_map: from class names of the dataset to those of the detector, where they are spelt otherwise.
-        results: file for the detections as COCO's list of results, with the dataset's ids of images and categories;
-            pycocotools' `loadRes` reads it. None writes none.
-        on_batch: called with the number of images done in this process; may raise to stop where there is one process.
-        keep: called with the detections of all images, in the order of the dataset.
-        rectangular: whether images of a similar shape make batches with little padding. Each of up to nine sizes is compiled for
-            itself, so that it pays for large datasets; AP changes a little, as what lies beside an image does.
-
-    Returns:
-        Metrics by name as `evaluate_coco` returns them: AP, AP50, ..., ARl and `per_class`; also `AP@N` and `AR@N` with
-        N = `postprocess.max_detections` where images have more than 100 objects of a class. Every process of the group
-        gets the same numbers, and they do not depend on the number of processes.
-
-    Raises:
-        DataError: an image cannot be read, or the dataset has a class that the detector does not have.
-        ValueError: the dataset has no images, or its number of classes differs from the detector's.
-    """
-    settings = {"batch_size": batch_size, "workers": workers, "group": group, "class_map": class_map}
-    settings |= {"results": results, "keep": keep, "rectangular": rectangular}
-    return make_evaluator(detector, spec=spec, postprocess=postprocess, **settings)(dataset, on_batch)
-
-
 def make_evaluator(
     detector: nn.Cell | Callable,
     *,

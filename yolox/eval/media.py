@@ -323,7 +323,8 @@ def predict_media(
                     raise
                 on_error(error)
 
-    options = {"batch_size": batch_size, "tiles": tiles, "classes": classes, "speed": speed}
+    live = any(isinstance(file, Stream) for file in files)  # whose frames are shown before the next one comes
+    options = {"batch_size": batch_size, "tiles": tiles, "classes": classes, "speed": speed, "ahead": not live}
     for found in predict_images(eval_step, images(), spec=spec, config=config, **options):
         yield waiting.popleft(), found
 

@@ -6,7 +6,8 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from typing import Literal
 
 import numpy as np
@@ -19,69 +20,13 @@ from yolox.data.image import is_pil_image, to_pixels
 from yolox.data.letterbox import boxes_from_letterbox, letterbox
 from yolox.data.loader import eval_batches
 from yolox.decode import decode_predictions, make_points
-from yolox.eval.postprocess import Detections, class_indices, postprocess, with_names
+from yolox.eval.postprocess import Detections, postprocess
 from yolox.eval.tiles import Tiles, image_views, merge_tiles
 from yolox.graph import compile_function
 from yolox.nn.functional import normalize_images
 
 VIEWER = PostprocessConfig(score_threshold=0.25, iou_threshold=0.45)
 """Thresholds of Megvii's README for pictures that people look at."""
-
-
-def predict(
-    detector: nn.Cell | Callable,
-    images: Iterable,
-    *,
-    spec: InputSpec | None = None,
-    config: PostprocessConfig = VIEWER,
-    class_names: Sequence[str] | None = None,
-    batch_size: int = 1,
-    channels: Literal["bgr", "rgb"] = "bgr",
-    tiles: Tiles | int | None = None,
-    classes: Iterable[str | int] | None = None,
-) -> list[Detections]:
-    """Returns the objects in images or image files.
-
-    It is `make_eval_step`, `predict_images` and `with_names` in one call, and compiles the detector. To call it often, take
-    `Model.predict`, or those three, which compile once.
-
-    Args:
-        detector: Cell from images to raw maps, with its weights, or an exported file from `open_exported`.
-        images: uint8 [H,W,3] arrays of any size, paths of image files, PIL images, or some of each. Where `spec` has other
-            channels or 16 bits, arrays are as `to_pixels` takes them.
-        spec: pixels that the detector takes. None takes `detector.spec`, else the metadata of an exported file, else
-            Megvii's convention at 640 x 640.
-        config: thresholds.
-        class_names: names of the classes. None takes `detector.class_names`, or the metadata of an exported file, else
-            detections have no names.
-        batch_size: images, or tiles of images, of a step.
-        channels: order of the channels of arrays; files and PIL images state theirs.
-        tiles: divides large images into tiles of this size in pixels, or of these `Tiles`, and looks for objects in each and
-            in the whole image; None takes the whole image alone.
-        classes: names or indices of the classes that are wanted; None takes all.
-
-    Returns:
-        One Detections per image, in their order: boxes xyxy in pixels of the original image, clipped to it.
-
-    Raises:
-        DataError: a file is missing or cannot be decoded.
-        ValueError: `images` is one path or one image, an array is not uint8 [H,W,3], there is no such class, or `spec` differs
-            from that of an exported file.
-
-    Example:
-        >>> from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector, initialise
-        >>> tiny = Detector(CSPDarknet(0.33, 0.125), PAFPN(0.33, 0.125), DecoupledHead(3, 0.125))
-        >>> initialise(tiny, seed=0)
-        >>> spec = InputSpec(input_size=(32, 64))
-        >>> [len(found) for found in predict(tiny, [np.zeros((40, 40, 3), np.uint8)] * 2, spec=spec)]
-        [0, 0]
-    """
-    spec, step = detector_step(detector, spec)
-    names = detector_class_names(detector) if class_names is None else class_names
-    wanted = None if classes is None else class_indices(classes, names)
-    options = {"batch_size": batch_size, "channels": channels, "tiles": tiles, "classes": wanted}
-    found = predict_images(step, images, spec=spec, config=config, **options)
-    return list(found) if names is None else [with_names(each, names) for each in found]
 
 
 def make_eval_step(detector: nn.Cell, *, spec: InputSpec) -> Callable:
@@ -184,8 +129,9 @@ def predict_dataset(
         dataset: images to read; its ground truth is not used.
         spec: the same as that of ``eval_step``.
         config: from decoded predictions to detections.
-        batch_size: images of a step.
-        workers: processes that read images; 0 reads them in this process.
+        batch_size: images of a step; an exported file for a fixed number takes that number.
+        workers: processes that read images, threads beside an exported file, which runs in a thread of its own meanwhile;
+            0 reads them in this process.
         clip: True clips boxes to their image. Both published systems evaluate boxes that are not clipped, and AP
             changes when they are.
         rank: of this device, which takes images rank, rank + world, ...
@@ -201,12 +147,40 @@ def predict_dataset(
     """
     found, dataset = [], with_pixels(dataset, spec)
     share = {"rank": rank, "world": world, "stall_seconds": stall_seconds}
-    for batch in eval_batches(dataset, spec=spec, batch_size=batch_size, workers=workers, **share):
-        sizes = [tuple(dataset.sizes[i].tolist()) if clip else None for i in batch.indices]
-        found += _in_images(as_array(eval_step(batch.images)), batch.transforms, sizes, config)
-        if on_batch is not None:
-            on_batch(len(found))
+    exported = hasattr(eval_step, "metadata")
+    size = getattr(eval_step, "batch", None) or batch_size
+    batches = eval_batches(dataset, spec=spec, batch_size=size, workers=workers, threads=exported, **share)
+
+    def run(batch) -> np.ndarray:
+        return as_array(eval_step(batch.images))
+
+    with closing(batches), closing(_run_steps(run, batches, ahead=exported and workers > 0)) as steps:
+        for batch, decoded in steps:
+            sizes = [tuple(dataset.sizes[i].tolist()) if clip else None for i in batch.indices]
+            found += _in_images(decoded, batch.transforms, sizes, config)
+            if on_batch is not None:
+                on_batch(len(found))
     return found
+
+
+def _run_steps(run: Callable, batches: Iterable, *, ahead: bool) -> Iterator[tuple]:
+    """Yields batches and their decoded predictions, `run(batch)`.
+
+    With `ahead` the step of a batch runs in a thread while the batch before it is used and the next one is made.
+    MindSpore's steps stay in the thread of the caller.
+    """
+    if not ahead:
+        yield from ((batch, run(batch)) for batch in batches)
+        return
+    before = None
+    with ThreadPoolExecutor(1, thread_name_prefix="engine") as engine:
+        for batch in batches:
+            after = batch, engine.submit(run, batch)
+            if before is not None:
+                yield before[0], before[1].result()
+            before = after
+        if before is not None:
+            yield before[0], before[1].result()
 
 
 def predict_images(
@@ -221,6 +195,7 @@ def predict_images(
     tiles: Tiles | int | None = None,
     classes: Sequence[int] | None = None,
     speed: Speed | None = None,
+    ahead: bool = False,
 ) -> Iterator[Detections]:
     """Yields the objects in images or image files, as these come.
 
@@ -239,6 +214,8 @@ def predict_images(
             in the whole image; None takes the whole image alone.
         classes: indices of the classes that are wanted; None takes all.
         speed: adds the time of each part to it.
+        ahead: runs the steps of an exported file in a thread, while the images before are used and the next are read. The
+            detections of an image then come when the next step has been prepared.
 
     Returns:
         Iterator of one Detections per image, in their order; boxes xyxy in pixels of the original image.
@@ -258,15 +235,22 @@ def predict_images(
             waiting.append((pixels.shape[:2], views))
             yield from (pixels[top:bottom, left:right] for left, top, right, bottom in views)
 
+    def prepared() -> Iterator[tuple]:
+        for group in _groups(pixels_of_views(), batch_size):
+            with speed.part("prepare"):
+                canvases, transforms = zip(*(letterbox(p, spec.input_size, spec=spec) for p in group), strict=True)
+                filled = np.stack(canvases + canvases[-1:] * (batch_size - len(group)))
+                sizes = [p.shape[:2] if clip else None for p in group]
+            yield filled, transforms, sizes
+
+    def run(group) -> np.ndarray:
+        with speed.network(len(group[1])):
+            return as_array(eval_step(group[0]))
+
     found: list[Detections] = []
-    for group in _groups(pixels_of_views(), batch_size):
-        with speed.part("prepare"):
-            canvases, transforms = zip(*(letterbox(p, spec.input_size, spec=spec) for p in group), strict=True)
-            filled = np.stack(canvases + canvases[-1:] * (batch_size - len(group)))
-        with speed.network(len(group)):
-            decoded = as_array(eval_step(filled))
+    for (_, transforms, sizes), decoded in _run_steps(run, prepared(), ahead=ahead and hasattr(eval_step, "metadata")):
         with speed.part("nms"):
-            found += _in_images(decoded, transforms, [p.shape[:2] if clip else None for p in group], config, classes)
+            found += _in_images(decoded, transforms, sizes, config, classes)
         while waiting and len(found) >= len(waiting[0][1]):
             size, views = waiting.popleft()
             of_views, found = found[: len(views)], found[len(views) :]

@@ -83,9 +83,9 @@ def open_openvino(
     """Opens a file in OpenVINO on the CPU, in float32 where it is not quantised.
 
     Args:
-        path: the `.xml`.
+        path: the `.xml`, or an ONNX file.
         xml: its bytes, as they were checked; None reads the files.
-        weights: bytes of the `.bin`.
+        weights: bytes of the `.bin`; None where `xml` is ONNX.
 
     Returns:
         Entries of the metadata, the batch (None where it is dynamic), and a function from planes to outputs.
@@ -97,7 +97,10 @@ def open_openvino(
     core = openvino.Core()
     try:
         with _full_instruction_set():
-            model = core.read_model(path) if xml is None else core.read_model(xml, weights)
+            if xml is None:
+                model = core.read_model(path)
+            else:
+                model = core.read_model(xml) if weights is None else core.read_model(xml, weights)
             compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
     except Exception as error:  # its errors share no base class with anything else
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

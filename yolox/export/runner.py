@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import mindspore as ms
 import numpy as np
@@ -172,6 +173,27 @@ def _open_onnx(path: Path, trusted: bool) -> ExportedDetector:
     return onnx_detector(str(path) if trusted else _checked(path, check_onnx), path=path)
 
 
+def open_onnx_bytes(data: bytes, *, path: str | os.PathLike, engine: Literal["onnxruntime", "openvino"]) -> ExportedDetector:
+    """Opens the content of an ONNX file in one of the two runtimes that read it, after the checks of `open_exported`.
+
+    Args:
+        data: the content.
+        path: names the file in errors.
+        engine: the runtime.
+
+    Returns:
+        The detector, with the metadata of the file.
+
+    Raises:
+        ExportError: as from `open_exported`.
+    """
+    path = Path(path)
+    metadata, batch = _check_content(path, data, check_onnx)
+    if engine == "onnxruntime":
+        return onnx_detector(data, path=path)
+    return ExportedDetector(metadata=metadata, batch=batch, run=open_openvino(path, data, None)[2])
+
+
 def onnx_detector(source: str | bytes, *, path: str | os.PathLike) -> ExportedDetector:
     """Opens an ONNX file, or its bytes, in ONNX Runtime on the CPU, without a check.
 
@@ -188,6 +210,8 @@ def onnx_detector(source: str | bytes, *, path: str | os.PathLike) -> ExportedDe
     onnxruntime = _import_onnxruntime(path)
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.load_model_format", "ONNX")
+    # threads that wait sleep: spinning, they take the cores from the threads that read images
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no base class with anything else
@@ -255,14 +279,24 @@ def _checked(path: Path, check: Callable, most: int = MAX_FILE_BYTES) -> bytes:
     """Returns the bytes of a file that holds a detector and nothing else, whose description agrees with its graph."""
     try:
         data = read_file(path, most=most)
+    except WeightsError as error:
+        raise ExportError(f"{path}: damaged, or no {path.suffix[1:].upper()} file ({error})") from error
+    _check_content(path, data, check)
+    return data
+
+
+def _check_content(path: Path, data: bytes, check: Callable) -> tuple[ExportMetadata, int | None]:
+    """Returns the metadata and the batch of a file's bytes; raises ExportError where they are no detector."""
+    try:
         text, shape, outputs = check(data)
-        _check_description(metadata_from_text(text, path=path), shape, outputs)
+        metadata = metadata_from_text(text, path=path)
+        _check_description(metadata, shape, outputs)
     except ExportError as error:
         raise ExportError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error.__cause__
     except Exception as error:  # bytes that are no such message raise whatever they happen to cause
         what = type(error).__name__ if not isinstance(error, WeightsError) else str(error)
         raise ExportError(f"{path}: damaged, or no {path.suffix[1:].upper()} file ({what})") from error
-    return data
+    return metadata, shape[0]
 
 
 def _check_description(metadata: ExportMetadata, shape: tuple, outputs: list[tuple]) -> None:

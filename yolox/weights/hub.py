@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import pooch
 from attrs import frozen
 
+from yolox.environment import cache_folder
 from yolox.errors import WeightsError
 from yolox.weights.download import Downloader, DownloadPolicy, Progress, shorten
 from yolox.weights.load import file_kind
@@ -100,17 +101,6 @@ def published_file(name: str) -> PublishedFile:
         known = [other for other in PUBLISHED if other.startswith(f"{system}:")] or list(PUBLISHED)
         raise WeightsError(f"{name[:80]!r}: no published checkpoint; known are {', '.join(known)}")
     return PUBLISHED[name]
-
-
-def cache_folder() -> Path:
-    """Returns the folder of downloaded weights: YOLOX_CACHE, else `yolox` in the user's cache folder.
-
-    Returns:
-        The path; the folder may not be there yet.
-    """
-    if folder := os.environ.get("YOLOX_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yolox"
 
 
 def fetch_weights(
