@@ -35,6 +35,14 @@ def data_dir() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory) -> Iterator[None]:
+    """Keeps weights and engines of the tests out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("YOLOX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def without_charts() -> Iterator[None]:
     """Leaves out the charts and the report at the end of a run: they take longer than the runs of these tests.
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import attrs
 import numpy as np
 import pytest
 from mindspore import nn
+from rich.console import Console
 
+from yolox.cli import inputs
 from yolox.cli.evaluate import EvalOptions
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import command_text, given_options, open_detector, recipe_of_weights
+from yolox.cli.inputs import OpenedWeights, command_text, given_options, open_detector, recipe_of_weights
 from yolox.config import InputSpec, Recipe
-from yolox.errors import WeightsError
+from yolox.errors import UsageError, WeightsError
+from yolox.export.engine import EngineChoice
 from yolox.recipes import megvii_recipe, mindyolo_recipe
 from yolox.training.checkpoint import save_checkpoint
 from yolox.weights.load import LoadedWeights
@@ -96,3 +100,25 @@ def test_the_command_of_the_process_as_a_shell_takes_it(monkeypatch, argv, text)
 def test_given_options_are_those_that_differ():
     options = EvalOptions(weights=Path("a.safetensors"), val_json=Path("B.json"), workers=0)
     assert given_options(options) == {"--weights": "a.safetensors", "--val-json": "B.json", "--workers": "0"}
+
+
+def test_the_engine_is_chosen_and_printed(monkeypatch, capsys):
+    options, asked = SimpleNamespace(engine="auto", input=RGB), []
+    opened = OpenedWeights(detector=OnlyHead(2), num_classes=2, metadata=weights("yolox"), path=Path("w.safetensors"))
+
+    def choose(detector, engine, **rest):
+        asked.append((detector, engine, rest))
+        return EngineChoice(detector="the export", engine="openvino", reason="as asked")
+
+    monkeypatch.setattr(inputs, "choose_engine", choose)
+    found = opened.in_engine(options, Console(), class_names=("cat", "dog"), images=20)
+    assert found.detector == "the export" and capsys.readouterr().out == "engine: OpenVINO (as asked)\n"
+    assert asked == [(opened.detector, "auto", {"spec": RGB, "class_names": ("cat", "dog"), "images": 20})]
+
+
+def test_an_exported_file_takes_no_engine():
+    opened = OpenedWeights(detector=None, num_classes=2, metadata=weights("export"), path=Path("a.onnx"))
+    options = SimpleNamespace(engine="auto", input=RGB)
+    assert opened.in_engine(options, Console(), class_names=(), images=1) is opened
+    with pytest.raises(UsageError, match="--engine openvino: a.onnx is an export"):
+        opened.in_engine(SimpleNamespace(engine="openvino", input=RGB), Console(), class_names=(), images=1)

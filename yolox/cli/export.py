@@ -24,10 +24,10 @@ from yolox.data.content import name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.data.image import read_image
 from yolox.errors import ExportError, UsageError
-from yolox.eval.evaluate import evaluate
 from yolox.export.quantize import MAX_AP_DROP, Int8Config, read_calibration_images
 from yolox.export.web import fetch_web_runtime
 from yolox.export.write import Format, Int8Report, check_form, export_detector
+from yolox.model import evaluate
 from yolox.training.run_folder import make_folder
 
 SETTINGS = {**THRESHOLDS, "max_detections": 300}
