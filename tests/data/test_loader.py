@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 
 import attrs
 import cv2
@@ -13,11 +14,12 @@ import pytest
 
 from tests.data.folders import noise_dataset
 from yolox.config import AugmentConfig, InputSpec, LoaderConfig, Recipe
+from yolox.data import loader
 from yolox.data.batches import TrainSource, epoch_order, train_size
 from yolox.data.dataset import ground_truth, load_image
 from yolox.data.letterbox import letterbox
 from yolox.data.loader import eval_batches, log_dropped, report_once, train_batches
-from yolox.errors import DataError
+from yolox.errors import CommandError, DataError
 
 RECIPE = Recipe(
     input=InputSpec(input_size=(32, 64)),
@@ -157,12 +159,13 @@ def test_the_partner_window_of_the_rolling_buffer(dataset, monkeypatch):
     assert [p.tolist() for p in seen] == [order[max(i - 2, 0) : i + 1].tolist() for i in range(4)]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("workers", "threads"), [(0, False), (2, False), (2, True)])
 @pytest.mark.parametrize("world", [1, 2])
-def test_evaluation_sees_every_image_once_in_fixed_shapes(dataset, workers, world):
+def test_evaluation_sees_every_image_once_in_fixed_shapes(dataset, workers, threads, world):
     spec, seen = InputSpec(input_size=(64, 32), letterbox="center"), []
     for rank in range(world):
-        for batch in eval_batches(dataset, spec=spec, batch_size=4, workers=workers, rank=rank, world=world):
+        share = {"rank": rank, "world": world, "threads": threads}
+        for batch in eval_batches(dataset, spec=spec, batch_size=4, workers=workers, **share):
             assert batch.images.shape == (4, 64, 32, 3) and len(batch.indices) == len(batch.transforms)
             for image, index, transform in zip(batch.images, batch.indices, batch.transforms, strict=False):
                 want, geometry = letterbox(load_image(dataset, index), (64, 32), spec=spec)
@@ -172,6 +175,32 @@ def test_evaluation_sees_every_image_once_in_fixed_shapes(dataset, workers, worl
             seen += batch.indices.tolist()
     assert sorted(seen) == list(range(9))
     assert len(ground_truth(dataset)["images"]) == 9
+
+
+def test_threads_read_a_little_in_advance_and_end_with_the_iteration(dataset, monkeypatch):
+    read, source = [], loader.EvalSource
+    monkeypatch.setattr(source, "__getitem__", lambda self, number: read.append(number) or (None,) * 3)
+    rows = loader._rows_of_threads(source(dataset=dataset, spec=InputSpec(), batch_size=1), workers=2, stall_seconds=0)
+    next(rows)
+    rows.close()
+    assert len(read) <= 4
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("images") and _lives_on(thread)]
+
+
+def _lives_on(thread) -> bool:
+    thread.join(timeout=5)
+    return thread.is_alive()
+
+
+def test_threads_pass_errors_on_and_end_where_no_image_comes(dataset, monkeypatch):
+    spec, released = InputSpec(input_size=(64, 32)), threading.Event()
+    with pytest.raises(DataError, match="nothing.png"):
+        missing = attrs.evolve(dataset, file_names=["nothing.png"] * 9)
+        list(eval_batches(missing, spec=spec, batch_size=4, workers=1, threads=True))
+    monkeypatch.setattr(loader.EvalSource, "__getitem__", lambda self, number: released.wait(20))
+    with pytest.raises(CommandError, match="no batch for 0.1 s"):
+        list(eval_batches(dataset, spec=spec, batch_size=4, workers=1, threads=True, stall_seconds=0.1))
+    released.set()
 
 
 def test_ground_truths_are_padded_to_the_least_size_that_holds_them(dataset):
