@@ -16,9 +16,9 @@ from yolox.data.coco import read_coco
 from yolox.errors import ExportError
 from yolox.eval.predict import make_eval_step, predict_images
 from yolox.export import engine as module
+from yolox.export.compare import largest_difference
 from yolox.export.engine import KEPT, WORTH_AN_EXPORT, cache_key, choose_engine
 from yolox.export.metadata import ExportMetadata
-from yolox.export.write import largest_difference
 from yolox.model import Model, evaluate, load, predict
 from yolox.nn.blocks import ConvBNAct
 

@@ -19,11 +19,11 @@ from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.classes import names_of_classes
 from yolox.data.image import read_image, shown_path
 from yolox.errors import UsageError
-from yolox.eval.evaluate import evaluate
 from yolox.export.benchmark import PRECISIONS, RUNTIMES, BenchmarkReport, Runtime, benchmark_detector
 from yolox.export.quantize import MAX_AP_DROP
 from yolox.export.runner import SUFFIXES
 from yolox.export.write import Precision
+from yolox.model import evaluate
 from yolox.training.run_folder import make_folder, write_json
 from yolox.visualize.charts import benchmark_chart
 
