@@ -12,7 +12,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROGRAMS = r"(?:yolox|python|make|pip|msrun|tensorboard|\.) "
 # Beginnings of lines of a block that a command prints.
 OUTPUT = ("error: ", "warning: ", "the last checkpoint ", "Timeout (", "Thread 0x", "a process of this run has", "if RUN/last",
-          "speed: ")  # fmt: skip
+          "rank 0 (process", "speed: ")  # fmt: skip
 COMMANDS = r"(?:train|eval|predict|export|check|convert|split|info|plot|assign|benchmark) "
 
 NOT_RUN = {  # whole commands; they are parsed by tests/docs/test_snippets.py
