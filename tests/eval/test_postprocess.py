@@ -152,3 +152,12 @@ def test_classes_by_name_and_index():
             class_indices(wanted, names)
     with pytest.raises(ValueError, match="got 'dog', want an index, as the detector has no class names"):
         class_indices(["dog"], None)
+
+
+def test_detections_above_a_score_keep_their_order_and_names():
+    boxes, scores = np.arange(12, dtype=np.float32).reshape(3, 4), np.array([0.9, 0.5, 0.6], np.float32)
+    found = Detections(boxes, scores, np.array([2, 0, 1], np.int32), ("c", "a", "b"))
+    above = found.above(0.5)
+    assert above.boxes.tolist() == boxes[[0, 2]].tolist() and above.names == ("c", "b")
+    assert (above.scores.tolist(), above.classes.tolist()) == (scores[[0, 2]].tolist(), [2, 1])
+    assert len(Detections().above(0.5)) == 0 and found.above(0).names == found.names

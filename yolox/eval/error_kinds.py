@@ -131,7 +131,7 @@ def analyse_errors(
         raise ValueError(f"analyse_errors: ground truth of {len(ground_truth)} images and detections of {len(detections)}")
     limits = {"iou_threshold": iou_threshold, "background_iou": background_iou}
     table = _table(ground_truth, detections, len(class_names), limits)
-    above = [_above(found, score_threshold) for found in detections]
+    above = [found.above(score_threshold) for found in detections]
     return {
         "class_names": list(class_names),
         **limits,
@@ -175,11 +175,6 @@ def _table(ground_truth, detections, count: int, limits: dict) -> _Table:
         missed=joined([each.missed for each in errors], bool),
         count=count,
     )
-
-
-def _above(found: Detections, threshold: float) -> Detections:
-    keep = found.scores > threshold
-    return Detections(found.boxes[keep], found.scores[keep], found.classes[keep])
 
 
 def _counts(table: _Table, count: int) -> dict[str, list[int]]:

@@ -50,6 +50,20 @@ class Detections:
             lines.append(f"    {name[:40]:20} {self.scores[i]:.3f} {corners}")
         return one_screen("\n".join(lines + [f"    ... {len(self) - shown} more"] * (len(self) > shown)))
 
+    def above(self, threshold: float) -> Detections:
+        """Returns those whose score is above a threshold, in their order.
+
+        Args:
+            threshold: scores equal to it are left out.
+
+        Example:
+            >>> len(Detections(np.zeros((2, 4)), np.array([0.9, 0.5]), np.array([0, 1])).above(0.5))
+            1
+        """
+        keep = self.scores > threshold
+        names = tuple(name for name, kept in zip(self.names, keep, strict=True) if kept) if self.names else ()
+        return Detections(self.boxes[keep], self.scores[keep], self.classes[keep], names)
+
     def to_coco(self, *, image_id, category_ids) -> list[dict]:
         """Converts them to COCO results of one image; see ``detections_to_coco``.
 

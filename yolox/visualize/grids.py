@@ -11,7 +11,7 @@ from einops import rearrange
 
 from yolox.config import Recipe
 from yolox.data.batches import TrainSource
-from yolox.data.dataset import DetectionDataset, load_image, with_pixels
+from yolox.data.dataset import DetectionDataset, load_image, load_sample, with_pixels
 from yolox.data.duplicates import Leak
 from yolox.data.pixels import viewable
 from yolox.eval.postprocess import Detections
@@ -62,6 +62,29 @@ def draw_beside_ground_truth(
     for text, x in ((left, 6), (f"{len(found)} detections", size[0] + 10)):
         cv2.putText(bar, text, (x, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
     return np.vstack([bar, row])
+
+
+def draw_comparison(
+    dataset: DetectionDataset, index: int, found: Detections, *, threshold: float, title: str = ""
+) -> np.ndarray:  # -> [h,w,3]
+    """Draws an image of a dataset with its ground truth on the left and its detections on the right.
+
+    Args:
+        dataset: the dataset.
+        index: of the image.
+        found: its detections, in pixels of the image.
+        threshold: detections with a score above it are drawn.
+        title: written above.
+
+    Returns:
+        As `draw_beside_ground_truth`.
+
+    Raises:
+        DataError: the image cannot be read.
+    """
+    sample = load_sample(dataset, index)
+    objects = Detections(sample.boxes, np.ones(len(sample.boxes), np.float32), sample.classes)
+    return draw_beside_ground_truth(sample.image, objects, found.above(threshold), dataset.class_names, title=title)
 
 
 def sample_grid(dataset: DetectionDataset, recipe: Recipe) -> np.ndarray:  # -> [H,W,3]

@@ -16,7 +16,7 @@ import numpy as np
 
 from yolox.config import Recipe
 from yolox.config_io import recipe_to_dict
-from yolox.data.dataset import DetectionDataset, load_sample
+from yolox.data.dataset import DetectionDataset
 from yolox.data.image import shown_path
 from yolox.environment import installed_mindspore, library_version
 from yolox.eval.analysis import image_ground_truth, rank_images
@@ -31,7 +31,7 @@ from yolox.visualize.charts import (
     label_chart,
     precision_recall_chart,
 )
-from yolox.visualize.grids import draw_beside_ground_truth
+from yolox.visualize.grids import draw_comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -228,11 +228,7 @@ def _pictures(evaluation: Mapping[str, Any], dataset: DetectionDataset | None, f
 
 def _picture(dataset: DetectionDataset, found: Sequence[Detections], ranked: tuple[int, float], analysis) -> dict[str, str]:
     index, f1 = ranked
-    sample, each = load_sample(dataset, index), found[index]
-    above = each.scores > analysis["score_threshold"]
-    objects = Detections(sample.boxes, np.ones(len(sample.boxes), np.float32), sample.classes)
-    shown = Detections(each.boxes[above], each.scores[above], each.classes[above])
-    picture = draw_beside_ground_truth(sample.image, objects, shown, dataset.class_names)
+    picture = draw_comparison(dataset, index, found[index], threshold=analysis["score_threshold"])
     data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
     return {"uri": _data_uri("image/jpeg", data), "caption": f"{shown_path(dataset.file_names[index])}: F1 {f1:.2f}"}
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from yolox.config import Size
 from yolox.data.check import label_statistics
-from yolox.data.dataset import DetectionDataset, load_sample
+from yolox.data.dataset import DetectionDataset
 from yolox.data.image import shown_path
 from yolox.data.pixels import viewable
 from yolox.errors import CommandError
@@ -45,7 +45,7 @@ from yolox.visualize.charts import (
     label_chart,
     precision_recall_chart,
 )
-from yolox.visualize.grids import draw_beside_ground_truth, sample_grid
+from yolox.visualize.grids import draw_comparison, sample_grid
 from yolox.visualize.report import recipe_settings, report_html, write_report
 
 MAX_IMAGES = 16
@@ -98,12 +98,8 @@ def write_comparisons(folder: Path, dataset: DetectionDataset, found: Sequence[D
     """
     (folder / "beside").mkdir(exist_ok=True)
     for index in spread(len(dataset), MAX_IMAGES):
-        sample = load_sample(dataset, index)
-        objects = Detections(sample.boxes, np.ones(len(sample.boxes), np.float32), sample.classes)
         name = dataset.file_names[index]
-        above = found[index].scores > threshold
-        shown = Detections(found[index].boxes[above], found[index].scores[above], found[index].classes[above])
-        picture = draw_beside_ground_truth(sample.image, objects, shown, dataset.class_names, title=Path(name).name)
+        picture = draw_comparison(dataset, index, found[index], threshold=threshold, title=Path(name).name)
         write_picture(folder / "beside" / f"{index:05d}_{Path(name).stem}.jpg", picture)
 
 
