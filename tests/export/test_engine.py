@@ -92,6 +92,18 @@ def test_auto_says_why_it_stays_on_mindspore(detector, tmp_path, monkeypatch):
         choose(detector, tmp_path, "openvino")
 
 
+def test_an_export_stays_when_the_runtime_is_not_installed(detector, cache, monkeypatch):
+    def is_missing(*args, **options):
+        raise ExportError("needs the package openvino")
+
+    (path,) = cache.glob("*.onnx")
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(module, "open_onnx_bytes", is_missing)
+    with pytest.raises(ExportError, match="needs OpenVINO: pip install"):
+        choose(detector, cache, "openvino")
+    assert path.is_file()
+
+
 def test_an_export_that_fails_leaves_auto_on_mindspore(detector, tmp_path, monkeypatch):
     def fails(*args, **options):
         raise ExportError("differs by 1")

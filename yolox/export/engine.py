@@ -96,7 +96,8 @@ def choose_engine(
     names = class_names or [str(number) for number in range(detector.num_classes)]
     wanted = ExportMetadata(class_names=tuple(names), input=spec, strides=tuple(detector.strides))
     key = cache_key(detector, wanted)
-    found = None if _own_layer(detector) else _open_cached(cache, key, wanted, name)
+    can_open = find_spec(name) is not None  # else the file would be taken for a damaged one
+    found = _open_cached(cache, key, wanted, name) if can_open and not _own_layer(detector) else None
     if found is not None:
         return EngineChoice(detector=found, engine=name, reason=f"export of these weights in {cache}")
     if engine == "auto" and images < WORTH_AN_EXPORT:
