@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from yolox import export
 from yolox.eval.postprocess import Detections
-from yolox.visualize.draw import class_color, draw_detections, drawn_names
+from yolox.visualize.draw import COLORS, class_color, draw_detections, drawn_names
 
 NAMES = ["cat", "a rather long name of a class"]
 
@@ -11,6 +14,20 @@ def _detections(boxes, classes=None):
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
     classes = np.zeros(len(boxes), np.int32) if classes is None else np.array(classes)
     return Detections(boxes, np.linspace(0.9, 0.5, len(boxes), dtype=np.float32), classes)
+
+
+def test_eighteen_classes_have_colours_of_their_own():
+    colors = [class_color(index) for index in range(18)]
+    assert len(set(colors)) == 18
+    assert all(0 <= value <= 255 for color in colors for value in color)
+    apart = [np.abs(np.subtract(a, b)).max() for i, a in enumerate(colors) for b in colors[:i]]
+    assert min(apart) >= 20
+
+
+def test_the_web_page_has_the_same_colours():
+    text = (Path(export.__file__).parent / "web_page/app.js").read_text()
+    listed = ", ".join(f'"{color}"' for color in COLORS)
+    assert f"const COLORS = [{listed}];" in text
 
 
 def test_no_detections_leave_the_pixels_and_the_input_alone():

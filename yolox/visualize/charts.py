@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from yolox.eval.error_kinds import KINDS
-from yolox.visualize.draw import drawn_names
+from yolox.visualize.draw import COLORS, drawn_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,8 +23,6 @@ MAX_NUMBERED = 15  # classes up to which the cells of the confusion matrix take 
 MAX_NAMED = 10  # classes up to which each has a colour and a name in the legend
 MAX_NAME = 22
 MAX_MARKED = 40  # epochs up to which each value has a marker
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
-"""Okabe and Ito's colours ("Color Universal Design", 2008), without black, which is that of means, and yellow, which is pale."""
 NO_OBJECTS = "no image has an object"
 FILL, ALERT = "#56B4E9", "#D55E00"
 SIDE_TICKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,6 +13,8 @@ from attrs import evolve
 from yolox.data.pixels import viewable
 from yolox.eval.postprocess import Detections
 
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
+"""Okabe and Ito's colours ("Color Universal Design", 2008), without black, which is that of means, and yellow, which is pale."""
 LONGEST_NAME = 18  # letters in a picture; labels of neighbours would hide each other
 _SPELLED = str.maketrans({
     "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
@@ -26,9 +27,9 @@ _MOST_COVERED = 0.25  # share of the picture under labels from which names are c
 
 
 def class_color(index: int) -> tuple[int, int, int]:
-    """Returns the colour of a class, as BGR in 0..255.
+    """Returns the colour of a class, as BGR in 0..255: one of six that colour-blind people can tell apart.
 
-    Neighbouring classes are far apart in hue, and the colour depends on the index alone.
+    The colour depends on the index alone. From the seventh class on, the six come back lighter, then darker, and so on.
 
     Args:
         index: of the class.
@@ -39,11 +40,14 @@ def class_color(index: int) -> tuple[int, int, int]:
     Example:
         >>> class_color(0) == class_color(0) != class_color(1)
         True
+        >>> class_color(0)
+        (178, 114, 0)
     """
-    hue = (0.02 + index * 0.618033988749895) % 1.0
-    value, saturation = ((1.0, 0.85), (0.75, 0.9), (1.0, 0.5))[index // 7 % 3]
-    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
-    return round(255 * blue), round(255 * green), round(255 * red)
+    color = COLORS[index % len(COLORS)]
+    times = index // len(COLORS)
+    towards, share = 255 * (times % 2), 0.7 * (times * 0.618 % 1)
+    blue, green, red = (round(int(color[at : at + 2], 16) * (1 - share) + towards * share) for at in (5, 3, 1))
+    return blue, green, red
 
 
 def _side(image) -> float:

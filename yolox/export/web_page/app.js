@@ -4,6 +4,7 @@ import * as ort from "./ort.js";
 import { select, toPlanes } from "./yolox.js";
 
 const MOST_PIXELS = 16e6; // larger photos are made smaller first: phones refuse larger canvases
+const COLORS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"];
 const get = (id) => document.getElementById(id);
 const [stage, picture, sliders] = [get("stage"), get("picture"), [get("score"), get("iou")]];
 const paper = picture.getContext("2d");
@@ -72,8 +73,21 @@ function show() {
   get("found").replaceChildren(...found.map(listed));
 }
 
+// The colours of yolox.visualize.class_color: from the seventh class on lighter, then darker, and so on.
+function channels(index) {
+  const times = Math.floor(index / COLORS.length);
+  const [towards, share] = [255 * (times % 2), 0.7 * ((times * 0.618) % 1)];
+  const color = COLORS[index % COLORS.length];
+  return [1, 3, 5].map((at) => Math.round(parseInt(color.slice(at, at + 2), 16) * (1 - share) + towards * share));
+}
+
 function color(index) {
-  return `hsl(${(7 + index * 222.492) % 360} 85% ${[38, 28, 46][Math.floor(index / 7) % 3]}%)`;
+  return `rgb(${channels(index).join(" ")})`;
+}
+
+function ink(index) {
+  const [red, green, blue] = channels(index);
+  return 0.299 * red + 0.587 * green + 0.114 * blue > 140 ? "#000" : "#fff";
 }
 
 function drawBox({ box: [x1, y1, x2, y2], index }, unit) {
@@ -93,7 +107,7 @@ function drawLabel({ box: [x1, y1, , y2], score, index, name }, unit, placed) {
   placed.push([left, top, wide]);
   paper.fillStyle = color(index);
   paper.fillRect(left, top, wide, high);
-  paper.fillStyle = "#fff";
+  paper.fillStyle = ink(index);
   paper.fillText(text, left + 2 * unit, top + 8.5 * unit);
 }
 
