@@ -16,7 +16,8 @@ from yolox.cli import Experiment, run
 from yolox.config import InputSpec
 from yolox.data.synthetic import SyntheticConfig, write_synthetic
 from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector, initialise
-from yolox.recipes import megvii_recipe, with_epochs
+from yolox.recipe_changes import with_epochs
+from yolox.recipes import megvii_recipe
 from yolox.training.checkpoint import load_checkpoint
 
 CASES = {"grey": (1, 255), "five": (5, 4095)}

@@ -27,13 +27,14 @@ TABLE = {
     "nn": "config | mindspore numpy",
     "models": "nn recipes | attrs",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
-    "training": "config config_io console data distributed errors eval graph nn processes recipes schedule yolox_loss "
+    "training": "config config_io console data distributed errors eval graph nn processes recipe_changes schedule yolox_loss "
     "| attrs mindspore mlflow numpy rich safetensors tensorboard",
     "processes": "|",
     "console": "| rich",
     "distributed": "config graph processes | attrs mindspore numpy",
     # recipes and files
     "recipes": "config | attrs",
+    "recipe_changes": "config | attrs",
     "config_io": "config errors | attrs cattrs tomlkit",
     "wire": "errors |",
     "weights": "config environment errors training wire | attrs huggingface_hub mindspore numpy pooch requests urllib3",

@@ -53,7 +53,7 @@ from yolox.eval import (
 from yolox.eval.evaluate import make_evaluator
 from yolox.eval.tiles import Tiles
 from yolox.export import ExportedDetector, export_detector, open_exported
-from yolox.recipes import finetune_recipe
+from yolox.recipe_changes import finetune_recipe
 from yolox.errors import TrainingDiverged
 from yolox.model import Model, evaluate, load, predict
 from yolox.training.loop import TrainingStopped, fit
@@ -72,6 +72,7 @@ from yolox.data.write import write_coco, write_voc, write_yolo
 from yolox.decode import make_points
 from yolox.training.progress import TrainingProgress
 from yolox.config_io import read_recipe, save_recipe
+from yolox.recipe_changes import with_epochs, with_input_size
 from yolox.recipes import (
     megvii_recipe,
     mindyolo_recipe,
@@ -79,8 +80,6 @@ from yolox.recipes import (
     published_ap,
     published_recipes,
     rtmdet_recipe,
-    with_epochs,
-    with_input_size,
 )
 from yolox.training.callbacks import EpochEvent, StepEvent
 from yolox.training.resume import restore_state, save_state

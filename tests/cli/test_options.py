@@ -13,7 +13,8 @@ from yolox.cli.train import rate_lines
 from yolox.config import OptimConfig, Recipe
 from yolox.config_io import recipe_to_json
 from yolox.errors import RecipeError, UsageError
-from yolox.recipes import finetune_recipe, megvii_recipe, mindyolo_recipe, published_recipes, with_epochs
+from yolox.recipe_changes import finetune_recipe, with_epochs
+from yolox.recipes import megvii_recipe, mindyolo_recipe, published_recipes
 
 RECIPES = {"megvii": megvii_recipe("nano"), "mindyolo": mindyolo_recipe("nano")}
 DATA = ["--train-json", "a.json", "--train-images", "a"]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.tiny import EXPERIMENT, RECIPE, TinyDetector, make_step, write_data
 from yolox.cli import run
-from yolox.config import LoaderConfig, OptimConfig, Recipe
+from yolox.config import OptimConfig
 from yolox.data.classes import inverse_class_weights
 from yolox.data.coco import read_coco
 from yolox.data.synthetic import SyntheticConfig, write_synthetic
@@ -21,7 +21,7 @@ from yolox.nn import initialise
 from yolox.training.callbacks import Callback
 from yolox.training.checkpoint import load_checkpoint, save_checkpoint
 from yolox.training.run_folder import lock_run
-from yolox.training.trainer import describe_sizes, train
+from yolox.training.trainer import train
 from yolox.weights.load import load_weights
 
 
@@ -32,19 +32,6 @@ def test_exported_files_do_not_train(tmp_path, capsys, name):
     assert run(EXPERIMENT, ["train", *write_data(tmp_path / "data", 2), *map(str, argv)]) == 2
     assert f"{name}: an exported file cannot be trained; give the weights it was made of" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("sizes", "text"),
-    [
-        ((), ""),
-        ((640,), ""),
-        ((320,), " (training at height 320 px)"),
-        ((704, 320, 640, 320), " (training at 3 heights, 320 to 704 px)"),
-    ],
-)
-def test_training_sizes_are_named_where_they_are_not_the_input_size(sizes, text):
-    assert describe_sizes(Recipe(loader=LoaderConfig(multiscale_sizes=sizes))) == "640 x 640 px" + text
 
 
 def test_a_run_announces_its_training_sizes(tmp_path, capsys):

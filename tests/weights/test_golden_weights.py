@@ -14,7 +14,8 @@ from tests.nn.scales import build_detector
 from yolox.data.layout import read_data
 from yolox.data.loader import train_batches
 from yolox.decode import decode_boxes, flatten_levels, make_points, split_predictions
-from yolox.recipes import megvii_recipe, with_input_size
+from yolox.recipe_changes import with_input_size
+from yolox.recipes import megvii_recipe
 from yolox.schedule import peak_rate
 from yolox.training.step import create_train_state, make_recipe_step
 from yolox.weights.load import load_weights

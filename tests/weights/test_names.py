@@ -9,7 +9,8 @@ import pytest
 
 from tests.nn.scales import SCALES, build_detector, yolox_name
 from yolox.errors import WeightsError
-from yolox.recipes import megvii_recipe, mindyolo_recipe, with_convention
+from yolox.recipe_changes import with_convention
+from yolox.recipes import megvii_recipe, mindyolo_recipe
 from yolox.weights.load import read_weights
 from yolox.weights.megvii import (
     MEGVII_INPUT,

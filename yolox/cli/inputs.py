@@ -28,7 +28,7 @@ from yolox.errors import CommandError, UsageError
 from yolox.eval.predict import detector_step
 from yolox.export.engine import choose_engine
 from yolox.export.runner import SUFFIXES, ExportedDetector
-from yolox.recipes import with_convention
+from yolox.recipe_changes import with_convention
 from yolox.training.run_folder import make_folder, next_folder
 from yolox.weights.hub import fetch_weights
 from yolox.weights.load import LoadedWeights, local_path

@@ -31,7 +31,7 @@ from yolox.errors import UsageError, WeightsError
 from yolox.export.runner import SUFFIXES
 from yolox.graph import use_device
 from yolox.models import SCALES
-from yolox.recipes import finetune_recipe
+from yolox.recipe_changes import finetune_recipe
 from yolox.training.run_folder import LAST
 from yolox.weights.hub import HUGGING_FACE, is_published_name, published_file
 from yolox.weights.load import local_path, read_weights, scale_of

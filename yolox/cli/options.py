@@ -23,7 +23,7 @@ from yolox.cli.spelling import unknown_line
 from yolox.config import Recipe
 from yolox.errors import UsageError
 from yolox.export.engine import Engine
-from yolox.recipes import with_input_size
+from yolox.recipe_changes import with_input_size
 
 T = TypeVar("T", bound="CommonOptions")
 Device = Literal["CPU", "Ascend"]

@@ -36,12 +36,13 @@ from yolox.errors import RunError, UsageError
 from yolox.export.runner import SUFFIXES
 from yolox.nn import initialise
 from yolox.processes import msrun_command, run_with_restarts
-from yolox.recipes import with_convention, with_epochs
+from yolox.recipe_changes import with_convention, with_epochs
 from yolox.training.callbacks import MLflow, TensorBoard
 from yolox.training.freeze import check_frozen_loaded
+from yolox.training.prepare import check_arguments
 from yolox.training.run_folder import LAST, next_folder
 from yolox.training.signals import Launcher, Watchdog
-from yolox.training.trainer import check_arguments, train
+from yolox.training.trainer import train
 from yolox.visualize.run_pictures import RunPictures
 from yolox.weights.load import load_weights
 

@@ -14,25 +14,30 @@ from attrs import field, frozen
 from mindspore import nn
 from rich.console import Console
 
-from yolox.config import LossConfig, OneScreen, Recipe, pixel_words
+from yolox.config import OneScreen, Recipe
 from yolox.console import PlainConsole
 from yolox.data.batches import steps_per_epoch
 from yolox.data.check import check_for_training
-from yolox.data.classes import inverse_class_weights, with_classes
-from yolox.data.content import name_some
-from yolox.data.dataset import DetectionDataset, open_cache, select_images, with_pixels
+from yolox.data.dataset import DetectionDataset, open_cache, with_pixels
 from yolox.data.loader import log_dropped, report_once, train_batches
 from yolox.distributed import Group, any_of, from_first, share_statistics
 from yolox.errors import RunError, RunStopped, TrainingDiverged, UsageError
 from yolox.eval.evaluate import make_evaluator
 from yolox.graph import use_device
 from yolox.nn import set_precision
-from yolox.recipes import with_convention
-from yolox.schedule import check_epochs
+from yolox.recipe_changes import with_convention
 from yolox.training.callbacks import Callback, EarlyStopping, RunContext, StopTraining
 from yolox.training.checkpoint import load_checkpoint
 from yolox.training.freeze import freeze_parts
 from yolox.training.loop import StopRequested, TrainingStopped, fit
+from yolox.training.prepare import (
+    check_arguments,
+    describe_pixels,
+    describe_run,
+    in_classes_of,
+    with_class_weights,
+    without_small_images,
+)
 from yolox.training.progress import TrainingProgress, initial_progress
 from yolox.training.resume import describe_data, resume_run, save_state
 from yolox.training.run_folder import (
@@ -154,13 +159,13 @@ def train(
     console.quiet = console.quiet or not group.is_first
     recipe = attrs.evolve(recipe, input=with_convention(recipe.input, getattr(detector, "spec", None)))
     check_arguments(recipe, patience=patience, save_steps=save_steps, save_every=save_every, has_val=val_set is not None)
-    val_set = _in_classes_of(detector, train_set, val_set)
+    val_set = in_classes_of(detector, train_set, val_set)
     train_set, val_set = (None if data is None else with_pixels(data, recipe.input) for data in (train_set, val_set))
     if note := describe_pixels(detector, recipe):
         console.print(note)
     loader = recipe.loader
-    train_set = _without_small_images(train_set, loader.min_image_side, console)
-    recipe = attrs.evolve(recipe, loss=_with_class_weights(recipe.loss, train_set))
+    train_set = without_small_images(train_set, loader.min_image_side, console)
+    recipe = attrs.evolve(recipe, loss=with_class_weights(recipe.loss, train_set))
     steps = steps_per_epoch(train_set, batch_size=loader.step_images, world=group.world, last_batch=loader.last_batch)
     datasets = {"train": train_set, **({} if val_set is None else {"val": val_set})}
     with ExitStack() as owned:
@@ -183,7 +188,7 @@ def train(
                 prepare_run(folder, overwrite=overwrite)
                 write_recipe(folder, recipe)
         any_of(False, group)  # no process opens a file in a folder that rank 0 was refused
-        console.print(f"{name}, {_describe(train_set, val_set, recipe, steps, group)}")
+        console.print(f"{name}, {describe_run(train_set, val_set, recipe, steps, group)}")
         state = create_train_state(detector, optimizer=recipe.optim.optimizer)
         averaged = copy.deepcopy(detector)  # a second detector of the same layers, for the moving averages
         recorder, start = _open_recorder(
@@ -235,29 +240,6 @@ def train(
             for callback in everyone:
                 callback.on_finish()
         return run(stopped=stopped)
-
-
-def _without_small_images(dataset: DetectionDataset, side: int, console: Console) -> DetectionDataset:
-    is_small = (dataset.sizes < side).any(axis=-1)
-    if not is_small.any():
-        return dataset
-    small = [dataset.file_names[index] for index in np.flatnonzero(is_small)]
-    count = f"{len(small)} of {len(dataset)} training images are left out, as a side has fewer than {side} px"
-    console.print(f"{count}: {name_some(small)}", markup=False)
-    return select_images(dataset, np.flatnonzero(~is_small))
-
-
-def _with_class_weights(loss: LossConfig, dataset: DetectionDataset) -> LossConfig:
-    """Returns the config with the weights that `class_balance` asks for, as numbers."""
-    names = dataset.class_names
-    if loss.class_balance == "inverse":
-        weights = inverse_class_weights(dataset)
-        if loss.class_weights not in ((), weights):
-            raise UsageError("`class_weights`: are not those that `class_balance` inverse gives here; want one of the two")
-        return attrs.evolve(loss, class_weights=weights)
-    if loss.class_weights and len(loss.class_weights) != len(names):
-        raise UsageError(f"`class_weights`: got {len(loss.class_weights)}, want {len(names)}, for {name_some(names, most=5)}")
-    return loss
 
 
 @contextmanager
@@ -393,100 +375,6 @@ def saved_when_interrupted(
         any_of(False, group)
         message = f"{diverged}\nthe batch of that step is in {bad_batch}; {folder / LAST} is from before"
         raise RunError(message, folder) from diverged
-
-
-def check_arguments(
-    recipe: Recipe, *, patience: int | None, save_steps: int | None, has_val: bool, save_every: int | None = None
-) -> None:
-    """Checks what `train` is given beside detector and datasets; call it before anything slow is read.
-
-    Args:
-        recipe: of the run.
-        patience: as in `train`.
-        save_steps: as in `train`.
-        save_every: as in `train`.
-        has_val: whether there are validation images.
-
-    Raises:
-        UsageError: a number is out of range, or patience has no evaluation to count.
-        ValueError: the recipe's phases do not fit its epochs.
-    """
-    if patience is not None and (patience < 1 or not has_val):
-        raise UsageError(f"`patience` {patience}: want 1 or more, and validation images")
-    for name, number in (("save_steps", save_steps), ("save_every", save_every)):
-        if number is not None and number < 1:
-            raise UsageError(f"`{name}` {number}: want 1 or more")
-    check_epochs(recipe)
-
-
-def _in_classes_of(
-    detector: nn.Cell, train_set: DetectionDataset, val_set: DetectionDataset | None
-) -> DetectionDataset | None:
-    """Returns the validation set in the classes of the training set, which must be as many as the detector predicts."""
-    names = train_set.class_names
-    if getattr(detector, "num_classes", len(names)) != len(names):
-        raise ValueError(f"train: the detector predicts {detector.num_classes} classes, the training set has {len(names)}")
-    return val_set if val_set is None or val_set.class_names == names else with_classes(val_set, names)
-
-
-def _describe(
-    train_set: DetectionDataset, val_set: DetectionDataset | None, recipe: Recipe, steps: int, group: Group
-) -> str:
-    """Returns a line about what will be trained on what."""
-    val = "no evaluation" if val_set is None else f"{len(val_set)} for validation"
-    devices = f" on {group.world} devices" if group.world > 1 else ""
-    return (
-        f"{describe_sizes(recipe)}: {len(train_set)} images, {len(train_set.boxes)} boxes, "
-        f"{len(train_set.class_names)} classes; {val}; {recipe.epochs} epochs of {steps} steps{devices}"
-    )
-
-
-def describe_pixels(detector: nn.Cell, recipe: Recipe) -> str:
-    """Returns a line about images of other than three channels of 8 bits, and what training leaves out for them.
-
-    Args:
-        detector: its attribute `in_channels`, where it has one, must be that of the recipe.
-        recipe: of the run.
-
-    Returns:
-        A line; empty for colour of 8 bits.
-
-    Raises:
-        UsageError: the detector takes images of other channels than the recipe's.
-
-    Example:
-        >>> describe_pixels(nn.ReLU(), Recipe(input=attrs.evolve(Recipe().input, max_value=4095)))
-        'images of 3 channels of 16 bits, values up to 4095; changes of colour are left out'
-    """
-    spec = recipe.input
-    taken = getattr(detector, "in_channels", spec.channels)
-    if taken != spec.channels:
-        raise UsageError(f"`channels` {spec.channels}: the detector takes images of {taken} channels")
-    if spec.is_color:
-        return ""
-    left_out = "; changes of colour are left out" if recipe.augment.hsv_prob else ""
-    return f"images of {pixel_words(spec)}{left_out}"
-
-
-def describe_sizes(recipe: Recipe) -> str:
-    """Returns the size of the images of evaluation, and of training where it differs, as text.
-
-    Args:
-        recipe: of the run.
-
-    Returns:
-        Text for a line.
-
-    Example:
-        >>> from yolox.recipes import megvii_recipe
-        >>> describe_sizes(megvii_recipe("s")), describe_sizes(Recipe())
-        ('640 x 640 px (training at 11 heights, 480 to 800 px)', '640 x 640 px')
-    """
-    (height, width), sizes = recipe.input.input_size, sorted(set(recipe.loader.multiscale_sizes))
-    if sizes in ([], [height]):
-        return f"{height} x {width} px"
-    heights = f"{len(sizes)} heights, {sizes[0]} to {sizes[-1]} px" if sizes[1:] else f"height {sizes[0]} px"
-    return f"{height} x {width} px (training at {heights})"
 
 
 def _open_recorder(
