@@ -1,6 +1,6 @@
 """Graphs for tests/test_static_graph.py, compiled in a process of their own that dumps them.
 
-    python tests/graphs.py step | dynamic | fallback
+    python tests/graphs.py CPU | Ascend | dynamic | fallback
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).par
 from processes import train  # noqa: E402
 
 from yolox.distributed import Group  # noqa: E402
+from yolox.training.step import assign_fn_for  # noqa: E402
 
 
 @ms.jit
@@ -33,8 +34,8 @@ def fallback(x):
 
 def main(kind: str) -> None:
     """Compile one of the graphs."""
-    if kind == "step":
-        train(Group(), steps=1)
+    if kind in ("CPU", "Ascend"):  # the training step with the assignment for that device, compiled on CPU
+        train(Group(), steps=1, assign_fn=assign_fn_for(kind))
     else:
         {"dynamic": dynamic, "fallback": fallback}[kind](ms.Tensor([1.0, 0.0]))
 

@@ -69,13 +69,15 @@ def batch(step: int, group: Group) -> tuple[ms.Tensor, ...]:
     return tuple(ms.Tensor(part[mine]) for part in (images, boxes, classes, valid))
 
 
-def train(group: Group, steps: int = STEPS, *, compiled: bool = True, accumulate: int = 1) -> dict[str, np.ndarray]:
+def train(
+    group: Group, steps: int = STEPS, *, compiled: bool = True, accumulate: int = 1, **loss_options
+) -> dict[str, np.ndarray]:
     """Steps with global normalisation; the parameters after them."""
     cell, reduce_num_pos = Maps(), positives_reducer(group)
     state = create_train_state(cell)
 
     def loss(maps, gt_boxes, gt_classes, valid, l1_weight):
-        return detection_loss(maps, gt_boxes, gt_classes, valid, l1_weight, reduce_num_pos=reduce_num_pos)
+        return detection_loss(maps, gt_boxes, gt_classes, valid, l1_weight, reduce_num_pos=reduce_num_pos, **loss_options)
 
     step = make_train_step(
         cell,

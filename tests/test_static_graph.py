@@ -13,6 +13,7 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("graphs.py")
 DYNAMIC = re.compile(r"Tensor\[\w+\], \([^)]*-\d")  # a shape such as (-1, 4); -2 stands for an unknown rank
+CONTROL = re.compile(r"\b(Switch|SwitchLayer|Partial)\(")  # loops are switches of partial functions
 HOST = re.compile(r"\b(PyExecute|PyInterpret)\b")
 
 
@@ -26,11 +27,13 @@ def dump(kind: str, folder: Path) -> str:
 
 
 @pytest.mark.slow
-def test_the_training_step_is_static(tmp_path):
-    text = dump("step", tmp_path)
+@pytest.mark.parametrize("device", ["CPU", "Ascend"])
+def test_the_training_step_is_static(tmp_path, device):
+    text = dump(device, tmp_path)
     assert "SGD(" in text and "Lerp(" in text  # it is the whole step, update and average too
     assert not DYNAMIC.findall(text)
     assert not HOST.findall(text)
+    assert bool(CONTROL.findall(text)) == (device == "CPU")  # on Ascend each loop and branch goes back to the host
 
 
 @pytest.mark.parametrize(("kind", "pattern"), [("dynamic", DYNAMIC), ("fallback", HOST)])

@@ -9,6 +9,7 @@ from mindspore import Tensor, ops
 import yolox.training.step as step_module
 from tests.nn.scales import build_detector
 from tests.training.test_step import OPTIM, SPEC, Toy, batch, scalars, snapshot, toy_loss
+from yolox.assign import simota_assign, simota_assign_gathered
 from yolox.boxes import elementwise_iou
 from yolox.config import InputSpec, Recipe
 from yolox.distributed import Group
@@ -92,8 +93,21 @@ def test_the_step_is_made_of_the_recipe_and_its_reducers(monkeypatch, name):
     made.pop("loss_fn")(*"abcde")
     options = {"reduce_gradients": recipe.optim.gradient_reduction, "reduce_num_pos": group, "accumulate": 3, "compiled": True}
     assert made == {"optim": recipe.optim, "spec": recipe.input, **options}
-    configs = {"assign": recipe.assign, "loss": recipe.loss, "reduce_num_pos": group}
+    configs = {"assign": recipe.assign, "loss": recipe.loss, "reduce_num_pos": group, "assign_fn": simota_assign_gathered}
     assert called == {"parts": tuple("abcde"), "box_loss": giou_box_loss, **configs}
+
+
+def test_the_form_of_simota_follows_the_device_and_can_be_given(monkeypatch):
+    called = []
+    monkeypatch.setattr(step_module, "recipe_reducers", lambda recipe, group: (None, None))
+    monkeypatch.setattr(step_module, "make_train_step", lambda _, loss, __, **knobs: loss(*"abcde"))
+    monkeypatch.setattr(step_module, "detection_loss", lambda *parts, **knobs: called.append(knobs["assign_fn"]))
+    monkeypatch.setattr(step_module.ms, "get_context", {"device_target": "Ascend"}.__getitem__)
+    make_recipe_step(None, None, Recipe())
+    make_recipe_step(None, None, Recipe(), assign_fn=simota_assign_gathered)
+    monkeypatch.setattr(step_module.ms, "get_context", {"device_target": "CPU"}.__getitem__)
+    make_recipe_step(None, None, Recipe())
+    assert called == [simota_assign, simota_assign_gathered, simota_assign_gathered]
 
 
 def test_a_loss_of_ones_own_takes_no_hooks():

@@ -6,6 +6,7 @@ import mindspore as ms
 from attrs import frozen
 from mindspore import Parameter, Tensor, nn, ops
 
+from yolox.assign import simota_assign, simota_assign_gathered
 from yolox.config import InputSpec, OptimConfig, Recipe
 from yolox.distributed import Group, normalize_over_devices, recipe_reducers
 from yolox.graph import compile_function, tree_map
@@ -282,7 +283,8 @@ def make_recipe_step(
         group: the processes that train together.
         loss_fn: replaces `detection_loss`, as in `make_train_step`; the recipe's `assign` and `loss` then have no effect.
         compiled: False runs the step eagerly, as in `make_train_step`.
-        **loss_options: other arguments of `detection_loss`: `assign_fn`, `box_loss`, `cls_loss`, `strides`.
+        **loss_options: other arguments of `detection_loss`: `assign_fn` (without it the form of SimOTA for the device in
+            use, see `assign_fn_for`), `box_loss`, `cls_loss`, `strides`.
 
     Returns:
         The step of `make_train_step`.
@@ -295,7 +297,8 @@ def make_recipe_step(
     reduce_gradients, reduce_num_pos = recipe_reducers(recipe, group)
     if recipe.optim.sync_bn:
         normalize_over_devices(detector, group)
-    configs = {"assign": recipe.assign, "loss": recipe.loss, "reduce_num_pos": reduce_num_pos, **loss_options}
+    configs = {"assign": recipe.assign, "loss": recipe.loss, "reduce_num_pos": reduce_num_pos}
+    configs |= {"assign_fn": assign_fn_for(ms.get_context("device_target")), **loss_options}
 
     def recipe_loss(maps, gt_boxes, gt_classes, valid, l1_weight):
         return detection_loss(maps, gt_boxes, gt_classes, valid, l1_weight, **configs)
@@ -304,3 +307,24 @@ def make_recipe_step(
         detector, loss_fn or recipe_loss, state, optim=recipe.optim, spec=recipe.input, reduce_gradients=reduce_gradients,
         accumulate=recipe.loader.accumulate, reduce_num_pos=reduce_num_pos, compiled=compiled,
     )  # fmt: skip
+
+
+def assign_fn_for(device: str) -> Callable:
+    """Returns the form of SimOTA for a device: both compute the same.
+
+    The gathered form has loops and a branch that follow the number of ground truths, which saves work on CPU. On Ascend each
+    turn of a loop would go back to the host, and a graph with them cannot be sunk as a whole: the dense form has neither.
+
+    Args:
+        device: "CPU", "Ascend", or another name of MindSpore's ``device_target``.
+
+    Returns:
+        `simota_assign_gathered` on CPU, else `simota_assign`.
+
+    Source: chosen here; nothing was measured on Ascend.
+
+    Example:
+        >>> assign_fn_for("Ascend").__name__
+        'simota_assign'
+    """
+    return simota_assign_gathered if device == "CPU" else simota_assign
