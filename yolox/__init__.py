@@ -85,6 +85,7 @@ from yolox.training.callbacks import EpochEvent, StepEvent
 from yolox.training.resume import restore_state, save_state
 from yolox.schedule import ema_decay, ema_value, learning_rate
 from yolox.training.trainer import TrainingRun, train
+from yolox.training.profile import Profile
 from yolox.training.callbacks import Callback, EarlyStopping, MLflow, StopTraining, TensorBoard
 from yolox.training.step import TrainState, create_train_state, make_recipe_step, make_train_step
 from yolox.weights.load import load_weights
@@ -120,6 +121,7 @@ __all__ = [
     "PAFPN",
     "TrainingProgress",
     "PostprocessConfig",
+    "Profile",
     "Recipe",
     "Sample",
     "StepEvent",

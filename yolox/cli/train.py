@@ -40,6 +40,7 @@ from yolox.recipe_changes import with_convention, with_epochs
 from yolox.training.callbacks import MLflow, TensorBoard
 from yolox.training.freeze import check_frozen_loaded
 from yolox.training.prepare import check_arguments
+from yolox.training.profile import Profile
 from yolox.training.run_folder import LAST, next_folder
 from yolox.training.signals import Launcher, Watchdog
 from yolox.training.trainer import train
@@ -96,6 +97,8 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     """Also write events for TensorBoard to OUTPUT/events (pip install -c constraints.txt -e '.[tensorboard]')."""
     mlflow: bool = False
     """Also write to MLflow: to MLFLOW_TRACKING_URI, else to OUTPUT/mlruns (pip install -c constraints.txt -e '.[mlflow]')."""
+    profile: bool = False
+    """Profile five steps with MindSpore's profiler: OUTPUT/profile has a trace and the time of each operator."""
     save_recipe: Path | None = None
     """Also write the recipe with all options to this file (.toml, .json), for --recipe."""
     settings: Recipe = Recipe()
@@ -163,7 +166,8 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
     folder = options.resume or options.output or _next_run(console, group)
     pictures = RunPictures(console, command=command_text(), settings={"options": given_options(options)})
     loggers = [*([TensorBoard()] if options.tensorboard else []), *([MLflow()] if options.mlflow else [])]
-    callbacks = [RememberOptions(options), pictures, *loggers]
+    profiles = [Profile(console=console)] if options.profile else []
+    callbacks = [RememberOptions(options), pictures, *loggers, *profiles]
     try:
         if options.resume is None:
             check_frozen_loaded(options.freeze, random)

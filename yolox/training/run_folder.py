@@ -35,12 +35,15 @@ BEST, LAST, HISTORY, RECIPE, OPTIONS = (
 BAD_BATCH = "bad_batch.npz"
 CACHE_FILE = "images.cache"
 CURVES, BATCHES = "curves.png", "first_batches.jpg"
-EVENTS = "events"
+EVENTS, PROFILE = "events", "profile"
 MLRUNS, MLFLOW_RUN = "mlruns", "mlflow_run.txt"
 EVALUATION, PICTURES, REPORT = "evaluation.json", "pictures", "report.html"
 RUN_FILES = (BEST, LAST, HISTORY, RECIPE, OPTIONS, CURVES, BATCHES, EVALUATION, REPORT)
 PICTURE_FILES = (f"{PICTURES}/*.png", f"{PICTURES}/beside/[0-9]*_*.jpg")
-OTHER_FILES = (BAD_BATCH, MLFLOW_RUN, "epoch_[0-9]*.safetensors", f"{EVENTS}/events.out.tfevents.*", *PICTURE_FILES)
+OTHER_FILES = (
+    BAD_BATCH, MLFLOW_RUN, "epoch_[0-9]*.safetensors", f"{EVENTS}/events.out.tfevents.*", f"{PROFILE}/*.csv",
+    f"{PROFILE}/*.json", *PICTURE_FILES,
+)  # fmt: skip
 """Patterns of files that only some runs leave."""
 
 
