@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLE = {
     "config": "| attrs",
     "errors": "| numpy",
-    "graph": "errors | mindspore numpy",
+    "graph": "convolutions errors | mindspore numpy",
+    "convolutions": "environment | mindspore numpy",
     # the mathematics
     "boxes": "errors | mindspore",
     "losses": "| mindspore",

@@ -2,15 +2,19 @@
 
 On processors with AVX-512, MindSpore 2.9 and 2.10 (oneDNN 3.10) send most convolutions larger than 1x1 through a
 reference kernel that is about seventy times slower. Capping oneDNN at AVX2 avoids it. MindSpore 2.7 and 2.8 are not
-affected and keep their faster instructions. A value that the user has set is never changed.
+affected and keep their faster instructions. `yolox.convolutions` measures which setting is fast, and its answer goes before
+these rules. A value that the user has set is never changed.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
+import json
 import logging
 import os
+import platform
 import shutil
 import sys
 import tempfile
@@ -25,6 +29,11 @@ from yolox.errors import ExportError, UnusableEnvironment
 ONEDNN_VARIABLE = "ONEDNN_MAX_CPU_ISA"
 DUMPS_VARIABLE = "MS_OM_PATH"
 FIRST_SLOW_VERSION = (2, 9)
+DEFAULT_SETTING = "DEFAULT"
+"""Value of the variable that is oneDNN's own: it uses every instruction of the processor."""
+SLOW_SETTING = "slow"
+"""What is kept where no value makes convolutions fast."""
+MEASURED = "convolutions.json"
 
 _logger = logging.getLogger("yolox")
 
@@ -68,7 +77,9 @@ def needs_cap(mindspore_version: str) -> bool:
 
 
 def use_fast_convolutions(environment: MutableMapping[str, str], mindspore_version: str) -> bool:
-    """Caps oneDNN at AVX2 in `environment` where the MindSpore version needs it and the user has set nothing.
+    """Caps oneDNN at AVX2 in `environment` where that is fast and the user has set nothing.
+
+    What was measured on this processor decides, else the version of MindSpore.
 
     Args:
         environment: usually ``os.environ``; changed in place.
@@ -77,11 +88,58 @@ def use_fast_convolutions(environment: MutableMapping[str, str], mindspore_versi
     Returns:
         True if the variable was set by this call.
     """
-    if ONEDNN_VARIABLE in environment or not needs_cap(mindspore_version):
+    if ONEDNN_VARIABLE in environment:
         return False
-    environment[ONEDNN_VARIABLE] = "AVX2"
-    _logger.info("%s=AVX2 set: MindSpore %s is slow with AVX-512", ONEDNN_VARIABLE, mindspore_version)
-    return True
+    measured = known_setting(mindspore_version)
+    is_capped = measured == "AVX2" if measured in ("AVX2", DEFAULT_SETTING) else needs_cap(mindspore_version)
+    if is_capped:
+        environment[ONEDNN_VARIABLE] = "AVX2"
+        _logger.info("%s=AVX2 set: MindSpore %s is slow with AVX-512", ONEDNN_VARIABLE, mindspore_version)
+    return is_capped
+
+
+def known_setting(mindspore_version: str) -> str | None:
+    """Returns the oneDNN setting that was measured to be fast for a MindSpore on this processor.
+
+    Args:
+        mindspore_version: such as ``"2.10.0"``.
+
+    Returns:
+        "AVX2", `DEFAULT_SETTING`, or `SLOW_SETTING` where none is; None where nothing readable was kept.
+    """
+    found = _measured().get(_machine(mindspore_version))
+    return found if found in ("AVX2", DEFAULT_SETTING, SLOW_SETTING) else None
+
+
+def remember_setting(mindspore_version: str, setting: str) -> None:
+    """Keeps a measured setting in the cache folder; a folder that cannot be written is left alone.
+
+    Args:
+        mindspore_version: that was measured.
+        setting: as `known_setting` returns it.
+    """
+    path, content = cache_folder() / MEASURED, {**_measured(), _machine(mindspore_version): setting}
+    own = path.with_name(f"{MEASURED}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        own.write_text(json.dumps(content, indent=1) + "\n")
+        own.replace(path)
+
+
+def _measured() -> dict:
+    try:
+        content = json.loads((cache_folder() / MEASURED).read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _machine(mindspore_version: str) -> str:
+    """Returns MindSpore's version and the name of the processor."""
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        name = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), name)
+    return f"MindSpore {mindspore_version}, {name}"
 
 
 def installed_mindspore() -> str:

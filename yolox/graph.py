@@ -20,6 +20,7 @@ import numpy as np
 from mindspore import Tensor, ops
 from mindspore.ops import constexpr
 
+from yolox.convolutions import check_convolutions
 from yolox.errors import CommandError
 
 log = logging.getLogger("yolox")
@@ -127,7 +128,7 @@ def use_device(name: str | None = None) -> None:
 
     A device that is in use already stays as it is: MindSpore refuses every call of ``set_device`` after its first
     kernel, and a notebook has run many before it calls a command.
-    On CPU, memory is planned for a whole graph.
+    On CPU, memory is planned for a whole graph, and convolutions are tested once (`yolox.convolutions`).
 
     Args:
         name: "CPU" or "Ascend"; None prepares the device in use.
@@ -143,6 +144,7 @@ def use_device(name: str | None = None) -> None:
         _set_device(name)
     if name == "CPU":
         _plan_memory()
+        check_convolutions()  # after it: memory is planned before the first operation
 
 
 def _set_device(name: str) -> None:
