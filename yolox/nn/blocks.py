@@ -6,8 +6,9 @@ Attribute names follow the published checkpoints, so that weights load by name.
 from __future__ import annotations
 
 import mindspore as ms
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
+from yolox.native import depthwise_operator, norm_operators, runs_natively
 from yolox.nn.functional import space_to_depth
 
 # Within the noise of a whole training step: x * sigmoid(x) for nn.SiLU, ops.batch_norm for nn.BatchNorm2d.
@@ -44,6 +45,57 @@ BN_EPS = 1e-3
 BN_MOMENTUM = 0.97  # share of the old running value; PyTorch writes the same as 0.03
 
 
+class BatchNormAct(nn.BatchNorm2d):
+    """Batch normalisation and activation, on CPU as one native kernel where `yolox.native` has one.
+
+    The parameters, and what training writes into the moving averages, are those of `nn.BatchNorm2d`.
+
+    Args:
+        channels: of the input.
+        act: name of the activation, see `make_activation`.
+
+    Example:
+        >>> from mindspore import ops
+        >>> BatchNormAct(2, "relu").set_train(False)(ops.ones((1, 2, 1, 1))).shape
+        (1, 2, 1, 1)
+    """
+
+    def __init__(self, channels, act):
+        super().__init__(channels, eps=BN_EPS, momentum=BN_MOMENTUM)
+        self.activation = make_activation(act)
+        operators = norm_operators(act)
+        self.native = operators is not None
+        if self.native:
+            self.native_train, self.native_infer = operators
+            self.settings = Tensor([BN_EPS, 1.0 - BN_MOMENTUM], ms.float32)
+
+    def construct(self, x):  # [B,C,H,W] -> [B,C,H,W]
+        if self.native and runs_natively(x.shape, x.dtype):
+            batch_statistics = self.training if self.use_batch_statistics is None else self.use_batch_statistics
+            inputs = (x, self.gamma, self.beta)
+            if batch_statistics:
+                return self.native_train(*inputs, self.moving_mean, self.moving_variance, self.settings)[0]
+            return self.native_infer(*inputs, self.moving_mean, self.moving_variance, self.settings)
+        return self.activation(super().construct(x))
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """A depthwise `nn.Conv2d`, on CPU a native kernel where `yolox.native` has one; arguments as there."""
+
+    def __init__(self, in_channels, out_channels, kernel, stride, pad_mode, padding, **options):
+        super().__init__(in_channels, out_channels, kernel, stride, pad_mode, padding, **options)
+        fits = kernel in (3, 5) and stride in (1, 2)
+        operator = depthwise_operator(stride) if fits else None
+        self.native = operator is not None
+        if self.native:
+            self.native_conv = operator
+
+    def construct(self, x):  # [B,C,H,W] -> [B,C,H/stride,W/stride]
+        if self.native and runs_natively(x.shape, x.dtype):
+            return self.native_conv(x, self.weight)
+        return super().construct(x)
+
+
 class ConvBNAct(nn.Cell):
     """Convolution without bias, batch normalisation and activation.
 
@@ -74,16 +126,16 @@ class ConvBNAct(nn.Cell):
         if kernel % 2 == 0:
             raise ValueError(f"ConvBNAct: kernel is {kernel}, want an odd number")
         self.in_channels = in_channels
-        self.conv = nn.Conv2d(
+        convolution = DepthwiseConv2d if groups == in_channels == out_channels else nn.Conv2d
+        self.conv = convolution(
             in_channels, out_channels, kernel, stride, "pad", (kernel - 1) // 2, group=groups, has_bias=False
         )
-        self.bn = nn.BatchNorm2d(out_channels, eps=BN_EPS, momentum=BN_MOMENTUM)
-        self.act = make_activation(act)
+        self.bn = BatchNormAct(out_channels, act)
 
     def construct(self, x):  # [B,in,H,W] -> [B,out,H/stride,W/stride]
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ValueError(f"ConvBNAct: x has shape {x.shape}, want [B,{self.in_channels},H,W]")
-        return self.act(self.bn(self.conv(x)))
+        return self.bn(self.conv(x))
 
 
 class DepthwiseConv(nn.Cell):

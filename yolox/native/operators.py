@@ -1,0 +1,136 @@
+"""The native kernels as MindSpore operators, with their gradients, for compiled and eager mode."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+
+import mindspore as ms
+from mindspore import ops
+from mindspore.ops import constexpr
+from mindspore.ops import signature as sig
+
+from yolox.native.build import load_library
+
+KERNEL_SIDES = (3, 5)
+STRIDES = (1, 2)
+_C_NAMES = {"none": "none", "silu": "silu", "relu": "relu", "lrelu": "leaky_relu"}
+
+
+@constexpr
+def runs_natively(shape, dtype) -> bool:
+    """Returns, while a graph is compiled, whether the kernels take a tensor: float32 [B,C,H,W], not empty, on CPU.
+
+    It also hands the library the number of threads that MindSpore has at this time, at most as many as this process may
+    run on.
+
+    Args:
+        shape: of the tensor.
+        dtype: of the tensor.
+    """
+    if len(shape) != 4 or min(shape) < 1 or dtype != ms.float32 or ms.get_context("device_target") != "CPU":
+        return False
+    library = load_library()[1]
+    library.yolox_set_threads(min(ms.get_context("runtime_num_threads"), len(os.sched_getaffinity(0))))
+    return True
+
+
+@cache
+def depthwise_operator(stride: int) -> ops.Custom | None:
+    """Returns the depthwise convolution of x [B,C,H,W] and weight [C,1,K,K], K of 3 or 5, padding (K - 1) / 2.
+
+    Args:
+        stride: 1 or 2.
+
+    Returns:
+        An operator (x, weight) -> [B,C,ceil(H / stride),ceil(W / stride)] with gradients; None without kernels.
+    """
+    if not load_library()[0].active:
+        return None
+    backward = _custom("depthwise_backward", lambda x, weight, dy: (x, weight))
+
+    def output(x, weight):
+        return (x[0], x[1], (x[2] - 1) // stride + 1, (x[3] - 1) // stride + 1)
+
+    def bprop(x, weight, out, dout):
+        return backward(x, weight, dout)
+
+    return _custom("depthwise_forward", output, bprop)
+
+
+@cache
+def norm_operators(act: str) -> tuple[ops.Custom, ops.Custom] | None:
+    """Returns batch normalisation followed by an activation, with the batch's statistics and with given ones.
+
+    Args:
+        act: "none", "silu", "relu" or "lrelu" (slope 0.1).
+
+    Returns:
+        Two operators of (x [B,C,H,W], gamma, beta, moving mean, moving variance [C], settings [2]: epsilon and the share of
+        the new value in the moving averages); None without kernels. The first returns (y, mean [C], 1 / deviation [C]) and
+        updates the moving averages, which must be Parameters, in place as `nn.BatchNorm2d` does. The second returns y and
+        changes nothing.
+    """
+    if not load_library()[0].active:
+        return None
+    name = _C_NAMES[act]
+    train_backward = _custom(f"norm_train_backward_{name}", _norm_gradients)
+    infer_backward = _custom(f"norm_infer_backward_{name}", _norm_gradients)
+
+    def train_bprop(x, gamma, beta, mean, variance, settings, out, dout):
+        dx, dgamma, dbeta = train_backward(x, dout[0], gamma, beta, out[1], out[2])
+        return dx, dgamma, dbeta, ops.zeros_like(mean), ops.zeros_like(variance), ops.zeros_like(settings)
+
+    def infer_bprop(x, gamma, beta, mean, variance, settings, out, dout):
+        dx, dgamma, dbeta = infer_backward(x, dout, gamma, beta, mean, ops.rsqrt(variance + settings[0]))
+        return dx, dgamma, dbeta, ops.zeros_like(mean), ops.zeros_like(variance), ops.zeros_like(settings)
+
+    def train_shapes(x, gamma, beta, mean, variance, settings):
+        return x, gamma, gamma
+
+    train = _custom(f"norm_train_{name}", train_shapes, train_bprop, kind=_WritesStatistics)
+    infer = _custom(f"norm_infer_{name}", lambda x, gamma, beta, mean, variance, settings: x, infer_bprop)
+    return train, infer
+
+
+def _norm_gradients(x, dy, gamma, beta, mean, inv_std):
+    return x, gamma, beta
+
+
+class _WritesStatistics(ops.Custom):
+    """An operator that writes its fourth and fifth input, as MindSpore's own BatchNorm does.
+
+    Both lines are needed: the signature passes the Parameter itself instead of its value, and the attribute makes MindSpore
+    order the operator against everything that reads the Parameter.
+    """
+
+    __mindspore_signature__ = (
+        sig.make_sig("x", dtype=sig.sig_dtype.T),
+        sig.make_sig("gamma", dtype=sig.sig_dtype.T),
+        sig.make_sig("beta", dtype=sig.sig_dtype.T),
+        sig.make_sig("mean", sig.sig_rw.RW_WRITE, dtype=sig.sig_dtype.T),
+        sig.make_sig("variance", sig.sig_rw.RW_WRITE, dtype=sig.sig_dtype.T),
+        sig.make_sig("settings", dtype=sig.sig_dtype.T),
+    )
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.add_prim_attr("side_effect_mem", True)
+
+
+def _custom(name: str, shapes: Callable, bprop: Callable | None = None, kind: type = ops.Custom) -> ops.Custom:
+    """Returns the operator of a C function.
+
+    Args:
+        name: of the function.
+        shapes: from shapes of the inputs to the shape of the output, or a tuple of shapes for several.
+        bprop: its gradient.
+        kind: the class.
+    """
+
+    def dtypes(*inputs):
+        outputs = shapes(*([(1, 1, 1, 1)] * len(inputs)))
+        return (ms.float32,) * len(outputs) if isinstance(outputs[0], tuple) else ms.float32
+
+    return kind(f"{load_library()[0].library}:{name}", shapes, dtypes, "aot", bprop)

@@ -1,0 +1,190 @@
+// What MindSpore and Python call: C functions that check the tensors and hand them to the kernels of this processor.
+//
+// MindSpore's `ops.Custom(func_type="aot")` calls f(number of tensors, their data, ranks, shapes, dtype names, stream,
+// extra): inputs first, then outputs, all contiguous. A result other than 0 makes MindSpore raise an error with the number.
+#include <cstdint>
+#include <cstring>
+
+#include "kernels.hpp"
+#include "threads.hpp"
+
+#define YOLOX_EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace yolox {
+
+// Defined in table.cpp, in one namespace for each instruction set that was compiled.
+#if defined(__x86_64__)
+namespace avx2 {
+extern const Kernels kernels;
+}
+namespace avx512 {
+extern const Kernels kernels;
+}
+#else
+namespace generic {
+extern const Kernels kernels;
+}
+#endif
+
+namespace {
+
+struct Choice {
+  const char *name;
+  const Kernels *kernels;  // nullptr: no kernel runs on this processor
+};
+
+// The widest instruction set that this processor has (and no wider than `limit`, when it is "avx2").
+Choice choose(const char *limit) {
+#if defined(__x86_64__)
+  const bool narrow = limit != nullptr && std::strcmp(limit, "avx2") == 0;
+  if (!narrow && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
+    return {"avx512", &avx512::kernels};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return {"avx2", &avx2::kernels};
+  return {"", nullptr};
+#else
+  (void)limit;
+  return {"generic", &generic::kernels};
+#endif
+}
+
+Choice choice = {"", nullptr};
+
+// Errors that MindSpore shows as a number.
+enum Status { done = 0, wrong_count = 1, wrong_type = 2, wrong_shape = 3, no_kernels = 4 };
+
+// The tensors of one call.
+struct Call {
+  int count;
+  void **data;
+  int *ranks;
+  int64_t **shapes;
+  const char **types;
+
+  float *at(int i) const { return static_cast<float *>(data[i]); }
+
+  Status check(int expected) const {
+    if (choice.kernels == nullptr) return no_kernels;
+    if (count != expected) return wrong_count;
+    for (int i = 0; i < count; ++i)
+      if (std::strcmp(types[i], "float32") != 0) return wrong_type;
+    return done;
+  }
+
+  bool has_size(int i, int64_t size) const {
+    int64_t product = 1;
+    for (int j = 0; j < ranks[i]; ++j) product *= shapes[i][j];
+    return product == size;
+  }
+};
+
+// Sizes from input [B,C,H,W], weight [C,1,K,K] and output [B,C,OH,OW]; false where no kernel is for them. Where both
+// directions have one output the stride makes no difference.
+bool depthwise_sizes(const Call &call, int x, int weight, int y, DepthwiseSizes &s) {
+  if (call.ranks[x] != 4 || call.ranks[weight] != 4 || call.ranks[y] != 4) return false;
+  const int64_t *in = call.shapes[x], *w = call.shapes[weight], *out = call.shapes[y];
+  s = {in[0], in[1], in[2], in[3], out[2], out[3], 1, static_cast<int>(w[2])};
+  if (w[0] != in[1] || w[1] != 1 || w[2] != w[3] || (w[2] != 3 && w[2] != 5)) return false;
+  if (out[0] != in[0] || out[1] != in[1]) return false;
+  for (s.stride = 1; s.stride <= 2; ++s.stride)
+    if (s.out_height == (s.height - 1) / s.stride + 1 && s.out_width == (s.width - 1) / s.stride + 1) return true;
+  return false;
+}
+
+// Sizes from [B,C,H,W], with tensors `from` to `to` of C elements.
+bool norm_sizes(const Call &call, int x, int from, int to, NormSizes &s) {
+  if (call.ranks[x] != 4) return false;
+  const int64_t *shape = call.shapes[x];
+  s = {shape[0], shape[1], shape[2] * shape[3]};
+  for (int i = from; i <= to; ++i)
+    if (!call.has_size(i, s.channels)) return false;
+  return true;
+}
+
+// x, gamma, beta, moving mean, moving variance, [eps, momentum] -> y, mean, inv_std
+Status norm_train(const Call &call, Activation activation) {
+  NormSizes s;
+  if (const Status status = call.check(9)) return status;
+  if (!norm_sizes(call, 0, 1, 4, s) || !call.has_size(5, 2)) return wrong_shape;
+  choice.kernels->norm_train(s, activation, call.at(0), call.at(1), call.at(2), call.at(3), call.at(4), call.at(5)[0],
+                             call.at(5)[1], call.at(6), call.at(7), call.at(8));
+  return done;
+}
+
+// x, dy, gamma, beta, mean, inv_std -> dx, dgamma, dbeta
+Status norm_backward(const Call &call, Activation activation, bool fixed) {
+  NormSizes s;
+  if (const Status status = call.check(9)) return status;
+  if (!norm_sizes(call, 0, 2, 5, s) || !call.has_size(1, s.batch * s.channels * s.pixels)) return wrong_shape;
+  choice.kernels->norm_backward(s, activation, call.at(0), call.at(1), call.at(2), call.at(3), call.at(4), call.at(5),
+                                fixed, call.at(6), call.at(7), call.at(8));
+  return done;
+}
+
+// x, gamma, beta, moving mean, moving variance, [eps, momentum] -> y
+Status norm_infer(const Call &call, Activation activation) {
+  NormSizes s;
+  if (const Status status = call.check(7)) return status;
+  if (!norm_sizes(call, 0, 1, 4, s) || !call.has_size(5, 2)) return wrong_shape;
+  choice.kernels->norm_infer(s, activation, call.at(0), call.at(1), call.at(2), call.at(3), call.at(4), call.at(5)[0],
+                             call.at(6));
+  return done;
+}
+
+}  // namespace
+}  // namespace yolox
+
+using namespace yolox;
+
+// Called once after the library is loaded; returns the name of the instruction set, "" when this processor has none.
+YOLOX_EXPORT const char *yolox_start(int threads, const char *limit) {
+  set_thread_count(threads);
+  choice = choose(limit);
+  return choice.name;
+}
+
+YOLOX_EXPORT void yolox_set_threads(int threads) { set_thread_count(threads); }
+
+#define YOLOX_CALL int n, void **data, int *ranks, int64_t **shapes, const char **types, void *, void *
+
+// x, weight -> y
+YOLOX_EXPORT int depthwise_forward(YOLOX_CALL) {
+  const Call call{n, data, ranks, shapes, types};
+  DepthwiseSizes s;
+  if (const Status status = call.check(3)) return status;
+  if (!depthwise_sizes(call, 0, 1, 2, s)) return wrong_shape;
+  choice.kernels->depthwise_forward(s, call.at(0), call.at(1), call.at(2));
+  return done;
+}
+
+// x, weight, dy -> dx, dweight
+YOLOX_EXPORT int depthwise_backward(YOLOX_CALL) {
+  const Call call{n, data, ranks, shapes, types};
+  DepthwiseSizes s;
+  if (const Status status = call.check(5)) return status;
+  if (!depthwise_sizes(call, 0, 1, 2, s)) return wrong_shape;
+  if (!call.has_size(3, s.batch * s.channels * s.height * s.width)) return wrong_shape;
+  if (!call.has_size(4, s.channels * s.kernel * s.kernel)) return wrong_shape;
+  choice.kernels->depthwise_backward(s, call.at(0), call.at(1), call.at(2), call.at(3), call.at(4));
+  return done;
+}
+
+// One function for each activation, because an operator's name is all that tells MindSpore's calls apart.
+#define YOLOX_NORM(name)                                                                                \
+  YOLOX_EXPORT int norm_train_##name(YOLOX_CALL) {                                                      \
+    return norm_train({n, data, ranks, shapes, types}, Activation::name);                               \
+  }                                                                                                     \
+  YOLOX_EXPORT int norm_infer_##name(YOLOX_CALL) {                                                      \
+    return norm_infer({n, data, ranks, shapes, types}, Activation::name);                               \
+  }                                                                                                     \
+  YOLOX_EXPORT int norm_train_backward_##name(YOLOX_CALL) {                                             \
+    return norm_backward({n, data, ranks, shapes, types}, Activation::name, false);                     \
+  }                                                                                                     \
+  YOLOX_EXPORT int norm_infer_backward_##name(YOLOX_CALL) {                                             \
+    return norm_backward({n, data, ranks, shapes, types}, Activation::name, true);                      \
+  }
+
+YOLOX_NORM(none)
+YOLOX_NORM(silu)
+YOLOX_NORM(relu)
+YOLOX_NORM(leaky_relu)
