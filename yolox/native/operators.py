@@ -98,20 +98,25 @@ def _norm_gradients(x, dy, gamma, beta, mean, inv_std):
     return x, gamma, beta
 
 
-class _WritesStatistics(ops.Custom):
+class _Operator(ops.Custom):
+    """A function of the native library. Copies of a Cell share it: MindSpore cannot copy a Custom."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+class _WritesStatistics(_Operator):
     """An operator that writes its fourth and fifth input, as MindSpore's own BatchNorm does.
 
     Both lines are needed: the signature passes the Parameter itself instead of its value, and the attribute makes MindSpore
     order the operator against everything that reads the Parameter.
     """
 
+    # Names only: with types, PyNative casts the inputs of other operators of class Custom by this list, too (2.10).
     __mindspore_signature__ = (
-        sig.make_sig("x", dtype=sig.sig_dtype.T),
-        sig.make_sig("gamma", dtype=sig.sig_dtype.T),
-        sig.make_sig("beta", dtype=sig.sig_dtype.T),
-        sig.make_sig("mean", sig.sig_rw.RW_WRITE, dtype=sig.sig_dtype.T),
-        sig.make_sig("variance", sig.sig_rw.RW_WRITE, dtype=sig.sig_dtype.T),
-        sig.make_sig("settings", dtype=sig.sig_dtype.T),
+        *(sig.make_sig(name) for name in ("x", "gamma", "beta")),
+        *(sig.make_sig(name, sig.sig_rw.RW_WRITE) for name in ("mean", "variance")),
+        sig.make_sig("settings"),
     )
 
     def __init__(self, *args):
@@ -119,7 +124,7 @@ class _WritesStatistics(ops.Custom):
         self.add_prim_attr("side_effect_mem", True)
 
 
-def _custom(name: str, shapes: Callable, bprop: Callable | None = None, kind: type = ops.Custom) -> ops.Custom:
+def _custom(name: str, shapes: Callable, bprop: Callable | None = None, kind: type = _Operator) -> ops.Custom:
     """Returns the operator of a C function.
 
     Args:

@@ -1,0 +1,55 @@
+"""Calls the functions of the native library with numpy arrays, as MindSpore does with tensors."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+
+C_NAMES = {"none": "none", "silu": "silu", "relu": "relu", "lrelu": "leaky_relu"}
+SETTINGS = np.array([1e-3, 0.03], np.float32)  # epsilon, momentum
+
+
+def call(library, name: str, *arrays: np.ndarray) -> int:
+    """Calls a function with float32 arrays, inputs then outputs; returns its status, 0 when it is done."""
+    count = len(arrays)
+    data = (ctypes.c_void_p * count)(*[a.ctypes.data for a in arrays])
+    ranks = (ctypes.c_int * count)(*[a.ndim for a in arrays])
+    sizes = [(ctypes.c_int64 * max(a.ndim, 1))(*a.shape) for a in arrays]
+    shapes = (ctypes.c_void_p * count)(*[ctypes.addressof(s) for s in sizes])
+    types = (ctypes.c_char_p * count)(*[str(a.dtype).encode() for a in arrays])
+    return getattr(library, name)(count, data, ranks, shapes, types, None, None)
+
+
+def depthwise(library, x, weight, stride, dy):
+    """Returns y, dx, dweight of the kernels; every element of the results is NaN before."""
+    rows, columns = ((side - 1) // stride + 1 for side in x.shape[2:])
+    y = np.full((*x.shape[:2], rows, columns), np.nan, np.float32)
+    dx, dweight = np.full_like(x, np.nan), np.full_like(weight, np.nan)
+    assert call(library, "depthwise_forward", x, weight, y) == 0
+    assert call(library, "depthwise_backward", x, weight, dy, dx, dweight) == 0
+    return y, dx, dweight
+
+
+def norm_train(library, x, gamma, beta, moving, act, dy):
+    """Returns y, mean, inv_std, the new moving averages, and the gradients for dy, as a dict."""
+    channels = x.shape[1]
+    moving_mean, moving_variance = (value.copy() for value in moving)
+    y, dx = np.full_like(x, np.nan), np.full_like(x, np.nan)
+    mean, inv_std, dgamma, dbeta = np.full((4, channels), np.nan, np.float32)
+    name, parts = C_NAMES[act], (gamma, beta, moving_mean, moving_variance, SETTINGS)
+    assert call(library, f"norm_train_{name}", x, *parts, y, mean, inv_std) == 0
+    assert call(library, f"norm_train_backward_{name}", x, dy, gamma, beta, mean, inv_std, dx, dgamma, dbeta) == 0
+    results = {"y": y, "mean": mean, "inv_std": inv_std, "dx": dx, "dgamma": dgamma, "dbeta": dbeta}
+    return {**results, "moving_mean": moving_mean, "moving_variance": moving_variance}
+
+
+def norm_infer(library, x, gamma, beta, moving, act, dy):
+    """Returns y and the gradients for dy with fixed statistics, as a dict."""
+    y, dx = np.full_like(x, np.nan), np.full_like(x, np.nan)
+    dgamma, dbeta = np.full((2, x.shape[1]), np.nan, np.float32)
+    inv_std = (1 / np.sqrt(moving[1].astype(np.float64) + SETTINGS[0])).astype(np.float32)
+    name = C_NAMES[act]
+    assert call(library, f"norm_infer_{name}", x, gamma, beta, *moving, SETTINGS, y) == 0
+    assert call(library, f"norm_infer_backward_{name}", x, dy, gamma, beta, moving[0], inv_std, dx, dgamma, dbeta) == 0
+    return {"y": y, "dx": dx, "dgamma": dgamma, "dbeta": dbeta}

@@ -1,0 +1,140 @@
+"""The C functions against numpy in float64: values and gradients within 1e-5 of the largest value."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.native import calls
+from tests.oracles import native as oracle
+
+SIDES = st.integers(1, 40)
+SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 5), SIDES, SIDES)
+ACTS = ("none", "silu", "relu", "lrelu")
+EXAMPLES = settings(max_examples=60, deadline=None)
+
+
+def close(got, want, size=None):
+    """`size`: of the terms that a sum adds up, where they may cancel."""
+    scale = np.maximum(np.abs(want).max() if size is None else size, 1e-3)
+    np.testing.assert_array_less(np.abs(got - want) / scale, 1e-5)
+
+
+def draw(seed, *shape):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [3, 5])
+@EXAMPLES
+@given(shape=SHAPES, seed=st.integers(0, 99))
+def test_depthwise(library, kernel, stride, shape, seed):
+    x, weight = draw(seed, *shape), draw(seed + 1, shape[1], 1, kernel, kernel)
+    dy = draw(seed + 2, *shape[:2], *((side - 1) // stride + 1 for side in shape[2:]))
+    results = calls.depthwise(library, x, weight, stride, dy)
+    for got, want in zip(results, oracle.depthwise(x, weight, stride, dy), strict=True):
+        close(got, want)
+
+
+@pytest.mark.parametrize("act", ACTS)
+@EXAMPLES
+@given(shape=SHAPES, seed=st.integers(0, 99), offset=st.sampled_from([0.0, 3.0, -30.0]), spread=st.sampled_from([0.1, 1.0, 5.0]))
+def test_norm_in_training(library, act, shape, seed, offset, spread):
+    x = (draw(seed, *shape) * spread + offset).astype(np.float32)
+    gamma, beta, dy = draw(seed + 1, shape[1]), draw(seed + 2, shape[1]), draw(seed + 3, *shape)
+    moving = draw(seed + 4, shape[1]), np.abs(draw(seed + 5, shape[1]))
+    got = calls.norm_train(library, x, gamma, beta, moving, act, dy)
+    # Where an activation has a corner, values beside it fall on either side: the mean as the kernel rounds it decides.
+    want = oracle.norm(x, gamma, beta, act, eps=1e-3, dy=dy)
+    count = x.size // shape[1]
+    assert np.abs(got["mean"] - want["mean"]).max() <= 1e-6 * (abs(offset) + spread)
+    close(got["inv_std"], want["inv_std"])
+    close(got["moving_mean"], 0.97 * moving[0] + 0.03 * want["mean"])
+    close(got["moving_variance"], 0.97 * moving[1] + 0.03 * want["variance"] * count / max(count - 1, 1))
+    exact = oracle.norm(
+        x, gamma, beta, act, eps=1e-3, dy=dy, statistics=(got["mean"].astype(np.float64), want["variance"])
+    )
+    close(got["y"], exact["y"])
+    close(got["dgamma"], exact["dgamma"], exact["dgamma_size"])
+    close(got["dbeta"], exact["dbeta"], exact["dbeta_size"])
+    if act in ("none", "silu"):
+        close(got["dx"], want["dx"], np.abs(gamma * want["inv_std"]).max() * np.abs(dy).max() * (1 + abs(offset) / spread / 10))
+
+
+@pytest.mark.parametrize("act", ACTS)
+@EXAMPLES
+@given(shape=SHAPES, seed=st.integers(0, 99))
+def test_norm_with_fixed_statistics(library, act, shape, seed):
+    x, dy = draw(seed, *shape), draw(seed + 3, *shape)
+    gamma, beta = draw(seed + 1, shape[1]), draw(seed + 2, shape[1])
+    moving = draw(seed + 4, shape[1]), np.abs(draw(seed + 5, shape[1]))
+    got = calls.norm_infer(library, x, gamma, beta, moving, act, dy)
+    want = oracle.norm(x, gamma, beta, act, eps=1e-3, dy=dy, statistics=[m.astype(np.float64) for m in moving])
+    close(got["y"], want["y"])
+    close(got["dgamma"], want["dgamma"], want["dgamma_size"])
+    close(got["dbeta"], want["dbeta"], want["dbeta_size"])
+    if act in ("none", "silu"):
+        close(got["dx"], want["dx"])
+
+
+def test_a_convolution_worked_by_hand(library):
+    x = np.arange(1, 10, dtype=np.float32).reshape(1, 1, 3, 3)
+    weight = np.zeros((1, 1, 3, 3), np.float32)
+    weight[0, 0, 0, 1], weight[0, 0, 1, 1] = 10, 1  # ten times the pixel above and the pixel itself
+    y, dx, dweight = calls.depthwise(library, x, weight, 1, np.ones_like(x))
+    assert y[0, 0].tolist() == [[1, 2, 3], [14, 25, 36], [47, 58, 69]]
+    assert dx[0, 0].tolist() == [[11, 11, 11], [11, 11, 11], [1, 1, 1]]
+    assert dweight[0, 0].tolist() == [[12, 21, 16], [27, 45, 33], [24, 39, 28]]
+
+
+def test_not_a_number_stays(library):
+    """The training step sees by the loss and the gradients that something is not finite."""
+    x = draw(0, 2, 3, 5, 7)
+    x[1, 1, 2, 3] = np.nan
+    ones = np.ones(3, np.float32)
+    got = calls.norm_train(library, x, ones, ones, (ones, ones), "silu", np.ones_like(x))
+    assert np.isnan(got["y"][:, 1]).all() and np.isfinite(got["y"][:, [0, 2]]).all()
+    assert np.isnan(got["dgamma"][1]) and np.isnan(got["moving_mean"][1])
+    y, _, dweight = calls.depthwise(library, x, draw(1, 3, 1, 3, 3), 1, np.ones_like(x))
+    assert np.isnan(y[1, 1, 2, 3]) and np.isfinite(y[0]).all() and np.isnan(dweight[1]).all()
+
+
+def test_great_numbers_stay_exact(library):
+    x = np.array([-1e4, -200, -90, -20, 0, 20, 90, 1e4], np.float32).reshape(1, 1, 1, 8)
+    one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
+    got = calls.norm_infer(library, x, one, zero, (zero, np.float32([1 - 1e-3])), "silu", np.ones_like(x))
+    want = x.astype(np.float64) / (1 + np.exp(-x.astype(np.float64).clip(-700)))
+    np.testing.assert_allclose(got["y"], want, rtol=1e-5, atol=1e-30)
+    np.testing.assert_allclose(got["dx"].ravel()[[0, -1]], [0, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "kernel", "y_shape"), [
+    ((1, 2, 4, 4), 7, (1, 2, 4, 4)),  # a kernel that there is none for
+    ((1, 2, 4, 4), 3, (1, 2, 3, 4)),  # no stride gives this
+    ((1, 3, 4, 4), 3, (1, 2, 4, 4)),
+])  # fmt: skip
+def test_other_shapes_are_refused(library, shape, kernel, y_shape):
+    x, weight, y = draw(0, *shape), draw(1, 2, 1, kernel, kernel), np.zeros(y_shape, np.float32)
+    assert calls.call(library, "depthwise_forward", x, weight, y) == 3
+    assert calls.call(library, "depthwise_forward", x, weight) == 1
+    assert calls.call(library, "depthwise_forward", x.astype(np.float64), weight, y) == 2
+    assert not y.any()
+
+
+def test_any_number_of_threads_gives_the_same_bits(library):
+    x, weight, dy = draw(0, 2, 8, 64, 61), draw(1, 8, 1, 3, 3), draw(2, 2, 8, 64, 61)
+    gamma, beta = draw(3, 8), draw(4, 8)
+
+    def results():
+        first = calls.depthwise(library, x, weight, 1, dy)
+        second = calls.norm_train(library, x, gamma, beta, (gamma, beta), "silu", dy)
+        return b"".join(value.tobytes() for value in (*first, *second.values()))
+
+    try:
+        library.yolox_set_threads(1)
+        one = results()
+        for count in (2, 3, 8) * 5:
+            library.yolox_set_threads(count)
+            assert results() == one
+    finally:
+        library.yolox_set_threads(2)

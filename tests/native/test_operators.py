@@ -1,0 +1,118 @@
+"""The kernels as MindSpore operators beside MindSpore's own: values, gradients and moving averages, eager and compiled."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+
+from yolox.native import native_status
+from yolox.nn import ConvBNAct, CSPLayer
+from yolox.nn.blocks import BatchNormAct, DepthwiseConv2d
+from yolox.nn.fold import fold_detector
+from yolox.training.freeze import freeze
+
+pytestmark = pytest.mark.skipif(not native_status().active, reason=native_status().reason)
+
+
+def draw(seed, *shape):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def fill(cell, native):
+    """Gives every parameter numbers of its own and chooses the kernels of one side or the other."""
+    for index, parameter in enumerate(cell.get_parameters()):
+        parameter.set_data(Tensor(np.abs(draw(index, *parameter.shape)) + 0.1))
+    for _, part in cell.cells_and_names():
+        if hasattr(part, "native"):
+            assert part.native
+            part.native = native
+    return cell
+
+
+def outcome(cell, x, weight, *, compiled, steps=1):
+    """Value, gradients of input and parameters, and all parameters after some calls, as arrays by name."""
+    params = ms.ParameterTuple(cell.trainable_params())
+
+    def loss(x):
+        y = cell(x)
+        return (y * weight).sum(), y
+
+    function = ms.value_and_grad(loss, 0, weights=params, has_aux=True)
+    function = ms.jit(function) if compiled else function
+    for _ in range(steps):
+        (_, y), (dx, gradients) = function(x)
+    found = {"y": y.asnumpy(), "dx": dx.asnumpy()}
+    found |= {f"d {p.name}": g.asnumpy() for p, g in zip(params, gradients, strict=True)}
+    return found | {p.name.replace("moving_", ""): p.asnumpy() for p in cell.get_parameters()}
+
+
+def assert_same(native, own):
+    assert native.keys() == own.keys()
+    for name, want in own.items():
+        np.testing.assert_allclose(native[name], want, rtol=1e-5, atol=1e-5 * max(np.abs(want).max(), 1e-3), err_msg=name)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(("act", "mode"), [("silu", "train"), ("relu", "train"), ("lrelu", "train"), ("silu", "infer"),
+                                           ("silu", "frozen")])  # fmt: skip
+def test_norm_equals_that_of_mindspore(act, mode, compiled):
+    x, weight = Tensor(draw(10, 2, 3, 9, 7) * 2 + 1), Tensor(draw(11, 2, 3, 9, 7))
+    found = []
+    for native in (True, False):
+        cell = fill(BatchNormAct(3, act), native).set_train(mode != "infer")
+        if mode == "frozen":
+            freeze(cell, lambda name: name == "mean")
+        found.append(outcome(cell, x, weight, compiled=compiled, steps=2))
+    assert_same(*found)
+    moved = found[0]["mean"] != np.abs(draw(0, 3)) + 0.1
+    assert moved.all() if mode == "train" else not moved.any()
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(("kernel", "stride", "size"), [(3, 1, (9, 7)), (3, 2, (8, 5)), (5, 1, (6, 6)), (5, 2, (7, 1))])
+def test_depthwise_equals_that_of_mindspore(kernel, stride, size, compiled):
+    x = Tensor(draw(10, 2, 4, *size))
+    weight = Tensor(draw(11, 2, 4, *((side - 1) // stride + 1 for side in size)))
+    found = []
+    for native in (True, False):
+        cell = DepthwiseConv2d(4, 4, kernel, stride, "pad", (kernel - 1) // 2, group=4, has_bias=False)
+        found.append(outcome(fill(cell, native), x, weight, compiled=compiled))
+    assert_same(*found)
+
+
+def test_one_pixel_of_one_image():
+    """The variance of one value is zero; MindSpore's moving variance decides what it counts as."""
+    x, found = Tensor(draw(10, 1, 3, 1, 1)), []
+    for native in (True, False):
+        cell = fill(BatchNormAct(3, "silu"), native).set_train(True)
+        found.append(outcome(cell, x, x, compiled=True))
+    np.testing.assert_allclose(found[0]["y"], found[1]["y"], rtol=1e-5)
+    np.testing.assert_allclose(found[0]["mean"], found[1]["mean"], rtol=1e-5)
+    assert np.isfinite(found[0]["variance"]).all()
+
+
+def test_a_source_that_is_a_view():
+    """Operators of MindSpore may hand on memory that is not contiguous; kernels read only contiguous memory."""
+    base = Tensor(draw(10, 2, 7, 9, 3))
+    cells = [fill(BatchNormAct(3, "silu"), native).set_train(False) for native in (True, False)]
+
+    def run(cell, x):
+        return cell(x.transpose((0, 3, 2, 1))[:, :, 1:, ::2])
+
+    for compiled in (True, False):
+        found = [(ms.jit(run) if compiled else run)(cell, base).asnumpy() for cell in cells]
+        np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-6)
+
+
+def test_other_types_and_shapes_use_the_operators_of_mindspore():
+    half = Tensor(draw(0, 1, 3, 4, 4)).astype(ms.float16)
+    convolution = fill(DepthwiseConv2d(3, 3, 3, 1, "pad", 1, group=3, has_bias=False), True).to_float(ms.float16)
+    assert convolution(half).dtype == ms.float16
+    seven = ConvBNAct(4, 4, 7, 1, groups=4)
+    assert isinstance(seven.conv, nn.Conv2d) and not seven.conv.native
+
+
+def test_a_folded_copy_has_no_operator_of_the_library():
+    """Exports are written of folded copies: a file with these operators would run nowhere else."""
+    folded = fold_detector(CSPLayer(4, 8, 1, depthwise=True))
+    assert not any(getattr(cell, "native", False) for _, cell in folded.cells_and_names())

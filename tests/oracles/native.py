@@ -1,0 +1,67 @@
+"""What the native kernels compute, in float64 and as plainly as possible."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def depthwise(x, weight, stride, dy=None):
+    """Returns y, and the gradients of x and weight for dy, of a depthwise convolution with padding (K - 1) / 2."""
+    x, weight = x.astype(np.float64), weight.astype(np.float64)
+    kernel, (height, width) = weight.shape[2], x.shape[2:]
+    margin = (kernel - 1) // 2
+    padded = np.pad(x, ((0, 0), (0, 0), (margin, margin), (margin, margin)))
+    rows, columns = (height - 1) // stride + 1, (width - 1) // stride + 1
+    y, dpadded, dweight = np.zeros((*x.shape[:2], rows, columns)), np.zeros_like(padded), np.zeros_like(weight)
+    for i in range(kernel):
+        for j in range(kernel):
+            at = np.s_[:, :, i : i + (rows - 1) * stride + 1 : stride, j : j + (columns - 1) * stride + 1 : stride]
+            y += weight[None, :, 0, i, j, None, None] * padded[at]
+            if dy is not None:
+                dpadded[at] += weight[None, :, 0, i, j, None, None] * dy
+                dweight[:, 0, i, j] = (padded[at] * dy).sum((0, 2, 3))
+    return y, dpadded[:, :, margin : margin + height, margin : margin + width], dweight
+
+
+def activation(z, act):
+    """Returns the activation of z and its derivative."""
+    if act == "silu":
+        s = 1 / (1 + np.exp(-z))
+        return z * s, s * (1 + z * (1 - s))
+    below = {"none": 1.0, "relu": 0.0, "lrelu": 0.1}[act]
+    return np.where(z > 0, z, below * z), np.where(z > 0, 1.0, below)
+
+
+def norm(x, gamma, beta, act, *, eps, statistics=None, dy=None):
+    """Computes a batch normalisation with activation.
+
+    Args:
+        x: [B,C,H,W].
+        gamma: [C].
+        beta: [C].
+        act: name of the activation.
+        eps: added to the variance.
+        statistics: mean and variance [C]; None takes those of the batch.
+        dy: gradient of the result.
+
+    Returns:
+        dict of y, mean, variance, inv_std and, with dy, dx, dgamma, dbeta and the sizes of what these two sum.
+    """
+    x, gamma, beta = (value.astype(np.float64) for value in (x, gamma, beta))
+
+    def rows(v):
+        return v[None, :, None, None]
+
+    mean, variance = (x.mean((0, 2, 3)), x.var((0, 2, 3))) if statistics is None else statistics
+    inv_std = 1 / np.sqrt(variance + eps)
+    xhat = (x - rows(mean)) * rows(inv_std)
+    y, slope = activation(xhat * rows(gamma) + rows(beta), act)
+    result = {"y": y, "mean": mean, "variance": variance, "inv_std": inv_std}
+    if dy is None:
+        return result
+    dz = dy * slope
+    dbeta, dgamma = dz.sum((0, 2, 3)), (dz * xhat).sum((0, 2, 3))
+    count = x.shape[0] * x.shape[2] * x.shape[3] if statistics is None else np.inf
+    dx = rows(gamma * inv_std) * (dz - rows(dbeta) / count - xhat * rows(dgamma) / count)
+    sizes = {"dbeta_size": np.abs(dz).sum((0, 2, 3)), "dgamma_size": (np.abs(dz) * (np.abs(xhat) + 1)).sum((0, 2, 3))}
+    return {**result, "dx": dx, "dgamma": dgamma, "dbeta": dbeta, **sizes}
