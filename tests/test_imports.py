@@ -25,7 +25,8 @@ TABLE = {
     "assign": "boxes config errors graph | mindspore",  # nothing of a detector: SimOTA serves any
     "yolox_loss": "assign boxes config decode errors graph losses | mindspore",
     # the layers: never assignment, losses, data, evaluation or training
-    "nn": "config | mindspore numpy",
+    "nn": "config native | mindspore numpy",
+    "native": "| attrs mindspore",
     "models": "nn recipes | attrs",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
     "training": "assign config config_io console data distributed errors eval graph nn processes recipe_changes schedule "
@@ -50,7 +51,7 @@ TABLE = {
     "environment": "errors | cv2 numpy",  # to see whether they can be imported
 }
 # within these parts MindSpore stays in the modules named, so that the rest can be used and tested without it
-MINDSPORE_ONLY_IN = {"data": {"loader"}, "eval": {"evaluate", "predict"}, "visualize": {"assignment"}}
+MINDSPORE_ONLY_IN = {"native": {"operators"}, "data": {"loader"}, "eval": {"evaluate", "predict"}, "visualize": {"assignment"}}
 # slow or extras: imported where used
 OPTIONAL = {
     "huggingface_hub", "jinja2", "matplotlib", "mlflow", "onnx", "onnxruntime", "PIL", "pillow_heif", "supervision",

@@ -1,23 +1,52 @@
 """The native library, without MindSpore; its tests are skipped where it cannot be built."""
 
 import ctypes
+import os
 
 import pytest
 
-from yolox.native.build import NativeUnavailable, build_library, find_compiler, library_path
+from yolox.native import build, operators
+
+LIBRARY = "YOLOX_TEST_LIBRARY"  # another build of the library, such as one with sanitizers
 
 
 @pytest.fixture(scope="session")
 def library():
     """The library of this machine, built if need be, with two threads: YOLOX_NATIVE does not count here."""
-    try:
-        compiler = find_compiler()
-        path = library_path(compiler)
-        build_library(path, compiler)
-    except NativeUnavailable as error:
-        pytest.skip(str(error))
-    loaded = ctypes.CDLL(str(path))
+    loaded = ctypes.CDLL(os.environ.get(LIBRARY) or built_library())
     loaded.yolox_start.restype = ctypes.c_char_p
     if not loaded.yolox_start(2, None):
         pytest.skip("the processor has no AVX2")
     return loaded
+
+
+def built_library() -> str:
+    try:
+        compiler = build.find_compiler()
+        path = build.library_path(compiler)
+        build.build_library(path, compiler)
+    except build.NativeUnavailable as error:
+        pytest.skip(str(error))
+    return str(path)
+
+
+@pytest.fixture
+def forget():
+    """A function that makes the next use of the package read YOLOX_NATIVE again; called after the test, too."""
+
+    def clear():
+        for cached in (build.load_library, operators.depthwise_operator, operators.norm_operators):
+            cached.cache_clear()
+
+    clear()
+    yield clear
+    clear()
+
+
+@pytest.fixture
+def kernels_on(forget, monkeypatch):
+    """Layers that are built in the test use the kernels."""
+    monkeypatch.setenv(build.SWITCH, build.ON)
+    status = build.load_library()[0]
+    if not status.active:
+        pytest.skip(status.reason)

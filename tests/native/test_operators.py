@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from yolox.native import native_status
 from yolox.nn import ConvBNAct, CSPLayer
 from yolox.nn.blocks import BatchNormAct, DepthwiseConv2d
 from yolox.nn.fold import fold_detector
 from yolox.training.freeze import freeze
 
-pytestmark = pytest.mark.skipif(not native_status().active, reason=native_status().reason)
+pytestmark = pytest.mark.usefixtures("kernels_on")
 
 
 def draw(seed, *shape):

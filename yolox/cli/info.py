@@ -15,6 +15,7 @@ from yolox.cli.options import CommonOptions
 from yolox.config import Recipe, pixel_words
 from yolox.config_io import recipe_to_dict, save_recipe
 from yolox.console import PlainConsole
+from yolox.native import native_status
 from yolox.nn import count_flops, count_parameters
 
 
@@ -27,7 +28,8 @@ def describe(experiment: Experiment, options: InfoOptions) -> dict:
 
     Returns:
         dict for JSON: name, num_classes, parameters, flops (of one image), input_size (height, width),
-        pixels (a line about them), published (None for a detector of one's own), recipe (its name) and settings (its values).
+        pixels (a line about them), published (None for a detector of one's own), recipe (its name), settings (its values)
+        and native_kernels (whether the kernels of `yolox.native` run: active, instruction_set, reason, library).
     """
     detector = experiment.build(options.num_classes, options.settings.input.channels)
     size = options.settings.input.input_size
@@ -41,6 +43,7 @@ def describe(experiment: Experiment, options: InfoOptions) -> dict:
         "published": None if experiment.published is None else attrs.asdict(experiment.published),
         "recipe": options.recipe,
         "settings": recipe_to_dict(options.settings),
+        "native_kernels": attrs.asdict(native_status()),
     }
 
 
@@ -79,6 +82,8 @@ def _detector_table(description: dict) -> Table:
     table.add_row("parameters", f"{description['parameters']:,}")
     table.add_row("FLOPs of an image", f"{description['flops'] / 1e9:.2f} G at {height} x {width}")
     table.add_row("pixels", description["pixels"])
+    native = description["native_kernels"]
+    table.add_row("native CPU kernels", native["instruction_set"] or native["reason"])
     published = description["published"]
     if published is not None:
         table.add_row(

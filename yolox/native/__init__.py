@@ -1,4 +1,4 @@
-"""Kernels in C++ for training and inference on CPU; see `docs/performance.md`."""
+"""Kernels in C++ for training and inference on CPU, off unless YOLOX_NATIVE=1; see `docs/performance.md`."""
 
 from yolox.native.build import NativeStatus, load_library
 from yolox.native.operators import depthwise_operator, norm_operators, runs_natively
@@ -7,7 +7,10 @@ __all__ = ["NativeStatus", "depthwise_operator", "native_status", "norm_operator
 
 
 def native_status() -> NativeStatus:
-    """Builds the kernels if that has not been done on this machine and returns whether they run in this process.
+    """Returns whether the kernels run in this process; builds them if they are wanted and not built yet on this machine.
+
+    Returns:
+        NativeStatus, the same in the whole process: YOLOX_NATIVE counts as it is at the first call.
 
     Example:
         >>> native_status().reason == "" or not native_status().active

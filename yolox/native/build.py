@@ -10,6 +10,7 @@ import concurrent.futures
 import ctypes
 import fcntl
 import hashlib
+import logging
 import os
 import platform
 import shutil
@@ -21,6 +22,8 @@ from pathlib import Path
 from attrs import frozen
 
 SWITCH = "YOLOX_NATIVE"
+ON, OFF = "1", "0"
+DEFAULT = OFF
 SOURCES = Path(__file__).parent / "src"
 COMMON_FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
 PER_ISA = ("depthwise.cpp", "batch_norm.cpp", "table.cpp")  # compiled once for each instruction set
@@ -31,6 +34,8 @@ _X86 = {
 }
 INSTRUCTION_SETS = {"x86_64": _X86, "aarch64": {"generic": ()}}
 LIMIT_SECONDS = 300  # for each file; it takes about five
+
+_logger = logging.getLogger("yolox")
 
 
 class NativeUnavailable(Exception):
@@ -55,7 +60,10 @@ class NativeStatus:
 
 
 def find_compiler() -> str:
-    """Returns the path of the C++ compiler: that of CXX, else the first of c++, g++ and clang++ in PATH.
+    """Finds the C++ compiler: that of CXX, else the first of c++, g++ and clang++ in PATH.
+
+    Returns:
+        Its path.
 
     Raises:
         NativeUnavailable: there is none.
@@ -69,7 +77,11 @@ def find_compiler() -> str:
 
 
 def cache_folder() -> Path:
-    """Returns the folder of compiled libraries, beside the downloaded weights (`yolox.weights.hub.cache_folder`)."""
+    """Returns the folder of compiled libraries, beside the downloaded weights (`yolox.weights.hub.cache_folder`).
+
+    Returns:
+        The folder; it may not exist yet.
+    """
     base = os.environ.get("YOLOX_CACHE")
     folder = Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yolox"
     return folder / "native"
@@ -80,6 +92,9 @@ def library_path(compiler: str) -> Path:
 
     Args:
         compiler: path of the C++ compiler.
+
+    Returns:
+        Path in `cache_folder`.
 
     Raises:
         NativeUnavailable: the compiler cannot be run.
@@ -159,25 +174,35 @@ def _run_compiler(command: list[str]) -> None:
 
 @cache
 def load_library() -> tuple[NativeStatus, ctypes.CDLL | None]:
-    """Builds the library if need be and loads it, once in a process.
+    """Builds the library if need be and loads it, once in a process; a warning says why where that fails.
 
     Returns:
         The status, and the library where it is active.
     """
-    if os.environ.get(SWITCH) == "0":
-        return NativeStatus(False, reason=f"{SWITCH}=0 is set"), None
-    if platform.system() != "Linux" or platform.machine() not in INSTRUCTION_SETS:
-        return NativeStatus(False, reason=f"{platform.system()} on {platform.machine()} is not supported"), None
+    switch = os.environ.get(SWITCH) or DEFAULT
+    if switch not in (ON, OFF):
+        _logger.warning("%s is %s, want %s or %s; taken as %s", SWITCH, switch, ON, OFF, OFF)
+    if switch != ON:
+        return NativeStatus(False, reason=f"off, {SWITCH}={ON} switches them on"), None
     try:
-        compiler = find_compiler()
-        path = library_path(compiler)
-        if not path.exists():
-            build_library(path, compiler)
-        library = ctypes.CDLL(str(path))
+        path, library, instruction_set = _open_library()
     except (NativeUnavailable, OSError) as error:
+        _logger.warning("native kernels are not used: %s", error)
         return NativeStatus(False, reason=str(error)), None
+    return NativeStatus(True, instruction_set, library=str(path)), library
+
+
+def _open_library() -> tuple[Path, ctypes.CDLL, str]:
+    if platform.system() != "Linux" or platform.machine() not in INSTRUCTION_SETS:
+        raise NativeUnavailable(f"{platform.system()} on {platform.machine()} is not supported")
+    compiler = find_compiler()
+    path = library_path(compiler)
+    if not path.exists():
+        _logger.info("building native kernels with %s, which takes about 20 s once", compiler)
+        build_library(path, compiler)
+    library = ctypes.CDLL(str(path))
     library.yolox_start.restype = ctypes.c_char_p
-    name = library.yolox_start(1, None).decode()
-    if not name:
-        return NativeStatus(False, reason="the processor has no AVX2"), None
-    return NativeStatus(True, name, library=str(path)), library
+    instruction_set = library.yolox_start(1, None).decode()
+    if not instruction_set:
+        raise NativeUnavailable("the processor has no AVX2")
+    return path, library, instruction_set

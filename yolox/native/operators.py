@@ -28,6 +28,9 @@ def runs_natively(shape, dtype) -> bool:
     Args:
         shape: of the tensor.
         dtype: of the tensor.
+
+    Returns:
+        True for a tensor that the kernels take.
     """
     if len(shape) != 4 or min(shape) < 1 or dtype != ms.float32 or ms.get_context("device_target") != "CPU":
         return False

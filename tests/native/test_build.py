@@ -1,0 +1,144 @@
+"""Where the kernels cannot be built, everything works without them, and one sentence says why."""
+
+import logging
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from yolox.native import build, native_status
+from yolox.nn import ConvBNAct
+
+
+@pytest.fixture
+def wanted(forget, monkeypatch, tmp_path):
+    """The kernels are switched on and the cache is empty."""
+    monkeypatch.setenv(build.SWITCH, build.ON)
+    monkeypatch.setenv("YOLOX_CACHE", str(tmp_path / "cache"))
+    return monkeypatch
+
+
+def compiler(folder, text):
+    """A program in place of the compiler."""
+    path = folder / "c++"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def reason(caplog) -> str:
+    """The reason why there are no kernels, which is logged once; layers are MindSpore's."""
+    caplog.set_level(logging.INFO, "yolox")
+    assert not native_status().active
+    layer = ConvBNAct(4, 4, 3, 1, groups=4)
+    assert not layer.conv.native and not layer.bn.native
+    assert [r.message for r in caplog.records if "not used" in r.message] == [
+        f"native kernels are not used: {native_status().reason}"
+    ]
+    return native_status().reason
+
+
+def test_off_unless_switched_on(forget, monkeypatch, caplog):
+    for value in (None, "0"):
+        forget()
+        monkeypatch.delenv(build.SWITCH, raising=False)
+        if value is not None:
+            monkeypatch.setenv(build.SWITCH, value)
+        assert native_status() == build.NativeStatus(False, reason="off, YOLOX_NATIVE=1 switches them on")
+    assert not caplog.records
+
+
+def test_another_value_of_the_switch_is_named(forget, monkeypatch, caplog):
+    monkeypatch.setenv(build.SWITCH, "yes")
+    assert not native_status().active
+    assert [r.message for r in caplog.records] == ["YOLOX_NATIVE is yes, want 1 or 0; taken as 0"]
+
+
+def test_no_compiler(wanted, caplog):
+    wanted.delenv("CXX", raising=False)
+    wanted.setenv("PATH", "/nowhere")
+    assert reason(caplog) == "no C++ compiler is installed (looked for c++, g++, clang++)"
+
+
+def test_a_compiler_that_fails(wanted, tmp_path, caplog):
+    script = '[ "$1" = --version ] && echo 1 && exit 0; echo "x.cpp:1: error: no such type" >&2; exit 1'
+    wanted.setenv("CXX", compiler(tmp_path, script))
+    assert reason(caplog).endswith("c++ failed: x.cpp:1: error: no such type")
+
+
+def test_a_compiler_that_cannot_be_run(wanted, tmp_path, caplog):
+    wanted.setenv("CXX", compiler(tmp_path, "exit 3"))
+    assert "cannot be run" in reason(caplog)
+
+
+def test_another_processor(wanted, caplog):
+    wanted.setattr(build.platform, "machine", lambda: "s390x")
+    assert reason(caplog) == "Linux on s390x is not supported"
+
+
+def test_a_folder_that_cannot_be_written(wanted, tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    wanted.setenv("YOLOX_CACHE", str(tmp_path / "file"))
+    wanted.setenv("CXX", compiler(tmp_path, "echo 1"))
+    assert "cannot be written" in reason(caplog)
+
+
+def test_the_name_follows_sources_compiler_and_processor(wanted, tmp_path):
+    first, second = (tmp_path / name for name in ("one", "two"))
+    for folder, version in ((first, "1"), (second, "2")):
+        folder.mkdir()
+        compiler(folder, f"echo {version}")
+    names = {build.library_path(str(first / "c++")).name, build.library_path(str(second / "c++")).name}
+    wanted.setattr(build, "_processor", lambda: "another")
+    names.add(build.library_path(str(first / "c++")).name)
+    sources = tmp_path / "src"
+    sources.mkdir()
+    (sources / "a.cpp").write_text("")
+    wanted.setattr(build, "SOURCES", sources)
+    names.add(build.library_path(str(first / "c++")).name)
+    assert len(names) == 4
+
+
+FORK = """
+import os, sys
+import numpy as np
+import ctypes
+from tests.native import calls
+library = ctypes.CDLL(sys.argv[1])
+library.yolox_start.restype = ctypes.c_char_p
+library.yolox_start(2, None)
+x = np.random.default_rng(0).standard_normal((2, 8, 64, 64)).astype(np.float32)
+w = np.ones((8, 1, 3, 3), np.float32)
+before = calls.depthwise(library, x, w, 1, x)
+child = os.fork()
+same = all((a == b).all() for a, b in zip(before, calls.depthwise(library, x, w, 1, x)))
+if child == 0:
+    os._exit(0 if same else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or not same)
+"""
+
+
+def test_a_forked_process_computes_too(library):
+    """Data workers are forked from the training process; its threads are not in them."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["."] + sys.path)}
+    run = subprocess.run([sys.executable, "-c", FORK, library._name], env=environment, timeout=60)
+    assert run.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("flags", "runtime"), [("address,undefined", "libasan.so"), ("thread", "libtsan.so")])
+def test_sanitizers_find_nothing(tmp_path, flags, runtime):
+    """The tests of the kernels again, with a library that ends the process at an error of memory, arithmetic or threads."""
+    cxx = build.find_compiler()
+    preload = subprocess.run([cxx, f"-print-file-name={runtime}"], capture_output=True, text=True).stdout.strip()
+    if not os.path.isabs(preload):
+        pytest.skip(f"no {runtime}")
+    path = tmp_path / "sanitized.so"
+    build.build_library(path, cxx, flags=(f"-fsanitize={flags}", "-fno-sanitize-recover=all", "-g", "-O1"))
+    environment = {**os.environ, "YOLOX_TEST_LIBRARY": str(path), "LD_PRELOAD": preload}
+    environment |= {"ASAN_OPTIONS": "detect_leaks=0", "TSAN_OPTIONS": "halt_on_error=1", "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/native/test_kernels.py"]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
