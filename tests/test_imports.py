@@ -26,7 +26,7 @@ TABLE = {
     "yolox_loss": "assign boxes config decode errors graph losses | mindspore",
     # the layers: never assignment, losses, data, evaluation or training
     "nn": "config native | mindspore numpy",
-    "native": "| attrs mindspore",
+    "native": "errors | attrs mindspore",
     "models": "nn recipes | attrs",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
     "training": "assign config config_io console data distributed errors eval graph nn processes recipe_changes schedule "

@@ -63,6 +63,9 @@ def test_every_command_runs_from_the_wheel(home):
     val = ["--val-json", "data/instances.json", "--val-images", "data/images"]
     nano = ["--model", "nano"]
     assert json.loads(command(home, "info", *nano, "--json"))["parameters"] == 912_159
+    installed = Path(found.split()[0]).parent
+    sources = sorted(path.name for path in (ROOT / "yolox/native/src").iterdir())
+    assert sorted(path.name for path in (installed / "native/src").iterdir()) == sources
     command(home, "check", *nano, *train)
     command(home, "train", *nano, *train, *val, "--output", "run", *SMALL)
     best = ["--weights", "run/best.safetensors"]

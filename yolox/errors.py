@@ -38,6 +38,10 @@ class UnusableEnvironment(ImportError):
     """Installed packages that do not work together; the message names the versions that do."""
 
 
+class NativeUnavailable(Exception):
+    """The native kernels cannot be built or loaded here; the message says why. `yolox.native` catches it and logs it."""
+
+
 class UsageError(ValueError):
     """Arguments that cannot be used together; the exit status of a command is 2."""
 

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from yolox.errors import NativeUnavailable
 from yolox.native import build, operators
 
 LIBRARY = "YOLOX_TEST_LIBRARY"  # another build of the library, such as one with sanitizers
@@ -25,7 +26,7 @@ def built_library() -> str:
         compiler = build.find_compiler()
         path = build.library_path(compiler)
         build.build_library(path, compiler)
-    except build.NativeUnavailable as error:
+    except NativeUnavailable as error:
         pytest.skip(str(error))
     return str(path)
 

@@ -51,9 +51,7 @@ def test_norm_in_training(library, act, shape, seed, offset, spread):
     close(got["inv_std"], want["inv_std"])
     close(got["moving_mean"], 0.97 * moving[0] + 0.03 * want["mean"])
     close(got["moving_variance"], 0.97 * moving[1] + 0.03 * want["variance"] * count / max(count - 1, 1))
-    exact = oracle.norm(
-        x, gamma, beta, act, eps=1e-3, dy=dy, statistics=(got["mean"].astype(np.float64), want["variance"])
-    )
+    exact = oracle.norm(x, gamma, beta, act, eps=1e-3, dy=dy, statistics=(got["mean"].astype(np.float64), want["variance"]))
     close(got["y"], exact["y"])
     close(got["dgamma"], exact["dgamma"], exact["dgamma_size"])
     close(got["dbeta"], exact["dbeta"], exact["dbeta_size"])

@@ -21,6 +21,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from yolox.errors import NativeUnavailable
+
 SWITCH = "YOLOX_NATIVE"
 ON, OFF = "1", "0"
 DEFAULT = OFF
@@ -36,10 +38,6 @@ INSTRUCTION_SETS = {"x86_64": _X86, "aarch64": {"generic": ()}}
 LIMIT_SECONDS = 300  # for each file; it takes about five
 
 _logger = logging.getLogger("yolox")
-
-
-class NativeUnavailable(Exception):
-    """The kernels cannot be built or loaded here; the message says why. Caught inside this package."""
 
 
 @frozen
