@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -127,18 +128,32 @@ def test_a_forked_process_computes_too(library):
     assert run.returncode == 0
 
 
+def run_kernel_tests(library: Path, **environment: str) -> None:
+    """The tests of the kernels again, in a process of their own with another build of the library."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/native/test_kernels.py"]
+    environment = {**os.environ, "YOLOX_TEST_LIBRARY": str(library), **environment}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("flags", "runtime"), [("address,undefined", "libasan.so"), ("thread", "libtsan.so")])
 def test_sanitizers_find_nothing(tmp_path, flags, runtime):
-    """The tests of the kernels again, with a library that ends the process at an error of memory, arithmetic or threads."""
+    """The library ends the process at an error of memory, arithmetic or threads."""
     cxx = build.find_compiler()
     preload = subprocess.run([cxx, f"-print-file-name={runtime}"], capture_output=True, text=True).stdout.strip()
     if not os.path.isabs(preload):
         pytest.skip(f"no {runtime}")
     path = tmp_path / "sanitized.so"
     build.build_library(path, cxx, flags=(f"-fsanitize={flags}", "-fno-sanitize-recover=all", "-g", "-O1"))
-    environment = {**os.environ, "YOLOX_TEST_LIBRARY": str(path), "LD_PRELOAD": preload}
-    environment |= {"ASAN_OPTIONS": "detect_leaks=0", "TSAN_OPTIONS": "halt_on_error=1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/native/test_kernels.py"]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    options = {"ASAN_OPTIONS": "detect_leaks=0", "TSAN_OPTIONS": "halt_on_error=1", "OPENBLAS_NUM_THREADS": "1"}
+    run_kernel_tests(path, LD_PRELOAD=preload, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes", [4, 16])
+def test_vectors_of_other_processors(tmp_path, lanes):
+    """4 lanes are those of aarch64, 16 those of AVX-512; here the compiler makes them of what this processor has."""
+    path = tmp_path / "lanes.so"
+    build.build_library(path, build.find_compiler(), flags=(f"-DYOLOX_LANES={lanes}",))
+    run_kernel_tests(path)

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace yolox {
@@ -40,8 +41,12 @@ class Pool {
   }
 
  private:
+  // Where the system gives no more threads, the caller and those that are there do the work.
   void start_threads(int helpers) {
-    for (; started_ < helpers; ++started_) std::thread([this] { serve(); }).detach();
+    try {
+      for (; started_ < helpers; ++started_) std::thread([this] { serve(); }).detach();
+    } catch (const std::system_error &) {
+    }
   }
 
   // The life of a helper: sleep, join a round, take indices until none is left.
