@@ -26,8 +26,8 @@ def depthwise(library, x, weight, stride, dy):
     rows, columns = ((side - 1) // stride + 1 for side in x.shape[2:])
     y = np.full((*x.shape[:2], rows, columns), np.nan, np.float32)
     dx, dweight = np.full_like(x, np.nan), np.full_like(weight, np.nan)
-    assert call(library, "depthwise_forward", x, weight, y) == 0
-    assert call(library, "depthwise_backward", x, weight, dy, dx, dweight) == 0
+    assert call(library, f"depthwise_forward_{stride}", x, weight, y) == 0
+    assert call(library, f"depthwise_backward_{stride}", x, weight, dy, dx, dweight) == 0
     return y, dx, dweight
 
 

@@ -113,9 +113,9 @@ def test_great_numbers_stay_exact(library):
 ])  # fmt: skip
 def test_other_shapes_are_refused(library, shape, kernel, y_shape):
     x, weight, y = draw(0, *shape), draw(1, 2, 1, kernel, kernel), np.zeros(y_shape, np.float32)
-    assert calls.call(library, "depthwise_forward", x, weight, y) == 3
-    assert calls.call(library, "depthwise_forward", x, weight) == 1
-    assert calls.call(library, "depthwise_forward", x.astype(np.float64), weight, y) == 2
+    assert calls.call(library, "depthwise_forward_1", x, weight, y) == 3
+    assert calls.call(library, "depthwise_forward_1", x, weight) == 1
+    assert calls.call(library, "depthwise_forward_1", x.astype(np.float64), weight, y) == 2
     assert not y.any()
 
 

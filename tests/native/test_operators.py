@@ -79,6 +79,16 @@ def test_depthwise_equals_that_of_mindspore(kernel, stride, size, compiled):
     assert_same(*found)
 
 
+def test_eager_operators_of_one_name_are_told_apart():
+    """Eager mode keeps kernels by name and input shapes: strides and activations must not share them."""
+    x = Tensor(draw(0, 1, 4, 6, 6))
+    layers = [DepthwiseConv2d(4, 4, 3, stride, "pad", 1, group=4, has_bias=False) for stride in (1, 2, 1)]
+    assert [layer(x).shape[2] for layer in layers] == [6, 3, 6]
+    norms = [fill(BatchNormAct(4, act), True).set_train(False) for act in ("relu", "lrelu", "relu")]
+    lowest = [norm(x).asnumpy().min() for norm in norms]
+    assert lowest[0] == lowest[2] == 0 > lowest[1]
+
+
 def test_one_pixel_of_one_image():
     """The variance of one value is zero; MindSpore's moving variance decides what it counts as."""
     x, found = Tensor(draw(10, 1, 3, 1, 1)), []

@@ -51,7 +51,7 @@ def depthwise_operator(stride: int) -> ops.Custom | None:
     """
     if not load_library()[0].active:
         return None
-    backward = _custom("depthwise_backward", lambda x, weight, dy: (x, weight))
+    backward = _custom(f"depthwise_backward_{stride}", lambda x, weight, dy: (x, weight))
 
     def output(x, weight):
         return (x[0], x[1], (x[2] - 1) // stride + 1, (x[3] - 1) // stride + 1)
@@ -59,7 +59,7 @@ def depthwise_operator(stride: int) -> ops.Custom | None:
     def bprop(x, weight, out, dout):
         return backward(x, weight, dout)
 
-    return _custom("depthwise_forward", output, bprop)
+    return _custom(f"depthwise_forward_{stride}", output, bprop)
 
 
 @cache
@@ -131,7 +131,7 @@ def _custom(name: str, shapes: Callable, bprop: Callable | None = None, kind: ty
     """Returns the operator of a C function.
 
     Args:
-        name: of the function.
+        name: of the function; operators with other output shapes or dtypes need other names (see library.cpp).
         shapes: from shapes of the inputs to the shape of the output, or a tuple of shapes for several.
         bprop: its gradient.
         kind: the class.

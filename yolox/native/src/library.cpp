@@ -78,17 +78,33 @@ struct Call {
   }
 };
 
-// Sizes from input [B,C,H,W], weight [C,1,K,K] and output [B,C,OH,OW]; false where no kernel is for them. Where both
-// directions have one output the stride makes no difference.
-bool depthwise_sizes(const Call &call, int x, int weight, int y, DepthwiseSizes &s) {
+// Sizes from input [B,C,H,W], weight [C,1,K,K] and output [B,C,OH,OW]; false where no kernel is for them.
+bool depthwise_sizes(const Call &call, int x, int weight, int y, int64_t stride, DepthwiseSizes &s) {
   if (call.ranks[x] != 4 || call.ranks[weight] != 4 || call.ranks[y] != 4) return false;
   const int64_t *in = call.shapes[x], *w = call.shapes[weight], *out = call.shapes[y];
-  s = {in[0], in[1], in[2], in[3], out[2], out[3], 1, static_cast<int>(w[2])};
+  s = {in[0], in[1], in[2], in[3], out[2], out[3], stride, static_cast<int>(w[2])};
   if (w[0] != in[1] || w[1] != 1 || w[2] != w[3] || (w[2] != 3 && w[2] != 5)) return false;
-  if (out[0] != in[0] || out[1] != in[1]) return false;
-  for (s.stride = 1; s.stride <= 2; ++s.stride)
-    if (s.out_height == (s.height - 1) / s.stride + 1 && s.out_width == (s.width - 1) / s.stride + 1) return true;
-  return false;
+  return out[0] == in[0] && out[1] == in[1] && out[2] == (in[2] - 1) / stride + 1 && out[3] == (in[3] - 1) / stride + 1;
+}
+
+// x, weight -> y
+Status depthwise_forward(const Call &call, int64_t stride) {
+  DepthwiseSizes s;
+  if (const Status status = call.check(3)) return status;
+  if (!depthwise_sizes(call, 0, 1, 2, stride, s)) return wrong_shape;
+  choice.kernels->depthwise_forward(s, call.at(0), call.at(1), call.at(2));
+  return done;
+}
+
+// x, weight, dy -> dx, dweight
+Status depthwise_backward(const Call &call, int64_t stride) {
+  DepthwiseSizes s;
+  if (const Status status = call.check(5)) return status;
+  if (!depthwise_sizes(call, 0, 1, 2, stride, s)) return wrong_shape;
+  if (!call.has_size(3, s.batch * s.channels * s.height * s.width)) return wrong_shape;
+  if (!call.has_size(4, s.channels * s.kernel * s.kernel)) return wrong_shape;
+  choice.kernels->depthwise_backward(s, call.at(0), call.at(1), call.at(2), call.at(3), call.at(4));
+  return done;
 }
 
 // Sizes from [B,C,H,W], with tensors `from` to `to` of C elements.
@@ -147,29 +163,19 @@ YOLOX_EXPORT void yolox_set_threads(int threads) { set_thread_count(threads); }
 
 #define YOLOX_CALL int n, void **data, int *ranks, int64_t **shapes, const char **types, void *, void *
 
-// x, weight -> y
-YOLOX_EXPORT int depthwise_forward(YOLOX_CALL) {
-  const Call call{n, data, ranks, shapes, types};
-  DepthwiseSizes s;
-  if (const Status status = call.check(3)) return status;
-  if (!depthwise_sizes(call, 0, 1, 2, s)) return wrong_shape;
-  choice.kernels->depthwise_forward(s, call.at(0), call.at(1), call.at(2));
-  return done;
-}
+// One function for each stride and activation: the name is all that tells operators apart. MindSpore's eager mode keeps one
+// kernel for operators of the same name and the same input shapes, with the output shapes of the first.
+#define YOLOX_DEPTHWISE(stride)                                                                          \
+  YOLOX_EXPORT int depthwise_forward_##stride(YOLOX_CALL) {                                              \
+    return depthwise_forward({n, data, ranks, shapes, types}, stride);                                   \
+  }                                                                                                      \
+  YOLOX_EXPORT int depthwise_backward_##stride(YOLOX_CALL) {                                             \
+    return depthwise_backward({n, data, ranks, shapes, types}, stride);                                  \
+  }
 
-// x, weight, dy -> dx, dweight
-YOLOX_EXPORT int depthwise_backward(YOLOX_CALL) {
-  const Call call{n, data, ranks, shapes, types};
-  DepthwiseSizes s;
-  if (const Status status = call.check(5)) return status;
-  if (!depthwise_sizes(call, 0, 1, 2, s)) return wrong_shape;
-  if (!call.has_size(3, s.batch * s.channels * s.height * s.width)) return wrong_shape;
-  if (!call.has_size(4, s.channels * s.kernel * s.kernel)) return wrong_shape;
-  choice.kernels->depthwise_backward(s, call.at(0), call.at(1), call.at(2), call.at(3), call.at(4));
-  return done;
-}
+YOLOX_DEPTHWISE(1)
+YOLOX_DEPTHWISE(2)
 
-// One function for each activation, because an operator's name is all that tells MindSpore's calls apart.
 #define YOLOX_NORM(name)                                                                                \
   YOLOX_EXPORT int norm_train_##name(YOLOX_CALL) {                                                      \
     return norm_train({n, data, ranks, shapes, types}, Activation::name);                               \
