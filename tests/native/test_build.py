@@ -137,16 +137,16 @@ def run_kernel_tests(library: Path, **environment: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("flags", "runtime"), [("address,undefined", "libasan.so"), ("thread", "libtsan.so")])
+@pytest.mark.parametrize(("flags", "runtime"), [("address,undefined", "libasan.so")])
 def test_sanitizers_find_nothing(tmp_path, flags, runtime):
-    """The library ends the process at an error of memory, arithmetic or threads."""
+    """The library ends the process at an error of memory or arithmetic."""
     cxx = build.find_compiler()
     preload = subprocess.run([cxx, f"-print-file-name={runtime}"], capture_output=True, text=True).stdout.strip()
     if not os.path.isabs(preload):
         pytest.skip(f"no {runtime}")
     path = tmp_path / "sanitized.so"
     build.build_library(path, cxx, flags=(f"-fsanitize={flags}", "-fno-sanitize-recover=all", "-g", "-O1"))
-    options = {"ASAN_OPTIONS": "detect_leaks=0", "TSAN_OPTIONS": "halt_on_error=1", "OPENBLAS_NUM_THREADS": "1"}
+    options = {"ASAN_OPTIONS": "detect_leaks=0", "OPENBLAS_NUM_THREADS": "1"}
     run_kernel_tests(path, LD_PRELOAD=preload, **options)
 
 
