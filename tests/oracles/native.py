@@ -45,7 +45,8 @@ def norm(x, gamma, beta, act, *, eps, statistics=None, dy=None):
         dy: gradient of the result.
 
     Returns:
-        dict of y, mean, variance, inv_std and, with dy, dx, dgamma, dbeta and the sizes of what these two sum.
+        dict of y, mean, variance, inv_std and, with dy, dx, dgamma, dbeta; of y, dgamma and dbeta also the sizes of what they
+        sum, which bound the rounding where the terms cancel (y_size, ...).
     """
     x, gamma, beta = (value.astype(np.float64) for value in (x, gamma, beta))
 
@@ -56,7 +57,8 @@ def norm(x, gamma, beta, act, *, eps, statistics=None, dy=None):
     inv_std = 1 / np.sqrt(variance + eps)
     xhat = (x - rows(mean)) * rows(inv_std)
     y, slope = activation(xhat * rows(gamma) + rows(beta), act)
-    result = {"y": y, "mean": mean, "variance": variance, "inv_std": inv_std}
+    y_size = np.abs(xhat * rows(gamma)).max() + np.abs(beta).max()
+    result = {"y": y, "y_size": y_size, "mean": mean, "variance": variance, "inv_std": inv_std}
     if dy is None:
         return result
     dz = dy * slope

@@ -60,6 +60,10 @@ inline void store_vector(float *to, Lanes value, int count) {
 // Mean and variance of one channel, exact to float32 for any mean: blocks that stay in the first-level cache get their own
 // mean and squared deviations in two passes, and blocks are joined in double (Chan, Golub, LeVeque: "Updating formulae and
 // a pairwise algorithm for computing sample variances", 1979).
+//
+// A float32 mean of a block is off by up to 1e-7 of itself. Where the mean is many times the deviation, the distance between
+// the means of two blocks would carry that into the variance. Therefore the second pass also sums the deviations, which
+// gives what the mean is off by.
 struct Moments {
   double count = 0, mean = 0, squares = 0;
 
@@ -73,23 +77,23 @@ struct Moments {
       d += load(x + i + 3 * LANES);
     }
     for_vectors(i, size, [&](int64_t at, int n) { a += load_vector(x + at, n); });
-    const float block_mean = sum((a + b) + (c + d)) / static_cast<float>(size);
-    a = b = c = d = Lanes{};
-    for (i = 0; i + 4 * LANES <= size; i += 4 * LANES) {
-      const Lanes e = load(x + i) - block_mean, f = load(x + i + LANES) - block_mean;
-      const Lanes g = load(x + i + 2 * LANES) - block_mean, h = load(x + i + 3 * LANES) - block_mean;
-      a += e * e;
-      b += f * f;
-      c += g * g;
-      d += h * h;
+    const float rounded_mean = sum((a + b) + (c + d)) / static_cast<float>(size);
+    a = b = c = d = Lanes{};  // a, b: the deviations; c, d: their squares
+    for (i = 0; i + 2 * LANES <= size; i += 2 * LANES) {
+      const Lanes e = load(x + i) - rounded_mean, f = load(x + i + LANES) - rounded_mean;
+      a += e;
+      b += f;
+      c += e * e;
+      d += f * f;
     }
-    float rest = 0;
-    for (int64_t last = i + (size - i) / LANES * LANES; i < last; i += LANES) {
-      const Lanes e = load(x + i) - block_mean;
-      a += e * e;
+    float rest = 0, rest_squares = 0;
+    for (; i < size; ++i) {
+      const float e = x[i] - rounded_mean;
+      rest += e;
+      rest_squares += e * e;
     }
-    for (; i < size; ++i) rest += (x[i] - block_mean) * (x[i] - block_mean);
-    join(static_cast<double>(size), block_mean, sum((a + b) + (c + d)) + rest);
+    const double deviations = sum(a + b) + rest, n = static_cast<double>(size);
+    join(n, rounded_mean + deviations / n, sum(c + d) + rest_squares - deviations * deviations / n);
   }
 
   void join(double other_count, double other_mean, double other_squares) {
