@@ -149,6 +149,8 @@ def normalize_over_devices(detector: nn.Cell, group: Group) -> None:
     if group.world == 1:
         return
     for _, cell in detector.cells_and_names():
+        if isinstance(getattr(cell, "bn", None), nn.BatchNorm2d):
+            cell.native = False  # the kernels of `yolox.native` take the statistics of one device
         if isinstance(cell, nn.BatchNorm2d):
             momentum = 1 - cell.momentum  # nn.BatchNorm2d keeps the share of the new value
             if ms.get_context("device_target") == "Ascend":

@@ -34,7 +34,7 @@ def reason(caplog) -> str:
     caplog.set_level(logging.INFO, "yolox")
     assert not native_status().active
     layer = ConvBNAct(4, 4, 3, 1, groups=4)
-    assert not layer.conv.native and not layer.bn.native
+    assert not layer.conv.native and not layer.native
     assert [r.message for r in caplog.records if "not used" in r.message] == [
         f"native kernels are not used: {native_status().reason}"
     ]

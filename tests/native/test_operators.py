@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
+from yolox.distributed import Group, normalize_over_devices
 from yolox.nn import ConvBNAct, CSPLayer
-from yolox.nn.blocks import BatchNormAct, DepthwiseConv2d
+from yolox.nn.blocks import DepthwiseConv2d
 from yolox.nn.fold import fold_detector
 from yolox.training.freeze import freeze
 
@@ -15,6 +16,13 @@ pytestmark = pytest.mark.usefixtures("kernels_on")
 
 def draw(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def norm_act(channels, act):
+    """The normalisation and activation of a layer, without its convolution."""
+    layer = ConvBNAct(channels, channels, 1, 1, act=act)
+    layer.conv = nn.Identity()
+    return layer
 
 
 def fill(cell, native):
@@ -42,7 +50,7 @@ def outcome(cell, x, weight, *, compiled, steps=1):
         (_, y), (dx, gradients) = function(x)
     found = {"y": y.asnumpy(), "dx": dx.asnumpy()}
     found |= {f"d {p.name}": g.asnumpy() for p, g in zip(params, gradients, strict=True)}
-    return found | {p.name.replace("moving_", ""): p.asnumpy() for p in cell.get_parameters()}
+    return found | {p.name: p.asnumpy() for p in cell.get_parameters()}
 
 
 def assert_same(native, own):
@@ -58,12 +66,12 @@ def test_norm_equals_that_of_mindspore(act, mode, compiled):
     x, weight = Tensor(draw(10, 2, 3, 9, 7) * 2 + 1), Tensor(draw(11, 2, 3, 9, 7))
     found = []
     for native in (True, False):
-        cell = fill(BatchNormAct(3, act), native).set_train(mode != "infer")
+        cell = fill(norm_act(3, act), native).set_train(mode != "infer")
         if mode == "frozen":
-            freeze(cell, lambda name: name == "mean")
+            freeze(cell, lambda name: name == "bn.moving_mean")
         found.append(outcome(cell, x, weight, compiled=compiled, steps=2))
     assert_same(*found)
-    moved = found[0]["mean"] != np.abs(draw(0, 3)) + 0.1
+    moved = found[0]["bn.moving_mean"] != np.abs(draw(0, 3)) + 0.1
     assert moved.all() if mode == "train" else not moved.any()
 
 
@@ -84,7 +92,7 @@ def test_eager_operators_of_one_name_are_told_apart():
     x = Tensor(draw(0, 1, 4, 6, 6))
     layers = [DepthwiseConv2d(4, 4, 3, stride, "pad", 1, group=4, has_bias=False) for stride in (1, 2, 1)]
     assert [layer(x).shape[2] for layer in layers] == [6, 3, 6]
-    norms = [fill(BatchNormAct(4, act), True).set_train(False) for act in ("relu", "lrelu", "relu")]
+    norms = [fill(norm_act(4, act), True).set_train(False) for act in ("relu", "lrelu", "relu")]
     lowest = [norm(x).asnumpy().min() for norm in norms]
     assert lowest[0] == lowest[2] == 0 > lowest[1]
 
@@ -93,17 +101,17 @@ def test_one_pixel_of_one_image():
     """The variance of one value is zero; MindSpore's moving variance decides what it counts as."""
     x, found = Tensor(draw(10, 1, 3, 1, 1)), []
     for native in (True, False):
-        cell = fill(BatchNormAct(3, "silu"), native).set_train(True)
+        cell = fill(norm_act(3, "silu"), native).set_train(True)
         found.append(outcome(cell, x, x, compiled=True))
     np.testing.assert_allclose(found[0]["y"], found[1]["y"], rtol=1e-5)
-    np.testing.assert_allclose(found[0]["mean"], found[1]["mean"], rtol=1e-5)
-    assert np.isfinite(found[0]["variance"]).all()
+    np.testing.assert_allclose(found[0]["bn.moving_mean"], found[1]["bn.moving_mean"], rtol=1e-5)
+    assert np.isfinite(found[0]["bn.moving_variance"]).all()
 
 
 def test_a_source_that_is_a_view():
     """Operators of MindSpore may hand on memory that is not contiguous; kernels read only contiguous memory."""
     base = Tensor(draw(10, 2, 7, 9, 3))
-    cells = [fill(BatchNormAct(3, "silu"), native).set_train(False) for native in (True, False)]
+    cells = [fill(norm_act(3, "silu"), native).set_train(False) for native in (True, False)]
 
     def run(cell, x):
         return cell(x.transpose((0, 3, 2, 1))[:, :, 1:, ::2])
@@ -125,3 +133,20 @@ def test_a_folded_copy_has_no_operator_of_the_library():
     """Exports are written of folded copies: a file with these operators would run nowhere else."""
     folded = fold_detector(CSPLayer(4, 8, 1, depthwise=True))
     assert not any(getattr(cell, "native", False) for _, cell in folded.cells_and_names())
+
+
+def test_another_normalisation_or_activation_is_used():
+    for name, other in (("act", nn.ReLU()), ("bn", nn.Identity())):
+        layer = norm_act(3, "silu").set_train(False)
+        setattr(layer, name, other)
+        x = Tensor(draw(0, 1, 3, 4, 4))
+        np.testing.assert_array_equal(layer(x).asnumpy(), layer.act(layer.bn(x)).asnumpy())
+        assert not layer.native
+
+
+def test_synchronised_statistics_are_not_those_of_one_device(monkeypatch):
+    layer = norm_act(3, "silu")
+    monkeypatch.setattr("yolox.distributed._synchronised_norm", lambda group, **options: lambda x, *parts: (x * 0 + 7,))
+    normalize_over_devices(layer, Group(rank=0, world=2))
+    seven = layer.set_train(True)(Tensor(draw(0, 1, 3, 4, 4))).asnumpy()
+    np.testing.assert_allclose(seven, 7 / (1 + np.exp(-7.0)), rtol=1e-6)

@@ -45,40 +45,6 @@ BN_EPS = 1e-3
 BN_MOMENTUM = 0.97  # share of the old running value; PyTorch writes the same as 0.03
 
 
-class BatchNormAct(nn.BatchNorm2d):
-    """Batch normalisation and activation, on CPU as one native kernel where `yolox.native` has one.
-
-    The parameters, and what training writes into the moving averages, are those of `nn.BatchNorm2d`.
-
-    Args:
-        channels: of the input.
-        act: name of the activation, see `make_activation`.
-
-    Example:
-        >>> from mindspore import ops
-        >>> BatchNormAct(2, "relu").set_train(False)(ops.ones((1, 2, 1, 1))).shape
-        (1, 2, 1, 1)
-    """
-
-    def __init__(self, channels, act):
-        super().__init__(channels, eps=BN_EPS, momentum=BN_MOMENTUM)
-        self.activation = make_activation(act)
-        operators = norm_operators(act)
-        self.native = operators is not None
-        if self.native:
-            self.native_train, self.native_infer = operators
-            self.settings = Tensor([BN_EPS, 1.0 - BN_MOMENTUM], ms.float32)
-
-    def construct(self, x):  # [B,C,H,W] -> [B,C,H,W]
-        if self.native and runs_natively(x.shape, x.dtype):
-            batch_statistics = self.training if self.use_batch_statistics is None else self.use_batch_statistics
-            inputs = (x, self.gamma, self.beta)
-            if batch_statistics:
-                return self.native_train(*inputs, self.moving_mean, self.moving_variance, self.settings)[0]
-            return self.native_infer(*inputs, self.moving_mean, self.moving_variance, self.settings)
-        return self.activation(super().construct(x))
-
-
 class DepthwiseConv2d(nn.Conv2d):
     """A depthwise `nn.Conv2d`, on CPU a native kernel where `yolox.native` has one; arguments as there."""
 
@@ -130,12 +96,33 @@ class ConvBNAct(nn.Cell):
         self.conv = convolution(
             in_channels, out_channels, kernel, stride, "pad", (kernel - 1) // 2, group=groups, has_bias=False
         )
-        self.bn = BatchNormAct(out_channels, act)
+        self.bn = nn.BatchNorm2d(out_channels, eps=BN_EPS, momentum=BN_MOMENTUM)
+        self.act = make_activation(act)
+        operators = norm_operators(act)
+        self.native = operators is not None
+        if self.native:
+            self.native_train, self.native_infer = operators
+            self.native_settings = Tensor([BN_EPS, 1.0 - BN_MOMENTUM], ms.float32)
+
+    def __setattr__(self, name, value):
+        if name in ("bn", "act"):  # replaced by others, which the native operator does not compute
+            self.native = False
+        super().__setattr__(name, value)
 
     def construct(self, x):  # [B,in,H,W] -> [B,out,H/stride,W/stride]
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ValueError(f"ConvBNAct: x has shape {x.shape}, want [B,{self.in_channels},H,W]")
-        return self.bn(self.conv(x))
+        x = self.conv(x)
+        if self.native and runs_natively(x.shape, x.dtype):
+            return self._norm_act_natively(x)
+        return self.act(self.bn(x))
+
+    def _norm_act_natively(self, x):  # [B,C,H,W] -> [B,C,H,W]
+        norm = self.bn
+        inputs = (x, norm.gamma, norm.beta)
+        if norm.training if norm.use_batch_statistics is None else norm.use_batch_statistics:
+            return self.native_train(*inputs, norm.moving_mean, norm.moving_variance, self.native_settings)[0]
+        return self.native_infer(*inputs, norm.moving_mean, norm.moving_variance, self.native_settings)
 
 
 class DepthwiseConv(nn.Cell):

@@ -152,7 +152,7 @@ def _remove_batch_norm(cell: ConvBNAct, path: str) -> None:
     old = cell.conv
     shape = (old.in_channels, old.out_channels, old.kernel_size, old.stride)
     conv = nn.Conv2d(*shape, "pad", old.padding, group=old.group, has_bias=True)
-    cell.conv, cell.bn = conv, cell.bn.activation
+    cell.conv, cell.bn = conv, nn.Identity()
     prefix = f"{path}." if path else ""
     for leaf in ("weight", "bias"):
         getattr(conv, leaf).name = f"{prefix}conv.{leaf}"
