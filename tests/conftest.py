@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from yolox.native import build
 from yolox.visualize import run_pictures
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -36,9 +37,12 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory) -> Iterator[None]:
-    """Keeps weights and engines of the tests out of the user's cache."""
+    """Keeps weights and engines of the tests out of the user's cache, but not compiled kernels, which take 20 s to build."""
+    folder, kernels = tmp_path_factory.mktemp("cache"), build.cache_folder()
+    kernels.mkdir(parents=True, exist_ok=True)
+    (folder / "native").symlink_to(kernels)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("YOLOX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("YOLOX_CACHE", str(folder))
         yield
 
 
