@@ -123,6 +123,42 @@ def test_a_resumed_run_writes_the_evaluation_of_its_best_checkpoint(argv, tmp_pa
         assert json.loads(path.read_text())["epoch"] == 1 and "the evaluation after epoch 1" in lines.getvalue()
 
 
+@pytest.mark.parametrize("ap", [0.3, "none"])
+def test_a_run_that_is_stopped_has_a_report_of_what_is_known(argv, tmp_path, monkeypatch, ap):
+    dataset, reports = read_coco(argv[1], argv[3]), []
+    pictures = started(tmp_path, monkeypatch, dataset)
+    monkeypatch.setattr(run_pictures, "write_run_report", lambda context, content, **more: reports.append((content, more)))
+    pictures.on_epoch(attrs.evolve(event(0, ap), detections=None if ap == "none" else [Detections()] * len(dataset)))
+    pictures.on_end()
+    (content, options), has_evaluation = reports[0], ap != "none"
+    assert content["train_labels"]["images"] == len(dataset) and content.get("epoch") == (1 if has_evaluation else None)
+    assert ("found" in options) == has_evaluation and not (tmp_path / "evaluation.json").exists()
+
+
+def test_a_run_that_is_stopped_again_keeps_the_evaluation_that_is_written(tmp_path, monkeypatch):
+    (tmp_path / "evaluation.json").write_text('{"epoch": 1}')
+    pictures, reports = started(tmp_path, monkeypatch, resumed=True), []
+    monkeypatch.setattr(run_pictures, "write_run_report", lambda context, content, **more: reports.append(content))
+    pictures.on_epoch(event(4, "none"))
+    pictures.on_end()
+    assert reports == [{"epoch": 1}]
+
+
+def test_no_report_is_written_before_an_epoch_and_none_twice(tmp_path, monkeypatch):
+    reports = []
+    pictures = started(tmp_path, monkeypatch)
+    monkeypatch.setattr(run_pictures, "write_run_report", lambda context, content, **more: reports.append(content))
+    pictures.on_end()
+    assert reports == []
+    monkeypatch.setattr(run_pictures, "label_statistics", lambda *_, **__: {})
+    monkeypatch.setattr(run_pictures, "write_charts", lambda *_: None)
+    pictures = started(tmp_path, monkeypatch)
+    pictures.on_epoch(event(0, "none"))
+    pictures.on_finish()
+    pictures.on_end()
+    assert len(reports) == 1
+
+
 def test_a_run_whose_best_epoch_was_evaluated_here_needs_no_other_evaluation(tmp_path, monkeypatch):
     pictures = started(tmp_path, monkeypatch, resumed=True)
     pictures.on_epoch(event(4, 0.1))

@@ -161,7 +161,8 @@ CURVES_SECONDS = 10.0  # between two drawings of the curves, which take half a s
 class RunPictures(Callback):
     """Draws first_batches.jpg, curves.png, and at the end report.html, evaluation.json and pictures of the best epoch.
 
-    The curves are drawn after an epoch, of short ones every ten seconds, and when the run ends or is stopped.
+    The curves are drawn after an epoch, of short ones every ten seconds, and when the run ends or is stopped. The report of a
+    run that is stopped has what is known then; the end of the resumed run replaces it.
 
     A picture that cannot be drawn is a warning, never the end of the run. Only rank 0 draws.
 
@@ -185,7 +186,7 @@ class RunPictures(Callback):
         self._metrics: dict = {}
         self._found: list = []
         self._curves_drawn = float("-inf")  # when, by the monotonic clock
-        self._curves_stale = False
+        self._curves_stale = self._is_finished = False
 
     def on_start(self, context: RunContext) -> None:
         """Draws the first batches of a new run."""
@@ -224,15 +225,18 @@ class RunPictures(Callback):
         """
         if self._context is None:
             return
+        self._is_finished = True
         if self._epoch is not None or not (self._context.folder / EVALUATION).is_file():
             try_picture(self._context.folder / PICTURES, self._write_evaluation)
         elif self._curves_stale or self._curves_drawn > float("-inf"):
             try_picture(self._context.folder / REPORT, self._renew_report)
 
     def on_end(self) -> None:
-        """Draws the curves of the last epochs."""
+        """Draws the curves of the last epochs; of a run that was stopped after an epoch, writes the report, too."""
         if self._context is not None and self._curves_stale:
             self._draw_curves()
+        if not self._is_finished and self._curves_drawn > float("-inf"):
+            try_picture(self._context.folder / REPORT, self._write_report_so_far)
 
     def _draw_curves(self) -> None:
         folder = self._context.folder
@@ -249,21 +253,33 @@ class RunPictures(Callback):
         """Writes the pictures, then evaluation.json: where that file is, it and the pictures are whole."""
         context = self._context
         remove_evaluation(context.folder)
-        size, folder = context.recipe.input.input_size, make_folder(context.folder / PICTURES)
-        content = {TRAIN_LABELS: label_statistics(context.train_set, input_size=size)}
-        what = "the labels"
+        folder, content, what = make_folder(context.folder / PICTURES), self._content(), "the labels"
         if self._epoch is not None:
-            evaluation = evaluation_report(self._metrics, context.val_set, self._found, input_size=size)
-            content = {"epoch": self._epoch, **evaluation, **content}
-            write_comparisons(folder, context.val_set, self._found, evaluation["analysis"]["score_threshold"])
+            write_comparisons(folder, context.val_set, self._found, content["analysis"]["score_threshold"])
             what = f"the evaluation after epoch {self._epoch}"
         write_charts(folder, content)
-        with_found = {} if self._epoch is None else {"dataset": context.val_set, "found": self._found}
-        write_run_report(context, content, command=self._command, settings=self._settings, **with_found)
+        self._write_report(content)
         with atomic_path(context.folder / EVALUATION) as path:
             write_json(path, content)
         self._console.print(f"wrote {context.folder / EVALUATION} and {folder}: {what}")
         self._console.print(f"wrote {context.folder / REPORT}")
+
+    def _content(self) -> dict[str, Any]:
+        """Returns the numbers of the charts: those of the best evaluation where there is one, and of the training labels."""
+        context, size = self._context, self._context.recipe.input.input_size
+        content = {TRAIN_LABELS: label_statistics(context.train_set, input_size=size)}
+        if self._epoch is None:
+            return content
+        return {"epoch": self._epoch, **evaluation_report(self._metrics, context.val_set, self._found, input_size=size), **content}
+
+    def _write_report(self, content: Mapping[str, Any]) -> None:
+        with_found = {} if self._epoch is None else {"dataset": self._context.val_set, "found": self._found}
+        write_run_report(self._context, content, command=self._command, settings=self._settings, **with_found)
+
+    def _write_report_so_far(self) -> None:
+        """Writes the report of a run that was stopped: with its best evaluation, this process's or the one that is written."""
+        written = self._context.folder / EVALUATION
+        self._write_report(json.loads(written.read_text()) if self._epoch is None and written.is_file() else self._content())
 
     def _renew_report(self) -> None:
         """Writes the report of a run whose best checkpoint and its evaluation are older than the last epochs."""
