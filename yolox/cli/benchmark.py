@@ -77,6 +77,7 @@ def run(experiment: Experiment, options: BenchmarkOptions, with_defaults: Callab
     if source is not None:
         print_sources(console, options, {"evaluation": source})
         dataset = read_evaluation_set(source, num_classes=detector.num_classes, class_names=metadata.class_names)
+        detector.class_names = dataset.class_names  # those of the weights, or matched by their order, which was said
     images = () if options.calibrate is None else calibration_images(options, dataset)
     for path, name in ((options.json, "json"), (options.picture, "picture")):
         if path is not None:
