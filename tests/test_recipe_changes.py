@@ -49,16 +49,16 @@ def test_only_schedule_average_and_sizes_change(recipe, scale):
 
 
 @pytest.mark.parametrize("recipe", [megvii_recipe, mindyolo_recipe])
-def test_the_rate_is_lower_and_follows_the_batch(recipe):
+def test_the_rate_is_lower_for_the_published_batch_and_the_same_for_smaller_ones(recipe):
     before, after = recipe("s").optim, finetune_recipe(recipe("s")).optim
-    assert peak_rate(after, 64) == pytest.approx(0.005) and peak_rate(after, 8) == pytest.approx(0.005 / 8)
+    assert peak_rate(after, 64) == peak_rate(after, 8) == 0.005
     assert peak_rate(after, 64) < peak_rate(before, 64) and after.gradient_reduction == "mean"
     assert after.warmup_epochs < before.warmup_epochs
 
 
 def test_the_rate_of_adamw_is_halved():
     assert finetune_recipe(rtmdet_recipe("s")).optim.lr_per_image == pytest.approx(0.002 / 256)
-    assert finetune_recipe(paddle_recipe("s")).optim.lr_per_image == pytest.approx(0.005 / 64)
+    assert peak_rate(finetune_recipe(paddle_recipe("s")).optim, 64) == 0.005  # SGD
 
 
 def test_the_canvas_follows_the_input_size():

@@ -36,7 +36,7 @@ from yolox.errors import RunError, UsageError
 from yolox.export.runner import SUFFIXES
 from yolox.nn import initialise
 from yolox.processes import msrun_command, run_with_restarts
-from yolox.recipe_changes import with_convention, with_epochs
+from yolox.recipe_changes import FINETUNE_RATE, with_convention, with_epochs
 from yolox.training.callbacks import MLflow, TensorBoard
 from yolox.training.freeze import check_frozen_loaded
 from yolox.training.prepare import check_arguments
@@ -149,7 +149,8 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
         console.print(f"recipe: {options.save_recipe}", markup=False)
     base = options.recipe if options.recipe in experiment.recipes else nearest_base(options.settings, experiment.recipes)
     published = experiment.recipes[base].optim
-    for line in rate_lines(options.settings.optim, published, images=_images(options, group)):
+    is_preset = options.finetune and options.settings.optim.lr == FINETUNE_RATE
+    for line in [] if is_preset else rate_lines(options.settings.optim, published, images=_images(options, group)):
         console.print(line)
     names = datasets["train"].class_names
     detector = experiment.build(len(names), options.settings.input.channels)

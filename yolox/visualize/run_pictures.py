@@ -270,7 +270,8 @@ class RunPictures(Callback):
         content = {TRAIN_LABELS: label_statistics(context.train_set, input_size=size)}
         if self._epoch is None:
             return content
-        return {"epoch": self._epoch, **evaluation_report(self._metrics, context.val_set, self._found, input_size=size), **content}
+        evaluation = evaluation_report(self._metrics, context.val_set, self._found, input_size=size)
+        return {"epoch": self._epoch, **evaluation, **content}
 
     def _write_report(self, content: Mapping[str, Any]) -> None:
         with_found = {} if self._epoch is None else {"dataset": self._context.val_set, "found": self._found}
