@@ -215,10 +215,14 @@ def end_with_workers(advice: str) -> None:
         if alive and workers:
             both = time.monotonic()
         elif time.monotonic() - both > GRACE:
+            ranks = describe_ranks(None, int(os.environ.get("MS_WORKER_NUM", len(workers))), msrun=msrun)[:MOST_RANKS]
             for pid in [scheduler] if alive else workers:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            text = f"\na process of this run has ended before its time; the logs of the workers tell why\n{advice}\n"
+            text = "\na process of this run has ended before its time; the logs of the workers tell why\n"
+            if not alive:  # the scheduler has missed the heartbeat of a rank
+                text += "".join(f"{line}\n" for line in ranks)
+            text += f"{advice}\n"
             for path in logs:  # nobody else writes to those of the workers any more
                 with suppress(OSError), open(path, "a") as file:
                     file.write(text)
@@ -251,23 +255,26 @@ class RankMark:
 
 
 MARK, MARK_BYTES = "yolox-rank", 256
+MOST_RANKS = 8  # that a message describes
 
 
-def describe_ranks(rank: int, world: int) -> list[str]:
+def describe_ranks(rank: int | None, world: int, *, msrun: int | None = None) -> list[str]:
     """Describes the other ranks that the same msrun has started, the one with the oldest `RankMark` first.
 
     Args:
-        rank: of this process.
+        rank: of this process; None for one that is no rank.
         world: number of ranks.
+        msrun: id of its process; None for the parent of this one.
 
     Returns:
         A line for each rank: its process, state and mark; the last names ranks that are not there, or on another host.
     """
     found = {}
-    for pid in children_of(os.getppid()):
+    for pid in children_of(os.getppid() if msrun is None else msrun):
         other = _variable(pid, "RANK_ID")
-        if _variable(pid, "MS_ROLE") == "MS_WORKER" and other.isdigit() and _runs(pid):
-            found[int(other)] = (*_read_mark(pid), pid)
+        # msrun's tail has the variables of the last worker
+        if _variable(pid, "MS_ROLE") == "MS_WORKER" and other.isdigit() and _runs(pid) and not _is_tail(pid):
+            found[int(other)] = (*rank_mark(pid), pid)
     found.pop(rank, None)
     lines, now = [], time.monotonic()
     for other, (since, doing, pid) in sorted(found.items(), key=lambda item: item[1][0]):
@@ -279,12 +286,21 @@ def describe_ranks(rank: int, world: int) -> list[str]:
     return lines
 
 
-def _read_mark(pid: int) -> tuple[float, str]:
-    with suppress(OSError, ValueError):
+def rank_mark(pid: int) -> tuple[float, str]:
+    """Reads the `RankMark` of another process.
+
+    Args:
+        pid: id of the process.
+
+    Returns:
+        The time of the mark on the monotonic clock, in seconds, and its description; 0 and an empty text without one.
+    """
+    with suppress(OSError):
         for file in os.scandir(f"/proc/{pid}/fd"):
-            if os.readlink(file.path).startswith(f"/memfd:{MARK} "):
-                since, _, doing = Path(file.path).read_text().rstrip().partition(" ")
-                return float(since), doing
+            with suppress(OSError, ValueError):  # another file that was just closed
+                if os.readlink(file.path).startswith(f"/memfd:{MARK} "):
+                    since, _, doing = Path(file.path).read_text().rstrip().partition(" ")
+                    return float(since), doing
     return 0.0, ""
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from yolox.distributed import Group, any_of
-from yolox.processes import SLOW, RankMark, describe_ranks
+from yolox.processes import MOST_RANKS, SLOW, RankMark, describe_ranks
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -176,6 +176,6 @@ class Watchdog:
                 self._deadline = float("inf")
 
     def _print(self, problem: str) -> None:
-        others = "".join(f"{line}\n" for line in describe_ranks(self._group.rank, self._group.world)[:8])
+        others = "".join(f"{line}\n" for line in describe_ranks(self._group.rank, self._group.world)[:MOST_RANKS])
         text = f"\nerror: rank {self._group.rank} of {self._group.world}: {problem}\n{others}"
         print(text + (self._advice and self._advice + "\n"), end="", file=sys.__stderr__, flush=True)
