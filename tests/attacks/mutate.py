@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import random
@@ -47,7 +48,8 @@ from yolox.weights.load import load_weights
 
 REFUSALS = (DataError, WeightsError, CheckpointError, ExportError, RecipeError, UsageError, CommandError, OSError)
 MOST_SECONDS, MOST_MEGABYTES, MOST_CHARACTERS = 30.0, 2048, 2000
-PER_CHILD, PER_TURN = 120, 15
+MOST_KEPT = 16 << 20  # bytes; a sparse file would fill the disk
+PER_TURN, PER_SLOW_TURN = 60, 6  # files of a kind, one after the other, by one child
 
 
 def read_weights_of(path: Path) -> None:
@@ -111,6 +113,8 @@ class Target(NamedTuple):
     template: str
     files: tuple[str, ...]
     read: Callable[[Path], None]
+    slow: bool = False
+    """Whether a file that is accepted takes seconds."""
 
 
 OUT = ("--output", "{top}/out")
@@ -122,8 +126,8 @@ KINDS = {
     "coco": Target("coco", ("*.json",), command("check", "--train-json", "{}", "--train-images", "{folder}/images", *OUT)),
     "voc": Target("voc", ("Annotations/*", "ImageSets/Main/*"), command("check", "--data", "{top}", *OUT)),
     "yolo": Target("yolo", ("data.yaml", "labels/*", "train.txt"), command("check", "--data", "{top}/data.yaml", *OUT)),
-    "runs": Target("run", ("*.json", "*.csv", "last.safetensors", ".lock"), command("train", "--resume", "{folder}", "--workers", "0")),
-    "plots": Target("run", ("*.json", "*.csv"), command("plot", "{folder}", *OUT)),
+    "runs": Target("run", ("*.json", "*.csv", "last.safetensors", ".lock"), command("train", "--resume", "{folder}", "--workers", "0"), slow=True),
+    "plots": Target("run", ("*.json", "*.csv"), command("plot", "{folder}", *OUT), slow=True),
     "recipes": Target("recipes", ("*",), command("info", "--recipe", "{}")),
     "predict": Target("sources", ("*",), command("predict", "--weights", "{top}/../../detector.onnx", "--source", "{}", *OUT)),
 }
@@ -224,7 +228,7 @@ def outcomes(kind: str, numbers: range, seed: int, root: Path) -> Iterator[Outco
     """Yields what became of each file of some numbers; a child that ends or is ended is followed by another."""
     while numbers:
         begun = None
-        for outcome in outcomes_of_child(kind, numbers[:PER_CHILD], seed, root):
+        for outcome in outcomes_of_child(kind, numbers, seed, root):
             begun = outcome.number
             yield outcome
         numbers = numbers[numbers.index(begun) + 1 :] if begun is not None else numbers[1:]
@@ -237,8 +241,10 @@ def outcomes_of_child(kind: str, numbers: range, seed: int, root: Path) -> Itera
         try:
             os.close(reading)
             child(kind, numbers, seed, root, writing)
-        finally:
-            os._exit(0)
+        except BaseException:
+            (root / "child.log").write_text(traceback.format_exc())
+            os._exit(3)
+        os._exit(0)
     os.close(writing)
     number, begin, text, problem = None, time.monotonic(), b"", ""
     base, most = psutil.Process(pid).memory_info().rss, 0.0
@@ -264,6 +270,8 @@ def outcomes_of_child(kind: str, numbers: range, seed: int, root: Path) -> Itera
         if not problem:
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             pid, problem = 0, f"the process has ended with {status}"
+            if status == 3:
+                problem = (root / "child.log").read_text()
     finally:
         os.close(reading)
         if pid:
@@ -299,21 +307,36 @@ def attack(kinds: list[str], *, seconds: float, files: int, first: int, seed: in
     with tempfile.TemporaryDirectory(dir=place) as folder:
         root = Path(folder)
         make_templates(root)
-        for start in range(first, first + files, PER_TURN):
+        import_all()
+        for turn in range(files):
             for kind in kinds:
-                for outcome in outcomes(kind, range(start, min(start + PER_TURN, first + files)), seed, root):
+                size = PER_SLOW_TURN if KINDS[kind].slow else PER_TURN
+                numbers = range(first, first + files)[turn * size : (turn + 1) * size]
+                for outcome in outcomes(kind, numbers, seed, root):
                     tell(kind, outcome, counts[kind])
                     if outcome.problem:
                         failures.append(f"{kind} {outcome.number}: {outcome.problem}")
-                        kept = keep / f"{kind}-{seed}-{outcome.number}"
-                        print(f"FAILURE {failures[-1]}\nkept in {kept}", flush=True)
-                        with contextlib.suppress(OSError, shutil.Error):
-                            build(kind, outcome.number, seed, root)
-                            shutil.copytree(root / kind / "file", kept, dirs_exist_ok=True, symlinks=True)
+                        print(f"FAILURE {failures[-1]}\n{keep_file(kind, outcome.number, seed, root, keep)}", flush=True)
                         (root / "canary").unlink(missing_ok=True)
                     if time.monotonic() > end:
                         return counts, failures
     return counts, failures
+
+
+def keep_file(kind: str, number: int, seed: int, root: Path, keep: Path) -> str:
+    """Copies the file of a failure and returns a line that says where to, or, of large and special ones, how to make it again."""
+    path = build(kind, number, seed, root)
+    if path.is_file() and path.stat().st_size < MOST_KEPT:
+        keep.mkdir(parents=True, exist_ok=True)
+        return f"kept as {shutil.copy(path, keep / f'{kind}-{seed}-{number}{path.suffix}')}"
+    return f"made again by --seed {seed} --kinds {kind} --first {number} --files 1"
+
+
+def import_all() -> None:
+    """Imports what commands import when they need it, so that the children have it."""
+    for name in ("matplotlib.pyplot", "yolox.visualize.report", "onnxruntime", "openvino", "PIL.Image", "pillow_heif"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def tell(kind: str, outcome: Outcome, counts: Counter) -> None:

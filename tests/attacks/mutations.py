@@ -112,7 +112,7 @@ def mutate_zip(data: bytes, rng: random.Random, others: Sequence[bytes], words: 
     if kind < 4:
         entries[number] = name, mutate_bytes(content, rng, others, words)
     elif kind == 4:
-        entries[number] = rng.choice((f"../{name}", name + "x", "/" + name, "a" * 70_000)), content
+        entries[number] = rng.choice((f"../{name}", name + "x", "/" + name, "a" * 60_000)), content
     else:
         entries.append((name, content[: rng.randrange(len(content) + 1)]))
     method = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))

@@ -87,5 +87,7 @@ def _charts(path: Path, evaluation: dict, folder: Path) -> list[Path]:
 def _curves(folder: Path, target: Path) -> Path:
     try:
         return write_curves(folder, target)
-    except (KeyError, ValueError, IndexError) as error:
+    except DataError:
+        raise
+    except (KeyError, ValueError, IndexError, TypeError) as error:
         raise CommandError(f"{folder}/history.csv: damaged ({type(error).__name__}: {error})") from None

@@ -366,8 +366,8 @@ def _read_checked(path: str, max_pixels: int) -> np.ndarray | None:  # -> [n]
     scans = data.count(b"\xff\xda") if data.startswith(b"\xff\xd8") else 0  # the coded pixels have no such bytes
     if scans * max(stated[0] * stated[1], 1 << 20) > MAX_SCAN_PIXELS:
         raise DataError(f"{shown_path(path)}: is a JPEG of {scans} scans, which would take minutes to decode; save it again")
-    if data.startswith(b"\x89PNG") and _is_animated_png(data):
-        raise DataError(f"{shown_path(path)}: is an animated PNG, which OpenCV cannot be trusted with; save one frame of it")
+    if data.startswith(b"\x89PNG") and (problem := _png_problem(data)):
+        raise DataError(f"{shown_path(path)}: {problem}")
     return np.frombuffer(data, np.uint8)
 
 
@@ -418,14 +418,19 @@ def decodable_path(path: str) -> str:
     return path
 
 
-def _is_animated_png(data: bytes) -> bool:
-    """Returns whether a PNG has a chunk of an animation, anywhere among its chunks: OpenCV 4.11 reads beyond its memory."""
+MAX_LOST_BYTES = 1 << 28  # of a PNG's chunk that is cut off; OpenCV makes room for all that a chunk states, up to 4 GiB
+
+
+def _png_problem(data: bytes) -> str:
+    """Returns why OpenCV 4.11 cannot be trusted with a PNG, by the chunks that it follows; empty for most."""
     place = 8
     while place + 8 <= len(data):
-        if data[place + 4 : place + 8] in (b"acTL", b"fcTL", b"fdAT"):
-            return True
+        if data[place + 4 : place + 8] in (b"acTL", b"fcTL", b"fdAT"):  # it reads beyond its memory
+            return "is an animated PNG, which OpenCV cannot be trusted with; save one frame of it"
         place += 12 + int.from_bytes(data[place : place + 4], "big")
-    return False
+        if place - len(data) > MAX_LOST_BYTES:
+            return f"is a damaged PNG, of which {place - len(data)} bytes are missing"
+    return ""
 
 
 _decoding = threading.Lock()

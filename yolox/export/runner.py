@@ -212,6 +212,7 @@ def onnx_detector(source: str | bytes, *, path: str | os.PathLike) -> ExportedDe
     options.add_session_config_entry("session.load_model_format", "ONNX")
     # threads that wait sleep: spinning, they take the cores from the threads that read images
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what is wrong comes as an exception, too
     try:
         session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no base class with anything else

@@ -118,7 +118,7 @@ def load_checkpoint(path: str | os.PathLike) -> Checkpoint:
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except Exception as error:  # the parsers raise their own types, and ValueError, KeyError, TypeError
-        cause = f"{type(error).__name__}: {error}"
+        cause = f"{type(error).__name__}: {str(error)[:300]}"
         raise CheckpointError(f"{path}: damaged or no checkpoint ({cause})") from error
 
 

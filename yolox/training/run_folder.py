@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolox.config_io import recipe_to_json
-from yolox.errors import CommandError, RunError, UsageError
+from yolox.data.build import MAX_TEXT_BYTES, read_text
+from yolox.errors import CommandError, DataError, RunError, UsageError
 from yolox.eval.coco import METRIC_NAMES
 from yolox.training.checkpoint import atomic_path
 from yolox.training.progress import TrainingProgress
+from yolox.wire import read_file
 
 if TYPE_CHECKING:
     from yolox.config import Recipe
@@ -232,10 +234,19 @@ def read_history(path: Path) -> list[dict]:
 
     Returns:
         Rows by name of the column.
+
+    Raises:
+        DataError: it cannot be read, or has a row that is not as long as the first, or a cell that is no number.
     """
-    with path.open(newline="") as file:
-        rows = csv.DictReader(file)
-        return [{key: float(value) if value else None for key, value in row.items()} for row in rows]
+    try:
+        columns, *rows = list(csv.reader(io.StringIO(read_text(str(path)), newline=""))) or [[]]
+        if any(len(row) != len(columns) for row in rows):
+            raise ValueError("rows of different lengths")
+        return [{key: float(cell) if cell else None for key, cell in zip(columns, row, strict=True)} for row in rows]
+    except DataError:
+        raise
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path}: damaged ({str(error)[:200]})") from None
 
 
 def stored_history(path: Path, epochs: int) -> dict[str, list]:
@@ -251,7 +262,7 @@ def stored_history(path: Path, epochs: int) -> dict[str, list]:
     Raises:
         CommandError: there are fewer rows.
     """
-    text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
+    text = read_file(path, most=MAX_TEXT_BYTES, error=DataError).decode(errors="replace") if path.is_file() else ""
     lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
     if len(lines) < epochs + 1 and epochs:
         raise CommandError(f"{path}: has {max(len(lines) - 1, 0)} epochs, the checkpoint has done {epochs}")
@@ -274,7 +285,9 @@ def restore_history(path: Path, history: Mapping[str, list]) -> bool:
         return False
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    wanted, before = text.getvalue().encode(), path.read_bytes() if path.is_file() else b""
+    wanted, before = text.getvalue().encode(), b""
+    if path.is_file() and path.stat().st_size <= MAX_TEXT_BYTES:
+        before = path.read_bytes()
     if before != wanted:
         with atomic_path(path) as temporary:
             temporary.write_bytes(wanted)
