@@ -14,6 +14,7 @@ from yolox.errors import DataError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp",
                   ".heic", ".heif", ".avif", ".npy")  # fmt: skip
 _MOST_PARTS = 100_000  # chunks that are walked over
+_BLOCK, _MOST_BLOCKS = 1 << 20, 1024  # bytes read at a time, and how often: a sparse file declares any size
 _TAIL = 1024  # bytes at the end in which a JPEG's last marker is looked for; cameras add some of their own
 
 
@@ -115,7 +116,13 @@ def _jpeg_has_end(file: BinaryIO) -> bool:
     for _, length in jpeg_segments(file):
         start = file.tell() + length
     file.seek(start)
-    return b"\xff\xd9" in file.read()
+    last = b""
+    for _ in range(_MOST_BLOCKS):
+        block = file.read(_BLOCK)
+        if not block or b"\xff\xd9" in last + block:
+            return bool(block)
+        last = block[-1:]
+    return False
 
 
 def _png_parts(file: BinaryIO) -> tuple[bool, bool]:

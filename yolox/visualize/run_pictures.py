@@ -15,6 +15,7 @@ import numpy as np
 from rich.console import Console
 
 from yolox.config import Size
+from yolox.data.build import read_text
 from yolox.data.check import label_statistics
 from yolox.data.dataset import DetectionDataset
 from yolox.data.image import shown_path
@@ -245,8 +246,8 @@ class RunPictures(Callback):
 
     def _written_epoch(self) -> int | None:
         try:
-            return json.loads((self._context.folder / EVALUATION).read_text()).get("epoch")
-        except (OSError, ValueError, AttributeError):
+            return json.loads(read_text(str(self._context.folder / EVALUATION))).get("epoch")
+        except (ValueError, AttributeError, RecursionError):
             return None
 
     def _write_evaluation(self) -> None:
@@ -284,7 +285,7 @@ class RunPictures(Callback):
 
     def _renew_report(self) -> None:
         """Writes the report of a run whose best checkpoint and its evaluation are older than the last epochs."""
-        content = json.loads((self._context.folder / EVALUATION).read_text())
+        content = json.loads(read_text(str(self._context.folder / EVALUATION)))
         write_run_report(self._context, content, command=self._command, settings=self._settings)
 
 
