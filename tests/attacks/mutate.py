@@ -126,7 +126,10 @@ KINDS = {
     "coco": Target("coco", ("*.json",), command("check", "--train-json", "{}", "--train-images", "{folder}/images", *OUT)),
     "voc": Target("voc", ("Annotations/*", "ImageSets/Main/*"), command("check", "--data", "{top}", *OUT)),
     "yolo": Target("yolo", ("data.yaml", "labels/*", "train.txt"), command("check", "--data", "{top}/data.yaml", *OUT)),
-    "runs": Target("run", ("*.json", "*.csv", "last.safetensors", ".lock"), command("train", "--resume", "{folder}", "--workers", "0"), slow=True),
+    "runs": Target(
+        "run", ("*.json", "*.csv", "last.safetensors", ".lock"), command("train", "--resume", "{folder}", "--workers", "0"),
+        slow=True,
+    ),
     "plots": Target("run", ("*.json", "*.csv"), command("plot", "{folder}", *OUT), slow=True),
     "recipes": Target("recipes", ("*",), command("info", "--recipe", "{}")),
     "predict": Target("sources", ("*",), command("predict", "--weights", "{top}/../../detector.onnx", "--source", "{}", *OUT)),
@@ -360,7 +363,8 @@ def main(argv: list[str] | None = None) -> int:
     options = vars(parser.parse_args(argv))
     counts, failures = attack(options.pop("kinds"), **options)
     for kind, count in counts.items():
-        print(f"{kind:10}", *(f"{name} {count[name]:6}" for name in ("files", "accepted", "failures", "slowest_ms", "largest_MB")))
+        columns = ("files", "accepted", "failures", "slowest_ms", "largest_MB")
+        print(f"{kind:10}", *(f"{name} {count[name]:6}" for name in columns))
     return int(bool(failures))
 
 

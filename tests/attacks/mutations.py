@@ -1,4 +1,4 @@
-"""Mutations of valid files: of bytes, of the texts and structures of their formats, and of what the file system has in their place.
+"""Mutations of valid files: of bytes, of the texts and structures their formats, and of what the file system has in their place.
 
 Every function takes a `random.Random`, so that a number gives the same file again.
 """
@@ -28,9 +28,11 @@ def tokens(canary: str) -> list[bytes]:
     touch = f"touch {canary}"
     return [
         b"NaN", b"-1", b"1e999", b"9" * 30, b"9" * 5000, b"null", b"[]", b"{}", b'"', b"\0" * 100, b"\xff\xfe", b"../", b"%s%n",
-        b"[" * 3000, b'{"a":' * 3000, b"<a>" * 3000, b"&a [*a, *a]", b"\x1b[2J\x1b]0;x\x07", b"[b]x[/b]", b"\n" * 1000, b",", b":",
+        b"[" * 3000, b'{"a":' * 3000, b"<a>" * 3000, b"&a [*a, *a]", b"\x1b[2J\x1b]0;x\x07", b"[b]x[/b]", b"\n" * 1000, b",",
+        b":",
         b"cos\nsystem\n(S'" + touch.encode() + b"'\ntR.", b"!!python/object/apply:os.system ['" + touch.encode() + b"']\n",
-        b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd"><!ENTITY c "&b;&b;">]>', b"&b;&c;", b"acTL", b"\xff\xda", b"\xff\xc2",
+        b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd"><!ENTITY c "&b;&b;">]>', b"&b;&c;", b"acTL", b"\xff\xda",
+        b"\xff\xc2",
         f"REF::PyExecute __import__('os').system('{touch}')".encode(), b"Custom", b"Loop", b"Scan", b"concat:/etc/passwd|",
         f"file://{canary}\n".encode(), b"/dev/zero\n", b"https://127.0.0.1:1/x\n", b"rtsp://127.0.0.1:1/x\n", b"\xd2\xbb.jpg\n",
     ]  # fmt: skip
@@ -73,8 +75,8 @@ def change_number(out: bytearray, rng: random.Random) -> None:
             return
         number = struct.unpack_from(form, out, place)[0]
         if 0 < number <= bound:
-            new = rng.choice((*SIZES, number + 1, number - 1, 2 * number, bound, bound - 1)) & (1 << 8 * struct.calcsize(form)) - 1
-            struct.pack_into(form, out, place, new)
+            new = rng.choice((*SIZES, number + 1, number - 1, 2 * number, bound, bound - 1))
+            struct.pack_into(form, out, place, new & (1 << 8 * struct.calcsize(form)) - 1)
             return
 
 

@@ -162,5 +162,7 @@ def test_mutations_of_every_kind_of_file_harm_nothing(tmp_path):
 def test_a_mutation_is_the_same_again_and_differs_from_the_file(tmp_path):
     data = {".json": json.dumps(COCO).encode(), ".png": (tmp_path / pictures(tmp_path) / "a.png").read_bytes()}
     for suffix, content in data.items():
-        one, other = ([mutate_file(content, suffix, random.Random(f"{n}"), [content], tokens("c")) for n in range(30)] for _ in "ab")
+        one, other = (
+            [mutate_file(content, suffix, random.Random(f"{n}"), [content], tokens("c")) for n in range(30)] for _ in "ab"
+        )
         assert one == other and len(set(one)) > 20 and content not in one[:3]

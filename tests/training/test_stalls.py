@@ -18,7 +18,8 @@ from yolox.training.run_folder import HISTORY, read_history
 
 SCRIPT, STALL = "tests/training/stalled_ranks.py", 60.0
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-OPTIONS = ("--parallel", "--epochs", "3", "--eval-interval", "1", "--plain-epochs", "1", "--warmup-epochs", "1", "--flat-epochs", "0")
+PHASE_OPTIONS = ("--plain-epochs", "1", "--warmup-epochs", "1", "--flat-epochs", "0")
+OPTIONS = ("--parallel", "--epochs", "3", "--eval-interval", "1", *PHASE_OPTIONS)
 PHASES = {"compilation": r"training step 1$", "training": r"\D+ step ([5-9]|1\d)$", "evaluation": r"evaluation, \d+ images done"}
 
 

@@ -281,7 +281,8 @@ class RunPictures(Callback):
     def _write_report_so_far(self) -> None:
         """Writes the report of a run that was stopped: with its best evaluation, this process's or the one that is written."""
         written = self._context.folder / EVALUATION
-        self._write_report(json.loads(written.read_text()) if self._epoch is None and written.is_file() else self._content())
+        is_kept = self._epoch is None and written.is_file()
+        self._write_report(json.loads(read_text(str(written))) if is_kept else self._content())
 
     def _renew_report(self) -> None:
         """Writes the report of a run whose best checkpoint and its evaluation are older than the last epochs."""
