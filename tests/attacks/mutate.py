@@ -49,7 +49,7 @@ from yolox.weights.load import load_weights
 REFUSALS = (DataError, WeightsError, CheckpointError, ExportError, RecipeError, UsageError, CommandError, OSError)
 MOST_SECONDS, MOST_MEGABYTES, MOST_CHARACTERS = 30.0, 2048, 2000
 MOST_KEPT = 16 << 20  # bytes; a sparse file would fill the disk
-PER_TURN, PER_SLOW_TURN = 60, 6  # files of a kind, one after the other, by one child
+PER_TURN, PER_SLOW_TURN = 20, 2  # files of a kind, one after the other, by one child
 
 
 def read_weights_of(path: Path) -> None:

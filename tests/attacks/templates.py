@@ -20,6 +20,7 @@ from yolox.config_io import recipe_to_json
 from yolox.environment import import_extra
 from yolox.errors import ExportError
 from yolox.export import export_detector
+from yolox.nn import initialise
 from yolox.training.checkpoint import save_checkpoint
 
 NAMES = ["cat", "dog", "horse"]
@@ -63,6 +64,7 @@ def weights(folder: Path) -> None:
     import mindspore
 
     detector = TinyDetector(3)
+    initialise(detector, seed=0)
     arrays = {parameter.name: parameter.asnumpy() for parameter in detector.get_parameters()}
     np.savez(folder / "a.npz", **arrays)
     np.savez_compressed(folder / "b.npz", **arrays)
@@ -79,6 +81,7 @@ def weights(folder: Path) -> None:
 def exports(folder: Path) -> None:
     """Writes exported files, of OpenVINO where it is installed."""
     detector = TinyDetector(3)
+    initialise(detector, seed=0)
     common = {"spec": SPEC, "class_names": NAMES}
     export_detector(detector, folder / "a.onnx", **common)
     export_detector(detector, folder / "nms.onnx", nms=True, **common)

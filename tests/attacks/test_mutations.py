@@ -151,7 +151,7 @@ def test_mutations_of_every_kind_of_file_harm_nothing(tmp_path):
     """In a process of its own: it forks, and MindSpore's threads would not survive that."""
     from tests.attacks.mutate import KINDS
 
-    command = [sys.executable, "-m", "tests.attacks.mutate", "--seconds", "60", "--seed", "1", "--keep", tmp_path]
+    command = [sys.executable, "-m", "tests.attacks.mutate", "--seconds", "80", "--seed", "1", "--keep", tmp_path]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=300, check=False)
     counts = {kind: int(files) for kind, files in re.findall(r"^(\w+) +files +(\d+)", done.stdout, re.MULTILINE)}
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
