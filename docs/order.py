@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 GROUPS = {
-    "Start": ("index", "own_dataset"),
+    "Start": ("index", "tutorial", "own_dataset"),
     "Data": ("datasets", "data_tools", "custom_dataset"),
     "Train": ("recipes", "pictures", "callbacks", "loggers", "long_runs", "scaling", "own_loop"),
     "Use": ("sources", "supervision", "deployment"),

@@ -35,6 +35,7 @@ def draw_everything(folder: Path) -> None:
     shutil.copytree(folder / "A", folder / "photos")
     shutil.copytree(folder / "A", folder / "VOC2007/JPEGImages")
     _write_voc(json.loads((folder / "A.json").read_text()), folder / "VOC2007")
+    _draw_blood_cells(folder)
     _write_video(folder / "clip.mp4")
 
 
@@ -61,6 +62,15 @@ def _write_voc(content: dict, folder: Path) -> None:
         rows = [_voc_object(names[a["category_id"]], *a["bbox"]) for a in content["annotations"] if a["image_id"] == image["id"]]
         size = f"<size><width>{image['width']}</width><height>{image['height']}</height></size>"
         (folder / f"Annotations/{stem}.xml").write_text(f"<annotation>{size}{''.join(rows)}</annotation>")
+
+
+def _draw_blood_cells(folder: Path) -> None:
+    """Write the dataset of the tutorial: as VOC2007, with a part for a test and a photo that the page names."""
+    bccd = folder / "BCCD_Dataset/BCCD"
+    shutil.copytree(folder / "VOC2007", bccd)
+    shutil.copy(bccd / "ImageSets/Main/val.txt", bccd / "ImageSets/Main/test.txt")
+    first = next((bccd / "JPEGImages").iterdir())
+    shutil.copy(first, bccd / "JPEGImages/BloodImage_00007.jpg")
 
 
 def _voc_object(name: str, x: float, y: float, width: float, height: float) -> str:

@@ -77,6 +77,8 @@ def test_commands_that_cannot_be_run_can_be_read(command):
         assert len(extras) == text.count("[")
         assert all(re.search(rf"^{name} = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE) for name in extras)
     elif program == "yolox":
+        if "--model" not in rest:  # the weights name it
+            rest = [*rest, "--model", "nano"]
         at = rest.index("--model")
         _check_options(scale_experiment(rest[at + 1]), rest[:at] + rest[at + 2 :])
     elif program == "python" and rest[0] == "-m":
