@@ -20,7 +20,8 @@ from tests.nn.scales import build_detector
 from yolox.training import trainer
 
 REAL = {"README", "index", "quickstart"}  # tests/examples trains the custom detector
-GO_ON = {"deployment", "long_runs", "pictures", "troubleshooting", "tutorial"}  # pages that begin with a run and a file that are there
+# Pages that begin with a run and a file that are there.
+GO_ON = {"deployment", "long_runs", "pictures", "troubleshooting", "tutorial"}
 FAST = {"own_dataset", "data_tools"}
 BEGIN = (
     "python examples/yolox_nano.py train --epochs 2 --train-json A.json --train-images A --val-json B.json --val-images B "
