@@ -186,6 +186,7 @@ def kill_often(argv, whole, folder, *, kills, seed):
         else:
             assert process.returncode == -signal.SIGKILL, out
             killed.count[where] += 1
+        print(f"kills {killed.count}; {finished} runs the same to the bit", flush=True)
     return f"survived {killed.count}; {finished} runs the same to the bit"
 
 
