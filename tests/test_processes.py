@@ -60,6 +60,40 @@ def test_a_signal_is_passed_on_and_ends_the_restarts(tmp_path):
     assert outer(tmp_path, "true") == (0, [])
 
 
+MSRUN = """
+[ $1 -gt 0 ] && exit 0
+touch $2; trap 'kill $worker; exit 143' TERM
+sh -c "trap 'exit 143' TERM; while :; do sleep 0.05; done" & worker=$!
+echo $worker > $2.worker
+wait $worker || exit 1
+"""  # ends with 1 when its worker ends with any status but 0, whatever the reason, and with 143 after a signal of its own
+
+
+@pytest.mark.parametrize("to_worker", [True, False])
+def test_a_worker_that_was_asked_to_end_is_started_again_and_a_job_that_was_is_not(tmp_path, to_worker):
+    """msrun does not tell whether its worker has failed or has saved after SIGTERM; only the command itself is asked to end."""
+    lines, saved, worker = [], tmp_path / "saved", tmp_path / "saved.worker"
+
+    def send():
+        while not (worker.exists() and worker.read_text().strip()):
+            time.sleep(0.01)
+        os.kill(int(worker.read_text()) if to_worker else os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    status = run_with_restarts(
+        lambda start: ["sh", "-c", MSRUN, "sh", str(start), str(saved)],
+        checkpoint=saved, restarts=3, signal_group=True, report=lines.append,
+    )  # fmt: skip
+    thread.join()
+    end = time.monotonic() + 30
+    while process_state(int(worker.read_text())) not in ENDED and time.monotonic() < end:
+        time.sleep(0.01)
+    assert process_state(int(worker.read_text())) in ENDED
+    restart = f"the run has ended with status 1; restart 1 of 3 from {saved}"
+    assert (status, lines) == ((0, [restart]) if to_worker else (143, []))
+
+
 def test_other_ranks_are_described_by_process_state_and_mark():
     code = "from yolox.processes import RankMark; m = RankMark(); m.write('step 7'); print(1, flush=True); input()"
     processes = []

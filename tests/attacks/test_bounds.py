@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import resource
 import struct
 import time
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from tests.attacks.makers import encoded, motion_jpeg, png
+from tests.cli.tiny import EXPERIMENT
+from yolox.cli.main import run
 from yolox.cli.run_options import remembered
 from yolox.config import InputSpec, Recipe
 from yolox.data.build import MAX_TEXT_BYTES, read_text
 from yolox.data.coco import read_coco
+from yolox.data.header import read_header
 from yolox.data.image import image_size, read_image
 from yolox.data.voc import read_voc
 from yolox.data.yolo_layout import read_class_names
-from yolox.errors import CommandError, DataError, ExportError, WeightsError
+from yolox.errors import CheckpointError, CommandError, DataError, ExportError, WeightsError
+from yolox.eval import media
 from yolox.eval.media import read_frames
 from yolox.export.metadata import ExportMetadata, metadata_from_text, metadata_to_text
 from yolox.training.checkpoint import load_checkpoint, save_checkpoint
+from yolox.training.run_folder import read_history, restore_history, stored_history
+from yolox.visualize.run_pictures import RunPictures
 from yolox.weights.load import read_weights
 
 MOST_MEGABYTES, MOST_SECONDS = 500, 10
@@ -159,6 +168,108 @@ def test_files_that_state_an_input_of_gigabytes_are_refused(tmp_path):
         read_weights(tmp_path / "b.safetensors")
     with pytest.raises(ExportError, match="states an input of 8192 x 8192 px"):
         metadata_from_text(metadata_to_text(ExportMetadata(class_names=("cat",), input=large)))
+
+
+@pytest.mark.parametrize("name", [b"IDAT", b"PLTE", b"tEXt", b"eXIf"])
+def test_a_png_whose_chunk_states_gigabytes_is_refused(tmp_path, name):
+    content = png(16, 16, (name, b"x" * 100, 0x7FFFFFFF))
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DataError, match="a.png: is a damaged PNG, of which 2147483"):
+        read_image(str(tmp_path / "a.png"))
+
+
+def test_a_sparse_jpeg_is_looked_through_in_blocks(tmp_path):
+    data = encoded(16, 24)
+    (tmp_path / "a.jpg").write_bytes(data[:-2])
+    with open(tmp_path / "a.jpg", "r+b") as file:
+        file.truncate(1 << 40)
+    header = read_header(str(tmp_path / "a.jpg"))
+    assert header.size == (16, 24) and not header.whole
+    with pytest.raises(DataError, match="has more than 1073741824 bytes; not decoded"):
+        read_image(str(tmp_path / "a.jpg"))
+    os.remove(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").write_bytes(data + bytes(4 << 20))  # the end is in another block than the pixels' beginning
+    assert read_header(str(tmp_path / "b.jpg")).whole
+
+
+def test_a_history_of_any_size_is_refused_or_rebuilt(tmp_path):
+    path, history = tmp_path / "history.csv", {"columns": ["epoch", "lr"], "rows": [["1", "0.5"]]}
+    sparse(path, 1 << 40)
+    with pytest.raises(DataError, match="history.csv: .*more than the limit"):
+        read_history(path)
+    with pytest.raises(CommandError, match="history.csv: .*more than the limit"):
+        stored_history(path, 1)
+    assert restore_history(path, history) and path.read_text() == "epoch,lr\n1,0.5\n"
+    assert read_history(path) == [{"epoch": 1.0, "lr": 0.5}]
+
+
+@pytest.mark.parametrize("text", ["epoch,lr\n1\n", "epoch\nx\n", 'epoch\n"' + "x" * 200_000 + "\n"])
+def test_a_damaged_history_is_named(tmp_path, text):
+    path = tmp_path / "history.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match="history.csv: damaged") as caught:
+        read_history(path)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_field_of_a_history_that_is_too_long_is_named(tmp_path):
+    (tmp_path / "history.csv").write_text(f"epoch\n{'9' * 200_000}\n")
+    before = csv.field_size_limit(100_000)  # Python's is near; other packages raise it
+    try:
+        with pytest.raises(CommandError, match="history.csv: field larger"):
+            stored_history(tmp_path / "history.csv", 1)
+    finally:
+        csv.field_size_limit(before)
+
+
+@pytest.mark.parametrize("name", ["history.csv", "evaluation.json"])
+def test_plot_reads_files_of_a_run_within_bounds(tmp_path, capsys, name):
+    (tmp_path / "run").mkdir()
+    sparse(tmp_path / "run" / name, 1 << 40)
+    assert run(EXPERIMENT, ["plot", str(tmp_path / "run"), "--output", str(tmp_path / "out")]) == 1
+    assert f"{name}: " in (err := capsys.readouterr().err) and "more than the limit" in err
+
+
+def test_the_written_evaluation_is_read_within_bounds(tmp_path):
+    (tmp_path / "evaluation.json").write_text('{"epoch": 3}')
+    pictures = RunPictures()
+    pictures._context = SimpleNamespace(folder=tmp_path)
+    assert not pictures.wants_best(3) and pictures.wants_best(2)
+    for spoil in ("[" * 100_000, "[3]", '{"epoch"', "9" * 10_000):
+        (tmp_path / "evaluation.json").write_text(spoil)
+        assert pictures.wants_best(3)
+    sparse(tmp_path / "evaluation.json", 1 << 40)
+    assert pictures.wants_best(3)
+
+
+def test_the_message_of_a_damaged_checkpoint_has_an_end(tmp_path):
+    """safetensors quotes what it does not understand, however long that is."""
+    header = json.dumps({"x" * 1_000_000: {"dtype": "F32", "shape": [1], "data_offsets": [0, 9]}}).encode()
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
+    for read, error in ((load_checkpoint, CheckpointError), (read_weights, WeightsError)):
+        with pytest.raises(error, match="a.safetensors") as caught:
+            read(tmp_path / "a.safetensors")
+        assert len(str(caught.value)) < 2000
+
+
+def test_frames_that_are_larger_than_the_first_are_counted_as_lost(tmp_path):
+    """Only the first is known before decoding; of those that follow OpenCV would give the one before once more."""
+    small, path, counts = encoded(32, 32), tmp_path / "a.avi", []
+    path.write_bytes(motion_jpeg([small, small, encoded(64, 96), small], 32, 32))
+    frames = list(read_frames(path, "a", max_pixels=2000, on_video=counts.append))
+    assert [frame.image.shape for frame in frames] == [(32, 32, 3)] * 3
+    assert str(counts[0]) == "3 of 4 frames, 1 could not be decoded" and not counts[0].is_whole
+    with pytest.raises(DataError, match="has frames of 6144 pixels, more than `max_pixels` 2000"):
+        path.write_bytes(motion_jpeg([encoded(64, 96), small], 64, 96))
+        list(read_frames(path, "a", max_pixels=2000))
+
+
+def test_a_video_of_damaged_frames_has_an_end_in_time(tmp_path, monkeypatch):
+    small, path, counts = encoded(32, 32), tmp_path / "a.avi", []
+    path.write_bytes(motion_jpeg([small, *[encoded(6000, 6000)] * 9, small], 32, 32))
+    monkeypatch.setattr(media, "FAILING_SECONDS", 0.1)
+    assert len(list(read_frames(path, "a", on_video=counts.append))) == 1
+    assert str(counts[0]) == "1 of 11 frames, 10 could not be decoded"
 
 
 def test_deep_json_is_refused(tmp_path):

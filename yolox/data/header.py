@@ -14,7 +14,7 @@ from yolox.errors import DataError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp",
                   ".heic", ".heif", ".avif", ".npy")  # fmt: skip
 _MOST_PARTS = 100_000  # chunks that are walked over
-_BLOCK, _MOST_BLOCKS = 1 << 20, 1024  # bytes read at a time, and how often: a sparse file declares any size
+_BLOCK, _MOST_BLOCKS = 1 << 20, 128  # bytes read at a time, and how often: a sparse file declares any size
 _TAIL = 1024  # bytes at the end in which a JPEG's last marker is looked for; cameras add some of their own
 
 

@@ -25,6 +25,7 @@ from yolox.eval.video_process import MOST_FAILS, VideoReader
 
 DEFAULT_FPS = 25.0
 OPEN_SECONDS, READ_SECONDS = 10.0, 10.0  # without an answer of a stream: then it is given up
+FAILING_SECONDS = 10.0  # in which a file gives no frame, one damaged frame after the other: then it is given up
 
 
 @frozen(eq=False, kw_only=True)
@@ -216,17 +217,18 @@ def read_frames(
 
 
 def _decoded_images(capture: cv2.VideoCapture, count: VideoCount) -> Iterator[np.ndarray]:
-    fails = 0
-    while fails < MOST_FAILS:
+    fails, failing = 0, 0.0
+    while fails < MOST_FAILS and (failing < FAILING_SECONDS or isinstance(count.file, Stream)):
         start = time.monotonic()
         with _without_log():
             whole, image = capture.read()
         if whole and image is not None:
-            fails = 0
+            fails, failing = 0, 0.0
             yield image
             continue
-        fails += 1  # a damaged frame, or thousands of packets of sound: the end fails again and again
         seconds = time.monotonic() - start
+        # a damaged frame, or thousands of packets of sound: the end fails again and again
+        fails, failing = fails + 1, failing + seconds
         if isinstance(count.file, Stream) and seconds > 0.9 * READ_SECONDS:
             count.waited = seconds
             return

@@ -12,6 +12,7 @@ import select
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,9 @@ PROPERTIES = ("FOURCC", "FRAME_WIDTH", "FRAME_HEIGHT", "FPS", "FRAME_COUNT")
 MOST_FAILS = 64  # reads in a row that give no frame: then the video has ended
 MOST_BYTES = 4 << 30  # of memory of the decoding process, beyond libraries
 SECONDS = 30.0  # for one frame; a large one takes less than a second
+MOST_PIXELS = 1 << 28  # of a frame; FFmpeg decodes no larger ones
+MOST_LOG_BYTES = 1 << 20
+_OTHER_SIZE = b"Slice parameters"  # FFmpeg's error for a frame that is higher than the first; OpenCV then repeats the one before
 _FRAME = struct.Struct("<?II")  # whether there is a frame, height, width
 
 
@@ -63,7 +67,10 @@ class VideoReader:
         return self.read()[0]
 
     def read(self) -> tuple[bool, np.ndarray | None]:
-        """Returns whether there is a frame, and the frame, [H,W,3] uint8 BGR."""
+        """Returns whether there is a frame, and the frame, [H,W,3] uint8 BGR.
+
+        A frame that is higher than those before it is none: OpenCV gives the one before again.
+        """
         if not self._begun:
             self._ask({"go": True})
             self._begun = True
@@ -73,6 +80,8 @@ class VideoReader:
         self._fails = 0 if whole else self._fails + 1
         if not height * width:
             return whole, None
+        if height * width > MOST_PIXELS:
+            self._fail(f"a frame of {height * width} pixels")
         image = np.empty((height, width, 3), np.uint8)
         self._receive_into(memoryview(image).cast("B"))
         return whole, image
@@ -161,6 +170,7 @@ def main() -> None:
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
     output = os.fdopen(os.dup(1), "wb", buffering=0)
+    log = _Log()
     os.dup2(2, 1)  # whatever else prints
     cv2.setLogLevel(0)
     while True:
@@ -173,9 +183,31 @@ def main() -> None:
             fails = 0
             while fails < MOST_FAILS:  # or until the reader has enough, and ends this process
                 whole, image = (capture.grab(), None) if task["packets"] else capture.read()
+                if _OTHER_SIZE in log.take():
+                    whole, image = False, None
                 _send_frame(output, whole, image)
                 fails = 0 if whole else fails + 1
         capture.release()
+
+
+class _Log:
+    """The standard error of this process as a file, from which FFmpeg's errors are read: OpenCV does not pass them on."""
+
+    def __init__(self) -> None:
+        import resource
+
+        self._file = tempfile.TemporaryFile("ab+", buffering=0)
+        os.dup2(self._file.fileno(), 2)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_LOG_BYTES, MOST_LOG_BYTES))  # Python ignores the signal
+        os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "16"
+
+    def take(self) -> bytes:
+        """Returns what was printed since the last call."""
+        if not os.fstat(2).st_size:
+            return b""
+        text = os.pread(2, MOST_LOG_BYTES, 0)
+        os.ftruncate(2, 0)
+        return text
 
 
 def _send_frame(output: BinaryIO, whole: bool, image: np.ndarray | None) -> None:

@@ -260,10 +260,13 @@ def stored_history(path: Path, epochs: int) -> dict[str, list]:
         `columns` and `rows`, as text.
 
     Raises:
-        CommandError: there are fewer rows.
+        CommandError: there are fewer rows, or it is damaged or too large.
     """
-    text = read_file(path, most=MAX_TEXT_BYTES, error=DataError).decode(errors="replace") if path.is_file() else ""
-    lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
+    try:
+        text = read_file(path, most=MAX_TEXT_BYTES, error=DataError).decode(errors="replace") if path.is_file() else ""
+        lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
+    except (DataError, csv.Error) as error:
+        raise CommandError(f"{path}: {error}") from None
     if len(lines) < epochs + 1 and epochs:
         raise CommandError(f"{path}: has {max(len(lines) - 1, 0)} epochs, the checkpoint has done {epochs}")
     return {"columns": lines[0] if epochs else [], "rows": lines[1 : epochs + 1]}
