@@ -31,6 +31,7 @@ WINDOW = {"kernel": (3, 3), "stride": (2, 2), "dilation": (1, 1), "pads": (1, 1,
 
 def test_shapes_by_hand():
     assert broadcast(node((2, 1, 3), (4, 1))) == ([(2, 4, 3)], 0)
+    assert broadcast(node((3,), (2, 1, 1), (4, 1)), inputs=3) == ([(2, 4, 3)], 0)
     assert concat_shape(node(), [(2, 3), (2, 5)], -1) == ([(2, 8)], 0)
     assert reshape_shape(node(), (2, 3, 4), (0, -1), zero_copies=True) == (2, 12)
     assert transpose_shape(node((2, 3, 4)), (2, 0, 1)) == ([(4, 2, 3)], 0)
@@ -45,6 +46,8 @@ def test_shapes_by_hand():
     ("rule", "message"),
     [
         (lambda: broadcast(node((2, 3), (4, 1, 5))), "do not fit"),
+        (lambda: broadcast(node((2,), (1,), (3,)), inputs=3), "do not fit"),
+        (lambda: broadcast(node((2,), (1,), (2,))), "wants 2 inputs"),
         (lambda: concat_shape(node(), [(2, 3), (3, 5)], 1), "do not fit"),
         (lambda: concat_shape(node(), [(2, 3)], 2), "axis 2"),
         (lambda: reshape_shape(node(), (2, 3), (4, 2)), "from"),

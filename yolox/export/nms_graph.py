@@ -91,9 +91,10 @@ def _image(b: _Builder, index: int, points: int, classes: int, config: Postproce
     real = b.node("Greater", [top[0], b.constant(0.0, np.float32)])
     count = b.node("ReduceSum", [b.node("Cast", [real], to=6)], axes=[0], keepdims=1)
     corners = b.node("Gather", [b.node("Squeeze", [boxes], axes=[0]), rows], axis=0)
-    mask = b.node("Unsqueeze", [b.node("Cast", [real], to=1)], axes=[1])
+    # Where, not Cast to float: converters to float16 leave the type that a Cast states
+    corners = b.node("Where", [b.node("Unsqueeze", [real], axes=[1]), corners, b.constant(0.0, np.float32)])
     kinds = b.node("Mul", [b.node("Cast", [kinds], to=6), b.node("Cast", [real], to=6)])
-    answers = b.node("Mul", [corners, mask]), top[0], kinds
+    answers = corners, top[0], kinds
     return *(b.node("Unsqueeze", [name], axes=[0]) for name in answers), count
 
 
@@ -118,5 +119,5 @@ def _boxes_and_scores(b: _Builder, index: int, classes: int, config: Postprocess
     if not config.multi_label:
         best = b.node("ArgMax", [scores], axis=2, keepdims=1)
         mine = b.node("Equal", [best, b.constant(np.arange(classes)[None, None], np.int64)])
-        scores = b.node("Mul", [scores, b.node("Cast", [mine], to=1)])
+        scores = b.node("Where", [mine, scores, b.constant(0.0, np.float32)])
     return corners, b.node("Transpose", [scores], perm=[0, 2, 1])

@@ -300,6 +300,7 @@ RULES = {
     "TopK": _top_k,
     "Transpose": lambda node: transpose_shape(node, node.attributes["perm"]),
     "Unsqueeze": _unsqueeze,
+    "Where": lambda node: broadcast(node, inputs=3),
 }
 """Operators that the export writes, for the seven scales or for plain layers of users' own, and the shapes of their results."""
 _WINDOW = {"kernel_shape": "ints", "strides": "ints", "pads": "ints", "dilations": "ints", "auto_pad": "s"}

@@ -104,11 +104,12 @@ def same(node: Node) -> tuple[list[Shape], int]:
     return [node.shape(0)], 0
 
 
-def broadcast(node: Node) -> tuple[list[Shape], int]:
-    """Returns the common shape of two tensors.
+def broadcast(node: Node, *, inputs: int = 2) -> tuple[list[Shape], int]:
+    """Returns the common shape of tensors.
 
     Args:
         node: the operation, with its inputs.
+        inputs: how many it has.
 
     Returns:
         The shape, in a list, and the work beside writing the result.
@@ -116,14 +117,14 @@ def broadcast(node: Node) -> tuple[list[Shape], int]:
     Raises:
         ExportError: the inputs do not fit.
     """
-    a, b = node.shape(0), node.shape(1)
-    node.require(len(node.inputs) == 2, "wants two inputs")
-    rank = max(len(a), len(b))
-    pairs = zip((1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b, strict=True)
+    node.require(len(node.inputs) == inputs, f"wants {inputs} inputs")
+    shapes = [node.shape(index) for index in range(inputs)]
+    rank = max(map(len, shapes))
     shape = []
-    for m, n in pairs:
-        node.require(m == n or 1 in (m, n), f"shapes {a} and {b} do not fit")
-        shape.append(n if m == 1 else m)
+    for sizes in zip(*((1,) * (rank - len(each)) + each for each in shapes), strict=True):
+        own = set(sizes) - {1}
+        node.require(len(own) <= 1, f"shapes {' and '.join(map(str, shapes))} do not fit")
+        shape.append(own.pop() if own else 1)
     return [tuple(shape)], 0
 
 
