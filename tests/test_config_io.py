@@ -171,6 +171,7 @@ REFUSED = [
     ("a.toml", 'base = "megvii"\nplain_epochs = 3\nno_aug_epochs = 3', "plain_epochs is there twice, by its two names"),
     ("a.toml", "base = ", "a.toml: cannot be read as TOML"),
     ("a.json", "{", "a.json: cannot be read as JSON"),
+    ("a.json", '{"base": "megvii", "base": "best"}', "has the key 'base' twice"),
     ("a.json", "[" * 100_000, "a.json: cannot be read as JSON"),
     ("a.json", "[1]", r"a.json: got \[1\] .list., want an object with fields"),
     ("a.yaml", "epochs: 3", r"a.yaml: want a recipe file that ends in .toml or .json"),

@@ -24,6 +24,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from yolox.config import Recipe
 from yolox.errors import RecipeError
+from yolox.wire import RepeatedKeyError, unique_keys
 
 STORED_KEYS = {
     "no_aug_epochs": "plain_epochs",
@@ -232,8 +233,9 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path}: {size} bytes, want a recipe of at most {MAX_BYTES}")
     try:
         text = path.read_text(encoding="utf-8")
-        content = tomlkit.parse(text).unwrap() if path.suffix.lower() == ".toml" else json.loads(text)
-    except (OSError, ValueError, RecursionError, tomlkit.exceptions.TOMLKitError) as error:
+        is_toml = path.suffix.lower() == ".toml"
+        content = tomlkit.parse(text).unwrap() if is_toml else json.loads(text, object_pairs_hook=unique_keys)
+    except (OSError, ValueError, RecursionError, RepeatedKeyError, tomlkit.exceptions.TOMLKitError) as error:
         raise RecipeError(f"{path}: cannot be read as {path.suffix.lower()[1:].upper()} ({error})") from None
     if not isinstance(content, dict):
         raise RecipeError(f"{path}: {_came(content)}, want an object with fields")

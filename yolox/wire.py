@@ -36,6 +36,33 @@ def regular_opener(error: type[ValueError]) -> Callable[[str, int], int]:
     return open_regular
 
 
+class RepeatedKeyError(Exception):
+    """A key that an object of a JSON file has twice; no ValueError, which a text that is not there as a whole gives too."""
+
+
+def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Returns the object of a JSON file, for `object_pairs_hook`: of a key that is there twice, `json` takes the last in silence.
+
+    Args:
+        pairs: keys with their values, in the order of the file.
+
+    Returns:
+        The values by key.
+
+    Raises:
+        RepeatedKeyError: a key is there twice.
+
+    Example:
+        >>> unique_keys([("a", 1), ("b", 2)])
+        {'a': 1, 'b': 2}
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise RepeatedKeyError(f"has the key {next(key for key in keys if keys.count(key) > 1)[:80]!r} twice")
+    return found
+
+
 def read_file(path: str | os.PathLike, *, most: int, error: type[ValueError] = WeightsError) -> bytes:
     """Reads a regular file that is no larger than a limit.
 

@@ -58,7 +58,7 @@ def test_evaluating_a_dataset_of_other_classes_fails_and_names_them(nano, data, 
 
     change = rewritten(data, tmp_path, add_star)
     err = fails(capsys, nano, [*eval_arguments(data, weights), *change], 1)
-    assert "1 of 4 classes are none of the 3 wanted: star" in err and "--class-map" in err
+    assert "classes that are none of the 3 wanted: 1 of 4 (star" in err and "--class-map" in err
 
 
 def test_an_empty_validation_set_is_refused(nano, data, weights, tmp_path, capsys):

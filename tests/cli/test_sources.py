@@ -152,7 +152,7 @@ def test_every_format_is_read_and_evaluated_in_the_detectors_classes(folder):
     yolo = read_evaluation_set(source, num_classes=3, class_names=("dog", "cow", "cat"))
     np.testing.assert_allclose(yolo.boxes, coco.boxes, atol=1e-4)
     assert [yolo.class_names[c] for c in yolo.classes] == [coco.class_names[c] for c in coco.classes]
-    with pytest.raises(DataError, match="data.yaml: 1 of 2 classes are none of the 1 wanted: cat"):
+    with pytest.raises(DataError, match="data.yaml: classes that are none of the 1 wanted: 1 of 2 .cat"):
         read_evaluation_set(source, num_classes=1, class_names=("dog",))
 
 

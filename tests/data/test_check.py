@@ -95,7 +95,7 @@ def test_boxes_without_area_are_named_in_every_format_up_to_twenty(tmp_path, for
     report = check_dataset(read_flat(tmp_path, form, flat), input_size=(64, 64), max_gt=99)
     (line,) = [line for line in report.warnings if line.startswith("boxes without area")]
     named = ", ".join(f"annotation {i} of image a.png" for i in range(2, min(flat, 20) + 2))
-    more = ", ..." if flat > 20 else ""
+    more = f" and {flat - 20} more" if flat > 20 else ""
     assert line == f"boxes without area; training leaves them out: {flat} ({named}{more})"
 
 

@@ -37,6 +37,14 @@ def test_arbitrary_ids_names_and_sub_folders(folder):
     assert image_path(dataset, 1).endswith("sub/a.png")
 
 
+def test_names_that_differ_by_case_or_spaces_are_told(folder):
+    dataset = read(folder, categories=((1, "person "), (2, "Person"), (3, "traffic_light"), (4, "traffic light"), (5, "car")))
+    assert len(dataset.class_names) == 5 and len(dataset.notes) == 1
+    assert "differ by case or spaces" in dataset.notes[0]
+    assert "'person ' and 'Person', 'traffic_light' and 'traffic light'" in dataset.notes[0]
+    assert not read(folder).notes
+
+
 def test_an_image_without_objects_is_an_empty_sample(folder):
     sample = load_sample(read(folder), 1)
     assert sample.boxes.shape == (0, 4) and sample.classes.shape == (0,)
@@ -63,7 +71,7 @@ def test_integers_may_be_written_as_floats(folder):
     dataset = read(folder, [(3.0, 55.0, 7.0, (1, 1, 5, 5))], image_rows=rows, categories=((7.0, "cat"),))
     assert dataset.image_ids.tolist() == [55, 6, 7] and dataset.sizes.tolist() == [[20, 30]] * 3
     assert dataset.annotation_ids.tolist() == [3] and dataset.category_ids == (7,)
-    with pytest.raises(DataError, match="1 images have no whole positive height and width.*height 20.5 and width 30"):
+    with pytest.raises(DataError, match="images without a whole positive height and width: 1.*height 20.5 and width 30"):
         read(folder, image_rows=[(1, NAMES[0], 20.5, 30)])
     with pytest.raises(DataError, match="id True, want an integer"):
         read(folder, image_rows=[(True, NAMES[0], 20, 30)])
@@ -154,11 +162,11 @@ def read_one(folder, image, count=1, **options):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ({"height": None}, "3 images have no whole positive height and width; want the pixels.*height None and width 30"),
-        ({"height": "20", "width": "30"}, "3 images have no whole positive height and width.*height '20' and width '30'"),
-        ({"height": 0}, "3 images have no whole positive height and width.*height 0 and width 30"),
-        ({"file_name": "https://x.org/12.png"}, "3 file names are URLs; want the names of files.*'https://x.org/12.png'"),
-        ({"file_name": "s3://bucket/12.png"}, "3 file names are URLs"),
+        ({"height": None}, "images without a whole positive height and width: 3 .*height None and width 30"),
+        ({"height": "20", "width": "30"}, "images without a whole positive height and width: 3.*height '20' and width '30'"),
+        ({"height": 0}, "images without a whole positive height and width: 3.*height 0 and width 30"),
+        ({"file_name": "https://x.org/12.png"}, "file names that are URLs: 3 .'https://x.org/12.png'.*; want the names of files"),
+        ({"file_name": "s3://bucket/12.png"}, "file names that are URLs: 3"),
     ],
 )
 def test_one_sentence_for_a_fault_of_all_images_and_none_about_their_boxes(folder, image, message):
@@ -169,7 +177,7 @@ def test_one_sentence_for_a_fault_of_all_images_and_none_about_their_boxes(folde
 
 def test_backslashes_are_read_where_the_file_is_there_and_told_where_it_is_not(folder):
     dataset = read_one(folder, {"file_name": "sub\\a.png"})
-    assert dataset.file_names == ("sub/a.png",) and "1 file names have the backslashes of Windows" in dataset.notes[0]
+    assert dataset.file_names == ("sub/a.png",) and "1 file name has the backslashes of Windows" in dataset.notes[0]
     with pytest.raises(DataError, match="none of the 2 image files.*backslashes of Windows, want /; or want the folder"):
         read(folder, image_rows=[(7, "images\\1/a.png", 20, 30), (8, "images\\1/b.png", 20, 30)])
     with pytest.raises(DataError, match="backslashes of Windows, want /"):
@@ -214,4 +222,4 @@ def test_areas_that_are_no_numbers_are_replaced_and_counted(folder):
 def test_scores_among_labels_are_said(folder):
     content = coco_dict(images(55, 6, 7), [(1, 55, 2, (1, 1, 5, 5), {"score": 0.5})])
     dataset = read_coco(write_json(folder / "a.json", content), str(folder))
-    assert dataset.notes == ("1 annotations have a score: predictions are taken as labels, without their scores",)
+    assert dataset.notes == ("1 annotation has a score: predictions are taken as labels, without their scores",)

@@ -103,6 +103,35 @@ def test_the_other_readers_refuse_links_too(folder):
         read_voc(str(folder / "xml"), str(folder / "images"), class_names=["a"])
 
 
+def test_label_folders_that_are_links_are_read(tmp_path):
+    for part in "abc":
+        write_image(tmp_path / f"set/images/{part}/{part}.png", np.zeros((20, 20, 3), np.uint8))
+    (tmp_path / "far").mkdir()
+    (tmp_path / "set/labels/a").mkdir(parents=True)
+    for name in ("far/b.txt", "set/labels/a/a.txt", "set/labels/a/c.txt"):
+        (tmp_path / name).write_text("0 .5 .5 .2 .2\n")
+    os.symlink(tmp_path / "far", tmp_path / "set/labels/b")
+    os.symlink("a", tmp_path / "set/labels/c")
+    os.symlink("..", tmp_path / "set/labels/a/loop")
+    dataset = read_yolo(str(tmp_path / "set/labels"), str(tmp_path / "set/images"), class_names=["x"])
+    assert dataset.file_names == ("a/a.png", "b/b.png", "c/c.png") and dataset.offsets.tolist() == [0, 1, 2, 3]
+    assert dataset.notes == ("1 label file without an image was left out (c.txt)",)
+
+
+def test_folders_of_xml_files_that_are_links_are_refused_or_read(tmp_path):
+    for name in ("a", "far/b"):
+        write_image(tmp_path / f"images/{name}.png", PIXELS)
+        (tmp_path / f"xml/{name}.xml").parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"xml/{name}.xml").write_text("<annotation/>")
+    (tmp_path / "xml/far").rename(tmp_path / "elsewhere")
+    (tmp_path / "xml/far").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "xml/again").symlink_to(".")
+    with pytest.raises(DataError, match=r"1 sub-folder of XML files .* \(far\); refused, `follow_links` allows it"):
+        read_voc(str(tmp_path / "xml"), str(tmp_path / "images"))
+    dataset = read_voc(str(tmp_path / "xml"), str(tmp_path / "images"), follow_links=True)
+    assert dataset.file_names == ("a.png", "far/b.png")
+
+
 def test_xml_cannot_expand_or_read_files(folder):
     laughs = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 12))
     document = "<!DOCTYPE x [{}]><annotation><filename>{}</filename></annotation>"

@@ -67,6 +67,8 @@ def test_numbers_that_a_window_cuts_are_whole(tmp_path, chunk):
         ('{"a" []}', "want a name in quotes and a colon"),
         ("{1: []}", "want a name in quotes and a colon"),
         ('{"a": [], "a": []}', "has 'a' twice"),
+        ('{"b": [], "a": [], "b": 1}', "has 'b' twice"),
+        ('{"a": [{"id": 1}, {"id": 2, "x": {"id": 1, "id": 2}}]}', r"in a\[1\]: has the key 'id' twice"),
         ('{"a": [' + "9" * 5000 + "]}", r"digits.*, in a\[0\]"),
         ('{"a": [' + "[" * 100_000, "recursion"),
     ],

@@ -209,6 +209,26 @@ def yaml_of_nothing(root):
     (root / "data.yaml").write_text("names: [cat]\n")
 
 
+def names_beside_other_names(root):
+    yolo_classes(root)
+    (root / "obj.names").write_text("dog\ncat\n")
+
+
+def yaml_beside_other_names(root):
+    yolo_yaml(root)
+    (root / "classes.txt").write_text("cat\ndog\nowl\n")
+
+
+def yaml_with_a_key_twice(root):
+    yolo_classes(root)
+    (root / "data.yaml").write_text("names: [cat]\nnames: [dog]\ntrain: images/train\n")
+
+
+def two_darknets(root):
+    yolo_darknet(root)
+    (root / "dataset.data").write_text((root / "obj.data").read_text())
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -218,6 +238,10 @@ def yaml_of_nothing(root):
         (files_without_parts, r"no name of a part \(north.json, south.json\)"),
         (images_elsewhere, r"its first image, train.png, is in none of the folders beside it .*; name the folder"),
         (images_alone, r"no dataset was recognised; want .*; it holds a.png"),
+        (names_beside_other_names, r"classes.txt and obj.names state different classes \(class 0 is cat or dog\); name one"),
+        (yaml_beside_other_names, r"data.yaml and classes.txt state different classes \(class \d is .* or .*\); name one of"),
+        (yaml_with_a_key_twice, "data.yaml: .*has the key 'names' twice"),
+        (two_darknets, "holds 2 datasets"),
         (yaml_of_nothing, r"names no images for train, val or test"),
     ],
 )
@@ -225,6 +249,13 @@ def test_what_is_not_certain_is_an_error_that_says_what_was_found(make, message,
     make(tmp_path)
     with pytest.raises(DataError, match=message):
         find_layout(tmp_path)
+
+
+def test_equal_names_in_two_files_are_one_dataset(tmp_path):
+    yolo_classes(tmp_path)
+    (tmp_path / "obj.names").write_text("cat\n\n")
+    (tmp_path / "notes.yaml").write_text("title: cats\n")
+    assert find_layout(tmp_path).name == "YOLO, classes.txt"
 
 
 def test_missing_places_and_parts(tmp_path):

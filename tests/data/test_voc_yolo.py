@@ -79,7 +79,7 @@ def test_voc_options(folder):
 def test_boxes_without_area_are_left_out_and_logged(folder, caplog):
     write_voc(folder, "b", [("dog", 0, 5, 5, 5, 5)])
     assert len(voc(folder).boxes) == 2
-    assert "left out 1 boxes without area" in caplog.text
+    assert "left out 1 box without area" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_wrong_voc_files_are_named(folder):
         ("0 0.5 0.5 0.1 1e400", "want a class index and four finite shares"),
         ("0.5 0.5 0.5 0.1 0.1", "want a class index and four finite shares"),
         ("cat 0.5 0.5 0.1 0.1", "want a class index and four finite shares"),
-        ("0 .5 .5 .1 .1 .9", r"have 6 numbers \(with a confidence\?\), want a class index .*; `scored_labels` drop"),
+        ("0 .5 .5 .1 .1 .9", r"1 line has 6 numbers \(with a confidence\?\), want a class index .*; `scored_labels` drop"),
         ("0" + " .1 .2" * 4, r"has 9 numbers \(corners of a rotated box, OBB\?\), want a class index"),
         ("0" + " .1 .2" * 3, r"has 7 numbers \(segments\?\), want a class index"),
         ("0" + " .1 .2" * 50, r"has 101 numbers \(segments\?\), want a class index"),
@@ -168,7 +168,8 @@ def test_an_xml_has_the_image_of_its_own_name(folder):
     write_voc(folder, "b", [], name="b.PNG")
     dataset = voc(folder)  # two name b.PNG: what they state is worth nothing
     assert dataset.file_names == ("a.png", "b.PNG") and dataset.offsets.tolist() == [0, 1, 1]
-    assert dataset.notes == ("1 XML files state the <filename> of another one; the image of their own name was taken (a.png)",)
+    note = "1 XML file states the <filename> of another one; the image of the file's own name was taken (a.png)"
+    assert dataset.notes == (note,)
     write_voc(folder, "a", [], name="C:\\data\\a.png")
     write_voc(folder, "b", [], name="gone.jpg")
     assert voc(folder).file_names == ("a.png", "b.PNG") and voc(folder).notes == ()
@@ -176,7 +177,7 @@ def test_an_xml_has_the_image_of_its_own_name(folder):
 
 def test_images_without_xml_are_counted(folder):
     write_image(folder / "img/c.png", np.zeros((20, 30, 3), np.uint8))
-    assert voc(folder).notes == ("1 images without an XML file were left out (c.png)",)
+    assert voc(folder).notes == ("1 image without an XML file was left out (c.png)",)
     (folder / "set.txt").write_text("a\n")
     assert voc(folder, image_set=str(folder / "set.txt")).notes == ()
 
@@ -187,7 +188,7 @@ def test_sizes_that_are_absent_or_0_are_those_of_the_image(folder, size):
     path.write_text(re.sub("<size>.*</size>", size, path.read_text()))
     dataset = voc(folder)
     assert dataset.sizes.tolist() == [[20, 30]] * 2
-    assert dataset.notes == ("1 XML files state no size, or 0; it was taken from the image (a.xml)",)
+    assert dataset.notes == ("1 XML file states no size, or 0; it was taken from the image (a.xml)",)
 
 
 def test_a_folder_without_xml_is_told(folder):
@@ -201,9 +202,9 @@ def test_yolo_labels_without_image_and_unreadable_files_are_named(folder):
     (folder / "txt" / "classes.txt").write_text("cat\ndog\n")  # many tools leave it there
     yolo(folder)
     (folder / "txt" / "c.txt").write_text("")
-    assert "1 label files without an image were left out (c.txt)" in yolo(folder).notes
+    assert "1 label file without an image was left out (c.txt)" in yolo(folder).notes
     (folder / "txt" / "a.txt").unlink()
-    with pytest.raises(DataError, match=r"none of its 1 label files has an image in .*img \(c\)"):
+    with pytest.raises(DataError, match=r"none of its label files .1. has an image in .*img \(c\)"):
         yolo(folder)
     (folder / "txt" / "c.txt").unlink()
     (folder / "img" / "bad.jpg").write_bytes(b"\xff\xd8\xff")

@@ -60,6 +60,8 @@ def test_class_names_in_all_spellings(tmp_path, text):
         ("names: {0: a, 2: b}", "names has no class 1, but '2'; want 0 to 1"),
         ("names: a b", "names is the text 'a b', want a list"),
         ("names: [a, '']", "names has '' for class 1, want a text"),
+        ("names: [a]\ntrain: t\nnames: [b]\n", "has the key 'names' twice, again in line 3"),
+        ("names: {0: a, 0: b}", "has the key '0' twice, again in line 1"),
     ],
 )
 def test_yaml_without_class_names_is_refused_by_what_it_has(tmp_path, text, message):
@@ -71,7 +73,7 @@ def test_yaml_without_class_names_is_refused_by_what_it_has(tmp_path, text, mess
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("images/a.jpg\n/data/b.PNG\n", r"is a list of images \(images/a.jpg, ...\), want class names"),
+        ("images/a.jpg\n/data/b.PNG\n", r"is a list of images \(images/a.jpg and 1 more\), want class names"),
         ("0 .5 .5 .1 .1\n1 .5 .5 .1 .1\n", r"is a file of labels \(0 .5 .5 .1 .1\)"),
         ('{"images": []}', "is a JSON file, want a YAML"),
         ("<!DOCTYPE html><p>404", "is an HTML page, want a YAML"),
@@ -82,6 +84,7 @@ def test_yaml_without_class_names_is_refused_by_what_it_has(tmp_path, text, mess
         ("cat\ndog\ncat\n", r"the name 'cat' stands for several classes \(0, 2\)"),
         ("classes = 2\ntrain = a.txt\n", "is Darknet's file of a dataset, but has no names = FILE"),
         ("classes = 3\nnames = obj.names\n", "classes is 3, but .*obj.names has 2 names"),
+        ("names = obj.names\ntrain = a\ntrain = b\n", "given: has the key 'train' twice"),
         ("names = gone.names\n", "its file of names, 'gone.names', is not there"),
     ],
 )
@@ -244,7 +247,7 @@ def test_the_layout_of_ultralytics_coco_yaml(folder):
     (folder / "cfg/list.txt").write_text(f"{absolute}\nimages\\train\\train.png\n{absolute}\n")
     dataset = read(folder / "cfg", "path: ../datasets/coco\ntrain: ../../cfg/list.txt\nnames: [cat, dog]\n")
     np.testing.assert_allclose(dataset.boxes, [VAL, TRAIN], atol=1e-5)
-    assert dataset.notes == ("1 images are listed more than once and were taken once (val.png)",)
+    assert dataset.notes == ("1 image is listed more than once and was taken once (val.png)",)
 
 
 def test_a_path_that_is_not_there_is_said(folder):
@@ -299,12 +302,12 @@ def test_what_systems_leave_behind_is_no_data(folder):
 def test_lines_with_a_confidence_are_read_when_asked_for(folder):
     (folder / "labels/train/train.txt").write_text("0 .5 .5 .2 .4 .93\n1 .5 .5 1 1\n")
     text = "train: images/train\nnames: [cat, dog]"
-    with pytest.raises(DataError, match="1 lines have 6 numbers.*`scored_labels` drop") as error:
+    with pytest.raises(DataError, match="1 line has 6 numbers.*`scored_labels` drop") as error:
         read(folder, text)
     assert len(str(error.value).splitlines()) == 2
     dataset = read(folder, text, scored_labels="drop")
     np.testing.assert_allclose(dataset.boxes, [TRAIN, VAL], atol=1e-5)
-    assert dataset.notes == ("the sixth number (a confidence?) of 1 lines was dropped",)
+    assert dataset.notes == ("the sixth number (a confidence?) of 1 line was dropped",)
 
 
 def test_files_of_an_image_folder_that_are_not_taken_are_counted(folder):
@@ -319,6 +322,11 @@ def test_a_class_map_is_a_file_of_names(tmp_path):
     assert read_class_map(str(tmp_path / "map.yaml")) == {"tvmonitor": "tv", "no": "yes"}
     (tmp_path / "map.json").write_text('{"a": "b"}')
     assert read_class_map(str(tmp_path / "map.json")) == {"a": "b"}
+    (tmp_path / "map.yaml").write_text("'person ': person\n")  # as a COCO file may spell it
+    assert read_class_map(str(tmp_path / "map.yaml")) == {"person ": "person"}
+    (tmp_path / "map.json").write_text('{"a": "b", "a": "c"}')
+    with pytest.raises(DataError, match="has the key 'a' twice"):
+        read_class_map(str(tmp_path / "map.json"))
     for text in ("a: [b]", "", "- a"):
         (tmp_path / "map.yaml").write_text(text)
         with pytest.raises(DataError, match="want lines such as NAME IN THE DATASET: NAME WANTED"):

@@ -135,7 +135,7 @@ def test_classes_are_matched_by_name(tmp_path):
     turned = attrs.evolve(dataset, class_names=names, category_ids=dataset.category_ids[::-1], classes=2 - dataset.classes)
     assert evaluate(exported, turned, workers=0) == want
     exported.metadata = SimpleNamespace(input=exported.metadata.input, class_names=("class 0", "class 1"))
-    with pytest.raises(DataError, match="1 of 3 classes are none of the 2 wanted: class 2"):
+    with pytest.raises(DataError, match="classes that are none of the 2 wanted: 1 of 3 .class 2"):
         evaluate(exported, dataset, workers=0)
 
 

@@ -134,10 +134,15 @@ def _similar(part: str, dataset: DetectionDataset, hashes: np.ndarray) -> list[s
     alike = [[Path(dataset.file_names[i]).name for i in group.tolist()] for group in groups]
     kinds = (("are equal byte for byte", " = ", equal), ("look alike, such as frames of a video", " ~ ", alike))
     return [
-        f"{part}: groups of image files that {what}: {len(found)} ({name_some([sign.join(g[:EXAMPLES]) for g in found])})"
+        f"{part}: groups of image files that {what}: {len(found)} ({name_some(_group(g, sign) for g in found)})"
         for what, sign, found in kinds
         if found
     ]
+
+
+def _group(names: Sequence[str], sign: str) -> str:
+    rest = [f"{len(names) - EXAMPLES} more"] if len(names) > EXAMPLES else []
+    return sign.join([*names[:EXAMPLES], *rest])
 
 
 def _leak_lines(datasets: dict[str, DetectionDataset], leaks: Sequence[Leak]) -> list[str]:

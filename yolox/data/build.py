@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import attrs
 import numpy as np
 
-from yolox.data.content import is_left_behind, name_some, why_no_text
+from yolox.data.content import counted, is_left_behind, name_some, why_no_text
 from yolox.data.dataset import DetectionDataset
 from yolox.errors import DataError, raise_problems
 from yolox.wire import read_file
@@ -104,7 +104,8 @@ def build_dataset(
     flat = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)[order] & (not keep_flat)
     left_out, order = order[flat], order[~flat]
     if len(left_out):
-        log.warning("%s: left out %d boxes without area", source, len(left_out))
+        log.warning("%s: left out %s without area", source, counted(len(left_out), "box", "boxes"))
+    notes = [*notes, *_alike_classes(class_names)]
     for note in notes:
         log.warning("%s: %s", source, note)
     counts = np.bincount(image_indices[order], minlength=len(names))
@@ -125,6 +126,16 @@ def build_dataset(
         source=os.fspath(source),
         notes=tuple(notes),
     )
+
+
+def _alike_classes(names: Sequence[str]) -> list[str]:
+    """Returns a note about classes whose names differ by case, spaces or underscores alone, such as a typing error makes them."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(" ".join(name.casefold().replace("_", " ").split()), []).append(repr(name))
+    alike = [" and ".join(group) for group in groups.values() if len(group) > 1]
+    what = "names of classes differ by case or spaces alone, and stay classes of their own; `class_map` makes one of them"
+    return [f"{what}: {name_some(alike)}"] if alike else []
 
 
 def _bad_images(names: Sequence[str], image_ids: array, image_dir: str, follow_links: bool) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from attrs import frozen
 
 from yolox.config import Size
+from yolox.data.content import name_some
 from yolox.data.dataset import DetectionDataset, crowded_images, image_path, load_image
 from yolox.data.header import read_header
 from yolox.data.unread import unread_of
@@ -167,8 +168,7 @@ def training_warnings(reports: Mapping[str, DatasetReport], datasets: Mapping[st
     lines = [f"{name}: {line}" for name, report in reports.items() for line in report.warnings]
     shared = shared_images(datasets["val"], datasets["train"]) if "val" in datasets else []
     if shared:
-        some = ", ".join(shared[:EXAMPLES])
-        lines.append(f"images for validation that are trained on too: {len(shared)} ({some})")
+        lines += _several("images for validation that are trained on too", shared)
     return lines
 
 
@@ -310,8 +310,7 @@ def _several(what: str, found: list[str], *, most: int = EXAMPLES) -> list[str]:
     """Returns a warning with its count and a few examples, or nothing where nothing was found."""
     if not found:
         return []
-    more = ", ..." if len(found) > most else ""
-    return [f"{what}: {len(found)} ({', '.join(found[:most])}{more})"]
+    return [f"{what}: {len(found)} ({name_some(found, most=most)})"]
 
 
 SIDE_EDGES = np.geomspace(1, 1024, 41)  # px of the network's input

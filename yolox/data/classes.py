@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 import numpy as np
 
-from yolox.data.content import name_some
+from yolox.data.content import counted, name_some
 from yolox.data.dataset import DetectionDataset, trainable
 from yolox.errors import DataError
 
@@ -45,7 +45,8 @@ def with_classes(dataset: DetectionDataset, names: Sequence[str]) -> DetectionDa
     if unknown:
         dataset = _noted(
             dataset,
-            f"left out {len(unknown)} classes without a box that are none of the {len(names)} wanted ({name_some(unknown)})",
+            f"left out {counted(len(unknown), 'class', 'classes')} without a box, none of the {len(names)} wanted "
+            f"({name_some(unknown)})",
         )
     ids = {name: i for name, i in zip(dataset.class_names, dataset.category_ids, strict=True) if name in place}
     unused = max(dataset.category_ids, default=0) + 1
@@ -62,8 +63,8 @@ def _difference(dataset: DetectionDataset, used: Sequence[str], missing: Sequenc
     """Describes classes with boxes that a detector lacks: both sides' names without a partner, and close spellings."""
     total = len(dataset.class_names)
     return (
-        f"{_name(dataset)}: {len(used)} of {total} classes are none of the {wanted} wanted: "
-        f"{name_some(_with_close_names(used, missing), most=5)}\n"
+        f"{_name(dataset)}: classes that are none of the {wanted} wanted: {len(used)} of {total} "
+        f"({name_some(_with_close_names(used, missing), most=5)})\n"
         f"wanted and not in the dataset: {name_some(missing, most=5) or 'none'}; "
         "want the same names, or a file of `class_map` with lines such as NAME HERE: NAME WANTED"
     )
@@ -134,7 +135,7 @@ def rename_classes(dataset: DetectionDataset, class_map: Mapping[str, str] | Non
         )
     if strange:
         near = name_some(_with_close_names(strange, dataset.class_names))
-        dataset = _noted(dataset, f"{len(strange)} names of `class_map` are no classes of the dataset: {near}")
+        dataset = _noted(dataset, f"{counted(len(strange), 'name')} of `class_map` that no class of the dataset has: {near}")
     renamed = [class_map.get(name, name) for name in dataset.class_names]
     names = list(dict.fromkeys(renamed))
     place = np.array([names.index(name) for name in renamed], np.int32)
@@ -211,7 +212,7 @@ def match_detector(
         return dataset if tuple(names) == dataset.class_names else with_classes(dataset, names)
     if len(dataset.class_names) != num_classes:
         raise DataError(
-            f"{_name(dataset)}: has {len(dataset.class_names)} classes, the detector predicts "
+            f"{_name(dataset)}: has {counted(len(dataset.class_names), 'class', 'classes')}, the detector predicts "
             f"{num_classes} without names; want a dataset of the same classes"
         )
     note = (

@@ -15,7 +15,7 @@ import numpy as np
 
 from yolox.data.build import Columns, build_dataset, relative_name
 from yolox.data.classes import rename_classes
-from yolox.data.content import name_some
+from yolox.data.content import counted, name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.data.json_lists import read_lists
 from yolox.errors import DataError, raise_problems
@@ -188,21 +188,24 @@ class _Reading:
 
     def counted_problems(self) -> list[str]:
         kinds = (
-            (self.without_size, "images have no whole positive height and width; want the pixels of each file as integers"),
-            (self.urls, "file names are URLs; want the names of files in the image folder"),
+            (self.without_size, "images without a whole positive height and width", "the pixels of each file as integers"),
+            (self.urls, "file names that are URLs", "the names of files in the image folder"),
         )
-        return [f"{len(found)} {what} ({name_some(found)})" for found, what in kinds if found]
+        return [f"{what}: {len(found)} ({name_some(found)}); want {wanted}" for found, what, wanted in kinds if found]
 
     def notes(self) -> list[str]:
         notes = [f"left out the {text}" for text in self.left_out]
         if self.backslashes:
             notes.append(
-                f"{len(self.backslashes)} file names have the backslashes of Windows, read as / ({name_some(self.backslashes)})"
+                f"{counted(len(self.backslashes), 'file name has', 'file names have')} the backslashes of Windows, read as / "
+                f"({name_some(self.backslashes)})"
             )
         if self.bad_areas:
-            notes.append(f"{self.bad_areas} annotations have an area that is no number of 0 or more; that of the box was taken")
+            what = counted(self.bad_areas, "annotation has", "annotations have")
+            notes.append(f"{what} an area that is no number of 0 or more; that of the box was taken")
         if self.scored:
-            notes.append(f"{self.scored} annotations have a score: predictions are taken as labels, without their scores")
+            what = counted(self.scored, "annotation has", "annotations have")
+            notes.append(f"{what} a score: predictions are taken as labels, without their scores")
         return notes
 
 

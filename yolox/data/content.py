@@ -156,7 +156,7 @@ def why_no_text(path: str | os.PathLike, error: UnicodeError) -> str:
 
 
 def name_some(items: Iterable[str], *, most: int = 3) -> str:
-    """Returns the first of many names, and an ellipsis where there are more.
+    """Returns the first of many names, and how many more there are.
 
     Args:
         items: names.
@@ -167,10 +167,28 @@ def name_some(items: Iterable[str], *, most: int = 3) -> str:
 
     Example:
         >>> name_some(["a", "b", "c", "d"])
-        'a, b, c, ...'
+        'a, b, c and 1 more'
     """
     items = list(items)
-    return ", ".join(items[:most]) + (", ..." if len(items) > most else "")
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Returns a number with its noun.
+
+    Args:
+        number: how many there are.
+        one: text behind 1.
+        many: text behind other numbers; None takes `one` with an s.
+
+    Returns:
+        Text for a message.
+
+    Example:
+        >>> counted(1, "box", "boxes"), counted(3, "image was", "images were"), counted(0, "file")
+        ('1 box', '3 images were', '0 files')
+    """
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def count_kinds(names: Iterable[str]) -> str:
@@ -188,4 +206,4 @@ def count_kinds(names: Iterable[str]) -> str:
     """
     names = list(names)
     kinds = [os.path.splitext(name)[1].lower() or "without suffix" for name in names]
-    return ", ".join(f"{n} {kind} ({names[kinds.index(kind)]})" for kind, n in Counter(kinds).most_common(4))
+    return name_some((f"{n} {kind} ({names[kinds.index(kind)]})" for kind, n in Counter(kinds).most_common()), most=4)

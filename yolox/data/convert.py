@@ -58,16 +58,18 @@ def convert_data(
     else:
         originals = {}
         written = WRITERS[to](datasets, output, images=images)
-    unread = [] if originals else unread_attributes(layout, difficult_as_crowd=conventions.get("difficult_as_crowd", False))
+    marks = {key: conventions.get(key, False) for key in ("difficult_as_crowd", "follow_links")}
+    unread = [] if originals else unread_attributes(layout, **marks)
     return attrs.evolve(written, notes=(*unread, *written.notes))
 
 
-def unread_attributes(layout: DataLayout, *, difficult_as_crowd: bool = False) -> list[str]:
+def unread_attributes(layout: DataLayout, *, difficult_as_crowd: bool = False, follow_links: bool = False) -> list[str]:
     """Counts what the files of a dataset hold beside what a `DetectionDataset` keeps, such as segments.
 
     Args:
         layout: the dataset.
         difficult_as_crowd: whether its reader keeps the mark `difficult` of VOC.
+        follow_links: as for its reader.
 
     Returns:
         One line that names each attribute with its count; nothing where there are none.
@@ -81,7 +83,8 @@ def unread_attributes(layout: DataLayout, *, difficult_as_crowd: bool = False) -
         if part.format == "json":
             _count_coco(part.path, counts)
         elif part.format == "voc":
-            files |= dict.fromkeys(voc_files(part.path, split=part.split or name, all_without_lists=part.split is None))
+            choice = {"all_without_lists": part.split is None, "follow_links": follow_links}
+            files |= dict.fromkeys(voc_files(part.path, split=part.split or name, **choice))
     _count_voc(files, counts, read={"name", "bndbox"} | ({"difficult"} if difficult_as_crowd else set()))
     found = [f"{key} of {count} {what}" for (key, what), count in counts.most_common()]
     return [f"not read, and so not kept: {', '.join(found)}"] if found else []

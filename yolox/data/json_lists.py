@@ -14,13 +14,13 @@ from typing import TextIO
 
 from yolox.data.content import why_no_text
 from yolox.errors import DataError
-from yolox.wire import regular_opener
+from yolox.wire import RepeatedKeyError, regular_opener, unique_keys
 
 _CHUNK = 1 << 20  # characters that are read at a time
 _LONGEST = 1 << 26  # characters of one element; the end of a broken one is not looked for further away
 _SPACE = re.compile(r"[ \t\n\r]*")
 _CUT_NUMBER = 3  # characters such as "e-": a number that the end of the buffer cuts may seem to end that far before it
-_decoder = JSONDecoder()
+_decoder = JSONDecoder(object_pairs_hook=unique_keys)
 
 
 def read_lists(
@@ -45,7 +45,7 @@ def read_lists(
         The length of every list by its key; what is no list is left out.
 
     Raises:
-        DataError: the file cannot be read, is not JSON, holds no object, or has a wanted key twice.
+        DataError: the file cannot be read, is not JSON, holds no object, or an object has a key twice.
     """
     try:
         with open(path, encoding="utf-8-sig", opener=regular_opener(DataError)) as file:
@@ -82,6 +82,8 @@ class _Text:
         while True:
             try:
                 value, end = _decoder.raw_decode(self._text, self._place)
+            except RepeatedKeyError as error:
+                raise DataError(f"{self.where}: {error}") from None
             except ValueError as error:
                 if len(self._text) - self._place > _LONGEST or not self._grow():
                     raise self.error(getattr(error, "msg", str(error))) from None
@@ -127,7 +129,7 @@ def _lengths(
     more = not text.comes("}")
     while more:
         key = _key(text)
-        if key in seen and key in handlers:
+        if key in seen:
             raise DataError(f"has {key!r} twice")
         seen.add(key)
         text.where = f"in {key!r}"

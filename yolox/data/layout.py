@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 from attrs import evolve, field, frozen
 
 from yolox.data.coco import read_coco
-from yolox.data.content import is_left_behind, name_some
+from yolox.data.content import is_left_behind, name_some, read_head
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name
 from yolox.data.image import MAX_PIXELS
@@ -170,21 +171,51 @@ def part_of(layout: DataLayout, part: str) -> DataPart:
 
 
 def _yolo_folder(folder: str) -> list[DataLayout]:
-    """Finds a description of a YOLO dataset in a folder: a YAML with class names, Darknet's file, or a file of class names."""
+    """Finds a description of a YOLO dataset in a folder: a YAML with class names, Darknet's file, or a file of class names.
+
+    Raises:
+        DataError: two of them state different classes.
+    """
     names = _files(folder)
     yamls = [name for name in names if name.lower().endswith(YAML_SUFFIXES) and _describes(os.path.join(folder, name))]
-    if yamls:
-        return [_yolo(os.path.join(folder, name)) for name in yamls]
     darknet = [name for name in names if name.lower() in ("obj.data", "dataset.data")]
-    listed = [name for name in names if name.lower() in ("classes.txt", "obj.names") and "labels" in _folders(folder)]
-    return [_yolo(os.path.join(folder, name)) for name in (darknet or listed)[:1]]
+    listed = [name for name in names if name.lower() in ("classes.txt", "obj.names")]
+    found = yamls or darknet or (listed[:1] if "labels" in _folders(folder) else [])
+    if len(found) == 1:
+        others = [name for name in (*darknet, *listed) if name not in found and _describes(os.path.join(folder, name))]
+        _check_same_classes([os.path.join(folder, name) for name in (*found, *others)])
+    return [_yolo(os.path.join(folder, name)) for name in found]
+
+
+def _check_same_classes(paths: list[str]) -> None:
+    """Raises DataError where a file states other class names than the first one."""
+    first, *others = ((path, describe_yolo(path)[1]) for path in paths)
+    for path, names in others:
+        if names != first[1]:
+            raise DataError(
+                f"{first[0]} and {os.path.basename(path)} state different classes ({_first_difference(first[1], names)}); "
+                "name one of the files, or take one away"
+            )
+
+
+def _first_difference(names: list[str], others: list[str]) -> str:
+    pairs = enumerate(zip_longest(names, others, fillvalue="none"))
+    return next(f"class {i} is {one} or {other}" for i, (one, other) in pairs if one != other)
 
 
 def _describes(path: str) -> bool:
+    """Returns whether a file names classes.
+
+    Raises:
+        DataError: it was meant to, by its name or its key `names`, and cannot be read.
+    """
     try:
         return bool(describe_yolo(path)[1])
-    except DataError:  # a YAML of something else, such as a pipeline
-        return False
+    except DataError:
+        meant = os.path.splitext(os.path.basename(path))[0].lower() in ("data", "dataset")
+        if meant or re.search(rb"^names[ \t]*:", read_head(path), re.MULTILINE):
+            raise
+        return False  # a YAML of something else, such as a pipeline
 
 
 def _yolo(path: str) -> DataLayout:

@@ -11,7 +11,7 @@ import numpy as np
 
 from yolox.data.build import Columns, build_dataset, files_below, is_within, read_lines
 from yolox.data.classes import rename_classes
-from yolox.data.content import name_some
+from yolox.data.content import counted, name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name, without_array_copies
 from yolox.data.image import MAX_PIXELS, image_size
@@ -44,7 +44,7 @@ def read_voc(
         first_pixel: 1 where coordinates count from 1 (the VOC challenge itself), 0 where from 0 (most tools).
         difficult_as_crowd: True leaves objects marked difficult out of training and ignores them in
             evaluation.
-        follow_links: True accepts images that are links out of the image folder.
+        follow_links: True accepts images that are links out of the image folder, and sub-folders of XML files that are links.
         max_pixels: images that state more are refused.
 
     Returns:
@@ -59,7 +59,7 @@ def read_voc(
     columns, found, unsized = Columns(), {}, []
     images = _ImageNames(image_dir)
     roots = []
-    for stem, path in _annotation_files(annotation_dir, image_set):
+    for stem, path in _annotation_files(annotation_dir, image_set, follow_links):
         try:
             roots.append((stem, path, parse_annotation(path)))
         except ValueError as error:
@@ -83,9 +83,11 @@ def read_voc(
     taken = set(columns.file_names)
     unlabelled = [name for name in images.files if name not in taken] if image_set is None and not problems else []
     if unlabelled:
-        notes.append(f"{len(unlabelled)} images without an XML file were left out ({name_some(unlabelled)})")
+        what = counted(len(unlabelled), "image without an XML file was", "images without an XML file were")
+        notes.append(f"{what} left out ({name_some(unlabelled)})")
     if unsized:
-        notes.append(f"{len(unsized)} XML files state no size, or 0; it was taken from the image ({name_some(unsized)})")
+        what = counted(len(unsized), "XML file states", "XML files state")
+        notes.append(f"{what} no size, or 0; it was taken from the image ({name_some(unsized)})")
     names = sorted(found) if class_names is None else list(class_names)
     unknown = sorted(set(found) - set(names))
     problems += [f"class {name!r} is none of the {len(names)} classes wanted" for name in unknown]
@@ -107,15 +109,24 @@ def read_voc(
     )
 
 
-def _annotation_files(annotation_dir: str, image_set: str | None) -> list[tuple[str, str]]:
+def _annotation_files(annotation_dir: str, image_set: str | None, follow_links: bool) -> list[tuple[str, str]]:
     """Returns name and path of the annotations to read; a line of an image set may end with a flag for one class."""
     if not os.path.isdir(annotation_dir):
         raise DataError(f"{annotation_dir}: no such folder")
-    have = {os.path.splitext(name)[0]: name for name in files_below(annotation_dir, _is_xml)}
+    have = {os.path.splitext(name)[0]: name for name in files_below(annotation_dir, _is_xml, linked=True)}
+    root = os.path.realpath(annotation_dir)
+    folders = {os.path.dirname(name) for name in have}
+    linked = {folder for folder in folders if not is_within(os.path.realpath(os.path.join(root, folder)), root)}
+    if linked and not follow_links:
+        if image_set is None:
+            raise DataError(
+                f"{annotation_dir}: {counted(len(linked), 'sub-folder')} of XML files behind links out of it "
+                f"({name_some(sorted(linked))}); refused, `follow_links` allows it"
+            )
+        have = {stem: name for stem, name in have.items() if os.path.dirname(name) not in linked}  # refused where it is listed
     if image_set is None and not have:
         raise DataError(f"{annotation_dir}: no .xml files in it or in its sub-folders")
     stems = sorted(have) if image_set is None else [_stem(line, have) for line in read_lines(image_set) if line.strip()]
-    root = os.path.realpath(annotation_dir)
     places = {stem: os.path.realpath(os.path.join(root, f"{stem}.xml")) for stem in stems if stem not in have}
     outside = [stem for stem in stems if stem in places and not is_within(places[stem], root)]
     raise_problems(str(image_set), [f"{stem[:200]!r} lies outside of {annotation_dir}; refused" for stem in outside])
@@ -219,7 +230,8 @@ class _ImageNames:
         if not self._own:
             return []
         return [
-            f"{len(self._own)} XML files state the <filename> of another one; the image of their own name was taken "
+            f"{counted(len(self._own), 'XML file states', 'XML files state')} the <filename> of another one; the image of the "
+            "file's own name was taken "
             f"({name_some(self._own)})"
         ]
 
@@ -303,11 +315,11 @@ def read_voc_data(
     return rename_classes(read_voc(annotations, images, image_set=image_set, **reading), class_map)
 
 
-def voc_files(folder: str, *, split: str, all_without_lists: bool = True) -> list[str]:
+def voc_files(folder: str, *, split: str, all_without_lists: bool = True, follow_links: bool = False) -> list[str]:
     """Lists the XML files of one part of a VOC folder.
 
     Args:
-        folder, split, all_without_lists: as for `read_voc_data`.
+        folder, split, all_without_lists, follow_links: as for `read_voc_data`.
 
     Returns:
         Paths; a list may name files that are not there.
@@ -315,7 +327,8 @@ def voc_files(folder: str, *, split: str, all_without_lists: bool = True) -> lis
     Raises:
         DataError: no such list, or a name that leads out of the annotations.
     """
-    return [path for _, path in _annotation_files(_annotation_dir(folder), _list_of(folder, split, all_without_lists))]
+    files = _annotation_files(_annotation_dir(folder), _list_of(folder, split, all_without_lists), follow_links)
+    return [path for _, path in files]
 
 
 def _annotation_dir(folder: str) -> str:
@@ -334,5 +347,5 @@ def _list_of(folder: str, split: str, all_without_lists: bool) -> str | None:
     path = os.path.join(lists, f"{split}.txt")
     if not os.path.isfile(path):
         known = sorted(name[:-4] for name in os.listdir(lists) if name.endswith(".txt") and "_" not in name)
-        raise DataError(f"{path}: no such list; there are {', '.join(known[:12]) or 'none'}")
+        raise DataError(f"{path}: no such list; there are {name_some(known, most=12) or 'none'}")
     return path

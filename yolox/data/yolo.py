@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import attrs
 
 from yolox.data.build import Columns, build_dataset, files_below, read_lines, relative_name
 from yolox.data.classes import rename_classes
-from yolox.data.content import OTHER_PICTURES, count_kinds, name_some
+from yolox.data.content import OTHER_PICTURES, count_kinds, counted, name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name, without_array_copies
 from yolox.data.image import MAX_PIXELS, image_size
@@ -91,16 +91,24 @@ class LabelledImages:
 
     def notes(self) -> list[str]:
         """Returns a line for each kind of thing that was left out or guessed."""
-        unlabelled = [os.path.basename(image) for image, label in self.pairs if label is None]
+        unlabelled = _base_names(image for image, label in self.pairs if label is None)
         kinds = (
-            ("label files without an image were left out", [os.path.basename(name) for name in self.orphans]),
-            ("images without a label file were taken as images without objects", unlabelled),
-            ("images are listed more than once and were taken once", [os.path.basename(name) for name in self.repeated]),
-            ("images are in another folder than their list says", self.elsewhere),
-        )
-        lines = [f"{len(found)} {what} ({name_some(found)})" for what, found in kinds if found]
-        others = [os.path.basename(name) for name in self.others]
-        return lines + ([f"{len(others)} files of the image folders were not taken: {count_kinds(others)}"] if others else [])
+            ("label file without an image was left out", "label files without an image were left out", _base_names(self.orphans)),
+            ("image without a label file was taken as one without objects",
+             "images without a label file were taken as images without objects", unlabelled),
+            ("image is listed more than once and was taken once", "images are listed more than once and were taken once",
+             _base_names(self.repeated)),
+            ("image is in another folder than its list says", "images are in another folder than their list says",
+             self.elsewhere),
+        )  # fmt: skip
+        lines = [f"{counted(len(found), one, many)} ({name_some(found)})" for one, many, found in kinds if found]
+        others = _base_names(self.others)
+        what = ("file of the image folders was not taken", "files of the image folders were not taken")
+        return lines + ([f"{counted(len(others), *what)}: {count_kinds(others)}"] if others else [])
+
+
+def _base_names(paths: Iterable[str]) -> list[str]:
+    return [os.path.basename(path) for path in paths]
 
 
 def folder_pairs(label_dir: str, image_dir: str) -> LabelledImages:
@@ -116,19 +124,23 @@ def folder_pairs(label_dir: str, image_dir: str) -> LabelledImages:
     Raises:
         DataError: a missing folder.
     """
-    names, texts = without_array_copies(files_below(image_dir, is_image_name, linked=True)), files_below(label_dir, _is_text)
+    names = without_array_copies(files_below(image_dir, is_image_name, linked=True))
+    texts = files_below(label_dir, _is_text, linked=True)
     labels = {os.path.splitext(name)[0]: os.path.join(label_dir, name) for name in texts}
     stems = [os.path.splitext(name)[0] for name in names]
+    for stem in stems:  # behind links that are not listed, as they lead to what the folder has under another name
+        if stem not in labels and os.path.isfile(path := os.path.join(label_dir, f"{stem}.txt")):
+            labels[stem] = path
     pairs = [(os.path.join(image_dir, name), labels.get(stem)) for name, stem in zip(names, stems, strict=True)]
     orphans = sorted(stem for stem in set(labels) - set(stems) if os.path.basename(stem).lower() not in NO_LABELS)
     found = LabelledImages(pairs=pairs, orphans=[labels[stem] for stem in orphans])
     found.others = files_below(image_dir, lambda name: name.lower().endswith(OTHER_PICTURES), linked=True)
     if pairs and orphans and not any(label for _, label in pairs):  # the wrong folder, not a few that are left over
         found.problems.append(
-            f"{label_dir}: none of its {len(orphans)} label files has an image in {image_dir} ({name_some(orphans)})"
+            f"{label_dir}: none of its label files ({len(orphans)}) has an image in {image_dir} ({name_some(orphans)})"
         )
     elif orphans and not pairs:
-        found.problems.append(f"{image_dir}: has no images, but {label_dir} has {len(orphans)} label files")
+        found.problems.append(f"{image_dir}: has no images, but {label_dir} has {counted(len(orphans), 'label file')}")
     return found
 
 
@@ -243,12 +255,13 @@ class _Lines:
         if self.drop_scores or not self.scored:
             return []
         return [
-            f"{len(self.scored)} lines have 6 numbers (with a confidence?), want {_WANTED}; `scored_labels` drop reads them "
-            f"without the last ({self.scored[0]})"
+            f"{counted(len(self.scored), 'line has', 'lines have')} 6 numbers (with a confidence?), want {_WANTED}; "
+            f"`scored_labels` drop reads them without the last ({self.scored[0]})"
         ]
 
     def notes(self) -> list[str]:
-        return [f"the sixth number (a confidence?) of {len(self.scored)} lines was dropped"] if self.scored else []
+        lines = counted(len(self.scored), "line")
+        return [f"the sixth number (a confidence?) of {lines} was dropped"] if self.scored else []
 
 
 def read_yolo_data(

@@ -50,7 +50,7 @@ def read_class_map(path: str) -> dict[str, str]:
     content = _read_yaml(path, "want lines such as NAME IN THE DATASET: NAME WANTED")
     if not content or not all(isinstance(part, str) and part.strip() for pair in content.items() for part in pair):
         raise DataError(f"{path}: want lines such as NAME IN THE DATASET: NAME WANTED")
-    return {name.strip(): wanted.strip() for name, wanted in content.items()}
+    return dict(content)
 
 
 def describe_yolo(path: str) -> tuple[dict, list[str]]:
@@ -77,8 +77,11 @@ def describe_yolo(path: str) -> tuple[dict, list[str]]:
             content = _read_yaml(path)
         elif re.search(r"^\s*(names|train|valid|classes)\s*=", text, re.MULTILINE):
             pairs = (line.partition("=") for line in text.splitlines() if line.strip() and line.strip()[0] not in "#;")
-            content = {key.strip(): value.strip() for key, _, value in pairs}
-            return _from_darknet(content, path)
+            content = [(key.strip(), value.strip()) for key, _, value in pairs]
+            doubled = [key for key, times in Counter(key for key, _ in content).items() if times > 1]
+            if doubled:
+                raise DataError(f"{path}: has the key {doubled[0][:80]!r} twice")
+            return _from_darknet(dict(content), path)
         else:
             return {}, _names_of_lines(text, path)
     return content, _names_of_yaml(content, path)
@@ -177,7 +180,7 @@ def _read_yaml(path: str, wanted: str = "want names, train and val") -> dict:
     try:
         content = yaml.load(text, Loader=_PlainLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is not a YAML file ({' '.join(str(error).split())[:200]})") from None
+        raise DataError(f"{path}: is not a YAML file that can be read ({' '.join(str(error).split())[:200]})") from None
     content = {} if content is None else content
     if not isinstance(content, dict):
         raise DataError(f"{path}: holds a {type(content).__name__}, {wanted}")
@@ -185,7 +188,17 @@ def _read_yaml(path: str, wanted: str = "want names, train and val") -> dict:
 
 
 class _PlainLoader(yaml.BaseLoader):
-    """Reads no aliases: a few hundred bytes of nested ones are gigabytes as soon as anything looks at their items."""
+    """Reads no aliases: a few hundred bytes of nested ones are gigabytes as soon as anything looks at their items.
+
+    A key that is there twice is an error: PyYAML takes the last in silence.
+    """
+
+    def construct_mapping(self, node, deep=False):
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if doubled := [key for key, times in keys.items() if times > 1]:
+            line = max(key.start_mark.line for key, _ in node.value if key.value == doubled[0]) + 1
+            raise yaml.YAMLError(f"has the key {doubled[0][:80]!r} twice, again in line {line}")
+        return super().construct_mapping(node, deep)
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.events.AliasEvent):
