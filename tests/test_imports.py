@@ -37,7 +37,7 @@ TABLE = {
     # recipes and files
     "recipes": "config | attrs",
     "recipe_changes": "config | attrs",
-    "config_io": "config errors | attrs cattrs tomlkit",
+    "config_io": "config errors wire | attrs cattrs tomlkit",
     "wire": "errors |",
     "weights": "config environment errors training wire | attrs huggingface_hub mindspore numpy pooch requests urllib3",
     # the host

@@ -213,6 +213,45 @@ def test_a_checkpoint_of_mmengine_is_read_with_its_logged_values(tmp_path, detec
     _check(detector, values)
 
 
+NAMED = {
+    "mmdetection 2": {"meta": {"epoch": 3, "CLASSES": ("cat", "dog")}},
+    "mmdetection 3": {"meta": {"dataset_meta": {"classes": ("cat", "dog"), "palette": [(1, 2, 3)]}}},
+    "libreyolo": {"names": {0: "cat", 1: "dog "}, "nc": 2, "model_family": "yolox"},
+    "a list": {"class_names": ["cat", "dog"]},
+}
+
+
+def _write_named(path, classes, beside):
+    head = {f"head.cls_preds.{i}.weight": np.zeros((classes, 4, 1, 1), np.float32) for i in range(3)}
+    state, storages = contiguous(head)
+    return write(path, {**beside, "model": state}, storages)
+
+
+@pytest.mark.parametrize("system", NAMED)
+def test_class_names_of_other_systems_are_read(tmp_path, system, caplog):
+    _, about = read_weights(_write_named(tmp_path / "w.pth", 2, NAMED[system]))
+    assert about.class_names == ("cat", "dog") and not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["cat", "dog"], r"names 2 classes and predicts 3; its class names are not taken \('cat', 'dog'\)"),
+        (["a", "b", "a "], "has empty or equal class names"),
+        (["a", "b", ""], "has empty or equal class names"),
+    ],
+)
+def test_class_names_that_do_not_fit_are_told_and_not_taken(tmp_path, names, message, caplog):
+    _, about = read_weights(_write_named(tmp_path / "w.pth", 3, {"names": names}))
+    assert about.class_names is None and re.search(message, caplog.text)
+
+
+@pytest.mark.parametrize("names", [{0: "cat", 2: "dog"}, {"names": 3}, 7, [], [1, 2], None])
+def test_what_is_no_list_of_class_names_is_none(tmp_path, names, caplog):
+    _, about = read_weights(_write_named(tmp_path / "w.pth", 2, {"names": names, "meta": "text"}))
+    assert about.class_names is None and not caplog.text
+
+
 def test_legacy_weights_take_normalised_rgb(tmp_path, detector, values):
     state = {mm_name(name, "mmdetection"): value for name, value in values.items()}
     with pytest.raises(WeightsError, match="is a file of mmdetection; `legacy` is for Megvii's"):

@@ -12,7 +12,7 @@ import numpy as np
 from attrs import frozen
 from mindspore import Tensor, nn, ops
 
-from yolox.config import InputSpec, OneScreen, Recipe, check_stated
+from yolox.config import InputSpec, OneScreen, Recipe, check_stated, first_names
 from yolox.errors import CheckpointError, WeightsError
 from yolox.training.checkpoint import load_checkpoint
 from yolox.training.run_folder import BEST, LAST
@@ -20,7 +20,7 @@ from yolox.weights.archive import open_archive, read_npz
 from yolox.weights.ckpt import read_ckpt
 from yolox.weights.foreign import foreign_to_yolox, name_map_of, system_of, without_wrappers
 from yolox.weights.megvii import MEGVII_INPUT, MEGVII_LEGACY_INPUT, MINDYOLO_INPUT, megvii_to_yolox, mindyolo_to_yolox
-from yolox.weights.torch_file import read_pdparams, read_pth
+from yolox.weights.torch_file import read_named_pth, read_pdparams, read_pth
 
 READERS = {"pth": read_pth, "npz": read_npz, "ckpt": read_ckpt, "pdparams": read_pdparams}
 log = logging.getLogger("yolox.weights")
@@ -185,7 +185,9 @@ def read_weights(
     elif not averages:
         raise WeightsError(_ONE_SET.format(path))
     else:
-        weights, about = _translate(READERS[kind](path), path)
+        state, names = read_named_pth(path) if kind == "pth" else (READERS[kind](path), None)
+        weights, about = _translate(state, path)
+        about = attrs.evolve(about, class_names=_checked_names(names, weights, path))
     if legacy:
         if about.source not in ("megvii", "unknown"):  # a converted file has this library's names
             raise WeightsError(f"{path}: is a file of {about.source}; `legacy` is for Megvii's from before version 0.1.1")
@@ -260,6 +262,21 @@ def _read_own(path: str | os.PathLike, *, averages: bool) -> tuple[dict[str, np.
         recipe=checkpoint.recipe,
     )
     return weights, about
+
+
+def _checked_names(
+    names: tuple[str, ...] | None, weights: Mapping[str, np.ndarray], path: str | os.PathLike
+) -> tuple[str, ...] | None:
+    """Returns the class names of another system's file where they are those of its class predictions, else None and a warning."""
+    if names is None:
+        return None
+    predicted = next((len(array) for name, array in weights.items() if name.startswith(CLASS_PREDICTIONS)), None)
+    stripped = tuple(name.strip() for name in names)
+    if len(names) == predicted and len(set(stripped)) == len(names) and all(stripped):
+        return stripped
+    how = f"names {len(names)} classes and predicts {predicted}" if len(names) != predicted else "has empty or equal class names"
+    log.warning("%s: %s; its class names are not taken %s", path, how, first_names(names))
+    return None
 
 
 def _translate(

@@ -21,7 +21,22 @@ _STATE_KEYS = ("model", "state_dict", "ema_state_dict", "model_state_dict", "sta
 
 
 def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads the network's tensors from a torch checkpoint, running nothing that the file names.
+    """Reads the network's tensors from a torch checkpoint, as `read_named_pth` does.
+
+    Args:
+        path: a file written by `torch.save`.
+
+    Returns:
+        Name to array.
+
+    Raises:
+        WeightsError: as for `read_named_pth`.
+    """
+    return read_named_pth(path)[0]
+
+
+def read_named_pth(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], tuple[str, ...] | None]:
+    """Reads the network's tensors from a torch checkpoint, and its class names, running nothing that the file names.
 
     Megvii's checkpoints are a dict with the weights under `model`; a bare state dict, and one under another of
     `_STATE_KEYS`, are read too; of several, the first, which is
@@ -31,7 +46,8 @@ def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
         path: a file written by `torch.save`.
 
     Returns:
-        Name to array, in the file's order and dtype (bfloat16 becomes float32). Arrays own their memory.
+        Name to array, in the file's order and dtype (bfloat16 becomes float32); arrays own their memory. And the class names
+        that MMDetection and mmyolo (`meta`) or LibreYOLO (`names`) write beside the weights, as they are; None without any.
 
     Raises:
         WeightsError: not a torch zip file; a global or an opcode that weights files do not have; a size, an
@@ -42,9 +58,10 @@ def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
     with open_archive(path) as archive:
         prefix = _prefix(archive)
-        state = _find_state(evaluate_pickle(_read(archive, f"{prefix}data.pkl", most=MAX_PICKLE_BYTES)))
+        root = evaluate_pickle(_read(archive, f"{prefix}data.pkl", most=MAX_PICKLE_BYTES))
+        state = _find_state(root)
         _check_apart(state)
-        return _read_tensors(archive, prefix, state)
+        return _read_tensors(archive, prefix, state), _find_names(root)
 
 
 def _prefix(archive: zipfile.ZipFile) -> str:
@@ -78,6 +95,23 @@ def _find_state(root: Any) -> dict[str, TensorRef]:
         wrong = [str(name)[:100] for name, good in fits.items() if not good]
         raise WeightsError(f"no state dict found: entries {wrong[:10]} are not tensors")
     return state
+
+
+def _find_names(root: dict) -> tuple[str, ...] | None:
+    """Returns the class names of a checkpoint: texts in a list, or by index."""
+    meta = root.get("meta") if type(root.get("meta")) is dict else {}
+    inner = meta.get("dataset_meta") if type(meta.get("dataset_meta")) is dict else {}
+    places = [(inner, "classes"), (inner, "CLASSES"), (meta, "CLASSES"), (root, "names"), (root, "class_names")]
+    for place, key in places:
+        names = place.get(key)
+        if type(names) is str:  # of a single class
+            names = [names]
+        if type(names) is dict:
+            by_index = {str(index): name for index, name in names.items()}
+            names = [by_index.get(str(i)) for i in range(len(by_index))]
+        if type(names) in (list, tuple) and names and all(type(name) is str for name in names):
+            return tuple(names)
+    return None
 
 
 def _check_apart(state: dict[str, TensorRef]) -> None:
