@@ -128,7 +128,7 @@ def test_wrong_voc_files_are_named(folder):
         ("0 .5 .5 .1 .1 .9", r"1 line has 6 numbers \(with a confidence\?\), want a class index .*; `scored_labels` drop"),
         ("0" + " .1 .2" * 4, r"has 9 numbers \(corners of a rotated box, OBB\?\), want a class index"),
         ("0" + " .1 .2" * 3, r"has 7 numbers \(segments\?\), want a class index"),
-        ("0" + " .1 .2" * 50, r"has 101 numbers \(segments\?\), want a class index"),
+        ("0" + " .1 .2" * 50, r"has 101 numbers \(segments or keypoints\?\), want a class index"),
         ("2 0.5 0.5 0.1 0.1", "b.txt: line 2: class 2 is none of the 2 classes"),
         ("0 0.5 0.5 -0.1 0.1", "annotation 4 of image b.PNG: box .* has a negative size"),
         ("0 300 200 20 20", "box .* is outside its image"),

@@ -10,6 +10,7 @@ import yaml
 
 from tests.data.folders import noise_dataset, write_as_yolo, write_image
 from yolox.data.coco import read_coco
+from yolox.data.layout import find_layout
 from yolox.data.yolo import labels_of, read_yolo_data
 from yolox.data.yolo_layout import read_class_map, read_class_names
 from yolox.errors import DataError
@@ -84,6 +85,9 @@ def test_yaml_without_class_names_is_refused_by_what_it_has(tmp_path, text, mess
         ("cat\ndog\ncat\n", r"the name 'cat' stands for several classes \(0, 2\)"),
         ("classes = 2\ntrain = a.txt\n", "is Darknet's file of a dataset, but has no names = FILE"),
         ("classes = 3\nnames = obj.names\n", "classes is 3, but .*obj.names has 2 names"),
+        ("# my classes\ncat\n", "a line begins with #, and a comment would shift the classes"),
+        ("cat, dog\n", r"has one line with commas \(cat, dog\), want a class name on each line"),
+        ("0: cat\n1: dog\n", r"its lines have numbers before the names \(0: cat, 1: dog\)"),
         ("names = obj.names\ntrain = a\ntrain = b\n", "given: has the key 'train' twice"),
         ("names = gone.names\n", "its file of names, 'gone.names', is not there"),
     ],
@@ -331,3 +335,49 @@ def test_a_class_map_is_a_file_of_names(tmp_path):
         (tmp_path / "map.yaml").write_text(text)
         with pytest.raises(DataError, match="want lines such as NAME IN THE DATASET: NAME WANTED"):
             read_class_map(str(tmp_path / "map.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"labels/train/train.TXT": "0 .5 .5 .1 .1"}, r"has .txt and .TXT for one image \(train\); want one of them"),
+        ({"labels/train/train.txt": "0 0_5 .5 .1 .1"}, "line 1: '0 0_5 .5 .1 .1', want a class index"),
+        ({"labels/train/train.txt": "0 .5 .5 .2 .2 .4 .4 2"}, r"has 8 numbers \(keypoints\?\)"),
+        ({"labels/train/train.txt": "0 .1 .1 .2 .1 .2 .2"}, r"has 7 numbers \(segments\?\)"),
+        ({"labels/train/train.txt": "0 .5 .5 .2 .2".encode("utf-16")}, r"is not a text .*\(it is UTF-16; save it as UTF-8\)"),
+    ],
+)
+def test_labels_that_cannot_be_meant_so_are_refused(folder, files, message):
+    for name, content in files.items():
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=message):
+        read(folder, "train: images/train\nnames: [cat, dog]")
+
+
+def test_what_lies_beside_labels_and_images_is_told(folder):
+    assert read(folder, "train: images/train\nnames: [cat, dog]").notes == ()
+    (folder / "labels/train/a.xml").write_text("<annotation/>")
+    (folder / "labels/train/b.json").write_text("{}")
+    (folder / "labels/classes.txt").write_text("dog\ncat\n")
+    (folder / "images/train/train.txt").write_text("1 .5 .5 .1 .1\n")
+    write_image(folder / "images/train/train.jpg", np.zeros((20, 30, 3), np.uint8))
+    notes = read(folder, "train: images/train\nnames: [cat, dog]").notes
+    assert notes == (
+        f"{folder}/labels/classes.txt states other classes (class 0 is cat or dog); those of data.yaml were taken",
+        "2 images have their label file in common with others of their names (train.jpg, train.png)",
+        "1 text file beside the images was not read, as labels are in a folder of their own (train.txt)",
+        "2 files of the label folders were not taken: 1 .xml (a.xml), 1 .json (b.json)",
+    )
+
+
+def test_an_image_that_a_list_names_in_two_ways_is_taken_once(folder):
+    (folder / "list.txt").write_text("images/train/train.png\n./images/train/../train/train.png\n")
+    dataset = read(folder, "train: list.txt\nnames: [cat, dog]")
+    assert dataset.file_names == ("images/train/train.png",) and len(dataset.boxes) == 1
+    assert dataset.notes == ("1 image is listed more than once and was taken once (train.png)",)
+
+
+def test_two_keys_of_one_part_that_differ_are_an_error(folder):
+    (folder / "data.yaml").write_text("names: [cat, dog]\nval: images/val\nvalid: images/train\n")
+    with pytest.raises(DataError, match="val and valid name different images for one part"):
+        find_layout(folder)

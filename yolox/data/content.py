@@ -150,7 +150,10 @@ def why_no_text(path: str | os.PathLike, error: UnicodeError) -> str:
         >>> why_no_text("nothing", UnicodeError("byte 0xff"))
         'byte 0xff'
     """
-    what = describe_content(read_head(path))
+    head = read_head(path)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "it is UTF-16; save it as UTF-8"
+    what = describe_content(head)
     article = {IMAGE: "an ", VIDEO: "a "}.get(what, "")
     return str(error) if what in (None, "empty", "a text file", "a JSON file", "an XML file") else f"it is {article}{what}"
 

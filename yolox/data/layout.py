@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from itertools import zip_longest
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -18,7 +17,7 @@ from yolox.data.image import MAX_PIXELS
 from yolox.data.json_lists import read_lists
 from yolox.data.voc import LISTS, read_voc_data
 from yolox.data.yolo import ScoredLabels, read_yolo_data
-from yolox.data.yolo_layout import YAML_SUFFIXES, describe_yolo
+from yolox.data.yolo_layout import YAML_SUFFIXES, describe_yolo, first_difference
 from yolox.errors import DataError
 
 PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
@@ -193,14 +192,9 @@ def _check_same_classes(paths: list[str]) -> None:
     for path, names in others:
         if names != first[1]:
             raise DataError(
-                f"{first[0]} and {os.path.basename(path)} state different classes ({_first_difference(first[1], names)}); "
+                f"{first[0]} and {os.path.basename(path)} state different classes ({first_difference(first[1], names)}); "
                 "name one of the files, or take one away"
             )
-
-
-def _first_difference(names: list[str], others: list[str]) -> str:
-    pairs = enumerate(zip_longest(names, others, fillvalue="none"))
-    return next(f"class {i} is {one} or {other}" for i, (one, other) in pairs if one != other)
 
 
 def _describes(path: str) -> bool:
@@ -221,6 +215,9 @@ def _describes(path: str) -> bool:
 def _yolo(path: str) -> DataLayout:
     content, _ = describe_yolo(path)
     found = {part: next((key for key in names if content.get(key)), None) for part, names in PARTS.items()}
+    for keys in ([key for key in names if content.get(key)] for names in PARTS.values()):
+        if any(content[key] != content[keys[0]] for key in keys):
+            raise DataError(f"{path}: {' and '.join(keys)} name different images for one part; want one of the keys")
     if not content:  # a file of class names
         images = _folders(os.path.join(os.path.dirname(path), "images"))
         found = {part: next((name for name in images if part_name(name) == part), None) for part in PARTS}

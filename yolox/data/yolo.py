@@ -15,10 +15,12 @@ from yolox.data.content import OTHER_PICTURES, count_kinds, counted, name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name, without_array_copies
 from yolox.data.image import MAX_PIXELS, image_size
-from yolox.data.yolo_layout import describe_yolo, find_places, resolve_entry
+from yolox.data.yolo_layout import describe_yolo, find_places, other_names, resolve_entry
 from yolox.errors import DataError
 
 NO_LABELS = ("classes", "names", "_darknet", "readme.dataset", "readme.roboflow")  # texts that tools leave among labels
+
+_OTHER_LABELS = (".xml", ".json", ".csv")
 
 _WANTED = "a class index and four finite shares of the image (class cx cy w h)"
 
@@ -68,6 +70,9 @@ class LabelledImages:
         problems: a line for each thing that cannot be used.
         orphans: label files without an image.
         others: files of image folders that are not read.
+        other_labels: files of label folders that are not read, such as XML.
+        shared: images that have a label file in common, as their names differ by their suffixes alone.
+        beside: text files beside the images, where labels lie in another folder.
         repeated: images that lists name more than once.
         elsewhere: entries of lists whose image was found in a folder of another name, each with its path.
     """
@@ -76,6 +81,9 @@ class LabelledImages:
     problems: list[str] = attrs.Factory(list)
     orphans: list[str] = attrs.Factory(list)
     others: list[str] = attrs.Factory(list)
+    other_labels: list[str] = attrs.Factory(list)
+    shared: list[str] = attrs.Factory(list)
+    beside: list[str] = attrs.Factory(list)
     repeated: list[str] = attrs.Factory(list)
     elsewhere: list[str] = attrs.Factory(list)
 
@@ -86,7 +94,8 @@ class LabelledImages:
         self.repeated += [image for image, _ in other.pairs if image in have] + other.repeated
         self.problems += other.problems
         self.orphans += other.orphans
-        self.others += other.others
+        for name in ("others", "other_labels", "shared", "beside"):
+            getattr(self, name).extend(getattr(other, name))
         self.elsewhere += other.elsewhere
 
     def notes(self) -> list[str]:
@@ -100,11 +109,16 @@ class LabelledImages:
              _base_names(self.repeated)),
             ("image is in another folder than its list says", "images are in another folder than their list says",
              self.elsewhere),
+            ("image has its label file in common with another of its name",
+             "images have their label file in common with others of their names", _base_names(self.shared)),
+            ("text file beside the images was not read, as labels are in a folder of their own",
+             "text files beside the images were not read, as labels are in a folder of their own", _base_names(self.beside)),
         )  # fmt: skip
         lines = [f"{counted(len(found), one, many)} ({name_some(found)})" for one, many, found in kinds if found]
-        others = _base_names(self.others)
-        what = ("file of the image folders was not taken", "files of the image folders were not taken")
-        return lines + ([f"{counted(len(others), *what)}: {count_kinds(others)}"] if others else [])
+        for others, place in ((self.others, "image"), (self.other_labels, "label")):
+            what = (f"file of the {place} folders was not taken", f"files of the {place} folders were not taken")
+            lines += [f"{counted(len(others), *what)}: {count_kinds(_base_names(others))}"] if others else []
+        return lines
 
 
 def _base_names(paths: Iterable[str]) -> list[str]:
@@ -128,6 +142,8 @@ def folder_pairs(label_dir: str, image_dir: str) -> LabelledImages:
     texts = files_below(label_dir, _is_text, linked=True)
     labels = {os.path.splitext(name)[0]: os.path.join(label_dir, name) for name in texts}
     stems = [os.path.splitext(name)[0] for name in names]
+    times = Counter(stems)
+    several = [stem for stem, count in Counter(os.path.splitext(name)[0] for name in texts).items() if count > 1]
     for stem in stems:  # behind links that are not listed, as they lead to what the folder has under another name
         if stem not in labels and os.path.isfile(path := os.path.join(label_dir, f"{stem}.txt")):
             labels[stem] = path
@@ -135,6 +151,13 @@ def folder_pairs(label_dir: str, image_dir: str) -> LabelledImages:
     orphans = sorted(stem for stem in set(labels) - set(stems) if os.path.basename(stem).lower() not in NO_LABELS)
     found = LabelledImages(pairs=pairs, orphans=[labels[stem] for stem in orphans])
     found.others = files_below(image_dir, lambda name: name.lower().endswith(OTHER_PICTURES), linked=True)
+    found.other_labels = files_below(label_dir, lambda name: name.lower().endswith(_OTHER_LABELS), linked=True)
+    found.shared = [name for name, stem in zip(names, stems, strict=True) if stem in labels and times[stem] > 1]
+    if os.path.realpath(label_dir) != os.path.realpath(image_dir):
+        beside = files_below(image_dir, _is_text, linked=True)
+        found.beside = sorted(name for name in beside if os.path.splitext(name)[0] in times)
+    if several:
+        found.problems.append(f"{label_dir}: has .txt and .TXT for one image ({name_some(sorted(several))}); want one of them")
     if pairs and orphans and not any(label for _, label in pairs):  # the wrong folder, not a few that are left over
         found.problems.append(
             f"{label_dir}: none of its label files ({len(orphans)}) has an image in {image_dir} ({name_some(orphans)})"
@@ -200,7 +223,8 @@ def _looks_like(line: str) -> str:
     count = len(line.split())
     if count == 9:
         return " has 9 numbers (corners of a rotated box, OBB?)"
-    return f" has {count} numbers (segments?)" if count >= 7 and count % 2 else ""
+    kinds = ["segments"] * (count % 2) + ["keypoints"] * ((count - 5) % 3 == 0)
+    return f" has {count} numbers ({' or '.join(kinds)}?)" if count >= 7 and kinds else ""
 
 
 @attrs.define(kw_only=True)
@@ -227,6 +251,7 @@ class _Lines:
         columns = self.columns
         try:
             index, *shares = (float(word) for word in line.split())
+            shares = [] if "_" in line else shares  # 0_5 is 5 for Python alone
         except ValueError:
             index, shares = -1.0, []
         if len(shares) == 5:
@@ -341,6 +366,7 @@ def find_labelled(path: str, *, split: str, image_dir: str | None = None) -> Fou
             labelled.add(_listed_pairs(place, bases, image_dir))
         else:
             labelled.add(folder_pairs(labels_of(place), place))
+            notes += other_names(labels_of(place), names, path)
     root = image_dir
     if image_dir is None:
         images = [os.path.dirname(image) for image, _ in labelled.pairs] if lists else []
@@ -375,7 +401,7 @@ def _listed_pairs(path: str, bases: Sequence[str], image_dir: str | None) -> Lab
     Names are relative to the list, to the dataset's `path`, or to a folder above. With an image folder, the end of a name
     that is there counts.
     """
-    folder, found = os.path.dirname(path), LabelledImages()
+    folder, found, seen = os.path.dirname(path), LabelledImages(), set()
     lines = Counter(line.strip() for line in read_lines(path) if line.strip())
     found.repeated = [line for line, times in lines.items() if times > 1]
     for line in lines:
@@ -392,7 +418,11 @@ def _listed_pairs(path: str, bases: Sequence[str], image_dir: str | None) -> Lab
         stated = os.path.basename(os.path.dirname(line.replace("\\", "/")))
         if stated not in ("", ".", "..", os.path.basename(os.path.dirname(image))):
             found.elsewhere.append(f"{line}: {image}")
-        found.pairs.append((image, listed_label(image)))
+        if image in seen:
+            found.repeated.append(line)
+        else:
+            found.pairs.append((image, listed_label(image)))
+        seen.add(image)
     return found
 
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import yaml
 
@@ -118,7 +119,56 @@ def _names_of_lines(text: str, path: str) -> list[str]:
         raise DataError(f"{path}: is a file of labels ({given[0][:40]}), want a class name on each line")
     if "" in lines:
         raise DataError(f"{path}: line {lines.index('') + 1} is empty, which would shift the classes after it; take it out")
+    if any(line.startswith("#") for line in lines):
+        raise DataError(f"{path}: a line begins with #, and a comment would shift the classes after it; take it out")
+    if len(lines) == 1 and "," in lines[0]:
+        raise DataError(f"{path}: has one line with commas ({lines[0][:60]}), want a class name on each line")
+    first = [re.match(r"(\d+)\s*[:;,\t ]\s*\S", line) for line in lines]
+    if all(match and int(match[1]) == i for i, match in enumerate(first)):
+        raise DataError(f"{path}: its lines have numbers before the names ({name_some(lines, most=2)}); want the names alone")
     return _different(lines, path)
+
+
+def other_names(label_dir: str, names: Sequence[str], path: str) -> list[str]:
+    """Returns a note where labelImg's ``classes.txt``, in a label folder or the one above, states other classes.
+
+    Args:
+        label_dir: folder of the labels.
+        names: the class names that count.
+        path: where they were read.
+
+    Returns:
+        A line, or nothing.
+    """
+    for folder in (label_dir, os.path.dirname(label_dir)):
+        file = os.path.join(folder, "classes.txt")
+        if not os.path.isfile(file) or os.path.realpath(file) == os.path.realpath(path):
+            continue
+        try:
+            others = _names_of_lines(read_text(file), file)
+        except DataError:  # no file of class names
+            continue
+        if others != list(names):
+            what = first_difference(names, others)
+            return [f"{file} states other classes ({what}); those of {os.path.basename(path)} were taken"]
+    return []
+
+
+def first_difference(names: Sequence[str], others: Sequence[str]) -> str:
+    """Returns the first class in which two lists of names differ, for a message.
+
+    Args:
+        names, others: class names by index.
+
+    Returns:
+        Text.
+
+    Example:
+        >>> first_difference(["cat"], ["cat", "dog"])
+        'class 1 is none or dog'
+    """
+    pairs = enumerate(zip_longest(names, others, fillvalue="none"))
+    return next(f"class {i} is {one} or {other}" for i, (one, other) in pairs if one != other)
 
 
 def _is_numbers(line: str) -> bool:
