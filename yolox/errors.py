@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_LISTED = 20
+MAX_PROBLEMS = 10_000  # that are collected before a file is given up
 """Problems that `raise_problems` lists before it only counts them."""
 
 
@@ -102,6 +103,23 @@ def raise_problems(source: str, problems: Sequence[str]) -> None:
     if len(problems) > MAX_LISTED:
         lines.append(f"... and {len(problems) - MAX_LISTED} more")
     raise DataError("\n  ".join(lines))
+
+
+def stop_at_many_problems(source: str, problems: Sequence[str]) -> None:
+    """Raises the DataError of `raise_problems` while a file is read, where it has so many that the rest does not matter.
+
+    A message takes more memory than what it is about: without this, a list of a few MB with nothing right in it takes GB.
+
+    Args:
+        source: as for `raise_problems`.
+        problems: those that were found so far.
+
+    Raises:
+        DataError: when there are `MAX_PROBLEMS`.
+    """
+    if len(problems) >= MAX_PROBLEMS:
+        listed = "\n  ".join(problems[:MAX_LISTED])
+        raise DataError(f"{source}: {len(problems)} problems, and more was not read\n  {listed}\n  ...")
 
 
 def check_last_dim(function: str, name: str, shape: tuple[int, ...], want: int, meaning: str = "") -> None:

@@ -39,3 +39,9 @@ def motion_jpeg(frames: Sequence[bytes], height: int, width: int) -> bytes:
     head = chunk(b"LIST", b"hdrl" + chunk(b"avih", main) + streams)
     body = chunk(b"LIST", b"movi" + b"".join(chunk(b"00dc", frame) for frame in frames))
     return chunk(b"RIFF", b"AVI " + head + body)
+
+
+def npy(shape: tuple[int, ...], kind: str) -> bytes:
+    """Returns the header of a NumPy array, whose numbers may be missing."""
+    text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape!r}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text

@@ -14,7 +14,7 @@ from yolox.cli.experiment import Experiment
 from yolox.cli.options import CommonOptions
 from yolox.config import Recipe
 from yolox.console import PlainConsole
-from yolox.data.build import read_text
+from yolox.data.build import MAX_JSON_BYTES, read_text
 from yolox.errors import CommandError, DataError
 from yolox.training.run_folder import EVALUATION, HISTORY, PICTURES, make_folder
 from yolox.visualize.run_pictures import CHARTS, write_charts, write_curves
@@ -67,7 +67,7 @@ def _evaluations(paths: list[Path]) -> list[tuple[Path, dict]]:
     found = []
     for path in paths:
         try:
-            content = json.loads(read_text(str(path)))
+            content = json.loads(read_text(str(path), most=MAX_JSON_BYTES))
         except DataError as error:
             raise CommandError(str(error)) from None
         except (ValueError, RecursionError) as error:

@@ -13,7 +13,7 @@ import attrs
 from yolox.cli.messages import option_name
 from yolox.cli.sources import FORMATS
 from yolox.config import Recipe
-from yolox.config_io import recipe_from_json
+from yolox.config_io import MAX_BYTES, recipe_from_json
 from yolox.data.build import read_text
 from yolox.data.image import MAX_PIXELS
 from yolox.errors import CommandError, DataError, RecipeError, UsageError
@@ -91,8 +91,8 @@ def remembered(folder: Path) -> tuple[Recipe, dict[str, Any]]:
         CommandError: not the folder of a run, or its files are damaged.
     """
     try:
-        recipe = recipe_from_json(read_text(str(folder / RECIPE)))
-        stored = json.loads(read_text(str(folder / OPTIONS)))
+        recipe = recipe_from_json(read_text(str(folder / RECIPE), most=MAX_BYTES))
+        stored = json.loads(read_text(str(folder / OPTIONS), most=MAX_BYTES))
     except DataError as error:
         raise CommandError(f"--resume {folder}: not the folder of a run ({error})") from None
     except (RecipeError, ValueError, RecursionError) as error:

@@ -18,7 +18,9 @@ from yolox.wire import read_file
 
 log = logging.getLogger("yolox.data")
 _FOLDER_WANTED = "want the folder that their names are relative to (`train_images`, `val_images`)"
-MAX_TEXT_BYTES = 64 << 20  # of a list, of labels, or of JSON that is read whole
+MAX_TEXT_BYTES = 64 << 20  # of a list
+MAX_LABEL_BYTES = 8 << 20  # of the labels of an image: 200,000 boxes; a line takes ten times its size while it is read
+MAX_JSON_BYTES = 16 << 20  # of JSON that is read whole, which takes up to 24 times its size as objects
 _ROWS = 1 << 16  # boxes that are checked at a time
 
 
@@ -261,21 +263,22 @@ def _complaints(boxes: np.ndarray, sizes: np.ndarray) -> list[tuple[int, str]]:
     return [(i, next(reason(i) for mask, reason in causes if mask[i])) for i in wrong]
 
 
-def read_text(path: str) -> str:
+def read_text(path: str, *, most: int = MAX_TEXT_BYTES) -> str:
     """Reads a text file in UTF-8, with or without a byte order mark.
 
     Args:
         path: of the file.
+        most: bytes that it may have.
 
     Returns:
         The text without the mark; every line ends with a line feed.
 
     Raises:
-        DataError: the file cannot be read, is a pipe or a device, has more than `MAX_TEXT_BYTES`, or holds bytes that are
+        DataError: the file cannot be read, is a pipe or a device, has more than `most` bytes, or holds bytes that are
             not UTF-8.
     """
     try:
-        return io.StringIO(read_file(path, most=MAX_TEXT_BYTES, error=DataError).decode("utf-8-sig"), newline=None).read()
+        return io.StringIO(read_file(path, most=most, error=DataError).decode("utf-8-sig"), newline=None).read()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except DataError as error:
@@ -284,11 +287,12 @@ def read_text(path: str) -> str:
         raise DataError(f"{path}: is not a text file in UTF-8 ({why_no_text(path, error)})") from None
 
 
-def read_lines(path: str) -> list[str]:
+def read_lines(path: str, *, most: int = MAX_TEXT_BYTES) -> list[str]:
     """Reads the lines of a text file without their ends; errors as in `read_text`.
 
     Args:
         path: of the file.
+        most: bytes that it may have.
 
     Returns:
         The lines.
@@ -296,7 +300,7 @@ def read_lines(path: str) -> list[str]:
     Raises:
         DataError: as `read_text`.
     """
-    return read_text(path).splitlines()
+    return read_text(path, most=most).splitlines()
 
 
 def files_below(folder: str, wanted: Callable[[str], bool], *, linked: bool = False) -> list[str]:

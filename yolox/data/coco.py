@@ -18,7 +18,7 @@ from yolox.data.classes import rename_classes
 from yolox.data.content import counted, name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.data.json_lists import read_lists
-from yolox.errors import DataError, raise_problems
+from yolox.errors import MAX_PROBLEMS, DataError, raise_problems, stop_at_many_problems
 
 
 def read_coco(
@@ -52,7 +52,8 @@ def read_coco(
     """
     read = _Reading(image_dir=os.fspath(image_dir))
     adders = {"images": read.add_image, "annotations": read.add_annotation, "categories": read.add_category}
-    handlers = {key: partial(_add_object, key, add, read.problems) for key, add in adders.items()}
+    lists = {"categories": read.category_problems}
+    handlers = {key: partial(_add_object, key, add, lists.get(key, read.problems)) for key, add in adders.items()}
     lengths = read_lists(json_path, handlers)
     missing = [key for key in handlers if key not in lengths]
     if missing:
@@ -218,6 +219,7 @@ def _add_object(key: str, add: Callable, problems: list[str], position: int, ent
         add(position, entry)
     else:
         problems.append(f"{key}[{position}] is a {type(entry).__name__}, want an object")
+    stop_at_many_problems(key, problems)
 
 
 def _complaint(entry: dict, ident: object) -> str | None:
@@ -246,7 +248,7 @@ def _resolve(read: _Reading, category_ids: Sequence[int]) -> None:
     ):
         read.problems += [
             f"annotation {columns.annotation_ids[i]}: {kind}_id {ids[i]} is none of the {many}"
-            for i in np.flatnonzero(place < 0).tolist()
+            for i in np.flatnonzero(place < 0)[:MAX_PROBLEMS].tolist()
             if ids[i] not in refused
         ]
     columns.image_indices, columns.classes = image_indices, classes

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -21,7 +21,16 @@ import numpy as np
 from yolox.config import InputSpec
 from yolox.data.content import AVIF, HEAD_BYTES, HEIC, IMAGE, VIDEO, describe_content, read_head
 from yolox.data.header import QUARTER_TURNS, read_header, stated_size, tiff_orientation
-from yolox.data.pixels import NUMPY_MAGIC, TIFF_MAGICS, array_size, decode_channels, swap_red_and_blue, to_pixel_type, with_axis
+from yolox.data.pixels import (
+    NUMPY_MAGIC,
+    TIFF_MAGICS,
+    array_size,
+    decode_channels,
+    read_array_bytes,
+    swap_red_and_blue,
+    to_pixel_type,
+    with_axis,
+)
 from yolox.data.unread import PAGES, unread_content
 from yolox.errors import DataError
 
@@ -82,13 +91,13 @@ def read_image(
     """
     data = _read_checked(path, max_pixels)
     kind = {"channels": channels, "max_value": max_value}
-    is_array = data is not None and data[:6].tobytes() == NUMPY_MAGIC
+    is_array = data is not None and data.startswith(NUMPY_MAGIC)
     if data is None or is_array or (channels, max_value) != (3, 255):
         if data is None:
             image = convert_channels(read_heif(path, max_pixels=max_pixels), name=shown_path(path), **kind)
         else:
             with _library_lines():
-                image = decode_channels(data.tobytes(), shown_path(path), max_pixels=max_pixels, **kind)
+                image = decode_channels(data, shown_path(path), max_pixels=max_pixels, **kind)
         image = shrink_image(image, reduce)
         if size is None or _fits(image, size, reduce):
             return image
@@ -97,7 +106,7 @@ def read_image(
             f"its annotation says {size[1]}x{size[0]}"
         )
     image = _decode(path, data, REDUCTIONS[reduce], complaints)
-    if not data[:2].tobytes().startswith(b"\xff\xd8") and (unread := unread_content(io.BytesIO(data))) is not None:
+    if not data.startswith(b"\xff\xd8") and (unread := unread_content(io.BytesIO(data))) is not None:
         _log_once(unread.kind, f"{shown_path(path)}: {unread.what}: {unread.kind}; others are not named here")
     if size is None or _fits(image, size, reduce):
         return image
@@ -324,7 +333,7 @@ def read_heif(path: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:  # [H,W
     return np.ascontiguousarray(pixels[..., ::-1])
 
 
-def _read_checked(path: str, max_pixels: int) -> np.ndarray | None:  # -> [n]
+def _read_checked(path: str, max_pixels: int) -> bytes | None:
     """Reads the bytes of an image file whose header is sound; None for HEIC and AVIF.
 
     OpenCV gets bytes, never a path: a path that is not UTF-8, as archives from other systems unpack to, ends the process
@@ -336,7 +345,7 @@ def _read_checked(path: str, max_pixels: int) -> np.ndarray | None:  # -> [n]
         with open(path, "rb") as file:
             if file.read(len(NUMPY_MAGIC)) == NUMPY_MAGIC:
                 file.seek(0)
-                return _array_bytes(file, path)
+                return read_array_bytes(file, shown_path(path), max_pixels)
             file.seek(0)
             stated, orientation = stated_size(file), tiff_orientation(file)
             file.seek(0)
@@ -368,14 +377,7 @@ def _read_checked(path: str, max_pixels: int) -> np.ndarray | None:  # -> [n]
         raise DataError(f"{shown_path(path)}: is a JPEG of {scans} scans, which would take minutes to decode; save it again")
     if data.startswith(b"\x89PNG") and (problem := _png_problem(data)):
         raise DataError(f"{shown_path(path)}: {problem}")
-    return np.frombuffer(data, np.uint8)
-
-
-def _array_bytes(file: BinaryIO, path: str) -> np.ndarray:
-    data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise DataError(f"{shown_path(path)}: has more than {MAX_FILE_BYTES} bytes; not decoded")
-    return np.frombuffer(data, np.uint8)
+    return data
 
 
 def shown_path(path: str) -> str:
@@ -445,10 +447,10 @@ _LIBRARIES = re.compile(
 _HARMLESS = re.compile(r"iCCP|sRGB|tEXt|iTXt|zTXt|eXIf|gAMA|cHRM|unknown JFIF|Unknown Adobe")  # they change no pixel
 
 
-def _decode(path: str, data: np.ndarray, flags: int, complaints: list[str] | None = None) -> np.ndarray:
+def _decode(path: str, data: bytes, flags: int, complaints: list[str] | None = None) -> np.ndarray:
     try:
         with _library_lines() as lines:
-            image = cv2.imdecode(data, flags) if len(data) else None
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error as error:
         raise DataError(f"{shown_path(path)}: cannot be decoded as an image ({error.err})") from None
     serious = [line for line in lines if not _HARMLESS.search(line)]

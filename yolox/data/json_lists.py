@@ -17,7 +17,7 @@ from yolox.errors import DataError
 from yolox.wire import RepeatedKeyError, regular_opener, unique_keys
 
 _CHUNK = 1 << 20  # characters that are read at a time
-_LONGEST = 1 << 26  # characters of one element; the end of a broken one is not looked for further away
+_LONGEST = 1 << 24  # characters of one element, which takes up to 24 times its size as objects; a longer one is refused
 _SPACE = re.compile(r"[ \t\n\r]*")
 _CUT_NUMBER = 3  # characters such as "e-": a number that the end of the buffer cuts may seem to end that far before it
 _decoder = JSONDecoder(object_pairs_hook=unique_keys)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import os
+import zlib
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -14,6 +17,10 @@ from yolox.errors import DataError
 NUMPY_MAGIC = b"\x93NUMPY"
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_CHANNELS = 64
+MAX_BYTES = 1 << 29
+"""Most bytes of the pixels of a NumPy array or a TIFF of many channels: those of the largest image with four 8-bit channels."""
+_COMPRESSIONS = (1, 5, 8, 32773, 32946)  # none, LZW, deflate, PackBits, deflate
+_DEFLATE = (8, 32946)
 _TYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
 
 
@@ -63,7 +70,7 @@ def swap_red_and_blue(image: np.ndarray) -> np.ndarray:  # [...,C] -> [...,C]
         ([2, 1, 0, 3, 4], [0])
     """
     channels = image.shape[-1]
-    return image if channels < 3 else np.ascontiguousarray(image[..., [2, 1, 0, *range(3, channels)]])
+    return image if channels < 3 else np.take(image, [2, 1, 0, *range(3, channels)], axis=-1)
 
 
 def to_pixel_type(image: np.ndarray, max_value: int) -> np.ndarray:
@@ -82,10 +89,11 @@ def to_pixel_type(image: np.ndarray, max_value: int) -> np.ndarray:
         ([4095], [255])
     """
     if max_value == 255:
-        return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
+        narrow = image.dtype == np.uint8
+        return image if narrow else np.right_shift(image, 8, out=np.empty(image.shape, np.uint8), casting="unsafe")
     if image.dtype == np.uint16:
         return image
-    return np.round(image * (max_value / 255)).astype(np.uint16)
+    return np.round(np.arange(256) * (max_value / 255)).astype(np.uint16)[image]
 
 
 def viewable(image: np.ndarray) -> np.ndarray:  # [H,W,C] -> [H,W,3] uint8
@@ -170,8 +178,8 @@ def _stated_array(file, name: str) -> tuple[tuple[int, ...], np.dtype]:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, is_fortran, kind = read(file)
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"{name}: is a damaged NumPy array ({str(error)[:100]})") from None
+    except Exception as error:  # the header is a Python literal, whose parser raises a dozen unrelated types
+        raise DataError(f"{name}: is a damaged NumPy array ({type(error).__name__}: {str(error)[:100]})") from None
     if kind not in _TYPES or len(shape) not in (2, 3) or is_fortran or (len(shape) == 3 and shape[2] > MAX_CHANNELS):
         order = " in Fortran's order" if is_fortran else ""
         want = f"uint8 or uint16, [H,W] or [H,W,C] with up to {MAX_CHANNELS} channels, in C's order"
@@ -181,11 +189,38 @@ def _stated_array(file, name: str) -> tuple[tuple[int, ...], np.dtype]:
     return shape, kind
 
 
+def read_array_bytes(file: BinaryIO, name: str, max_pixels: int) -> bytes:
+    """Reads as much of an `.npy` file as its array takes.
+
+    Args:
+        file: opened for reading bytes, at its start.
+        name: of the file, for errors.
+        max_pixels: an array that states more is refused before it is read.
+
+    Returns:
+        The header and the numbers, which may be cut off.
+
+    Raises:
+        DataError: the array is no image, or has more pixels, or more than `MAX_BYTES`.
+    """
+    shape, kind = _stated_array(file, name)
+    _check_pixels(shape, name, max_pixels)
+    size, start = math.prod(shape) * kind.itemsize, file.tell()
+    _check_bytes(size, name)
+    file.seek(0)
+    return file.read(start + size)
+
+
+def _check_bytes(size: int, name: str) -> None:
+    if size > MAX_BYTES:
+        raise DataError(f"{name}: has {size} bytes of pixels, more than the limit of {MAX_BYTES}; not decoded")
+
+
 def _array_of(data: bytes, name: str, max_pixels: int) -> np.ndarray:
     file = io.BytesIO(data)
     shape, kind = _stated_array(file, name)
     _check_pixels(shape, name, max_pixels)
-    count = int(np.prod(shape, dtype=object))
+    count = math.prod(shape)
     if len(data) - file.tell() < count * kind.itemsize:
         raise DataError(f"{name}: is a NumPy array that is cut off")
     return with_axis(np.frombuffer(data, kind, count, file.tell()).reshape(shape))
@@ -204,15 +239,28 @@ def _tiff_of(data: bytes, name: str, max_pixels: int) -> np.ndarray:
             if len(set(samples)) != 1 or len(pages) * samples[0][2] > MAX_CHANNELS or (len(pages) > 1 and samples[0][2] > 1):
                 raise DataError(f"{name}: is a TIFF of pages {samples[:3]}, want one page, or a page of one channel for each")
             _check_pixels(samples[0], name, max_pixels)
-            parts = [with_axis(_page_pixels(page)) for page in pages]
+            _check_bytes(sum(page.nbytes for page in pages), name)
+            for page in pages:
+                _check_strips(page, data)
+            image = np.concatenate([with_axis(_page_pixels(page)) for page in pages], axis=2)
     except DataError:
         raise
     except Exception as error:  # a damaged file raises whatever its numbers lead to
         raise DataError(f"{name}: cannot be decoded as TIFF ({type(error).__name__}: {str(error)[:100]})") from None
-    image = np.concatenate(parts, axis=2)
     if image.dtype not in _TYPES or image.shape[:2] != samples[0][:2]:
         raise DataError(f"{name}: is a TIFF of {image.dtype} {image.shape}, want uint8 or uint16")
     return image
+
+
+def _check_strips(page, data: bytes) -> None:
+    """Raises ValueError for parts of a page that unpack to more than they hold pixels of: tifffile unpacks them whole."""
+    if int(page.compression) not in _COMPRESSIONS:
+        raise ValueError(f"compressed by method {int(page.compression)}, want LZW, deflate, PackBits or none")
+    if page.compression in _DEFLATE:
+        most = page.nbytes + (1 << 16)
+        for start, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+            if len(zlib.decompressobj().decompress(data[start : start + count], most + 1)) > most:
+                raise ValueError(f"a part unpacks to more than {most} bytes")
 
 
 def _page_pixels(page) -> np.ndarray:

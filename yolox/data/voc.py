@@ -15,7 +15,7 @@ from yolox.data.content import counted, name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name, without_array_copies
 from yolox.data.image import MAX_PIXELS, image_size
-from yolox.errors import DataError, raise_problems
+from yolox.errors import DataError, raise_problems, stop_at_many_problems
 from yolox.wire import read_file
 
 MAX_XML_BYTES = 8 << 20  # elements without content take a hundred times the memory of their text
@@ -73,12 +73,14 @@ def read_voc(
                 unsized.append(os.path.basename(path))
         except ValueError as error:
             problems.append(f"{path}: {error}")
+            stop_at_many_problems(annotation_dir, problems)
             continue
         columns.sizes.extend(size)
         columns.file_names.append(name)
         columns.image_ids.append(len(columns.image_ids) + 1)
         for number, entry in enumerate(root.iter("object"), 1):
             _add_object(entry, f"{path}: object {number}", columns, found, problems, first_pixel)
+            stop_at_many_problems(path, problems)
     notes = images.notes()
     taken = set(columns.file_names)
     unlabelled = [name for name in images.files if name not in taken] if image_set is None and not problems else []

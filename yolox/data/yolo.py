@@ -9,14 +9,14 @@ from typing import Literal
 
 import attrs
 
-from yolox.data.build import Columns, build_dataset, files_below, read_lines, relative_name
+from yolox.data.build import MAX_LABEL_BYTES, Columns, build_dataset, files_below, read_lines, relative_name
 from yolox.data.classes import rename_classes
 from yolox.data.content import OTHER_PICTURES, count_kinds, counted, name_some
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name, without_array_copies
 from yolox.data.image import MAX_PIXELS, image_size
 from yolox.data.yolo_layout import describe_yolo, find_places, other_names, resolve_entry
-from yolox.errors import DataError
+from yolox.errors import DataError, stop_at_many_problems
 
 NO_LABELS = ("classes", "names", "_darknet", "readme.dataset", "readme.roboflow")  # texts that tools leave among labels
 
@@ -202,6 +202,7 @@ def read_pairs(
             columns.sizes.extend(image_size(image, max_pixels=max_pixels))
         except DataError as error:
             found.append(str(error))
+            stop_at_many_problems(source, found)
             continue
         columns.file_names.append(os.path.relpath(image, image_dir))
         columns.image_ids.append(len(columns.image_ids) + 1)
@@ -239,13 +240,14 @@ class _Lines:
 
     def read(self, path: str) -> None:
         try:
-            lines = read_lines(path)
+            lines = read_lines(path, most=MAX_LABEL_BYTES)
         except DataError as error:
             self.problems.append(str(error))
             return
         for number, line in enumerate(lines, 1):
             if line.strip():
                 self._read_line(line, f"{path}: line {number}")
+                stop_at_many_problems(path, self.problems)
 
     def _read_line(self, line: str, place: str) -> None:
         columns = self.columns
@@ -407,6 +409,7 @@ def _listed_pairs(path: str, bases: Sequence[str], image_dir: str | None) -> Lab
     for line in lines:
         if not is_image_name(line):
             found.problems.append(f"{path}: {line[:200]!r} has no suffix of an image")
+            stop_at_many_problems(path, found.problems)
             continue
         if image_dir is None:
             image = resolve_entry(line, [folder, *bases]) or os.path.normpath(os.path.join(folder, line))
@@ -414,6 +417,7 @@ def _listed_pairs(path: str, bases: Sequence[str], image_dir: str | None) -> Lab
             image = _within_folder(line, folder, os.fspath(image_dir))
         if image is None:
             found.problems.append(f"{path}: {line[:200]!r} is not in the image folder {image_dir}")
+            stop_at_many_problems(path, found.problems)
             continue
         stated = os.path.basename(os.path.dirname(line.replace("\\", "/")))
         if stated not in ("", ".", "..", os.path.basename(os.path.dirname(image))):

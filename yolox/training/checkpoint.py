@@ -22,6 +22,7 @@ from yolox.errors import CheckpointError
 
 FORMAT_VERSION = 1
 MAX_BYTES = 2 << 30  # the largest scale with its averages and momentum has 1.2 GB; a sparse file may declare any size
+MAX_HEADER_BYTES = 16 << 20  # shapes, recipe, class names and history have less than 1 MB; as objects it takes 24 times as much
 _KEY = "yolox"  # one entry only: the order of several is not the same in every process
 
 
@@ -176,6 +177,10 @@ def _read(path: str | os.PathLike) -> tuple[str, int, dict[str, np.ndarray]]:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
         raise CheckpointError(f"no regular file of at most {MAX_BYTES} bytes")
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MAX_HEADER_BYTES:
+        raise CheckpointError(f"has a header of {length} bytes, want at most {MAX_HEADER_BYTES}")
     with safetensors.safe_open(path, "np") as file:
         metadata = file.metadata() or {}
         if _KEY not in metadata:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolox.config_io import recipe_to_json
-from yolox.data.build import MAX_TEXT_BYTES, read_text
+from yolox.data.build import read_text
 from yolox.errors import CommandError, DataError, RunError, UsageError
 from yolox.eval.coco import METRIC_NAMES
 from yolox.training.checkpoint import atomic_path
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 BEST, LAST, HISTORY, RECIPE, OPTIONS = (
     "best.safetensors", "last.safetensors", "history.csv", "recipe.json", "options.json",
 )  # fmt: skip
+MAX_HISTORY_BYTES = 4 << 20  # a thousand epochs have 0.4 MB; numbers take 20 times their text
 BAD_BATCH = "bad_batch.npz"
 CACHE_FILE = "images.cache"
 CURVES, BATCHES = "curves.png", "first_batches.jpg"
@@ -239,7 +240,7 @@ def read_history(path: Path) -> list[dict]:
         DataError: it cannot be read, or has a row that is not as long as the first, or a cell that is no number.
     """
     try:
-        columns, *rows = list(csv.reader(io.StringIO(read_text(str(path)), newline=""))) or [[]]
+        columns, *rows = list(csv.reader(io.StringIO(read_text(str(path), most=MAX_HISTORY_BYTES), newline=""))) or [[]]
         if any(len(row) != len(columns) for row in rows):
             raise ValueError("rows of different lengths")
         return [{key: float(cell) if cell else None for key, cell in zip(columns, row, strict=True)} for row in rows]
@@ -263,7 +264,7 @@ def stored_history(path: Path, epochs: int) -> dict[str, list]:
         CommandError: there are fewer rows, or it is damaged or too large.
     """
     try:
-        text = read_file(path, most=MAX_TEXT_BYTES, error=DataError).decode(errors="replace") if path.is_file() else ""
+        text = read_file(path, most=MAX_HISTORY_BYTES, error=DataError).decode(errors="replace") if path.is_file() else ""
         lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
     except (DataError, csv.Error) as error:
         raise CommandError(f"{path}: {error}") from None
@@ -289,7 +290,7 @@ def restore_history(path: Path, history: Mapping[str, list]) -> bool:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([columns, *rows])
     wanted, before = text.getvalue().encode(), b""
-    if path.is_file() and path.stat().st_size <= MAX_TEXT_BYTES:
+    if path.is_file() and path.stat().st_size <= MAX_HISTORY_BYTES:
         before = path.read_bytes()
     if before != wanted:
         with atomic_path(path) as temporary:

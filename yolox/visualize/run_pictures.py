@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 
 from yolox.config import Size
-from yolox.data.build import read_text
+from yolox.data.build import MAX_JSON_BYTES, read_text
 from yolox.data.check import label_statistics
 from yolox.data.dataset import DetectionDataset
 from yolox.data.image import shown_path
@@ -246,7 +246,7 @@ class RunPictures(Callback):
 
     def _written_epoch(self) -> int | None:
         try:
-            return json.loads(read_text(str(self._context.folder / EVALUATION))).get("epoch")
+            return json.loads(read_text(str(self._context.folder / EVALUATION), most=MAX_JSON_BYTES)).get("epoch")
         except (ValueError, AttributeError, RecursionError):
             return None
 
@@ -282,11 +282,11 @@ class RunPictures(Callback):
         """Writes the report of a run that was stopped: with its best evaluation, this process's or the one that is written."""
         written = self._context.folder / EVALUATION
         is_kept = self._epoch is None and written.is_file()
-        self._write_report(json.loads(read_text(str(written))) if is_kept else self._content())
+        self._write_report(json.loads(read_text(str(written), most=MAX_JSON_BYTES)) if is_kept else self._content())
 
     def _renew_report(self) -> None:
         """Writes the report of a run whose best checkpoint and its evaluation are older than the last epochs."""
-        content = json.loads(read_text(str(self._context.folder / EVALUATION)))
+        content = json.loads(read_text(str(self._context.folder / EVALUATION), most=MAX_JSON_BYTES))
         write_run_report(self._context, content, command=self._command, settings=self._settings)
 
 

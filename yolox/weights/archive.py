@@ -8,15 +8,16 @@ import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy
 
 from yolox.errors import WeightsError
+from yolox.wire import regular_opener
 
 MAX_TOTAL_BYTES = 2 << 30  # the largest published file, with its optimizer state, is 0.8 GB
-MAX_ARRAY_BYTES = 1 << 30  # of the arrays that are read; the largest scale has 0.4 GB
+MAX_ARRAY_BYTES = 640 << 20  # of the arrays that are read; the largest scale has 0.4 GB
+MAX_DIRECTORY_BYTES = 4 << 20  # of the names of entries, of which a tensor takes about 100; `zipfile` makes 10 times as much
 MAX_RATIO = 100  # trained weights hardly compress; an archive that grows more than this is a bomb
 _LOCAL_HEADER = 30  # bytes before the name of an entry
 SMALL_BYTES = 64 << 20  # below this, no ratio is worth a refusal
@@ -40,13 +41,29 @@ def open_archive(path: str | os.PathLike) -> Iterator[zipfile.ZipFile]:
         WeightsError: not a zip archive, damaged, encrypted, entries that overlap, or sizes beyond the limits.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            _check_entries(archive.infolist(), Path(path).stat().st_size)
-            yield archive
+        with open(path, "rb", buffering=0, opener=regular_opener(WeightsError)) as raw, _Opening(raw) as file:
+            with zipfile.ZipFile(file) as archive:
+                file.is_open = True
+                _check_entries(archive.infolist(), os.fstat(raw.fileno()).st_size)
+                yield archive
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error.__cause__
     except Exception as error:
         raise WeightsError(f"{path}: damaged archive ({type(error).__name__}: {error})") from error
+
+
+class _Opening(io.BufferedReader):
+    """A file of which `zipfile` may read a short list of entries only, while it opens it."""
+
+    is_open = False
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.is_open:
+            return super().read(size)
+        data = super().read(MAX_DIRECTORY_BYTES + 1 if size is None or size < 0 else min(size, MAX_DIRECTORY_BYTES + 1))
+        if len(data) > MAX_DIRECTORY_BYTES:
+            raise WeightsError(f"lists its entries in more than {MAX_DIRECTORY_BYTES} bytes, the limit")
+        return data
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], archive_bytes: int) -> None:
@@ -103,6 +120,23 @@ def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, *, most: int = 
     return data
 
 
+def widen_bfloat16(numbers: np.ndarray) -> np.ndarray:
+    """Returns bfloat16 numbers as float32, of which they are the upper halves, with one copy in memory.
+
+    Args:
+        numbers: uint16 of any shape.
+
+    Returns:
+        float32 of the same shape.
+
+    Example:
+        >>> widen_bfloat16(np.array([0x3F80, 0xC000], np.uint16)).tolist()
+        [1.0, -2.0]
+    """
+    wide = numbers.astype(np.uint32)
+    return np.left_shift(wide, 16, out=wide).view(np.float32)
+
+
 def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads the arrays of an `.npz` file, compressed or not, never a pickled object.
 
@@ -133,13 +167,14 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
 def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
     if not entry.filename.endswith(".npy"):
         raise WeightsError(f"entry {entry.filename[:100]!r} is no array")
-    stream = io.BytesIO(read_entry(archive, entry))
+    data = read_entry(archive, entry)
+    stream = io.BytesIO(data)  # shares the bytes
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     version = npy.read_magic(stream)
     if version not in readers:
         raise WeightsError(f"entry {entry.filename[:100]!r}: array format {version} is not known")
     shape, fortran_order, dtype = readers[version](stream)
-    data = stream.getbuffer()[stream.tell() :]
+    data = memoryview(data)[stream.tell() :]
     if dtype.hasobject:
         raise WeightsError(f"entry {entry.filename[:100]!r} is a pickled object; refused")
     if dtype.kind not in "fiub":

@@ -10,6 +10,7 @@ from itertools import islice
 import numpy as np
 
 from yolox.errors import WeightsError
+from yolox.weights.archive import widen_bfloat16
 from yolox.wire import WireReader, read_file, read_varint
 
 MAX_FIELDS = 1 << 18  # a tensor takes about ten, the largest file has some 1,000 tensors
@@ -121,5 +122,7 @@ def _array(name: str, kind: str, shape: tuple[int, ...], data: bytes | memoryvie
         raise WeightsError(f"tensor {name[:100]!r}: shape {shape} of {kind} in {len(data)} bytes")
     numbers = np.frombuffer(data, dtype).reshape(shape)
     if kind == "BFloat16":
-        return (numbers.astype(np.uint32) << 16).view(np.float32)
+        if len(data) > MAX_BYTES // 2:
+            raise WeightsError(f"tensor {name[:100]!r} has {len(data)} bytes of bfloat16, want at most {MAX_BYTES // 2}")
+        return widen_bfloat16(numbers)
     return numbers.copy()

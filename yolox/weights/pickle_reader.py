@@ -6,8 +6,10 @@ list of names, which become inert values: tensors are described, not built.
 
 from __future__ import annotations
 
+import io
 import math
 import pickletools
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,6 +21,7 @@ from yolox.errors import WeightsError
 MAX_PICKLE_BYTES = 8 << 20  # the pickle of the largest scale with its optimizer state has 0.4 MB
 MAX_STEPS = 1 << 20  # opcodes, and items that calls copy; a tensor takes about 30, the largest file has some 3,000
 MAX_NAME = 1000  # characters of a key; equal long strings take long to compare
+MAX_ARGUMENT = 128 << 20  # bytes of a text or of an array; the largest array has 59 MB, and half as much more as text
 STORAGES = {
     "torch.FloatStorage": "float32",
     "torch.HalfStorage": "float16",
@@ -98,7 +101,9 @@ def evaluate_arrays(data: bytes) -> Any:
 
 def _evaluate(data: bytes, machine: _Machine) -> Any:
     try:
-        for opcode, argument, _ in pickletools.genops(data):
+        for opcode, argument, _ in pickletools.genops(_Arguments(data)):
+            if type(argument) is str and len(argument) > MAX_NAME and sys.getsizeof(argument) > len(argument) + MAX_NAME:
+                raise WeightsError("a long text has characters beyond Latin-1, which take up to four times its bytes")
             machine.step(opcode.name, argument)
         return machine.stack.pop()
     except WeightsError:
@@ -107,12 +112,25 @@ def _evaluate(data: bytes, machine: _Machine) -> Any:
         raise WeightsError(f"broken pickle ({type(error).__name__}: {str(error)[:200]})") from error
 
 
+class _Arguments(io.BytesIO):
+    """The bytes of a pickle, of which one argument has a limited part: a text takes up to four times its bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._length = len(data)
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and MAX_ARGUMENT < size <= self._length:
+            raise WeightsError(f"has an argument of {size} bytes, more than the limit of {MAX_ARGUMENT}")
+        return super().read(size)
+
+
 class _Machine:
     """Stack, marks and memo of the pickle language."""
 
     def __init__(self, arrays_in: int = 0) -> None:
         # with arrays: bytes of all texts that `_codecs.encode` may turn into bytes; an honest file has each once
-        self.arrays, self.text_left = arrays_in > 0, 2 * arrays_in
+        self.arrays, self.text_left = arrays_in > 0, arrays_in
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}

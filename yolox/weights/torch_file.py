@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from yolox.errors import WeightsError
-from yolox.weights.archive import MAX_ARRAY_BYTES, open_archive, read_entry
+from yolox.weights.archive import MAX_ARRAY_BYTES, open_archive, read_entry, widen_bfloat16
 from yolox.weights.pickle_reader import MAX_PICKLE_BYTES, ArrayRef, StorageRef, TensorRef, evaluate_arrays, evaluate_pickle
 from yolox.wire import read_file
 
@@ -169,7 +169,7 @@ def _read_storage(archive: zipfile.ZipFile, prefix: str, storage: StorageRef) ->
     data = read_entry(archive, entry)
     if storage.dtype != "bfloat16":
         return np.frombuffer(data, kind)
-    return (np.frombuffer(data, kind).astype(np.uint32) << 16).view(np.float32)
+    return widen_bfloat16(np.frombuffer(data, kind))
 
 
 def _view(numbers: np.ndarray, tensor: TensorRef) -> np.ndarray:
@@ -182,7 +182,7 @@ def _view(numbers: np.ndarray, tensor: TensorRef) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.size, strides).copy()
 
 
-MAX_BYTES = 640 << 20  # the largest published file has 0.4 GB
+MAX_BYTES = 512 << 20  # the largest published file has 0.4 GB
 _NAME_TABLE = "StructuredToParameterName@@"
 
 
