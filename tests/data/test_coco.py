@@ -223,3 +223,25 @@ def test_scores_among_labels_are_said(folder):
     content = coco_dict(images(55, 6, 7), [(1, 55, 2, (1, 1, 5, 5), {"score": 0.5})])
     dataset = read_coco(write_json(folder / "a.json", content), str(folder))
     assert dataset.notes == ("1 annotation has a score: predictions are taken as labels, without their scores",)
+
+
+@pytest.mark.parametrize(
+    ("more", "note"),
+    [
+        ({"ignore": 1}, "1 annotation has `ignore`, which pycocotools does not follow either"),
+        ({"rotation": 30.0}, "1 annotation has a rotation, which is not applied"),
+        ({"attributes": {"rotation": 90}}, "1 annotation has a rotation, which is not applied"),
+        ({"area": 0}, "1 annotation has an area of 0 or larger than the box"),
+        ({"area": 500}, "1 annotation has an area of 0 or larger than the box"),
+        ({"ignore": 0, "rotation": 360.0, "attributes": [], "area": 12}, None),
+        ({"ignore": 1, "iscrowd": 1, "attributes": {"rotation": "no"}, "area": 1}, None),
+    ],
+)
+def test_keys_that_are_not_followed_are_told(folder, more, note):
+    notes = read(folder, [(1, 55, 7, (2, 3, 4, 3), more)]).notes
+    assert not notes if note is None else len(notes) == 1 and note in notes[0]
+
+
+def test_an_empty_name_is_nobodys_supercategory(folder):
+    dataset = read(folder, [(1, 55, 7, (2, 3, 4, 3))], categories=((7, "cat"), (9, "")))
+    assert dataset.class_names == ("cat", "") and not dataset.notes

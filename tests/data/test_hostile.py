@@ -103,6 +103,12 @@ def test_the_other_readers_refuse_links_too(folder):
         read_voc(str(folder / "xml"), str(folder / "images"), class_names=["a"])
 
 
+def test_a_link_to_nothing_is_told(folder):
+    (folder / "images/gone.png").symlink_to("nowhere.png")
+    with pytest.raises(DataError, match="gone.png: is a link to nowhere.png, which is not there"):
+        read(folder, "gone.png", "sub/in.png")
+
+
 def test_label_folders_that_are_links_are_read(tmp_path):
     for part in "abc":
         write_image(tmp_path / f"set/images/{part}/{part}.png", np.zeros((20, 20, 3), np.uint8))

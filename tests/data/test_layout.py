@@ -258,6 +258,27 @@ def test_equal_names_in_two_files_are_one_dataset(tmp_path):
     assert find_layout(tmp_path).name == "YOLO, classes.txt"
 
 
+def test_files_of_annotations_that_belong_to_no_part_are_named(tmp_path):
+    coco_roboflow(tmp_path)
+    (tmp_path / "holdout").mkdir()
+    add_coco(tmp_path / "holdout/_annotations.coco.json", tmp_path / "holdout", "holdout")
+    layout = find_layout(tmp_path)
+    assert layout.others == ("holdout/_annotations.coco.json",) and list(layout.parts) == ["train", "val", "test"]
+    assert str(layout).endswith(": train, val and test (not taken: holdout/_annotations.coco.json)")
+    coco_2017(tmp_path / "b")
+    add_coco(tmp_path / "b/annotations/mine_val.json", tmp_path / "b/val2017", "val")
+    add_coco(tmp_path / "b/annotations/captions_val2017.json", tmp_path / "b/val2017", "val")
+    assert find_layout(tmp_path / "b").others == ("annotations/mine_val.json",)
+
+
+def test_a_file_of_annotations_that_cannot_be_read_is_told(tmp_path):
+    coco_roboflow(tmp_path)
+    path = tmp_path / "train/_annotations.coco.json"
+    path.write_bytes(path.read_text().encode("utf-16"))
+    with pytest.raises(DataError, match=r"train/_annotations.coco.json: is not a text file in UTF-8 \(it is UTF-16; save"):
+        find_layout(tmp_path)
+
+
 def test_missing_places_and_parts(tmp_path):
     with pytest.raises(DataError, match="no such file or folder"):
         find_layout(tmp_path / "gone")

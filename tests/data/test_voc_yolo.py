@@ -30,6 +30,9 @@ OBJECT = (
 )
 
 
+DIFFICULT = "1 object is marked difficult and read like others; `difficult_as_crowd` ignores them"
+
+
 def write_voc(folder, stem, objects, *, name=None, size=(20, 30)):
     rows = "".join(OBJECT.format(*row) for row in objects)
     (folder / "xml").mkdir(exist_ok=True)
@@ -177,9 +180,10 @@ def test_an_xml_has_the_image_of_its_own_name(folder):
 
 def test_images_without_xml_are_counted(folder):
     write_image(folder / "img/c.png", np.zeros((20, 30, 3), np.uint8))
-    assert voc(folder).notes == ("1 image without an XML file was left out (c.png)",)
+    assert voc(folder).notes == (DIFFICULT, "1 image without an XML file was left out (c.png)")
+    assert voc(folder, difficult_as_crowd=True).notes == ("1 image without an XML file was left out (c.png)",)
     (folder / "set.txt").write_text("a\n")
-    assert voc(folder, image_set=str(folder / "set.txt")).notes == ()
+    assert voc(folder, image_set=str(folder / "set.txt")).notes == (DIFFICULT,)
 
 
 @pytest.mark.parametrize("size", ["<size><width>0</width><height>0</height></size>", "<size/>", ""])
@@ -188,7 +192,7 @@ def test_sizes_that_are_absent_or_0_are_those_of_the_image(folder, size):
     path.write_text(re.sub("<size>.*</size>", size, path.read_text()))
     dataset = voc(folder)
     assert dataset.sizes.tolist() == [[20, 30]] * 2
-    assert dataset.notes == ("1 XML file states no size, or 0; it was taken from the image (a.xml)",)
+    assert dataset.notes == (DIFFICULT, "1 XML file states no size, or 0; it was taken from the image (a.xml)")
 
 
 def test_a_folder_without_xml_is_told(folder):
@@ -276,3 +280,59 @@ def test_voc_and_json_of_real_images_agree_box_for_box(data_dir, tmp_path, part)
     first, second = (next(train_batches(d, recipe=recipe, epoch=0, augment=True)) for d in (dataset, other))
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+BOX = "<bndbox><xmin>2</xmin><ymin>3</ymin><xmax>12</xmax><ymax>9</ymax></bndbox>"
+SIZE = "<size><width>30</width><height>20</height></size>"
+CAT = f"<object><name>cat</name>{BOX}</object>"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"<annotation>{SIZE}{SIZE.replace('20', '40')}{CAT}</annotation>", r"size height 2 times \(20, 40\)"),
+        (f"<annotation>{SIZE}{CAT.replace(BOX, BOX + BOX.replace('12', '15'))}</annotation>", "bndbox xmax 2 times"),
+        (f"<annotation>{SIZE}<object><name>cat</name><name>dog</name>{BOX}</object></annotation>", r"name 2 times \(cat, dog\)"),
+        (f"<annotation><filename>a.png</filename><filename>b.PNG</filename>{SIZE}</annotation>", "has filename 2 times"),
+        (f"<annotation>{SIZE}{CAT.replace('12', '1_2')}</annotation>", "object 1 .cat.: want a name"),
+        (f"<annotation>{SIZE}<object><name>cat</name><polygon/></object></annotation>", "in bndbox; it has a polygon"),
+        (f"<annotation>{SIZE}<object><name>cat</name><robndbox/></object></annotation>", "in bndbox; it has a robndbox"),
+        (f"<annotation>{SIZE}<Object><name>cat</name>{BOX}</Object></annotation>", "has <Object> and no <object>, want VOC's"),
+        ("<annotations><image name='a.png'><box label='cat' xtl='1'/></image></annotations>", "has <box> and no <object>"),
+        ("<annotation xmlns='http://x.org'><filename>a.png</filename></annotation>", "the outer element .* and no <object>"),
+        ("<rss/>", "the outer element <rss> and no <object>"),
+    ],
+)
+def test_xml_of_another_kind_and_things_twice_are_errors(folder, text, message):
+    (folder / "xml/a.xml").write_text(text)
+    with pytest.raises(DataError, match=f"a.xml: .*{message}"):
+        voc(folder)
+
+
+def test_what_marks_objects_is_told(folder):
+    part = CAT.replace("</object>", f"<part><name>head</name>{BOX}</part></object>")
+    marked = [CAT.replace("<bndbox>", f"{mark}<bndbox>") for mark in ("<deleted>1</deleted>", "<difficult>yes</difficult>")]
+    (folder / "xml/a.xml").write_text(f"<annotation>{SIZE}{part}{''.join(marked)}</annotation>")
+    notes = ("1 object has parts (head, hand, foot), which are not read", "1 object is marked deleted, and left out")
+    dataset = voc(folder)
+    assert dataset.notes == notes and len(dataset.boxes) == 2
+    unclear = "1 object has a `difficult` that is neither 0 nor 1, and read as not difficult"
+    assert voc(folder, difficult_as_crowd=True).notes == (unclear, *notes)
+
+
+def test_a_first_pixel_that_does_not_fit_is_told(folder):
+    assert voc(folder, first_pixel=1, difficult_as_crowd=True).notes == (
+        "1 box begins at 0, but `first_pixel` is 1: do the coordinates count from 0?",
+    )
+
+
+def test_two_images_or_two_xml_files_of_one_name_are_errors(folder):
+    (folder / "xml/a.xml").write_text(f"<annotation>{SIZE}{CAT}</annotation>")
+    write_image(folder / "img/a.jpg", np.zeros((20, 30, 3), np.uint8))
+    with pytest.raises(DataError, match="a.xml: a.jpg and a.png have its name; want one of them, or its <filename>"):
+        voc(folder)
+    (folder / "xml/a.xml").write_text(f"<annotation><filename>a.jpg</filename>{SIZE}{CAT}</annotation>")
+    assert voc(folder).file_names == ("a.jpg", "b.PNG")
+    (folder / "xml/a.XML").write_text(f"<annotation>{SIZE}</annotation>")
+    with pytest.raises(DataError, match=r"has .xml and .XML for one image \(a\); want one of them"):
+        voc(folder)

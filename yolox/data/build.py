@@ -162,8 +162,11 @@ def _bad_images(names: Sequence[str], image_ids: array, image_dir: str, follow_l
 
 
 def _why_missing(name: str, image_dir: str) -> str:
-    if os.path.exists(os.path.join(image_dir, name)):
+    path = os.path.join(image_dir, name)
+    if os.path.exists(path):
         return "is not a file"
+    if os.path.islink(path):
+        return f"is a link to {os.readlink(path)[:200]}, which is not there"
     if "\\" in name:
         return "no such image file; its name has the backslashes of Windows, want /"
     return "no such image file"

@@ -130,6 +130,9 @@ class _Reading:
     backslashes: list[str] = attrs.Factory(list)
     scored: int = 0
     bad_areas: int = 0
+    strange_areas: int = 0
+    ignored: int = 0
+    turned: int = 0
     left_out: list[str] = attrs.Factory(list)
 
     def add_category(self, position: int, entry: dict) -> None:
@@ -186,6 +189,9 @@ class _Reading:
         columns.annotation_ids.append(as_id(ident))
         self.bad_areas += not has_area and "area" in entry
         self.scored += "score" in entry
+        self.ignored += as_crowd(entry.get("ignore", 0)) is True and not columns.crowd[-1]
+        self.turned += _is_turned(entry)
+        self.strange_areas += has_area and w * h > 0 and not 0 < area <= 1.01 * w * h + 1
 
     def counted_problems(self) -> list[str]:
         kinds = (
@@ -204,10 +210,26 @@ class _Reading:
         if self.bad_areas:
             what = counted(self.bad_areas, "annotation has", "annotations have")
             notes.append(f"{what} an area that is no number of 0 or more; that of the box was taken")
+        if self.strange_areas:
+            what = counted(self.strange_areas, "annotation has", "annotations have")
+            notes.append(f"{what} an area of 0 or larger than the box: evaluation sorts by it into small, medium and large")
+        if self.ignored:
+            what = counted(self.ignored, "annotation has", "annotations have")
+            notes.append(f"{what} `ignore`, which pycocotools does not follow either: read as ordinary boxes")
+        if self.turned:
+            what = counted(self.turned, "annotation has", "annotations have")
+            notes.append(f"{what} a rotation, which is not applied: the box of the file was taken as it is")
         if self.scored:
             what = counted(self.scored, "annotation has", "annotations have")
             notes.append(f"{what} a score: predictions are taken as labels, without their scores")
         return notes
+
+
+def _is_turned(entry: dict) -> bool:
+    """Returns whether an annotation states an angle, itself or in the attributes that CVAT writes."""
+    attributes = entry.get("attributes")
+    angles = (entry.get("rotation"), attributes.get("rotation") if isinstance(attributes, dict) else None)
+    return any(is_number(angle) and angle % 360 != 0 for angle in angles)
 
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # a drive of Windows has one letter
@@ -281,7 +303,7 @@ def _classes(read: _Reading, wanted: Sequence[str] | None) -> tuple[list[str], l
     for name, ident, _ in read.categories:
         if ident in ids:
             read.category_problems.append(f"category {ident} ({name}): its id occurs twice")
-        elif ident not in used and parents.get(name, set()) - {ident}:
+        elif ident not in used and name and parents.get(name, set()) - {ident}:
             read.left_out.append(f"category {name} (id {ident}): it has no box and is the supercategory of others")
         elif ident not in used and times[name] > 1 and (name in used_names or name in by_name):
             read.left_out.append(f"category {name} (id {ident}): it has no box, and another of this name is there")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -48,10 +48,13 @@ class DataLayout:
     """Format and file, such as ``COCO, annotations/instances_train.json``."""
     parts: Mapping[str, DataPart] = field(factory=dict)
     """By name: `train`, and perhaps `val` and `test`."""
+    others: tuple[str, ...] = ()
+    """Files of annotations in the folder that belong to no part."""
 
     def __str__(self) -> str:
         *first, last = self.parts
-        return f"{self.name}: {', '.join(first)} and {last}" if first else f"{self.name}: {last} only"
+        text = f"{self.name}: {', '.join(first)} and {last}" if first else f"{self.name}: {last} only"
+        return text + (f" (not taken: {name_some(self.others)})" if self.others else "")
 
 
 def find_layout(path: str | os.PathLike) -> DataLayout:
@@ -236,22 +239,30 @@ def _coco_folder(folder: str) -> list[DataLayout]:
     inside = os.path.join(folder, "annotations")
     for place in (inside, folder):
         files = [name for name in _files(place) if name.lower().endswith(".json")]
+        others = [name for name in files if not name.startswith(("instances", *_OF_OTHER_TASKS))]
         files = [name for name in files if name.startswith("instances")] or files
         firsts = {name: _first_image(os.path.join(place, name)) for name in files}
         parts = _coco_parts({os.path.join(place, name): first for name, first in firsts.items() if first}, folder)
         if parts:
-            return [_coco_layout(parts, folder)]
-    files = {}
+            others = [path for name in others if name not in files and _first_image(path := os.path.join(place, name))]
+            return [_coco_layout(parts, folder, others)]
+    files, others = {}, []
     for sub in _folders(folder):
         names = [name for name in _files(os.path.join(folder, sub)) if name.lower().endswith(".json")]
-        firsts = {name: _first_image(os.path.join(folder, sub, name)) for name in names} if part_name(sub) else {}
-        files |= {os.path.join(folder, sub, name): first for name, first in firsts.items() if first}
+        firsts = {os.path.join(folder, sub, name): _first_image(os.path.join(folder, sub, name)) for name in names}
+        firsts = {path: first for path, first in firsts.items() if first}
+        files |= firsts if part_name(sub) else {}
+        others += [] if part_name(sub) else firsts
     parts = _coco_parts(files, folder, by_folder=True)
-    return [_coco_layout(parts, folder)] if parts else []
+    return [_coco_layout(parts, folder, others)] if parts else []
 
 
-def _coco_layout(parts: Mapping[str, DataPart], folder: str) -> DataLayout:
-    return DataLayout(name=f"COCO, {os.path.relpath(next(iter(parts.values())).path, folder)}", parts=parts)
+_OF_OTHER_TASKS = ("captions", "person_keypoints", "panoptic", "stuff", "image_info")  # files of COCO's own folder
+
+
+def _coco_layout(parts: Mapping[str, DataPart], folder: str, others: Sequence[str]) -> DataLayout:
+    name = os.path.relpath(next(iter(parts.values())).path, folder)
+    return DataLayout(name=f"COCO, {name}", parts=parts, others=tuple(os.path.relpath(path, folder) for path in others))
 
 
 def _coco_file(path: str) -> DataLayout:
@@ -290,7 +301,11 @@ class _FoundError(Exception):
 
 
 def _first_image(path: str) -> str | None:
-    """Returns the name of the first image of a file of COCO annotations; None for other JSON files."""
+    """Returns the name of the first image of a file of COCO annotations; None for other JSON files.
+
+    Raises:
+        DataError: the file cannot be read, and its name says that it has COCO annotations.
+    """
     names: list[str] = []
 
     def keep(_position: int, entry: object) -> None:
@@ -300,8 +315,11 @@ def _first_image(path: str) -> str | None:
 
     try:
         read_lists(path, {"images": keep})
-    except (_FoundError, DataError):
+    except _FoundError:
         pass
+    except DataError:
+        if os.path.basename(path).startswith(("instances", "_annotations.coco")):
+            raise
     return names[0] if names else None
 
 

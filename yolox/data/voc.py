@@ -56,12 +56,14 @@ def read_voc(
             finite numbers, has a negative size or lies outside its image.
     """
     problems: list[str] = []
-    columns, found, unsized = Columns(), {}, []
+    columns, found, unsized, marks = Columns(), {}, [], Counter()
     images = _ImageNames(image_dir)
     roots = []
     for stem, path in _annotation_files(annotation_dir, image_set, follow_links):
         try:
-            roots.append((stem, path, parse_annotation(path)))
+            root = parse_annotation(path)
+            _check_is_voc(root)
+            roots.append((stem, path, root))
         except ValueError as error:
             problems.append(f"{path}: {error}")
     images.count_claims(root for _, _, root in roots)
@@ -79,9 +81,15 @@ def read_voc(
         columns.file_names.append(name)
         columns.image_ids.append(len(columns.image_ids) + 1)
         for number, entry in enumerate(root.iter("object"), 1):
-            _add_object(entry, f"{path}: object {number}", columns, found, problems, first_pixel)
-            stop_at_many_problems(path, problems)
-    notes = images.notes()
+            try:
+                marks.update(_add_object(entry, columns, found, first_pixel))
+            except ValueError as error:
+                problems.append(f"{path}: object {number} ({_text(entry, 'name') or 'without a name'}): {error}")
+                stop_at_many_problems(path, problems)
+    notes = [*images.notes(), *_mark_notes(marks, difficult_as_crowd)]
+    if first_pixel == 1 and (early := int((np.asarray(columns.boxes).reshape(-1, 4)[:, :2] < 0).any(axis=1).sum())):
+        what = counted(early, "box begins", "boxes begin")
+        notes.append(f"{what} at 0, but `first_pixel` is 1: do the coordinates count from 0?")
     taken = set(columns.file_names)
     unlabelled = [name for name in images.files if name not in taken] if image_set is None and not problems else []
     if unlabelled:
@@ -115,7 +123,11 @@ def _annotation_files(annotation_dir: str, image_set: str | None, follow_links: 
     """Returns name and path of the annotations to read; a line of an image set may end with a flag for one class."""
     if not os.path.isdir(annotation_dir):
         raise DataError(f"{annotation_dir}: no such folder")
-    have = {os.path.splitext(name)[0]: name for name in files_below(annotation_dir, _is_xml, linked=True)}
+    names = files_below(annotation_dir, _is_xml, linked=True)
+    have = {os.path.splitext(name)[0]: name for name in names}
+    several = [stem for stem, count in Counter(os.path.splitext(name)[0] for name in names).items() if count > 1]
+    if several:
+        raise DataError(f"{annotation_dir}: has .xml and .XML for one image ({name_some(several)}); want one of them")
     root = os.path.realpath(annotation_dir)
     folders = {os.path.dirname(name) for name in have}
     linked = {folder for folder in folders if not is_within(os.path.realpath(os.path.join(root, folder)), root)}
@@ -183,6 +195,7 @@ def _is_utf8(text: bytes) -> bool:
 
 def _image_size(root: ElementTree.Element) -> tuple[int, int] | None:
     """Returns height and width; None where they are absent or 0, as labelImg writes them for images that it cannot read."""
+    _require_one(root, "size/height", "size/width")
     size = [_number(root.find(f"size/{side}")) for side in ("height", "width")]
     texts = [(root.findtext(f"size/{side}") or "").strip() for side in ("height", "width")]
     if any(not text or value == 0 for text, value in zip(texts, size, strict=True)):
@@ -203,6 +216,9 @@ class _ImageNames:
         names = without_array_copies(files_below(image_dir, is_image_name, linked=True)) if os.path.isdir(image_dir) else []
         self.files = names
         self._names = {os.path.splitext(name)[0]: name for name in names} | {name: name for name in names}
+        self._same: dict[str, list[str]] = {}  # images by their names without suffix
+        for name in names:
+            self._same.setdefault(os.path.splitext(name)[0], []).append(name)
         self._claims: Counter[str] = Counter()
         self._own: list[str] = []
 
@@ -216,10 +232,13 @@ class _ImageNames:
         Raises:
             ValueError: two images fit.
         """
+        _require_one(root, "filename")
         stated = _stated_name(root)
         forms = [os.path.join(os.path.dirname(stem), stated), stated] if stated else []
         by_name = next((self._names[form] for form in forms if form in self._names), None)
-        own = self._names.get(stem)
+        own, same = self._names.get(stem), self._same.get(stem, [])
+        if len(same) > 1 and by_name not in [name for name in same if name in forms]:
+            raise ValueError(f"{' and '.join(same)} have its name; want one of them, or its <filename>")
         if own is None or by_name is None or own == by_name or os.path.splitext(by_name)[0] == stem:
             return by_name or own or stated or stem
         if self._claims[stated] == 1:
@@ -244,17 +263,23 @@ def _stated_name(root: ElementTree.Element) -> str:
     return os.path.basename(stated) if stated.startswith("/") or ":/" in stated else stated
 
 
-def _add_object(
-    entry, place: str, columns: Columns, found: dict[str, int], problems: list[str], first_pixel: int
-) -> None:
-    """Adds one object to the columns; `found` numbers the names of classes in the order of their appearance."""
-    name = (entry.findtext("name") or "").strip()
-    corners = [_number(entry.find(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
+_CORNERS = tuple(f"bndbox/{key}" for key in ("xmin", "ymin", "xmax", "ymax"))
+_DIFFICULT, _UNCLEAR, _PART, _DELETED = "difficult", "unclear", "part", "deleted"
+
+
+def _add_object(entry, columns: Columns, found: dict[str, int], first_pixel: int) -> list[str]:
+    """Adds one object to the columns and returns marks that it has; `found` numbers the names of classes as they appear.
+
+    Raises:
+        ValueError: it has no name or no box, or several.
+    """
+    if _number(entry.find("deleted")) == 1:  # by LabelMe
+        return [_DELETED]
+    _require_one(entry, "name", *_CORNERS)
+    name, corners = _text(entry, "name"), [_number(entry.find(key)) for key in _CORNERS]
     if not name or any(v is None for v in corners):
-        problems.append(
-            f"{place} ({name or 'without a name'}): want a name and four finite numbers in bndbox"
-        )
-        return
+        other = next((kind for kind in ("robndbox", "polygon") if entry.find(kind) is not None), None)
+        raise ValueError("want a name and four finite numbers in bndbox" + (f"; it has a {other}" if other else ""))
     x1, y1, x2, y2 = corners[0] - first_pixel, corners[1] - first_pixel, corners[2], corners[3]
     columns.classes.append(found.setdefault(name, len(found)))
     columns.image_indices.append(len(columns.file_names) - 1)
@@ -262,12 +287,52 @@ def _add_object(
     columns.areas.append((x2 - x1) * (y2 - y1))
     columns.crowd.append(_number(entry.find("difficult")) == 1)
     columns.annotation_ids.append(len(columns.annotation_ids) + 1)
+    marks = [_DIFFICULT] * (_number(entry.find("difficult")) == 1) + [_PART] * (entry.find("part") is not None)
+    return marks + [_UNCLEAR] * (_text(entry, "difficult") not in ("", "0", "1"))
+
+
+def _mark_notes(marks: Counter[str], difficult_as_crowd: bool) -> list[str]:
+    """Returns lines about what objects are marked with, where it is not followed."""
+    kinds = [
+        (_UNCLEAR, "object has", "objects have", "a `difficult` that is neither 0 nor 1, and read as not difficult")
+        if difficult_as_crowd
+        else (_DIFFICULT, "object is", "objects are", "marked difficult and read like others; `difficult_as_crowd` ignores them"),
+        (_PART, "object has", "objects have", "parts (head, hand, foot), which are not read"),
+        (_DELETED, "object is", "objects are", "marked deleted, and left out"),
+    ]
+    return [f"{counted(marks[kind], one, many)} {what}" for kind, one, many, what in kinds if marks[kind]]
+
+
+def _check_is_voc(root: ElementTree.Element) -> None:
+    """Raises ValueError for XML of another kind: without this it would be an image without objects."""
+    if root.find(".//object") is not None:
+        return
+    strange = next((each.tag for each in root.iter() if _plain_tag(each) in ("object", "box", "bndbox", "polygon")), None)
+    if strange is not None or (_plain_tag(root) != "annotation" or "}" in root.tag):
+        what = f"<{strange}>" if strange is not None else f"the outer element <{root.tag[:80]}>"
+        raise ValueError(f"has {what} and no <object>, want VOC's <annotation> with <object> and <bndbox>")
+
+
+def _plain_tag(element: ElementTree.Element) -> str:
+    return str(element.tag).rpartition("}")[2].lower()
+
+
+def _require_one(element: ElementTree.Element, *paths: str) -> None:
+    """Raises ValueError where an element has two of what it should have once, with other texts."""
+    for path in paths:
+        texts = dict.fromkeys((each.text or "").strip() for each in element.findall(path))
+        if len(texts) > 1:
+            raise ValueError(f"has {path.replace('/', ' ')} {len(texts)} times ({name_some(texts)}), want it once")
+
+
+def _text(element: ElementTree.Element, path: str) -> str:
+    return (element.findtext(path) or "").strip()
 
 
 def _number(element) -> float | None:
     """Returns the finite number in an element's text, or None."""
     try:
-        value = float(element.text)
+        value = float(element.text.replace("_", "?"))  # 1_2 is 12 for Python alone
     except (AttributeError, TypeError, ValueError):
         return None
     return value if abs(value) < 1e12 else None
@@ -348,6 +413,7 @@ def _list_of(folder: str, split: str, all_without_lists: bool) -> str | None:
         raise DataError(f"{folder}: has no {LISTS}, so no list {split!r}; leave the split out, or give a .txt file")
     path = os.path.join(lists, f"{split}.txt")
     if not os.path.isfile(path):
-        known = sorted(name[:-4] for name in os.listdir(lists) if name.endswith(".txt") and "_" not in name)
+        known = sorted(name[:-4] for name in os.listdir(lists) if name.endswith(".txt"))
+        known = [name for name in known if "_" not in name] or known  # cat_train is of one class
         raise DataError(f"{path}: no such list; there are {name_some(known, most=12) or 'none'}")
     return path
