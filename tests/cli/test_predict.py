@@ -85,13 +85,13 @@ def test_sources_are_files_folders_and_patterns(folder, video, tmp_path):
     found = find_files([video, folder, folder / "[01].*", folder / "**/*.JPG"])
     assert [path.name for path in found.files] == ["clip.mp4", "0.png", "1.png", "2.png", "3.JPG"]  # each once
     assert [line.partition(" (")[0] for line in found.left_out] == [
-        "1 files are no images or videos and were not taken: 1 .txt",
-        "1 sub-folders were not looked into",
+        "1 file is no image or video and was not taken: 1 .txt",
+        "1 sub-folder was not looked into",
     ]
     (folder / "gone.png").symlink_to("nowhere.png")
     found = find_files([folder / "*"])  # a pattern fits folders, too, and links to what is not there, which reading names
     assert [path.name for path in found.files] == ["0.png", "1.png", "2.png", "gone.png"]
-    assert found.left_out[1] == "1 sub-folders were not looked into (deep); `recursive` takes them"
+    assert found.left_out[1] == "1 sub-folder was not looked into (deep); `recursive` takes them"
     assert len(find_files([folder / "*"], recursive=True).files) == 5
     (folder / "gone.png").unlink()
     paths = [Path("a/0.png"), Path("b/0.jpg"), Path("0_2.png"), Path("a.mp4"), Path("a_000001.png")]
@@ -118,7 +118,7 @@ def test_names_that_are_not_utf8_are_detected_in_or_named(experiment, folder, vi
     said = capsys.readouterr()
     assert "1 of 4 sources could not be read" in said.err
     assert "\\xd6\\xd0\\xce\\xc4.mp4: the path is not UTF-8, which OpenCV cannot open; rename it" in said.err
-    assert "\\xd6\\xd0\\xce\\xc4.png: 1 objects" in said.out
+    assert "\\xd6\\xd0\\xce\\xc4.png: 1 object" in said.out
     assert sorted(os.listdir(out / "labels"), key=os.fsencode) == ["0.txt", "2.txt", f"{GBK}_2.txt"]
     assert (out / f"{GBK}_2.png").stat().st_size > 0  # the video has the name without a number
     assert os.fsencode(f"{GBK}.png") in (out / "predictions.csv").read_bytes()
@@ -199,8 +199,8 @@ def test_files_that_are_not_taken_are_named(experiment, folder, tmp_path, capsys
     (folder / "page.jpg").write_text("<!DOCTYPE html><title>404</title>")
     assert predict(experiment, "--source", folder, "--output", tmp_path / "a", "--save", "json") == 0
     err = capsys.readouterr().err
-    assert "1 files are no images or videos and were not taken: 1 .txt (notes.txt)" in err
-    assert "1 sub-folders were not looked into (sub); --recursive takes them" in err
+    assert "1 file is no image or video and was not taken: 1 .txt (notes.txt)" in err
+    assert "1 sub-folder was not looked into (sub); --recursive takes them" in err
     assert "page.jpg: cannot be decoded as an image: it is an HTML page" in err and "._0" not in err
     argv = ["--source", folder, "--output", tmp_path / "b", "--recursive", "--save", "json"]
     assert predict(experiment, *argv) == 0 and (tmp_path / "b/photo.png").exists()
@@ -228,7 +228,7 @@ def test_results_have_the_ids_of_the_dataset(experiment, folder, tmp_path, capsy
     content["images"].pop()
     write_json(tmp_path / "a.json", content)
     predict(experiment, "--source", folder, "--output", out, "--save", "json", "--results-for", path)
-    assert "1 images are not in" in capsys.readouterr().err
+    assert "images that are not in" in capsys.readouterr().err
 
 
 def damage(path, number):

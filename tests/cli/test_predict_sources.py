@@ -372,7 +372,7 @@ def test_images_are_shown_until_a_key_is_pressed(experiment, folder, tmp_path, m
     monkeypatch.setattr(Window, "shown", [])
     found = predict(experiment, "--source", folder, "--output", tmp_path / "out", "--show", "--no-pictures")
     assert found == status and (count == 3 or f"stopped: {3 - count} of 3 sources were not read" in capsys.readouterr().err)
-    assert Window.shown == [f"{n}: 1 objects (1 big dog)" for n in range(count)] + ["closed"]
+    assert Window.shown == [f"{n}: 1 object (1 big dog)" for n in range(count)] + ["closed"]
     assert len(records(tmp_path / "out")) == count == len(pictures) and Window.keys == []
     assert all(picture.shape == (270, 270, 3) for picture in pictures)  # enlarged to 512, and fitted into the screen
 

@@ -232,10 +232,10 @@ CROWD, FLAT, GOOD = ((1, 1, 9, 9), {"iscrowd": 1}), ((1, 1, 0, 9),), ((1, 1, 9, 
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
-        ([], "a.json: 1 images and no box; nothing can be learned from it"),
+        ([], "a.json: 1 image and no box; nothing can be learned from it"),
         ([CROWD, CROWD], "no box to train on, only 2 crowd regions; nothing"),
-        ([FLAT], "no box to train on, only 1 boxes without area inside their image; nothing"),
-        ([CROWD, FLAT], "only 1 crowd regions and 1 boxes without area inside their image; nothing"),
+        ([FLAT], "no box to train on, only 1 box without area inside its image; nothing"),
+        ([CROWD, FLAT], "only 1 crowd region and 1 box without area inside its image; nothing"),
         ([CROWD, FLAT, GOOD], None),
     ],
 )

@@ -219,7 +219,7 @@ def test_lists_are_refused_where_they_would_find_no_labels(tmp_path):
     """The labels of images/a/images/b.png are labels/a/images/b.txt by its folder, and images/a/labels/b.txt by a list."""
     layout = yolo_folder(tmp_path / "yolo", "a/images/0.png", "1.png")
     parts = split_data(read_data(layout), (0.5, 0.5))
-    with pytest.raises(DataError, match="data.yaml: 1 images have their labels where lists of images do not look.*0.png"):
+    with pytest.raises(DataError, match="data.yaml: images whose labels are where lists .* for them: 1 .*0.png"):
         write_list_split(parts, tmp_path / "out", sources=[part_of(layout, "train")])
     assert not (tmp_path / "out").exists()
 

@@ -15,6 +15,7 @@ from yolox.cli.messages import OptionConsole
 from yolox.cli.options import CommonOptions
 from yolox.cli.sources import DataOptions, reading_conventions
 from yolox.config import Recipe
+from yolox.data.content import counted
 from yolox.data.convert import convert_data
 from yolox.data.image import shown_path
 from yolox.data.layout import find_layout
@@ -58,7 +59,7 @@ def run(experiment: Experiment, options: ConvertOptions, with_defaults: Callable
         output = options.output or next_folder(RUNS / "convert", make=False)
         written = convert_data(layout, output, to=options.to, images=options.images, **reading_conventions(options, layout))
     for part, count in written.images.items():
-        console.print(f"{part}: {count} images, {written.boxes[part]} boxes", markup=False)
+        console.print(f"{part}: {counted(count, 'image')}, {counted(written.boxes[part], 'box', 'boxes')}", markup=False)
     print_written(console, options, output, written.notes)
 
 

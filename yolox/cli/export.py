@@ -130,7 +130,8 @@ def run(experiment: Experiment, options: ExportOptions, with_defaults: Callable[
     )
     runs = " and ".join(str(count) for count in report.batches)
     console = PlainConsole()
-    console.print(f"run with {runs} images: largest difference from the detector {report.difference:.1e}")
+    noun = "image" if report.batches == (1,) else "images"
+    console.print(f"run with {runs} {noun}: largest difference from the detector {report.difference:.1e}")
     if report.int8 is not None:
         console.print(_int8_line(report.int8))
     console.print(f"wrote {report.path} ({report.megabytes:.1f} MB)")

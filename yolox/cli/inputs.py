@@ -21,6 +21,7 @@ from yolox.cli.messages import OptionConsole, note, option_name
 from yolox.cli.sources import DataSource
 from yolox.config import InputSpec, Recipe, one_line
 from yolox.data.classes import match_detector
+from yolox.data.content import counted
 from yolox.data.dataset import DetectionDataset, trainable
 from yolox.data.image import shown_path
 from yolox.distributed import Group, join_group
@@ -149,7 +150,8 @@ def read_training_set(source: DataSource) -> DetectionDataset:
     """
     dataset = source.read()
     if not trainable(dataset).any():
-        raise CommandError(f"{source.name}: {len(dataset)} images and {_no_box(dataset)}; nothing can be learned from it")
+        found = f"{counted(len(dataset), 'image')} and {_no_box(dataset)}"
+        raise CommandError(f"{source.name}: {found}; nothing can be learned from it")
     return dataset
 
 
@@ -157,8 +159,8 @@ def _no_box(dataset: DetectionDataset) -> str:
     """Returns the content of a dataset that has no box to train on, for a message."""
     crowd = int(dataset.crowd.sum())
     flat = len(dataset.boxes) - crowd + len(dataset.left_out)
-    found = {"crowd regions": crowd, "boxes without area inside their image": flat}
-    some = " and ".join(f"{count} {what}" for what, count in found.items() if count)
+    flats = counted(flat, "box without area inside its image", "boxes without area inside their image")
+    some = " and ".join([counted(crowd, "crowd region")] * (crowd > 0) + [flats] * (flat > 0))
     return "no box" + (f" to train on, only {some}" if some else "")
 
 

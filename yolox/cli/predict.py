@@ -25,7 +25,7 @@ from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.console import printable
 from yolox.data.classes import COCO_NAMES, names_of_classes
 from yolox.data.coco import read_coco_ids
-from yolox.data.content import name_some
+from yolox.data.content import counted, name_some
 from yolox.data.image import MAX_PIXELS, shown_path
 from yolox.errors import CommandError, DataError, RunStopped, UsageError
 from yolox.eval.media import Frame, VideoCount, expected_frames, predict_media
@@ -143,11 +143,12 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
             writer.close()
     for writer in files_written:
         console.print(f"wrote {shown_path(writer.path)}", markup=False)
-    console.print(f"{progress.images} images: {summarize(progress.found)}", markup=False)
+    console.print(f"{counted(progress.images, 'image')}: {summarize(progress.found)}", markup=False)
     console.print(f"speed: {speed}", markup=False)
     notes = [*sources.left_out, *(note for writer in results for note in writer.notes())]
     if full:
-        notes.append(f"{full} images have {options.postprocess.max_detections} detections, the most of `max_detections`")
+        most = options.postprocess.max_detections
+        notes.append(f"{counted(full, 'image has', 'images have')} {most} detections, the most of `max_detections`")
     rest = files[len(errors) + len(videos) + progress.files :]  # after a signal, or when the window was closed
     if len(rest) == 1 and isinstance(rest[0], Stream):  # which has no other end
         rest = []
@@ -155,7 +156,7 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
         notes.append(f"stopped: {len(rest)} of {len(files)} sources were not read to their end ({name_some(map(str, rest))})")
     _report(files, notes, progress.renamed, errors, videos, strict=options.strict)
     if is_stopped.signal is not None and rest:
-        text = f"stopped after {progress.images} images; their results are written"
+        text = f"stopped after {counted(progress.images, 'image')}; their results are written"
         raise RunStopped(text, folder, is_stopped.signal)
 
 

@@ -322,7 +322,7 @@ def _voc_lines(data: DetectionDataset, source: DataPart) -> list[str]:
     stems = [os.path.splitext(name)[0] for name in data.file_names]
     missing = [stem for stem in stems if not (within / f"{stem}.xml").is_file()]
     if missing:
-        raise DataError(f"{within}: {len(missing)} images have no XML file of their own name ({name_some(missing)}); "
+        raise DataError(f"{within}: images without an XML file of their own name: {len(missing)} ({name_some(missing)}); "
                         "want JSON files or a folder in place of lists")  # fmt: skip
     return stems
 
@@ -343,6 +343,6 @@ def _check_labels(parts: Mapping[str, DetectionDataset], sources: Sequence[DataP
     moved = [image for image in images if labels.get(image) != listed_label(image)]
     if moved:
         raise DataError(
-            f"{sources[0].path}: {len(moved)} images have their labels where lists of images do not look for them "
+            f"{sources[0].path}: images whose labels are where lists of images do not look for them: {len(moved)} "
             f"({name_some(moved)}); want JSON files or a folder in place of lists"
         )

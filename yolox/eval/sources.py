@@ -11,7 +11,18 @@ from pathlib import Path
 from attrs import frozen
 
 from yolox.data.build import files_below
-from yolox.data.content import AVIF, HEIC, IMAGE, VIDEO, count_kinds, describe_content, is_left_behind, name_some, read_head
+from yolox.data.content import (
+    AVIF,
+    HEIC,
+    IMAGE,
+    VIDEO,
+    count_kinds,
+    counted,
+    describe_content,
+    is_left_behind,
+    name_some,
+    read_head,
+)
 from yolox.data.header import IMAGE_SUFFIXES
 from yolox.data.unread import unread_of
 from yolox.errors import CommandError
@@ -125,9 +136,11 @@ def find_files(sources: Iterable[str | os.PathLike], *, recursive: bool = False)
     files, others, folders = (list(dict.fromkeys(found)) for found in (files, others, folders))
     left_out = []
     if others:
-        left_out.append(f"{len(others)} files are no images or videos and were not taken: {count_kinds(p.name for p in others)}")
+        what = counted(len(others), "file is no image or video and was", "files are no images or videos and were")
+        left_out.append(f"{what} not taken: {count_kinds(p.name for p in others)}")
     if folders:
-        left_out.append(f"{len(folders)} sub-folders were not looked into ({name_some(folders)}); `recursive` takes them")
+        what = counted(len(folders), "sub-folder was", "sub-folders were")
+        left_out.append(f"{what} not looked into ({name_some(folders)}); `recursive` takes them")
     left_out += _unread(files)
     if not files:
         wanted = ", ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)
@@ -141,7 +154,7 @@ def _unread(files: Iterable[Path | Stream]) -> list[str]:
     for file in files:
         if isinstance(file, Path) and not is_video(file) and (unread := unread_of(file)) is not None:
             kinds.setdefault(unread.kind, []).append(f"{file.name} {unread.what}")
-    return [f"{len(found)} {kind} ({name_some(found)})" for kind, found in kinds.items()]
+    return [f"{kind}: {len(found)} ({name_some(found)})" for kind, found in kinds.items()]
 
 
 def _is_media(file: Path) -> bool:

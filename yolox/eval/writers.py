@@ -199,12 +199,12 @@ class ResultsWriter:
         notes = []
         if self._strangers:
             notes.append(
-                f"{len(self._strangers)} images are not in {self._source} and have no results "
+                f"images that are not in {self._source} and have no results: {len(self._strangers)} "
                 f"({name_some(self._strangers)})"
             )
         if self._classes:
             total = sum(self._classes.values())
-            notes.append(f"{total} detections are of classes that it does not have ({name_some(self._classes)})")
+            notes.append(f"detections of classes that it does not have: {total} ({name_some(self._classes)})")
         return notes
 
     def close(self) -> None:

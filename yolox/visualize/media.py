@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from yolox.data.content import counted
 from yolox.data.image import shown_path
 from yolox.data.letterbox import resize_to_fit
 from yolox.errors import CommandError
@@ -58,7 +59,7 @@ def summarize(found: Iterable[str] | Counter[str]) -> str:
         Text such as ``3 objects (2 dog, 1 cat)``.
     """
     total = Counter(found).total()
-    return f"{total} objects" + (f" ({count_classes(found)})" if total else "")
+    return counted(total, "object") + (f" ({count_classes(found)})" if total else "")
 
 
 class PictureWriter:
@@ -110,7 +111,7 @@ class PictureWriter:
             return
         if self._video is not None:
             self._video.close()
-        line = f"{shown_path(str(self._file))}: {self._frames} frames, {summarize(self._found)}"
+        line = f"{shown_path(str(self._file))}: {counted(self._frames, 'frame')}, {summarize(self._found)}"
         if self._video is not None and self._video.resized:
             line += f", {self._video.resized} of another size scaled to that of the first"
         self._line(line, None if self._video is None else self._video.path)
