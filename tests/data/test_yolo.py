@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import yaml
 
 from tests.data.folders import noise_dataset, write_as_yolo, write_image
+from tests.data.test_image import with_orientation
 from yolox.data.coco import read_coco
 from yolox.data.layout import find_layout
 from yolox.data.yolo import labels_of, read_yolo_data
@@ -381,3 +383,17 @@ def test_two_keys_of_one_part_that_differ_are_an_error(folder):
     (folder / "data.yaml").write_text("names: [cat, dog]\nval: images/val\nvalid: images/train\n")
     with pytest.raises(DataError, match="val and valid name different images for one part"):
         find_layout(folder)
+
+
+def test_photos_that_are_turned_and_images_without_a_suffix_are_told(folder):
+    picture = cv2.imencode(".jpg", np.zeros((20, 30, 3), np.uint8))[1].tobytes()
+    (folder / "images/train/turned.jpg").write_bytes(with_orientation(picture, 6))
+    (folder / "labels/train/turned.txt").write_text("0 .5 .25 .2 .1\n")
+    (folder / "images/train/plain").write_bytes(picture)
+    (folder / "images/train/notes.md").write_text("no image")
+    dataset = read(folder, "train: images/train\nnames: [cat, dog]")
+    assert dataset.sizes.tolist() == [[20, 30], [30, 20]]
+    assert dataset.notes == (
+        "1 file of the image folders was not taken: 1 without suffix (plain)",
+        "photos that their EXIF data turn; their boxes are taken for the upright image, as labels state no size: 1 (turned.jpg)",
+    )

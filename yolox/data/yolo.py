@@ -11,9 +11,9 @@ import attrs
 
 from yolox.data.build import MAX_LABEL_BYTES, Columns, build_dataset, files_below, read_lines, relative_name
 from yolox.data.classes import rename_classes
-from yolox.data.content import OTHER_PICTURES, count_kinds, counted, name_some
+from yolox.data.content import AVIF, HEIC, IMAGE, OTHER_PICTURES, count_kinds, counted, describe_content, name_some, read_head
 from yolox.data.dataset import DetectionDataset
-from yolox.data.header import is_image_name, without_array_copies
+from yolox.data.header import UPRIGHT, is_image_name, read_header, without_array_copies
 from yolox.data.image import MAX_PIXELS, image_size
 from yolox.data.yolo_layout import describe_yolo, find_places, other_names, resolve_entry
 from yolox.errors import DataError, stop_at_many_problems
@@ -150,7 +150,12 @@ def folder_pairs(label_dir: str, image_dir: str) -> LabelledImages:
     pairs = [(os.path.join(image_dir, name), labels.get(stem)) for name, stem in zip(names, stems, strict=True)]
     orphans = sorted(stem for stem in set(labels) - set(stems) if os.path.basename(stem).lower() not in NO_LABELS)
     found = LabelledImages(pairs=pairs, orphans=[labels[stem] for stem in orphans])
-    found.others = files_below(image_dir, lambda name: name.lower().endswith(OTHER_PICTURES), linked=True)
+    found.others = [
+        name
+        for name in files_below(image_dir, _may_be_picture, linked=True)
+        if name.lower().endswith(OTHER_PICTURES)
+        or describe_content(read_head(os.path.join(image_dir, name))) in (IMAGE, HEIC, AVIF)
+    ]
     found.other_labels = files_below(label_dir, lambda name: name.lower().endswith(_OTHER_LABELS), linked=True)
     found.shared = [name for name, stem in zip(names, stems, strict=True) if stem in labels and times[stem] > 1]
     if os.path.realpath(label_dir) != os.path.realpath(image_dir):
@@ -195,11 +200,13 @@ def read_pairs(
     Raises:
         DataError: as `read_yolo`.
     """
-    columns, found = Columns(), list(labelled.problems)
+    columns, found, turned = Columns(), list(labelled.problems), []
     lines = _Lines(columns=columns, classes=len(class_names), drop_scores=scored_labels == "drop", problems=found)
     for image, label in labelled.pairs:
         try:
-            columns.sizes.extend(image_size(image, max_pixels=max_pixels))
+            size, is_turned = _upright_size(image, max_pixels)
+            columns.sizes.extend(size)
+            turned += [os.path.basename(image)] * is_turned
         except DataError as error:
             found.append(str(error))
             stop_at_many_problems(source, found)
@@ -209,10 +216,25 @@ def read_pairs(
         if label is not None:
             lines.read(label)
     names = {"class_names": class_names, "category_ids": range(1, len(class_names) + 1)}
+    what = "photos that their EXIF data turn; their boxes are taken for the upright image, as labels state no size"
+    turned_notes = [f"{what}: {len(turned)} ({name_some(turned)})"] if turned else []
     return build_dataset(
         source, columns, image_dir=image_dir, **names, problems=[*found, *lines.score_problem()], keep_flat=False,
-        notes=[*notes, *labelled.notes(), *lines.notes()], follow_links=follow_links,
+        notes=[*notes, *labelled.notes(), *lines.notes(), *turned_notes], follow_links=follow_links,
     )  # fmt: skip
+
+
+def _upright_size(image: str, max_pixels: int) -> tuple[tuple[int, int], bool]:
+    """Returns height and width of an image as it is shown, and whether its header says that it is turned for that."""
+    header = read_header(image)
+    if header is None or header.shown is None:
+        return image_size(image, max_pixels=max_pixels), False
+    return header.shown, header.orientation != UPRIGHT
+
+
+def _may_be_picture(name: str) -> bool:
+    """Returns whether a file of an image folder may be an image that is not read, such as one without a suffix."""
+    return not is_image_name(name) and not name.lower().endswith((".txt", *_OTHER_LABELS, ".yaml", ".yml"))
 
 
 def _is_text(name: str) -> bool:
