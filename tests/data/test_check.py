@@ -16,6 +16,7 @@ from yolox.data.duplicates import duplicate_images
 from yolox.data.header import read_header
 from yolox.data.voc import read_voc
 from yolox.data.yolo import read_yolo
+from yolox.errors import DataError
 
 SETTINGS = {"input_size": (64, 64), "max_gt": 3}
 
@@ -132,14 +133,18 @@ def test_unreadable_and_resized_images_are_errors(tmp_path, probe, suffix):
     assert "cannot be decoded" in first and "is 30x21, its annotation says 30x20" in second and names[2] in third
 
 
+@pytest.mark.parametrize("probe", [probe_header, probe_pixels])
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
-def test_files_that_were_cut_off_are_told(tmp_path, suffix):
+def test_files_that_were_cut_off_are_errors_before_training_reads_them(tmp_path, suffix, probe):
     names = [f"a.{suffix}", f"b.{suffix}"]
     dataset = dataset_of(tmp_path, FILLED, names=names, size=(200, 300))
     content = (tmp_path / names[1]).read_bytes()
     (tmp_path / names[1]).write_bytes(content[: len(content) * 2 // 3])
-    (line,) = warnings(dataset, input_size=(320, 320))
-    assert line == f"image files that end too early, their rest will be grey: 1 (image b.{suffix})"
+    with pytest.raises(DataError, match=f"b.{suffix}: cannot be decoded as an image"):
+        load_image(dataset, 1)
+    report = check_dataset(dataset, input_size=(320, 320), max_gt=120, probe=probe)
+    (line,) = report.errors
+    assert f"b.{suffix}: cannot be decoded as an image" in line and not report.warnings
 
 
 def test_turned_images_fit_both_ways_of_annotating(tmp_path):

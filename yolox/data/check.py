@@ -18,7 +18,6 @@ from yolox.errors import MAX_LISTED, DataError, raise_problems
 EDGES = ("small", 32.0**2), ("medium", 96.0**2), ("large", np.inf)  # areas in px**2, as COCO's evaluation has them
 FEWEST_PIXELS = 2.0
 EXAMPLES = 3
-CUT = "image files that end too early, their rest will be grey"
 DAMAGED = "image files that are damaged, of which the decoder says"
 Probe = Callable[[DetectionDataset, int], tuple[str, str] | None]  # one of these kinds, and the image
 
@@ -90,19 +89,16 @@ def probe_header(dataset: DetectionDataset, index: int) -> tuple[str, str] | Non
         index: of the image.
 
     Returns:
-        `CUT` and the image's name where the file seems to be cut off; a kind of `yolox.data.unread` where something of it is
-        not read; else None.
+        A kind of `yolox.data.unread` and the image's name where something of it is not read; else None.
 
     Raises:
-        DataError: the file cannot be read or has another size than annotated.
+        DataError: the file cannot be read, is cut off or has another size than annotated.
     """
     path, size = image_path(dataset, index), tuple(dataset.sizes[index].tolist())
     header = read_header(path)
     fits = header is not None and size in (header.size, header.shown)
-    if not fits or size[0] * size[1] > dataset.max_pixels:
+    if not fits or not header.whole or size[0] * size[1] > dataset.max_pixels:
         load_image(dataset, index)  # names what is wrong, if anything is
-    if header is not None and not header.whole:
-        return CUT, f"image {dataset.file_names[index]}"
     if (dataset.channels, dataset.max_value) != (3, 255):  # pages are channels there, and 16 bits are read
         return None
     unread = unread_of(path)
