@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from yolox.errors import WeightsError
@@ -58,8 +59,8 @@ def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise RepeatedKeyError(f"has the key {next(key for key in keys if keys.count(key) > 1)[:80]!r} twice")
+        times = Counter(key for key, _ in pairs)
+        raise RepeatedKeyError(f"has the key {times.most_common(1)[0][0][:80]!r} twice")
     return found
 
 
