@@ -33,7 +33,7 @@ def test_convert_names_what_is_lost_and_what_it_wrote(coco, capsys):
     out = capsys.readouterr().out
     assert "data: coco: COCO, instances.json: train only\ntrain: 12 images, 11 boxes\n" in out
     assert "warning: not read, and so not kept: segmentation of 12 annotations\n" in out
-    assert "warning: 1 crowd regions were left out: YOLO cannot mark them (clip0_0.png)\n" in out
+    assert "warning: crowd regions were left out, as YOLO cannot mark them: 1 (clip0_0.png)\n" in out
     assert "wrote runs/convert: YOLO, data.yaml: train only; --data runs/convert reads it" in out
     assert len(read_data("runs/convert").boxes) == 11
     assert run_model(["convert", "--data", "coco", "--to", "voc", "--output", "voc"]) == 0

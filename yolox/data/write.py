@@ -273,7 +273,7 @@ def _yolo_texts(job: FolderJob, part: str) -> Iterator[str]:
     boxes = _decimals(data.boxes)
     clipped = np.clip(boxes, 0, limits)
     keep = ~data.crowd & ~_is_flat(clipped)
-    job.lose("crowd regions were left out: YOLO cannot mark them", part, data.crowd)
+    job.lose("crowd regions were left out, as YOLO cannot mark them", part, data.crowd)
     job.lose("boxes without area inside their image were left out", part, ~data.crowd & ~keep)
     job.lose("boxes partly outside of their image were clipped to it", part, keep & (clipped != boxes).any(axis=1))
     job.boxes[part] = int(keep.sum())

@@ -94,13 +94,13 @@ class FolderJob:
         for part, data in self.datasets.items():
             sides = (data.boxes[:, 2:] - data.boxes[:, :2]).astype(float)
             other = np.abs(data.areas - sides.prod(axis=1)) > 1e-3 * np.maximum(data.areas, 1)
-            self.lose(f"areas that are not the box's (of segments?) are not kept: {form} has none", part, other)
+            self.lose(f"areas that are not the box's (of segments?) are not kept, as {form} has none", part, other)
         data = next(iter(self.datasets.values()))
         used = sorted({data.class_names[c] for d in self.datasets.values() for c in np.unique(d.classes).tolist()})
         if form == "VOC" and used != list(data.class_names):
             kept = [name for name in data.class_names if name in set(used)]
             lost = [name for name in data.class_names if name not in set(used)]
-            self._count("classes without a box are not kept: VOC has no list of classes", lost)
+            self._count("classes without a box are not kept, as VOC has no list of classes", lost)
             self._count("classes are read in the order of their names", kept if kept != used else [])
         if list(data.category_ids) != list(range(1, len(data.category_ids) + 1)):
             self._count("category ids are read as 1, 2, 3 and so on", map(str, data.category_ids))
@@ -149,7 +149,7 @@ class FolderJob:
             self._lost.setdefault(what, []).extend(names)
 
     def result(self, output: str | os.PathLike) -> WrittenData:
-        notes = [f"{len(names)} {what} ({name_some(dict.fromkeys(names))})" for what, names in self._lost.items()]
+        notes = [f"{what}: {len(names)} ({name_some(dict.fromkeys(names))})" for what, names in self._lost.items()]
         images = {part: len(data) for part, data in self.datasets.items()}
         return WrittenData(output=os.fspath(output), images=images, boxes=self.boxes, notes=tuple(notes))
 
