@@ -4,8 +4,8 @@ outside the output or written over."""
 from __future__ import annotations
 
 import json
-import re
 import os
+import re
 
 import attrs
 import cv2
