@@ -25,6 +25,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 12) else f"MindSpore needs Python 3.10 to 3.12, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[test]' 'mindspore==$(MINDSPORE)'
+	-$(RUN) -c 'import yolox.native; print("native kernels:", yolox.native.native_status().reason or "built")'
 	@touch $@
 
 lint: $(READY)

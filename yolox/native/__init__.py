@@ -1,4 +1,4 @@
-"""Kernels in C++ for training and inference on CPU, off unless YOLOX_NATIVE=1; see `docs/performance.md`."""
+"""Kernels in C++ for training and inference on CPU, switched off by YOLOX_NATIVE=0; see `docs/performance.md`."""
 
 from yolox.native.build import NativeStatus, load_library
 from yolox.native.operators import depthwise_operator, norm_operators, runs_natively
@@ -7,7 +7,7 @@ __all__ = ["NativeStatus", "depthwise_operator", "native_status", "norm_operator
 
 
 def native_status() -> NativeStatus:
-    """Returns whether the kernels run in this process; builds them if they are wanted and not built yet on this machine.
+    """Returns whether the kernels run in this process; builds them where this machine has not done so yet.
 
     Returns:
         NativeStatus, the same in the whole process: YOLOX_NATIVE counts as it is at the first call.

@@ -25,7 +25,6 @@ from yolox.errors import NativeUnavailable
 
 SWITCH = "YOLOX_NATIVE"
 ON, OFF = "1", "0"
-DEFAULT = OFF
 SOURCES = Path(__file__).parent / "src"
 COMMON_FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
 PER_ISA = ("depthwise.cpp", "batch_norm.cpp", "table.cpp")  # compiled once for each instruction set
@@ -177,15 +176,15 @@ def load_library() -> tuple[NativeStatus, ctypes.CDLL | None]:
     Returns:
         The status, and the library where it is active.
     """
-    switch = os.environ.get(SWITCH) or DEFAULT
+    switch = os.environ.get(SWITCH) or ON
     if switch not in (ON, OFF):
         _logger.warning("%s is %s, want %s or %s; taken as %s", SWITCH, switch, ON, OFF, OFF)
     if switch != ON:
-        return NativeStatus(False, reason=f"off, {SWITCH}={ON} switches them on"), None
+        return NativeStatus(False, reason=f"switched off by {SWITCH}={switch}"), None
     try:
         path, library, instruction_set = _open_library()
     except (NativeUnavailable, OSError) as error:
-        _logger.warning("native kernels are not used: %s", error)
+        _logger.warning("training on CPU is slower than it could be: %s; see docs/performance.md", error)
         return NativeStatus(False, reason=str(error)), None
     return NativeStatus(True, instruction_set, library=str(path)), library
 

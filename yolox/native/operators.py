@@ -39,7 +39,11 @@ def runs_natively(shape, dtype) -> bool:
     return True
 
 
-@cache
+def _kernels_run() -> bool:
+    """Returns whether Cells that are built now can use the kernels; does not build them for another device."""
+    return ms.get_context("device_target") == "CPU" and load_library()[0].active
+
+
 def depthwise_operator(stride: int) -> ops.Custom | None:
     """Returns the depthwise convolution of x [B,C,H,W] and weight [C,1,K,K], K of 3 or 5, padding (K - 1) / 2.
 
@@ -47,10 +51,14 @@ def depthwise_operator(stride: int) -> ops.Custom | None:
         stride: 1 or 2.
 
     Returns:
-        An operator (x, weight) -> [B,C,ceil(H / stride),ceil(W / stride)] with gradients; None without kernels.
+        An operator (x, weight) -> [B,C,ceil(H / stride),ceil(W / stride)] with gradients; None without kernels, and on
+        Ascend.
     """
-    if not load_library()[0].active:
-        return None
+    return _depthwise(stride) if _kernels_run() else None
+
+
+@cache
+def _depthwise(stride: int) -> ops.Custom:
     backward = _custom(f"depthwise_backward_{stride}", lambda x, weight, dy: (x, weight))
 
     def output(x, weight):
@@ -62,7 +70,6 @@ def depthwise_operator(stride: int) -> ops.Custom | None:
     return _custom(f"depthwise_forward_{stride}", output, bprop)
 
 
-@cache
 def norm_operators(act: str) -> tuple[ops.Custom, ops.Custom] | None:
     """Returns batch normalisation followed by an activation, with the batch's statistics and with given ones.
 
@@ -71,12 +78,15 @@ def norm_operators(act: str) -> tuple[ops.Custom, ops.Custom] | None:
 
     Returns:
         Two operators of (x [B,C,H,W], gamma, beta, moving mean, moving variance [C], settings [2]: epsilon and the share of
-        the new value in the moving averages); None without kernels. The first returns (y, mean [C], 1 / deviation [C]) and
-        updates the moving averages, which must be Parameters, in place as `nn.BatchNorm2d` does. The second returns y and
-        changes nothing.
+        the new value in the moving averages); None without kernels, and on Ascend. The first returns (y, mean [C],
+        1 / deviation [C]) and updates the moving averages, which must be Parameters, in place as `nn.BatchNorm2d` does. The
+        second returns y and changes nothing.
     """
-    if not load_library()[0].active:
-        return None
+    return _norm(act) if _kernels_run() else None
+
+
+@cache
+def _norm(act: str) -> tuple[ops.Custom, ops.Custom]:
     name = _C_NAMES[act]
     train_backward = _custom(f"norm_train_backward_{name}", _norm_gradients)
     infer_backward = _custom(f"norm_infer_backward_{name}", _norm_gradients)
