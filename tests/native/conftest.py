@@ -36,7 +36,7 @@ def forget():
     """A function that makes the next use of the package read YOLOX_NATIVE again; called after the test, too."""
 
     def clear():
-        for cached in (build.load_library, operators._depthwise, operators._norm):
+        for cached in (build.load_library, operators._convolution, operators._depthwise, operators._norm):
             cached.cache_clear()
 
     clear()

@@ -36,6 +36,28 @@ def test_depthwise(library, kernel, stride, shape, seed):
         close(got, want)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [1, 3])
+@EXAMPLES
+@given(shape=SHAPES, channels=st.integers(1, 40), seed=st.integers(0, 99))
+def test_convolution(library, kernel, stride, shape, channels, seed):
+    x, weight = draw(seed, *shape), draw(seed + 1, channels, shape[1], kernel, kernel)
+    dy = draw(seed + 2, shape[0], channels, *((side - 1) // stride + 1 for side in shape[2:]))
+    results = calls.convolution(library, x, weight, stride, dy)
+    for got, want in zip(results, oracle.convolution(x, weight, stride, dy), strict=True):
+        close(got, want)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2)])
+def test_convolution_of_many_channels_and_pixels(library, kernel, stride):
+    """More than one block of channels, tile and chunk of columns in every computation."""
+    x, weight = draw(0, 2, 70, 45, 61), draw(1, 67, 70, kernel, kernel)
+    dy = draw(2, 2, 67, (45 - 1) // stride + 1, (61 - 1) // stride + 1)
+    results = calls.convolution(library, x, weight, stride, dy)
+    for got, want in zip(results, oracle.convolution(x, weight, stride, dy), strict=True):
+        close(got, want)
+
+
 @pytest.mark.parametrize("act", ACTS)
 @EXAMPLES
 @given(shape=SHAPES, seed=st.integers(0, 99), offset=st.sampled_from([0.0, 3.0, -30.0]), spread=st.sampled_from([0.1, 1.0, 5.0]))

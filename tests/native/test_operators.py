@@ -7,7 +7,7 @@ from mindspore import Tensor, nn
 
 from yolox.distributed import Group, normalize_over_devices
 from yolox.nn import ConvBNAct, CSPLayer
-from yolox.nn.blocks import DepthwiseConv2d
+from yolox.nn.blocks import Convolution
 from yolox.nn.fold import fold_detector
 from yolox.training.freeze import freeze
 
@@ -82,16 +82,27 @@ def test_depthwise_equals_that_of_mindspore(kernel, stride, size, compiled):
     weight = Tensor(draw(11, 2, 4, *((side - 1) // stride + 1 for side in size)))
     found = []
     for native in (True, False):
-        cell = DepthwiseConv2d(4, 4, kernel, stride, "pad", (kernel - 1) // 2, group=4, has_bias=False)
+        cell = Convolution(4, 4, kernel, stride, groups=4)
         found.append(outcome(fill(cell, native), x, weight, compiled=compiled))
+    assert_same(*found)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(("kernel", "stride", "size"), [(1, 1, (9, 7)), (3, 1, (6, 6)), (3, 2, (8, 5)), (1, 2, (5, 4))])
+def test_convolution_equals_that_of_mindspore(kernel, stride, size, compiled):
+    x = Tensor(draw(10, 2, 4, *size))
+    weight = Tensor(draw(11, 2, 6, *((side - 1) // stride + 1 for side in size)))
+    found = [
+        outcome(fill(Convolution(4, 6, kernel, stride), native), x, weight, compiled=compiled) for native in (True, False)
+    ]
     assert_same(*found)
 
 
 def test_eager_operators_of_one_name_are_told_apart():
     """Eager mode keeps kernels by name and input shapes: strides and activations must not share them."""
     x = Tensor(draw(0, 1, 4, 6, 6))
-    layers = [DepthwiseConv2d(4, 4, 3, stride, "pad", 1, group=4, has_bias=False) for stride in (1, 2, 1)]
-    assert [layer(x).shape[2] for layer in layers] == [6, 3, 6]
+    layers = [Convolution(4, 4, 3, stride, groups=groups) for groups in (4, 1) for stride in (1, 2, 1)]
+    assert [layer(x).shape[2] for layer in layers] == [6, 3, 6] * 2
     norms = [fill(norm_act(4, act), True).set_train(False) for act in ("relu", "lrelu", "relu")]
     lowest = [norm(x).asnumpy().min() for norm in norms]
     assert lowest[0] == lowest[2] == 0 > lowest[1]
@@ -123,10 +134,11 @@ def test_a_source_that_is_a_view():
 
 def test_other_types_and_shapes_use_the_operators_of_mindspore():
     half = Tensor(draw(0, 1, 3, 4, 4)).astype(ms.float16)
-    convolution = fill(DepthwiseConv2d(3, 3, 3, 1, "pad", 1, group=3, has_bias=False), True).to_float(ms.float16)
-    assert convolution(half).dtype == ms.float16
-    seven = ConvBNAct(4, 4, 7, 1, groups=4)
-    assert isinstance(seven.conv, nn.Conv2d) and not seven.conv.native
+    for groups in (1, 3):
+        convolution = fill(Convolution(3, 3, 3, 1, groups=groups), True).to_float(ms.float16)
+        assert convolution(half).dtype == ms.float16
+    for other in (ConvBNAct(4, 4, 7, 1, groups=4), ConvBNAct(4, 4, 5, 1), ConvBNAct(4, 4, 3, 1, groups=2)):
+        assert isinstance(other.conv, nn.Conv2d) and not other.conv.native
 
 
 def test_a_folded_copy_has_no_operator_of_the_library():

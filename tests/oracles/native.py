@@ -23,6 +23,23 @@ def depthwise(x, weight, stride, dy=None):
     return y, dpadded[:, :, margin : margin + height, margin : margin + width], dweight
 
 
+def convolution(x, weight, stride, dy):
+    """Returns y, and the gradients of x and weight for dy, of a convolution of all channels with padding (K - 1) / 2."""
+    x, weight = x.astype(np.float64), weight.astype(np.float64)
+    kernel, (height, width) = weight.shape[2], x.shape[2:]
+    margin = (kernel - 1) // 2
+    padded = np.pad(x, ((0, 0), (0, 0), (margin, margin), (margin, margin)))
+    rows, columns = (height - 1) // stride + 1, (width - 1) // stride + 1
+    y, dpadded, dweight = np.zeros((len(x), len(weight), rows, columns)), np.zeros_like(padded), np.zeros_like(weight)
+    for i in range(kernel):
+        for j in range(kernel):
+            at = np.s_[:, :, i : i + (rows - 1) * stride + 1 : stride, j : j + (columns - 1) * stride + 1 : stride]
+            y += np.einsum("oc,bchw->bohw", weight[:, :, i, j], padded[at])
+            dpadded[at] += np.einsum("oc,bohw->bchw", weight[:, :, i, j], dy)
+            dweight[:, :, i, j] = np.einsum("bchw,bohw->oc", padded[at], dy)
+    return y, dpadded[:, :, margin : margin + height, margin : margin + width], dweight
+
+
 def activation(z, act):
     """Returns the activation of z and its derivative."""
     if act == "silu":

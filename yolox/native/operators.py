@@ -13,8 +13,6 @@ from mindspore.ops import signature as sig
 
 from yolox.native.build import load_library
 
-KERNEL_SIDES = (3, 5)
-STRIDES = (1, 2)
 _C_NAMES = {"none": "none", "silu": "silu", "relu": "relu", "lrelu": "leaky_relu"}
 
 
@@ -68,6 +66,33 @@ def _depthwise(stride: int) -> ops.Custom:
         return backward(x, weight, dout)
 
     return _custom(f"depthwise_forward_{stride}", output, bprop)
+
+
+def convolution_operator(stride: int) -> ops.Custom | None:
+    """Returns the convolution of x [B,C,H,W] and weight [O,C,K,K], K of 1 or 3, padding (K - 1) / 2.
+
+    Args:
+        stride: 1 or 2.
+
+    Returns:
+        An operator (x, weight) -> [B,O,ceil(H / stride),ceil(W / stride)] with gradients, of which one that nobody reads is
+        not computed; None without kernels, and on Ascend.
+    """
+    return _convolution(stride) if _kernels_run() else None
+
+
+@cache
+def _convolution(stride: int) -> ops.Custom:
+    input_gradient = _custom(f"convolution_input_gradient_{stride}", lambda x, weight, dy: x)
+    weight_gradient = _custom(f"convolution_weight_gradient_{stride}", lambda x, weight, dy: weight)
+
+    def output(x, weight):
+        return (x[0], weight[0], (x[2] - 1) // stride + 1, (x[3] - 1) // stride + 1)
+
+    def bprop(x, weight, out, dout):
+        return input_gradient(x, weight, dout), weight_gradient(x, weight, dout)
+
+    return _custom(f"convolution_forward_{stride}", output, bprop)
 
 
 def norm_operators(act: str) -> tuple[ops.Custom, ops.Custom] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from yolox.native import depthwise_operator, norm_operators, runs_natively
+from yolox.native import convolution_operator, depthwise_operator, norm_operators, runs_natively
 from yolox.nn.functional import space_to_depth
 
 # Within the noise of a whole training step: x * sigmoid(x) for nn.SiLU, ops.batch_norm for nn.BatchNorm2d.
@@ -45,18 +45,31 @@ BN_EPS = 1e-3
 BN_MOMENTUM = 0.97  # share of the old running value; PyTorch writes the same as 0.03
 
 
-class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise `nn.Conv2d`, on CPU a native kernel where `yolox.native` has one; arguments as there."""
+class Convolution(nn.Conv2d):
+    """An `nn.Conv2d` without bias that pads by (kernel - 1) / 2, on CPU a native kernel where `yolox.native` has one.
 
-    def __init__(self, in_channels, out_channels, kernel, stride, pad_mode, padding, **options):
-        super().__init__(in_channels, out_channels, kernel, stride, pad_mode, padding, **options)
-        fits = kernel in (3, 5) and stride in (1, 2)
-        operator = depthwise_operator(stride) if fits else None
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel: side of the square kernel in pixels, odd.
+        stride: step in pixels.
+        groups: convolution groups; `in_channels` makes it depthwise.
+    """
+
+    def __init__(self, in_channels, out_channels, kernel, stride, *, groups=1):
+        super().__init__(
+            in_channels, out_channels, kernel, stride, "pad", (kernel - 1) // 2, group=groups, has_bias=False
+        )
+        operator = None
+        if groups == 1 and kernel in (1, 3) and stride in (1, 2):
+            operator = convolution_operator(stride)
+        elif groups == in_channels == out_channels and kernel in (3, 5) and stride in (1, 2):
+            operator = depthwise_operator(stride)
         self.native = operator is not None
         if self.native:
             self.native_conv = operator
 
-    def construct(self, x):  # [B,C,H,W] -> [B,C,H/stride,W/stride]
+    def construct(self, x):  # [B,in,H,W] -> [B,out,H/stride,W/stride]
         if self.native and runs_natively(x.shape, x.dtype):
             return self.native_conv(x, self.weight)
         return super().construct(x)
@@ -92,10 +105,7 @@ class ConvBNAct(nn.Cell):
         if kernel % 2 == 0:
             raise ValueError(f"ConvBNAct: kernel is {kernel}, want an odd number")
         self.in_channels = in_channels
-        convolution = DepthwiseConv2d if groups == in_channels == out_channels else nn.Conv2d
-        self.conv = convolution(
-            in_channels, out_channels, kernel, stride, "pad", (kernel - 1) // 2, group=groups, has_bias=False
-        )
+        self.conv = Convolution(in_channels, out_channels, kernel, stride, groups=groups)
         self.bn = nn.BatchNorm2d(out_channels, eps=BN_EPS, momentum=BN_MOMENTUM)
         self.act = make_activation(act)
         operators = norm_operators(act)

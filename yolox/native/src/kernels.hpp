@@ -12,6 +12,14 @@ struct DepthwiseSizes {
   int kernel;
 };
 
+// Sizes of a convolution of all channels: input [batch, in_channels, height, width], weight [out_channels, in_channels, kernel,
+// kernel], padding (kernel - 1) / 2, output [batch, out_channels, out_height, out_width]; the kernel is 1
+// or 3, the stride 1 or 2.
+struct ConvolutionSizes {
+  int64_t batch, in_channels, height, width, out_channels, out_height, out_width, stride;
+  int kernel;
+};
+
 // Sizes of a batch normalisation: [batch, channels, pixels].
 struct NormSizes {
   int64_t batch, channels, pixels;
@@ -23,6 +31,10 @@ struct Kernels {
   void (*depthwise_forward)(const DepthwiseSizes &, const float *x, const float *weight, float *y);
   void (*depthwise_backward)(const DepthwiseSizes &, const float *x, const float *weight, const float *dy, float *dx,
                              float *dweight);
+
+  void (*convolution_forward)(const ConvolutionSizes &, const float *x, const float *weight, float *y);
+  void (*convolution_input_gradient)(const ConvolutionSizes &, const float *weight, const float *dy, float *dx);
+  void (*convolution_weight_gradient)(const ConvolutionSizes &, const float *x, const float *dy, float *dweight);
 
   // y = act(gamma (x - mean) / sqrt(variance + eps) + beta) with the batch's own mean and variance, which `mean` and
   // `inv_std` [channels] keep for the backward pass; moving averages are updated in place by (1 - momentum) old + momentum new.

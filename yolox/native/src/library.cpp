@@ -107,6 +107,44 @@ Status depthwise_backward(const Call &call, int64_t stride) {
   return done;
 }
 
+// Sizes from input [B,C,H,W], weight [O,C,K,K] and output [B,O,OH,OW]; false where no kernel is for them.
+bool convolution_sizes(const Call &call, int x, int weight, int y, int64_t stride, ConvolutionSizes &s) {
+  if (call.ranks[x] != 4 || call.ranks[weight] != 4 || call.ranks[y] != 4) return false;
+  const int64_t *in = call.shapes[x], *w = call.shapes[weight], *out = call.shapes[y];
+  s = {in[0], in[1], in[2], in[3], out[1], out[2], out[3], stride, static_cast<int>(w[2])};
+  if (w[0] != out[1] || w[1] != in[1] || w[2] != w[3] || (w[2] != 1 && w[2] != 3)) return false;
+  return out[0] == in[0] && out[2] == (in[2] - 1) / stride + 1 && out[3] == (in[3] - 1) / stride + 1;
+}
+
+// x, weight -> y
+Status convolution_forward(const Call &call, int64_t stride) {
+  ConvolutionSizes s;
+  if (const Status status = call.check(3)) return status;
+  if (!convolution_sizes(call, 0, 1, 2, stride, s)) return wrong_shape;
+  choice.kernels->convolution_forward(s, call.at(0), call.at(1), call.at(2));
+  return done;
+}
+
+// x, weight, dy -> dx; of x only the shape counts
+Status convolution_input_gradient(const Call &call, int64_t stride) {
+  ConvolutionSizes s;
+  if (const Status status = call.check(4)) return status;
+  if (!convolution_sizes(call, 0, 1, 2, stride, s)) return wrong_shape;
+  if (!call.has_size(3, s.batch * s.in_channels * s.height * s.width)) return wrong_shape;
+  choice.kernels->convolution_input_gradient(s, call.at(1), call.at(2), call.at(3));
+  return done;
+}
+
+// x, weight, dy -> dweight; of weight only the shape counts
+Status convolution_weight_gradient(const Call &call, int64_t stride) {
+  ConvolutionSizes s;
+  if (const Status status = call.check(4)) return status;
+  if (!convolution_sizes(call, 0, 1, 2, stride, s)) return wrong_shape;
+  if (!call.has_size(3, s.out_channels * s.in_channels * s.kernel * s.kernel)) return wrong_shape;
+  choice.kernels->convolution_weight_gradient(s, call.at(0), call.at(2), call.at(3));
+  return done;
+}
+
 // Sizes from [B,C,H,W], with tensors `from` to `to` of C elements.
 bool norm_sizes(const Call &call, int x, int from, int to, NormSizes &s) {
   if (call.ranks[x] != 4) return false;
@@ -175,6 +213,18 @@ YOLOX_EXPORT void yolox_set_threads(int threads) { set_thread_count(threads); }
 
 YOLOX_DEPTHWISE(1)
 YOLOX_DEPTHWISE(2)
+
+#define YOLOX_CONVOLUTION(part, stride)                                     \
+  YOLOX_EXPORT int convolution_##part##_##stride(YOLOX_CALL) {              \
+    return convolution_##part({n, data, ranks, shapes, types}, stride);     \
+  }
+
+YOLOX_CONVOLUTION(forward, 1)
+YOLOX_CONVOLUTION(forward, 2)
+YOLOX_CONVOLUTION(input_gradient, 1)
+YOLOX_CONVOLUTION(input_gradient, 2)
+YOLOX_CONVOLUTION(weight_gradient, 1)
+YOLOX_CONVOLUTION(weight_gradient, 2)
 
 #define YOLOX_NORM(name)                                                                                \
   YOLOX_EXPORT int norm_train_##name(YOLOX_CALL) {                                                      \

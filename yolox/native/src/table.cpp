@@ -1,10 +1,13 @@
-// The table of the kernels of one instruction set; compiled once for each, as depthwise.cpp and batch_norm.cpp.
+// The table of the kernels of one instruction set; compiled once for each, as the files of the kernels.
 #include "kernels.hpp"
 
 namespace yolox::YOLOX_ISA {
 
 void depthwise_forward(const DepthwiseSizes &, const float *, const float *, float *);
 void depthwise_backward(const DepthwiseSizes &, const float *, const float *, const float *, float *, float *);
+void convolution_forward(const ConvolutionSizes &, const float *, const float *, float *);
+void convolution_input_gradient(const ConvolutionSizes &, const float *, const float *, float *);
+void convolution_weight_gradient(const ConvolutionSizes &, const float *, const float *, float *);
 void norm_train(const NormSizes &, Activation, const float *, const float *, const float *, float *, float *, float, float,
                 float *, float *, float *);
 void norm_backward(const NormSizes &, Activation, const float *, const float *, const float *, const float *,
@@ -12,6 +15,9 @@ void norm_backward(const NormSizes &, Activation, const float *, const float *, 
 void norm_infer(const NormSizes &, Activation, const float *, const float *, const float *, const float *, const float *,
                 float, float *);
 
-extern const Kernels kernels = {depthwise_forward, depthwise_backward, norm_train, norm_backward, norm_infer};
+extern const Kernels kernels = {
+    depthwise_forward,           depthwise_backward, convolution_forward, convolution_input_gradient,
+    convolution_weight_gradient, norm_train,         norm_backward,       norm_infer,
+};
 
 }  // namespace yolox::YOLOX_ISA
