@@ -49,6 +49,13 @@ def predicted(experiment, weights, images, folder) -> list[dict]:
     return json.loads((folder / "predictions.json").read_text())
 
 
+def sure_boxes(record: dict) -> np.ndarray:
+    """The boxes from left to right, without those of the lowest score: rounding decides which of several are kept."""
+    boxes, scores = np.array(record["boxes"]), np.array(record["scores"])
+    boxes = boxes[scores > scores.min() + 1e-4]
+    return boxes[np.lexsort(boxes.round(1).T)]
+
+
 def test_predict_gives_the_same_from_the_file(experiment, weights, tmp_path, capsys):
     write_synthetic(tmp_path / "data", images=3, seed=0)
     images, target = tmp_path / "data/images", tmp_path / "new/small.onnx"
@@ -57,11 +64,12 @@ def test_predict_gives_the_same_from_the_file(experiment, weights, tmp_path, cap
     assert "run with 2 images: largest difference from the detector" in out and f"wrote {target}" in out
     ours = predicted(experiment, weights, images, tmp_path / "a")
     theirs = predicted(experiment, target, images, tmp_path / "b")
-    assert sum(len(record["scores"]) for record in ours) > 3
     for one, other in zip(ours, theirs, strict=True):
         assert one["names"] == other["names"]
-        np.testing.assert_allclose(one["boxes"], other["boxes"], atol=0.01)
         np.testing.assert_allclose(one["scores"], other["scores"], atol=1e-4)
+        boxes, others = sure_boxes(one), sure_boxes(other)
+        assert len(boxes) > 3
+        np.testing.assert_allclose(boxes, others, atol=0.01)
     argv = arguments("predict", "--weights", target, "--source", images, "--output", tmp_path / "c")
     assert run(experiment, [*argv, "--input-size", "64"]) == 2
     assert "leave out --input-size" in capsys.readouterr().err

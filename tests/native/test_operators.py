@@ -92,9 +92,7 @@ def test_depthwise_equals_that_of_mindspore(kernel, stride, size, compiled):
 def test_convolution_equals_that_of_mindspore(kernel, stride, size, compiled):
     x = Tensor(draw(10, 2, 4, *size))
     weight = Tensor(draw(11, 2, 6, *((side - 1) // stride + 1 for side in size)))
-    found = [
-        outcome(fill(Convolution(4, 6, kernel, stride), native), x, weight, compiled=compiled) for native in (True, False)
-    ]
+    found = [outcome(fill(Convolution(4, 6, kernel, stride), native), x, weight, compiled=compiled) for native in (True, False)]
     assert_same(*found)
 
 
