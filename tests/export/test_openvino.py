@@ -25,6 +25,48 @@ def made(tmp_path_factory):
     return report, detector, path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
+def _with_work(source, target, work):
+    """Writes a copy of an exported file whose answer depends on more work; `work` takes a node and OpenVINO's functions."""
+    import openvino
+    from openvino import opset13 as functions
+
+    model = openvino.Core().read_model(source)
+    more = work(model.get_parameters()[0], functions)
+    first = functions.slice(more, *(functions.constant(np.array(value)) for value in ([0] * 4, [1] * 4, [1] * 4, range(4))))
+    result = model.get_results()[0]
+    whole = functions.add(result.input_value(0), functions.reshape(first, functions.constant(np.array([1, 1, 1])), False))
+    result.input(0).replace_source_output(whole.output(0))
+    openvino.save_model(model, target, compress_to_fp16=False)
+
+
+def _resized(node, functions, side):
+    size, axes = functions.constant(np.array([side, side])), functions.constant(np.array([2, 3]))
+    return functions.interpolate(node, size, "nearest", "sizes", axes=axes)
+
+
+def _convolutions(node, functions):
+    node = _resized(node, functions, 256)
+    node = functions.convolution(node, functions.constant(np.ones((512, 3, 1, 1), np.float32)), [1, 1], [0, 0], [0, 0], [1, 1])
+    weight = functions.constant(np.ones((512, 512, 3, 3), np.float32))
+    for _ in range(60):
+        node = functions.convolution(node, weight, [1, 1], [1, 1], [1, 1], [1, 1])
+    return node
+
+
+def _powers(node, functions):
+    node = _resized(node, functions, 4096)
+    for _ in range(1000):
+        node = functions.tanh(node)
+    return node
+
+
+@pytest.mark.parametrize("work", [_convolutions, _powers])
+def test_a_file_that_asks_for_hours_of_work_is_refused_before_it_is_compiled(made, tmp_path, work):
+    _with_work(made[0].path, tmp_path / "b.xml", work)
+    with pytest.raises(ExportError, match=r"b.xml: the operation \w+: the graph takes over 4e\+11 multiplications"):
+        open_exported(tmp_path / "b.xml")
+
+
 @pytest.mark.slow
 def test_the_file_agrees_at_any_batch(made):
     report, detector, xml, weights = made

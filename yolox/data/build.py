@@ -19,7 +19,7 @@ from yolox.wire import read_file
 log = logging.getLogger("yolox.data")
 _FOLDER_WANTED = "want the folder that their names are relative to (`train_images`, `val_images`)"
 MAX_TEXT_BYTES = 64 << 20  # of a list
-MAX_LABEL_BYTES = 8 << 20  # of the labels of an image: 200,000 boxes; a line takes ten times its size while it is read
+MAX_LABEL_BYTES = 4 << 20  # of the labels of an image: 100,000 boxes; a line takes ten times its size while it is read
 MAX_JSON_BYTES = 16 << 20  # of JSON that is read whole, which takes up to 24 times its size as objects
 _ROWS = 1 << 16  # boxes that are checked at a time
 

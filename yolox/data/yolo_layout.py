@@ -17,7 +17,7 @@ from yolox.data.header import is_image_name
 from yolox.errors import DataError
 
 YAML_SUFFIXES = (".yaml", ".yml")
-MOST_BYTES = 1 << 20  # a thousand names take 30 kB; the parser reads some 100 kB a second
+MOST_BYTES = 1 << 19  # a thousand names take 30 kB; the parser reads some 100 kB a second
 MOST_BRACKETS = 1000  # the parser's time grows with the square of their depth
 
 

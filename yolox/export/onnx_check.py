@@ -103,8 +103,8 @@ def _constant(tensor: dict) -> Value:
     if count != found or (listed and (raw or kind != (7 if tensor["int64_data"] else 1))):
         raise ExportError(f"a constant {tensor.get('name', '')[:80]!r} of the shape {shape} has {found:g} numbers")
     if count > SMALL:
-        return Value(shape=shape)
-    return Value(shape=shape, numbers=tuple(listed or np.frombuffer(raw, dtype).tolist()))
+        return Value(shape=shape, constant=True)
+    return Value(shape=shape, numbers=tuple(listed or np.frombuffer(raw, dtype).tolist()), constant=True)
 
 
 def _check_nodes(nodes: list[dict], values: dict[str, Value], outputs: list[str]) -> None:
@@ -126,11 +126,12 @@ def _check_nodes(nodes: list[dict], values: dict[str, Value], outputs: list[str]
         node = Node(kind, [values[name] for name in entry["input"]], _attributes(kind, entry["attribute"]))
         shapes, work = RULES[kind](node)
         budget.hold(node, shapes, work=work)
-        results = [Value(shape=shape) for shape in shapes]
+        constant = all(value.constant for value in node.inputs)
+        results = [Value(shape=shape, constant=constant) for shape in shapes]
         node.require(len(results) == len(entry["output"]), f"has {len(entry['output'])} outputs")
         for name, value in zip(entry["output"], results, strict=True):
             _add(values, name, value)
-            if name not in outputs:
+            if name not in outputs and not constant:
                 held[name] = [value.shape]
         for name in finished:
             budget.release(held.pop(name, ()))

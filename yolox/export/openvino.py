@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import numpy as np
 
 from yolox.environment import import_extra
 from yolox.errors import ExportError
-from yolox.export.shape_rules import MAX_NODES
+from yolox.export.shape_rules import MAX_NODES, NUMBER_COST, Budget, Node, Shape, convolution_work, last_uses
 
 MAX_XML_BYTES = 32 << 20
 MAX_NUMBERS = 1 << 28  # of a value: 1 GiB of float32
@@ -49,7 +50,7 @@ def check_openvino(xml: bytes, weights: bytes) -> tuple[dict[str, str], tuple[in
 
     Returns:
         Entries of the metadata, shape of the input [B,3,H,W] (B is None where it is dynamic), and the shapes of the outputs
-        (B is 1 where it is dynamic), as stated in the file. Unlike with ONNX, shapes on the way are not computed.
+        (B is 1 where it is dynamic), as stated in the file. Shapes on the way are computed by OpenVINO (`_check_costs`).
 
     Raises:
         ExportError: declarations of entities, a layer type that an exported detector does not have or of an extension, too
@@ -101,7 +102,10 @@ def open_openvino(
                 model = core.read_model(path)
             else:
                 model = core.read_model(xml) if weights is None else core.read_model(xml, weights)
+                _check_costs(model)
             compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})
+    except ExportError as error:
+        raise ExportError(f"{path}: {error}") from None
     except Exception as error:  # its errors share no base class with anything else
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ExportError(f"{path}: OpenVINO cannot load it ({first})") from error
@@ -118,6 +122,54 @@ def open_openvino(
 
     text = {name: getattr(value, "value", value) for name, value in info.items()}
     return text, batch.get_length() if batch.is_static else None, run
+
+
+def _check_costs(model) -> None:
+    """Checks the memory and the work of a model for one image, by the shapes that OpenVINO computes; nothing is run.
+
+    The shapes that the file states are not taken: OpenVINO computes them anew when it reads the file.
+
+    Raises:
+        ExportError: a limit of `shape_rules` is passed, or a shape depends on more than the batch.
+    """
+    shape = model.inputs[0].get_partial_shape()
+    if shape[0].is_dynamic:
+        model = model.clone()
+        model.reshape([1, *[axis.get_length() for axis in list(shape)[1:]]])
+    operations = model.get_ordered_ops()
+    sources = [[_source(value) for value in operation.input_values()] for operation in operations]
+    budget, held, constants = Budget(), {}, set()
+    for operation, inputs, finished in zip(operations, sources, last_uses(sources), strict=True):
+        kind = operation.get_type_name()
+        node = Node(kind, (), {})
+        node.require(all(output.get_partial_shape().is_static for output in operation.outputs()), "gives a value of unknown size")
+        shapes = [tuple(output.shape) for output in operation.outputs()]
+        if kind == "Constant":  # its numbers are in the file
+            constants.add(_source(operation.output(0)))
+            continue
+        budget.hold(node, shapes, work=_work(operation, shapes))
+        is_constant = bool(inputs) and constants.issuperset(inputs)
+        for output, made in zip(operation.outputs(), shapes, strict=True):
+            if is_constant:  # computed once, and kept
+                constants.add(_source(output))
+            else:
+                held[_source(output)] = [made]
+        for name in finished:
+            budget.release(held.pop(name, ()))
+
+
+def _source(value) -> tuple[str, int]:
+    return value.get_node().get_name(), value.get_index()
+
+
+def _work(operation, shapes: list[Shape]) -> int:
+    kind = operation.get_type_name()
+    if kind in ("Convolution", "GroupConvolution"):
+        weight = tuple(operation.input_value(1).shape)
+        return convolution_work(shapes[0], weight[1 if kind == "Convolution" else 2 :])
+    if kind in ("MaxPool", "AvgPool"):
+        return NUMBER_COST * math.prod(shapes[0]) * math.prod(operation.get_attributes()["kernel"])
+    return 0
 
 
 def _check_layer(layer: ElementTree.Element, length: int) -> None:

@@ -11,8 +11,10 @@ from attrs import frozen
 
 from yolox.errors import ExportError
 
-MAX_ALIVE = 1 << 28  # numbers that a graph holds at a time: 1 GiB of float32
-MAX_WORK = 10**12  # multiplications and moved numbers of one call: YOLOX-X at 640 takes 1.4e11 an image
+MAX_ALIVE = 1 << 27  # numbers that a graph holds at a time: 512 MiB of float32, of which runtimes take up to four times as much
+MAX_WORK = 4 * 10**11  # multiplications of one call, some ten seconds: YOLOX-X at 640 takes 1.6e11 an image
+NUMBER_COST = 20  # multiplications that a written number, or a comparison of a pooling, takes as long as
+NARROW, NARROW_COST = 8, 8  # convolutions of fewer channels a group, such as depthwise ones: so many times as long
 MAX_NODES = 1 << 14
 MAX_DIMS = 8
 
@@ -31,6 +33,8 @@ class Value:
     """Of a tuple of tensors."""
     parameter: bool = False
     """Whether the value is one of the graph's parameters."""
+    constant: bool = False
+    """Whether the value is in the file, or made of such values alone: runtimes compute it once and keep it."""
 
 
 @frozen
@@ -76,7 +80,7 @@ class Budget:
             node.require(len(shape) <= MAX_DIMS and min(shape, default=1) >= 0, f"gives a tensor of the shape {shape}")
         made = sum(map(math.prod, shapes))
         self.alive += made
-        self.work += made + work
+        self.work += NUMBER_COST * made + work
         node.require(self.alive <= MAX_ALIVE, f"the graph holds over {MAX_ALIVE} numbers at a time, the limit; {HINT}")
         node.require(self.work <= MAX_WORK, f"the graph takes over {MAX_WORK:.0e} multiplications, the limit; {HINT}")
 
@@ -266,7 +270,20 @@ def convolution(node: Node, *, group: int, **window) -> tuple[list[Shape], int]:
     fits = shape[1] == weight[1] * group and weight[0] % group == 0
     node.require(fits, f"a weight {weight} in {group} groups on {shape[1]} channels")
     result = (shape[0], weight[0], *window_shape(node, **window))
-    return [result], math.prod(result) * math.prod(weight[1:])
+    return [result], convolution_work(result, weight[1:])
+
+
+def convolution_work(result: Shape, weight: Shape) -> int:
+    """Returns the multiplications of a convolution; those of few channels a group count more.
+
+    Args:
+        result: its shape.
+        weight: channels of a group, and the kernel.
+
+    Returns:
+        A whole number.
+    """
+    return math.prod(result) * math.prod(weight) * (NARROW_COST if weight[0] < NARROW else 1)
 
 
 def pooling(node: Node, **window) -> tuple[list[Shape], int]:
@@ -284,7 +301,7 @@ def pooling(node: Node, **window) -> tuple[list[Shape], int]:
     """
     shape = node.shape(0)
     result = (*shape[:2], *window_shape(node, **window))
-    return [result], math.prod(result) * math.prod(window["kernel"])
+    return [result], NUMBER_COST * math.prod(result) * math.prod(window["kernel"])
 
 
 def slice_shape(node: Node, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int]) -> tuple[list[Shape], int]:
