@@ -7,8 +7,8 @@
 The systems are `megvii` (pixeltable-yolox, benchmarks/learning_megvii.py), `ours` (`yolox train` with Megvii's recipe) and
 `finetune` (`yolox train --finetune`). The datasets are `bccd` (205 photos of blood cells, 416 px) and `shapes`
 (yolox.data.synthetic, drawn so that nano does not saturate, 192 px); both train 20 epochs at batch 8, the last 5 without
-mosaic. A seed has one start for all systems: DATA's official weights at a healthy norm, with new class predictions. All are
-evaluated by `yolox eval`, on the moving average of the weights.
+mosaic. `--size` takes another input side, for a small machine. A seed has one start for all systems: DATA's official weights at
+a healthy norm, with new class predictions. All are evaluated by `yolox eval`, on the moving average of the weights.
 
 DATA holds `bccd/instances_{train,val,test}.json`, `bccd/images` and `weights/yolox_nano_fused_megvii_keys.npz`. RUNS gets a
 folder for each dataset, system and seed; runs that are there are not repeated, so that a stopped benchmark goes on. Arguments
@@ -31,7 +31,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from scipy.stats import ttest_ind
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -225,9 +225,13 @@ def _verdict(first: str, against: Mapping[str, Mapping[str, dict]]) -> str:
     return "; ".join(sentences)
 
 
-def measure(data: Path, output: Path, name: str, *, systems: Sequence[str], seeds: Sequence[int], extra=()) -> dict:
+def measure(
+    data: Path, output: Path, name: str, *, systems: Sequence[str], seeds: Sequence[int], size: int | None = None, extra=()
+) -> dict:
     """Trains what is not there yet of a dataset's runs, and compares them; the answer is the line that is printed."""
     dataset, runs = DATASETS[name](data, output), {}
+    if size is not None:
+        dataset = evolve(dataset, size=size)
     for seed in seeds:  # the systems of a seed one after the other, so that a stopped benchmark has whole pairs
         start = output / name / f"start{seed}.npz"
         start.parent.mkdir(parents=True, exist_ok=True)
@@ -240,7 +244,7 @@ def measure(data: Path, output: Path, name: str, *, systems: Sequence[str], seed
                 found = run_one(system, dataset, run, start, seed=seed, extra=extra)
                 result.write_text(json.dumps(found, indent=2) + "\n")
             runs.setdefault(system, []).append(json.loads(result.read_text()))
-    return {"dataset": name, "epochs": EPOCHS, "systems": compare(runs)}
+    return {"dataset": name, "size": dataset.size, "epochs": EPOCHS, "systems": compare(runs)}
 
 
 def main() -> None:
@@ -253,6 +257,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=DATASETS, default=list(DATASETS))
     parser.add_argument("--systems", nargs="+", choices=(*SYSTEMS, TRIED), default=[*SYSTEMS, *((TRIED,) if extra else ())])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--size", type=int, help="input side in pixels; each dataset has its own by default")
     options = parser.parse_args(sys.argv[1:cut])
     if len(options.seeds) < 2:
         parser.error("--seeds: got one, want at least two, as one seed shows no spread")
@@ -260,8 +265,11 @@ def main() -> None:
         parser.error(f"no {PEER}; run: make peers")
     for name in options.sets:
         print_json(
-            measure(options.data, options.output, name, systems=options.systems, seeds=options.seeds, extra=extra)
-        )
+            measure(
+                options.data, options.output, name,
+                systems=options.systems, seeds=options.seeds, size=options.size, extra=extra,
+            )
+        )  # fmt: skip
 
 
 if __name__ == "__main__":
