@@ -118,11 +118,11 @@ def test_a_count_of_classes_must_be_that_of_the_names(tmp_path):
 
 def test_a_yaml_of_megabytes_is_not_parsed(tmp_path, monkeypatch):
     path = tmp_path / "a.yaml"
-    path.write_text("names: [a]\n#".ljust(1 << 20, "x"))
+    path.write_text("names: [a]\n#".ljust(1 << 19, "x"))
     assert read_class_names(str(path)) == ["a"]
     monkeypatch.setattr(yaml, "load", lambda *_, **__: pytest.fail("parsed"))
-    path.write_text("names: [a]\n#".ljust((1 << 20) + 1, "x"))
-    with pytest.raises(DataError, match=r"a.yaml: is not a YAML file of a dataset \(more than 1048576 bytes\)"):
+    path.write_text("names: [a]\n#".ljust((1 << 19) + 1, "x"))
+    with pytest.raises(DataError, match=r"a.yaml: is not a YAML file of a dataset \(more than 524288 bytes\)"):
         read_class_names(str(path))
 
 

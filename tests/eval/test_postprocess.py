@@ -145,7 +145,7 @@ def test_classes_by_name_and_index():
     assert class_indices([7, "1"], None) == (1, 7) and class_indices([], names) == ()
     for wanted, message in (
         (["Traffic-Light"], "no class 'Traffic-Light' among 4; perhaps you meant traffic light"),
-        ([9], "no class '9' among 4; want a name .cat, dog, 2, .... or its index from 0"),
+        ([9], r"no class '9' among 4; want a name \(cat, dog, 2 and 1 more\) or its index from 0"),
         (["-1"], "no class '-1' among 4"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -356,4 +356,6 @@ def set_precision(detector: nn.Cell, precision: str) -> None:
     for _, cell in detector.cells_and_names():
         if isinstance(cell, ConvBNAct):
             cell.conv.to_float(_TYPES[precision])
+            if isinstance(cell.conv, Convolution):  # the native kernels take float32 only
+                cell.conv.native = precision == "float32" and hasattr(cell.conv, "native_conv")
             cell.bn.to_float(ms.float32)
