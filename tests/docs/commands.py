@@ -27,7 +27,8 @@ NOT_RUN = {  # whole commands; they are parsed by tests/docs/test_snippets.py
     r"(python|yolox) .*--weights (megvii|mindyolo|hf):.*": "downloads; tests/weights/test_download.py has a server of its own",
     r"yolox predict .*--source (\d|\w+:).*": "a camera, a stream, or a screen; tests/cli/test_predict_sources.py serves a stream",
     r"python -m tests\.attacks\.fuzz.*": "fuzzes for minutes with a package of its own; tests/attacks/test_fuzz.py starts it",
-    r"python benchmarks/(run|cost|long_run|bccd|learning|convolutions|native)\.py.*": "takes minutes or hours, writes a picture, or needs data",
+    r"python benchmarks/(run|cost|long_run|bccd|learning|convolutions|native)\.py.*":
+        "takes minutes or hours, writes a picture, or needs data",
 }
 
 
