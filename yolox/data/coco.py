@@ -207,21 +207,15 @@ class _Reading:
                 f"{counted(len(self.backslashes), 'file name has', 'file names have')} the backslashes of Windows, read as / "
                 f"({name_some(self.backslashes)})"
             )
-        if self.bad_areas:
-            what = counted(self.bad_areas, "annotation has", "annotations have")
-            notes.append(f"{what} an area that is no number of 0 or more; that of the box was taken")
-        if self.strange_areas:
-            what = counted(self.strange_areas, "annotation has", "annotations have")
-            notes.append(f"{what} an area of 0 or larger than the box: evaluation sorts by it into small, medium and large")
-        if self.ignored:
-            what = counted(self.ignored, "annotation has", "annotations have")
-            notes.append(f"{what} `ignore`, which pycocotools does not follow either: read as ordinary boxes")
-        if self.turned:
-            what = counted(self.turned, "annotation has", "annotations have")
-            notes.append(f"{what} a rotation, which is not applied: the box of the file was taken as it is")
-        if self.scored:
-            what = counted(self.scored, "annotation has", "annotations have")
-            notes.append(f"{what} a score: predictions are taken as labels, without their scores")
+        of_annotations = (
+            (self.bad_areas, "an area that is no number of 0 or more; that of the box was taken"),
+            (self.strange_areas,
+             "an area of 0 or larger than the box: evaluation sorts by it into small, medium and large"),
+            (self.ignored, "`ignore`, which pycocotools does not follow either: read as ordinary boxes"),
+            (self.turned, "a rotation, which is not applied: the box of the file was taken as it is"),
+            (self.scored, "a score: predictions are taken as labels, without their scores"),
+        )  # fmt: skip
+        notes += [f"{counted(n, 'annotation has', 'annotations have')} {text}" for n, text in of_annotations if n]
         return notes
 
 

@@ -44,13 +44,6 @@ int64_t channels_together(int taps) { return taps == 1 ? 48 : 16; }
 
 int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
-// Scratch memory of the calling thread, kept from call to call and freed with the thread; other threads are handed pointers.
-float *scratch(int slot, int64_t size) {
-  static thread_local std::vector<float> memory[3];
-  if (static_cast<int64_t>(memory[slot].size()) < size) memory[slot].resize(size);
-  return memory[slot].data();
-}
-
 // Planes to be read by taps. Part (r, q) of a plane has the padded rows r, r + stride, ... and columns q, q + stride, ...
 struct Planes {
   const float *data;

@@ -8,7 +8,6 @@
 // Then neighbouring outputs read neighbouring memory at either stride, and one loop serves both. A plane of 208x208 takes
 // 170 KB and stays in the second-level cache while the nine or 25 taps read it.
 #include <algorithm>
-#include <vector>
 
 #include "kernels.hpp"
 #include "lanes.hpp"
@@ -18,13 +17,6 @@ namespace yolox::YOLOX_ISA {
 namespace {
 
 int64_t round_up(int64_t value) { return (value + LANES - 1) / LANES * LANES; }
-
-// Scratch memory of a thread, kept from call to call and freed with the thread.
-float *scratch(int slot, int64_t size) {
-  static thread_local std::vector<float> memory[3];
-  if (static_cast<int64_t>(memory[slot].size()) < size) memory[slot].resize(size);
-  return memory[slot].data();
-}
 
 // The padded input plane. Row Y holds `stride` parts of `part` floats; part r has the padded columns r, r + stride, ...
 struct Padded {

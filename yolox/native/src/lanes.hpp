@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 namespace yolox::YOLOX_ISA {
 
@@ -22,6 +23,14 @@ constexpr int LANES = 4;
 
 typedef float Lanes __attribute__((vector_size(LANES * sizeof(float))));
 typedef int32_t IntLanes __attribute__((vector_size(LANES * sizeof(int32_t))));
+
+// Scratch memory of the calling thread, shared by all kernels, kept from call to call and freed with the thread. A kernel may
+// hand the pointers to other threads, whose own slots are other memory.
+inline float *scratch(int slot, int64_t size) {
+  static thread_local std::vector<float> memory[3];
+  if (static_cast<int64_t>(memory[slot].size()) < size) memory[slot].resize(size);
+  return memory[slot].data();
+}
 
 inline Lanes fill(float value) { return Lanes{} + value; }
 

@@ -125,12 +125,18 @@ Status convolution_forward(const Call &call, int64_t stride) {
   return done;
 }
 
+// Sizes of x, weight, dy -> the gradient of x (like = 0) or weight (like = 1).
+Status convolution_gradient_sizes(const Call &call, int like, int64_t stride, ConvolutionSizes &s) {
+  if (const Status status = call.check(4)) return status;
+  if (!convolution_sizes(call, 0, 1, 2, stride, s)) return wrong_shape;
+  const int64_t kernel = s.out_channels * s.in_channels * s.kernel * s.kernel;
+  return call.has_size(3, like == 0 ? s.batch * s.in_channels * s.height * s.width : kernel) ? done : wrong_shape;
+}
+
 // x, weight, dy -> dx; of x only the shape counts
 Status convolution_input_gradient(const Call &call, int64_t stride) {
   ConvolutionSizes s;
-  if (const Status status = call.check(4)) return status;
-  if (!convolution_sizes(call, 0, 1, 2, stride, s)) return wrong_shape;
-  if (!call.has_size(3, s.batch * s.in_channels * s.height * s.width)) return wrong_shape;
+  if (const Status status = convolution_gradient_sizes(call, 0, stride, s)) return status;
   choice.kernels->convolution_input_gradient(s, call.at(1), call.at(2), call.at(3));
   return done;
 }
@@ -138,9 +144,7 @@ Status convolution_input_gradient(const Call &call, int64_t stride) {
 // x, weight, dy -> dweight; of weight only the shape counts
 Status convolution_weight_gradient(const Call &call, int64_t stride) {
   ConvolutionSizes s;
-  if (const Status status = call.check(4)) return status;
-  if (!convolution_sizes(call, 0, 1, 2, stride, s)) return wrong_shape;
-  if (!call.has_size(3, s.out_channels * s.in_channels * s.kernel * s.kernel)) return wrong_shape;
+  if (const Status status = convolution_gradient_sizes(call, 1, stride, s)) return status;
   choice.kernels->convolution_weight_gradient(s, call.at(0), call.at(2), call.at(3));
   return done;
 }
