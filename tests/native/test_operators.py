@@ -139,6 +139,17 @@ def test_other_types_and_shapes_use_the_operators_of_mindspore():
         assert isinstance(other.conv, nn.Conv2d) and not other.conv.native
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_whole_network_in_float16_uses_the_operators_of_mindspore(compiled):
+    layer = CSPLayer(4, 8, 1, depthwise=True).set_train(False)
+    x = Tensor(draw(0, 1, 4, 6, 6))
+    exact = layer(x).asnumpy()
+    layer.to_float(ms.float16)
+    assert not any(getattr(cell, "native", False) for _, cell in layer.cells_and_names())
+    half = (ms.jit(layer.construct) if compiled else layer)(x).asnumpy()
+    np.testing.assert_allclose(half, exact, atol=2e-2 * np.abs(exact).max())
+
+
 def test_a_folded_copy_has_no_operator_of_the_library():
     """Exports are written of folded copies: a file with these operators would run nowhere else."""
     folded = fold_detector(CSPLayer(4, 8, 1, depthwise=True))

@@ -69,6 +69,11 @@ class Convolution(nn.Conv2d):
         if self.native:
             self.native_conv = operator
 
+    def add_flags(self, **flags):  # `to_float` of this Cell or one around it: the kernels take float32 only
+        super().add_flags(**flags)
+        if "fp32" in flags:
+            self.native = flags["fp32"] and hasattr(self, "native_conv")
+
     def construct(self, x):  # [B,in,H,W] -> [B,out,H/stride,W/stride]
         if self.native and runs_natively(x.shape, x.dtype):
             return self.native_conv(x, self.weight)
@@ -113,6 +118,11 @@ class ConvBNAct(nn.Cell):
         if self.native:
             self.native_train, self.native_infer = operators
             self.native_settings = Tensor([BN_EPS, 1.0 - BN_MOMENTUM], ms.float32)
+
+    def add_flags(self, **flags):  # as in `Convolution`
+        super().add_flags(**flags)
+        if "fp32" in flags and not flags["fp32"]:
+            self.native = False
 
     def __setattr__(self, name, value):
         if name in ("bn", "act"):  # replaced by others, which the native operator does not compute
@@ -356,6 +366,4 @@ def set_precision(detector: nn.Cell, precision: str) -> None:
     for _, cell in detector.cells_and_names():
         if isinstance(cell, ConvBNAct):
             cell.conv.to_float(_TYPES[precision])
-            if isinstance(cell.conv, Convolution):  # the native kernels take float32 only
-                cell.conv.native = precision == "float32" and hasattr(cell.conv, "native_conv")
             cell.bn.to_float(ms.float32)
