@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,6 +122,14 @@ def test_headers_of_others_and_of_newer_versions_are_refused(path):
     _with_header(path, recipe={"epochs": "x"})
     with pytest.raises(CheckpointError, match="recipe.epochs"):
         load_checkpoint(path)
+    for name, value in {"class_names": [1], "extra": [], "history": 3}.items():
+        _with_header(path, **{name: value})
+        with pytest.raises(CheckpointError, match=f"{name}: got .*, want "):
+            load_checkpoint(path)
+    for history in ({"columns": ["a"], "rows": [["1", "2"]]}, {"columns": ["a"], "rows": [[[]]]}, {"columns": []}):
+        _with_header(path, history=history)
+        with pytest.raises(CheckpointError, match="history: got .*, want columns and rows"):
+            load_checkpoint(path)
     with pytest.raises(CheckpointError, match="missing.safetensors"):
         load_checkpoint(path.with_name("missing.safetensors"))
 
@@ -194,3 +203,39 @@ def test_a_killed_process_leaves_a_whole_checkpoint(path, call, place, value):
     assert found.extra == {"value": value} and (found.tensors["params.w"] == value).all()
     _save(path)  # a leftover temporary file is no obstacle, and goes away
     assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks of memory are measured on Linux")
+def test_reading_takes_the_memory_of_the_file_once(path):
+    _save(path, {f"params.{number}": np.ones(8 << 20, np.float32) for number in range(4)})  # 128 MB
+
+    def megabytes(key):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = megabytes("VmRSS")
+    assert len(load_checkpoint(path).tensors) == 4
+    assert megabytes("VmHWM") - before < 1.4 * 128
+
+
+def test_entries_that_do_not_fit_the_file_are_refused(path):
+    _save(path)
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    for changes in ({"shape": [1 << 40]}, {"shape": [-1]}, {"dtype": "BF16"}, {"data_offsets": [0, 1 << 40]}, {"other": 1}):
+        entries = json.loads(content[8 : 8 + length])
+        entries[next(name for name in entries if name != "__metadata__")] |= changes
+        text = json.dumps(entries).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
+        with pytest.raises(CheckpointError):
+            load_checkpoint(path)
+
+
+def test_what_cannot_be_read_again_is_not_written(path, monkeypatch):
+    _save(path)
+    before = path.read_bytes()
+    monkeypatch.setattr(checkpoint_module, "MAX_BYTES", 1000)
+    with pytest.raises(CheckpointError, match="not written, takes .* more than the 1000 that can be read again"):
+        _save(path)
+    assert path.read_bytes() == before

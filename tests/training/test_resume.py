@@ -252,3 +252,8 @@ def test_changes_are_refused_unless_they_are_allowed(images, tmp_path):
     two = describe_data(images, None, Group(rank=1, world=2))
     with pytest.raises(CommandError, match="on 1 device.s., now there are 2; want .* number of devices$"):
         resume_run(tmp_path, state, two, recipe=RUN, allow_changed=True)
+    save_state(
+        tmp_path / "last.safetensors", state, TrainingProgress(), recipe=RUN, class_names=("cat",), extra={**data, "best_AP": "x"}
+    )
+    with pytest.raises(CheckpointError, match='best_AP: got "x", want a number or null'):
+        resume_run(tmp_path, state, data, recipe=RUN)

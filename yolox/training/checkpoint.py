@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import safetensors
@@ -21,8 +21,11 @@ from yolox.config_io import recipe_from_dict, recipe_to_dict
 from yolox.errors import CheckpointError
 
 FORMAT_VERSION = 1
-MAX_BYTES = 2 << 30  # the largest scale with its averages and momentum has 1.2 GB; a sparse file may declare any size
-MAX_HEADER_BYTES = 16 << 20  # shapes, recipe, class names and history have less than 1 MB; as objects it takes 24 times as much
+MAX_BYTES = 2_000_000_000  # X with averages and AdamW's two moments has 1.6 GB; a sparse file may declare any size
+MAX_HEADER_BYTES = 16 << 20  # shapes, recipe, class names and history have less than 1 MB
+HEADER_OBJECTS = 24  # bytes of memory that a byte of a header takes at most, read as objects
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U64": "<u8",
+          "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1"}  # fmt: skip
 _KEY = "yolox"  # one entry only: the order of several is not the same in every process
 
 
@@ -71,8 +74,8 @@ def save_checkpoint(
         extra: values that JSON can hold, such as counters.
 
     Raises:
-        CheckpointError: the disk is full or not writable (the file before is untouched), or `extra` is no
-            JSON.
+        CheckpointError: the disk is full or not writable (the file before is untouched), `extra` is no
+            JSON, or the file would be larger than `load_checkpoint` reads (2 GB).
 
     Example:
         >>> import tempfile
@@ -94,6 +97,9 @@ def save_checkpoint(
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"save_checkpoint: header is no JSON ({error})") from error
     metadata = json.dumps({"checksum": _checksum(text, arrays), "header": text})
+    size = sum(array.nbytes for array in arrays.values()) + HEADER_OBJECTS * len(metadata)
+    if size > MAX_BYTES or len(metadata) > MAX_HEADER_BYTES // 2:  # its text is written as JSON once more
+        raise CheckpointError(f"{path}: not written, takes {size} bytes, more than the {MAX_BYTES} that can be read again")
     with atomic_path(path) as temporary:
         save_file(arrays, temporary, metadata={_KEY: metadata})
 
@@ -179,24 +185,57 @@ def _read(path: str | os.PathLike) -> tuple[str, int, dict[str, np.ndarray]]:
         raise CheckpointError(f"no regular file of at most {MAX_BYTES} bytes")
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
-    if length > MAX_HEADER_BYTES:
-        raise CheckpointError(f"has a header of {length} bytes, want at most {MAX_HEADER_BYTES}")
-    with safetensors.safe_open(path, "np") as file:
-        metadata = file.metadata() or {}
+        if length > MAX_HEADER_BYTES or status.st_size + HEADER_OBJECTS * length > MAX_BYTES:
+            raise CheckpointError(f"has a header of {length} bytes, want at most {MAX_HEADER_BYTES}")
+        with safetensors.safe_open(path, "np") as checked:  # raises where the entries do not fit the file
+            metadata = checked.metadata() or {}
         if _KEY not in metadata:
             raise CheckpointError(f"safetensors without the entry {_KEY!r}: not written by this library")
         outer = json.loads(metadata[_KEY])
-        tensors = {name: np.asarray(file.get_tensor(name), order="C") for name in file.keys()}
+        entries = json.loads(file.read(length))
+        entries.pop("__metadata__")
+        # not by safetensors, which maps the file: its pages would count as memory beside the arrays
+        tensors = {name: _read_tensor(file, 8 + length, **entry) for name, entry in entries.items()}
     return outer["header"], outer["checksum"], tensors
+
+
+def _read_tensor(file: BinaryIO, begin: int, *, dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:
+    """Reads one tensor of a safetensors file whose data begins at the byte `begin`."""
+    first, end = data_offsets
+    array = np.empty(shape, DTYPES[dtype])
+    if array.nbytes != end - first:
+        raise CheckpointError(f"a tensor of {shape} {dtype} has {end - first} bytes, want {array.nbytes}")
+    file.seek(begin + first)
+    if file.readinto(memoryview(array.reshape(-1)).cast("B") if array.nbytes else bytearray()) != array.nbytes:
+        raise CheckpointError("ends within a tensor")
+    return array
 
 
 def _checkpoint(header: dict[str, Any], tensors: dict[str, np.ndarray]) -> Checkpoint:
     if header["format"] > FORMAT_VERSION:
         raise CheckpointError(f"format {header['format']}, this version reads up to {FORMAT_VERSION}")
-    return Checkpoint(
-        tensors=tensors,
-        recipe=recipe_from_dict(header["recipe"]),
-        class_names=tuple(header["class_names"]),
-        extra=header["extra"],
-        history=header.get("history"),
+    names, extra, history = header["class_names"], header["extra"], header.get("history")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(f"class_names: got {_shown(names)}, want a list of texts")
+    if not isinstance(extra, dict):
+        raise CheckpointError(f"extra: got {_shown(extra)}, want an object")
+    if history is not None and not _is_history(history):
+        raise CheckpointError(f"history: got {_shown(history)}, want columns and rows of as many texts or numbers")
+    recipe = recipe_from_dict(header["recipe"])
+    return Checkpoint(tensors=tensors, recipe=recipe, class_names=tuple(names), extra=extra, history=history)
+
+
+def _is_history(value: Any) -> bool:
+    if not isinstance(value, dict) or not all(isinstance(value.get(key), list) for key in ("columns", "rows")):
+        return False
+    return all(
+        isinstance(row, list)
+        and len(row) == len(value["columns"])
+        and all(cell is None or isinstance(cell, str | int | float) for cell in row)
+        for row in [value["columns"], *value["rows"]]
     )
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import stat
@@ -253,13 +254,16 @@ def resume_run(
         progress, rebuilt = restore_state(checkpoint, state, rank=rank), False
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
+    best_ap = checkpoint.extra.get("best_AP")
+    if best_ap is not None and (type(best_ap) not in (int, float) or not math.isfinite(best_ap)):
+        raise CheckpointError(f"{path}: best_AP: got {json.dumps(best_ap)[:100]}, want a number or null")
     history = checkpoint.history or stored_history(folder / HISTORY, progress.epoch)
     if rank == 0:
         rebuilt = restore_history(folder / HISTORY, history)
         if checkpoint.extra.get("best") and not _same_epoch(folder / BEST, checkpoint):  # killed before it was copied
             copy_best(folder)
-    # an AP on other images cannot be compared with the coming ones
-    best_ap = None if {"val_set", "val_images"} & changes.keys() else checkpoint.extra.get("best_AP")
+    if {"val_set", "val_images"} & changes.keys():
+        best_ap = None  # an AP on other images cannot be compared with the coming ones
     return ResumedRun(
         progress=progress, best_ap=best_ap, history=history, changes=tuple(changes.values()), rebuilt=rebuilt
     )
