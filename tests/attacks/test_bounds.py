@@ -8,6 +8,7 @@ import os
 import resource
 import struct
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import cv2
@@ -16,6 +17,7 @@ import pytest
 
 from tests.attacks.makers import encoded, motion_jpeg, png
 from tests.cli.tiny import EXPERIMENT
+from yolox import errors
 from yolox.cli.main import run
 from yolox.cli.run_options import remembered
 from yolox.config import InputSpec, Recipe
@@ -23,7 +25,8 @@ from yolox.data.build import MAX_TEXT_BYTES, read_text
 from yolox.data.coco import read_coco
 from yolox.data.header import read_header
 from yolox.data.image import image_size, read_image
-from yolox.data.voc import read_voc
+from yolox.data.voc import read_voc, read_voc_data
+from yolox.data.yolo import read_yolo_data
 from yolox.data.yolo_layout import read_class_names
 from yolox.errors import CheckpointError, CommandError, DataError, ExportError, WeightsError
 from yolox.eval import media
@@ -277,3 +280,31 @@ def test_deep_json_is_refused(tmp_path):
         (tmp_path / name).write_text(text)
         with pytest.raises(DataError, match=name):
             read_coco(str(tmp_path / name), str(tmp_path))
+
+
+def test_lists_of_files_that_are_not_there_are_not_read_to_their_end(tmp_path, monkeypatch):
+    """Each name takes several looks at the disk: a list of 60 MB took minutes."""
+    monkeypatch.setattr(errors, "MAX_PROBLEMS", 5)
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations/a.xml").write_text("<annotation/>")
+    (tmp_path / "data.yaml").write_text("train: list.txt\nnames: [cat]\n")
+    yolo = partial(read_yolo_data, str(tmp_path / "data.yaml"), split="train")
+    voc = partial(read_voc_data, str(tmp_path), split=str(tmp_path / "list.txt"))
+    for read, line, what in (
+        (yolo, "images/{}.jpg", "images/0.jpg: no such image file"),
+        (voc, "{}", "'0' has no XML file"),
+        (voc, "../../{}", "'../../0' lies outside"),
+        (voc, "a", "'a' is listed more than once"),
+    ):
+        (tmp_path / "list.txt").write_text("".join(f"{line.format(number)}\n" for number in range(100)))
+        with pytest.raises(DataError, match="list.txt: 5 problems, and more was not read") as caught:
+            read()
+        assert what in str(caught.value)
+
+
+def test_videos_of_frames_that_are_too_large_are_refused_before_decoding(tmp_path, monkeypatch):
+    path = tmp_path / "a.avi"
+    path.write_bytes(motion_jpeg([encoded(64, 96)], 64, 96))
+    monkeypatch.setattr(media, "MOST_PIXELS", 6000)
+    with pytest.raises(DataError, match="has frames of 6144 pixels, more than 6000"):
+        list(read_frames(path, "a"))

@@ -66,6 +66,7 @@ def read_voc(
             roots.append((stem, path, root))
         except ValueError as error:
             problems.append(f"{path}: {error}")
+            stop_at_many_problems(annotation_dir, problems)
     images.count_claims(root for _, _, root in roots)
     for stem, path, root in roots:
         try:
@@ -140,11 +141,32 @@ def _annotation_files(annotation_dir: str, image_set: str | None, follow_links: 
         have = {stem: name for stem, name in have.items() if os.path.dirname(name) not in linked}  # refused where it is listed
     if image_set is None and not have:
         raise DataError(f"{annotation_dir}: no .xml files in it or in its sub-folders")
-    stems = sorted(have) if image_set is None else [_stem(line, have) for line in read_lines(image_set) if line.strip()]
-    places = {stem: os.path.realpath(os.path.join(root, f"{stem}.xml")) for stem in stems if stem not in have}
-    outside = [stem for stem in stems if stem in places and not is_within(places[stem], root)]
-    raise_problems(str(image_set), [f"{stem[:200]!r} lies outside of {annotation_dir}; refused" for stem in outside])
+    stems = sorted(have) if image_set is None else _listed_stems(image_set, annotation_dir, have)
     return [(stem, os.path.join(annotation_dir, have.get(stem, f"{stem}.xml"))) for stem in stems]
+
+
+def _listed_stems(image_set: str, annotation_dir: str, have: dict[str, str]) -> list[str]:
+    """Returns the annotations that an image set names; a list with 10,000 wrong names is read no further."""
+    root, stems, seen = os.path.realpath(annotation_dir), [], set()
+    outside, missing, repeated = [], [], []
+    for line in read_lines(image_set):
+        if not line.strip():
+            continue
+        stems.append(stem := _stem(line, have))
+        if (name := os.path.normpath(stem)) in seen:
+            repeated.append(f"{stem[:200]!r} is listed more than once")
+            stop_at_many_problems(image_set, repeated)
+        elif stem not in have:
+            place = os.path.join(root, f"{stem}.xml")
+            if not is_within(os.path.realpath(place), root):
+                outside.append(f"{stem[:200]!r} lies outside of {annotation_dir}; refused")
+            elif not os.path.isfile(place):
+                missing.append(f"{stem[:200]!r} has no XML file in {annotation_dir}")
+            stop_at_many_problems(image_set, outside)
+            stop_at_many_problems(image_set, missing)
+        seen.add(name)
+    raise_problems(image_set, outside)
+    return stems
 
 
 def _is_xml(name: str) -> bool:
@@ -392,7 +414,7 @@ def voc_files(folder: str, *, split: str, all_without_lists: bool = True, follow
         Paths; a list may name files that are not there.
 
     Raises:
-        DataError: no such list, or a name that leads out of the annotations.
+        DataError: no such list, a name that leads out of the annotations, or 10,000 names without a file or repeated.
     """
     files = _annotation_files(_annotation_dir(folder), _list_of(folder, split, all_without_lists), follow_links)
     return [path for _, path in files]

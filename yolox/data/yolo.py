@@ -425,7 +425,7 @@ def _listed_pairs(path: str, bases: Sequence[str], image_dir: str | None) -> Lab
     Names are relative to the list, to the dataset's `path`, or to a folder above. With an image folder, the end of a name
     that is there counts.
     """
-    folder, found, seen = os.path.dirname(path), LabelledImages(), set()
+    folder, found, seen, missing = os.path.dirname(path), LabelledImages(), set(), []
     lines = Counter(line.strip() for line in read_lines(path) if line.strip())
     found.repeated = [line for line, times in lines.items() if times > 1]
     for line in lines:
@@ -434,7 +434,11 @@ def _listed_pairs(path: str, bases: Sequence[str], image_dir: str | None) -> Lab
             stop_at_many_problems(path, found.problems)
             continue
         if image_dir is None:
-            image = resolve_entry(line, [folder, *bases]) or os.path.normpath(os.path.join(folder, line))
+            image = resolve_entry(line, [folder, *bases])
+            if image is None:  # whoever reads it says so, but not of millions
+                image = os.path.normpath(os.path.join(folder, line))
+                missing.append(f"{image[:300]}: no such image file")
+                stop_at_many_problems(path, missing)
         else:
             image = _within_folder(line, folder, os.fspath(image_dir))
         if image is None:

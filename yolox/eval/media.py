@@ -21,7 +21,7 @@ from yolox.eval.postprocess import Detections
 from yolox.eval.predict import VIEWER, Speed, predict_images
 from yolox.eval.sources import Stream, is_video, unique_names
 from yolox.eval.tiles import Tiles
-from yolox.eval.video_process import MOST_FAILS, VideoReader
+from yolox.eval.video_process import MOST_FAILS, MOST_PIXELS, VideoReader
 
 DEFAULT_FPS = 25.0
 OPEN_SECONDS, READ_SECONDS = 10.0, 10.0  # without an answer of a stream: then it is given up
@@ -132,6 +132,8 @@ def _capture(
     problem = "has frames of PNG" if b"PNG" in code.upper() else ""
     if max_pixels is not None and pixels > max_pixels:
         problem = f"has frames of {pixels:.0f} pixels, more than `max_pixels` {max_pixels}"
+    elif pixels > MOST_PIXELS:
+        problem = f"has frames of {pixels:.0f} pixels, more than {MOST_PIXELS}"
     if problem:
         capture.release()
         raise DataError(f"{file}: {problem}, which are not decoded")
