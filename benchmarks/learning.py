@@ -48,7 +48,7 @@ PARTS, LOSSES = ("val", "test"), ("total", "iou", "obj", "cls", "l1")
 EPOCHS, WARMUP_EPOCHS, NO_AUG_EPOCHS, BATCH_SIZE = 20, 1, 5, 8
 SIGNIFICANT = 0.05
 HARD_SHAPES = SyntheticConfig(
-    image_size=(192, 192), shapes=(4, 14), sides=(10.0, 64.0), noise=35.0, hue_jitter=180.0, contrast=25.0, most_hidden=0.6
+    image_size=(192, 192), shapes=(2, 8), sides=(16.0, 88.0), noise=14.0, hue_jitter=50.0, contrast=55.0, most_hidden=0.4
 )
 SHAPE_IMAGES = {"train": (200, 1), "val": (100, 2), "test": (100, 3)}  # how many, and the seed that draws them
 
