@@ -5,10 +5,12 @@
     python benchmarks/learning.py --data DATA --output RUNS --sets shapes --seeds 0 1 --systems megvii ours
 
 The systems are `megvii` (pixeltable-yolox, benchmarks/learning_megvii.py), `ours` (`yolox train` with Megvii's recipe) and
-`finetune` (`yolox train --finetune`). The datasets are `bccd` (205 photos of blood cells, 416 px) and `shapes`
-(yolox.data.synthetic, drawn so that nano does not saturate, 192 px); both train 20 epochs at batch 8, the last 5 without
-mosaic. `--size` takes another input side, for a small machine. A seed has one start for all systems: DATA's official weights at
-a healthy norm, with new class predictions. All are evaluated by `yolox eval`, on the moving average of the weights.
+`finetune` (`yolox train --finetune`). Two more run when they are named: `frozen` (`--finetune --freeze backbone`) and `random`
+(`--finetune` from random weights). The datasets are `bccd` (205 photos of blood cells, 416 px) and `shapes`
+(yolox.data.synthetic, drawn so that nano does not saturate, 192 px), and if named `bccd_eighth` (every eighth of the 205 photos);
+all train 20 epochs at batch 8, the last 5 without mosaic. `--size` takes another input side, for a small machine, and `--epochs`
+another number. A seed has one start for all systems: DATA's official weights at a healthy norm, with new class predictions. All
+are evaluated by `yolox eval`, on the moving average of the weights.
 
 DATA holds `bccd/instances_{train,val,test}.json`, `bccd/images` and `weights/yolox_nano_fused_megvii_keys.npz`. RUNS gets a
 folder for each dataset, system and seed; runs that are there are not repeated, so that a stopped benchmark goes on. Arguments
@@ -44,6 +46,7 @@ from yolox.training.run_folder import HISTORY, LAST, read_history  # noqa: E402
 PEER = ROOT / ".venv-megvii/bin/python"
 WEIGHTS = "weights/yolox_nano_fused_megvii_keys.npz"
 SYSTEMS, TRIED = ("megvii", "ours", "finetune"), "tried"
+OPTIONS = {"ours": (), "finetune": ("--finetune",), "frozen": ("--finetune", "--freeze", "backbone"), "random": ("--finetune",)}
 PARTS, LOSSES = ("val", "test"), ("total", "iou", "obj", "cls", "l1")
 EPOCHS, WARMUP_EPOCHS, NO_AUG_EPOCHS, BATCH_SIZE = 20, 1, 5, 8
 SIGNIFICANT = 0.05
@@ -74,6 +77,19 @@ def bccd(data: Path, output: Path) -> Dataset:  # noqa: ARG001
     )
 
 
+def bccd_eighth(data: Path, output: Path) -> Dataset:
+    """Returns BCCD with every eighth of its training images, as a small dataset; the other parts are whole."""
+    whole = bccd(data, output)
+    content = json.loads(whole.annotations["train"].read_text())
+    content["images"] = sorted(content["images"], key=lambda image: image["file_name"])[::8]
+    kept = {image["id"] for image in content["images"]}
+    content["annotations"] = [box for box in content["annotations"] if box["image_id"] in kept]
+    path = (output / "bccd_eighth/instances_train.json").resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return evolve(whole, annotations={**whole.annotations, "train": path})
+
+
 def shapes(data: Path, output: Path) -> Dataset:  # noqa: ARG001
     """Draws the parts of the second dataset into the output folder; the same seeds draw the same files."""
     folders = {part: (output / "shapes" / part).resolve() for part in SHAPE_IMAGES}
@@ -89,7 +105,8 @@ def shapes(data: Path, output: Path) -> Dataset:  # noqa: ARG001
     )
 
 
-DATASETS = {"bccd": bccd, "shapes": shapes}
+SETS = {"bccd": bccd, "shapes": shapes}
+DATASETS = SETS | {"bccd_eighth": bccd_eighth}
 
 
 def write_start(weights: Path, path: Path, *, num_classes: int, seed: int) -> None:
@@ -125,23 +142,26 @@ def name_of_megvii(name: str) -> str:
     return f"{prefix}.{module}.{leaves.get(leaf, leaf)}"
 
 
-def train_ours(dataset: Dataset, run: Path, start: Path, *, seed: int, extra: Sequence[str]) -> list[str]:
-    """Returns the arguments of `yolox` that train a run."""
-    argv = ["train", "--model", "nano", "--weights", start, "--output", run, "--seed", seed, "--input-size", dataset.size]
+def train_ours(
+    dataset: Dataset, run: Path, start: Path | None, *, seed: int, extra: Sequence[str], epochs: int = EPOCHS
+) -> list[str]:
+    """Returns the arguments of `yolox` that train a run, from random weights where there is no start."""
+    argv = ["train", "--model", "nano", "--output", run, "--seed", seed, "--input-size", dataset.size]
+    argv += [] if start is None else ["--weights", start]
     for part in ("train", "val"):
         argv += [f"--{part}-json", dataset.annotations[part], f"--{part}-images", dataset.images[part]]
-    argv += ["--epochs", EPOCHS, "--warmup-epochs", WARMUP_EPOCHS, "--plain-epochs", NO_AUG_EPOCHS]
+    argv += ["--epochs", epochs, "--warmup-epochs", WARMUP_EPOCHS, "--plain-epochs", NO_AUG_EPOCHS]
     argv += ["--flat-epochs", NO_AUG_EPOCHS - 1, "--batch-size", BATCH_SIZE, "--multiscale-sizes"]  # one size, the input's
-    argv += ["--eval-interval", EPOCHS, "--plain-eval-interval", EPOCHS, "--workers", 0, "--overwrite", *extra]
+    argv += ["--eval-interval", epochs, "--plain-eval-interval", epochs, "--workers", 0, "--overwrite", *extra]
     return list(map(str, argv))
 
 
-def train_megvii(dataset: Dataset, run: Path, start: Path, *, seed: int) -> list[str]:
+def train_megvii(dataset: Dataset, run: Path, start: Path, *, seed: int, epochs: int = EPOCHS) -> list[str]:
     """Writes the settings of a run for benchmarks/learning_megvii.py; returns the command."""
     settings = {
         "start": str(start.resolve()), "annotations": str(dataset.annotations["train"]),
         "images": str(dataset.images["train"]), "num_classes": dataset.num_classes, "size": dataset.size,
-        "batch_size": BATCH_SIZE, "epochs": EPOCHS, "warmup_epochs": WARMUP_EPOCHS, "no_aug_epochs": NO_AUG_EPOCHS,
+        "batch_size": BATCH_SIZE, "epochs": epochs, "warmup_epochs": WARMUP_EPOCHS, "no_aug_epochs": NO_AUG_EPOCHS,
         "seed": seed,
     }  # fmt: skip
     run.mkdir(parents=True, exist_ok=True)
@@ -150,18 +170,21 @@ def train_megvii(dataset: Dataset, run: Path, start: Path, *, seed: int) -> list
     return [str(PEER), str(ROOT / "benchmarks/learning_megvii.py"), "--settings", str(path), "--output", str(run)]
 
 
-def run_one(system: str, dataset: Dataset, run: Path, start: Path, *, seed: int, extra: Sequence[str] = ()) -> dict:
+def run_one(
+    system: str, dataset: Dataset, run: Path, start: Path, *, seed: int, extra: Sequence[str] = (), epochs: int = EPOCHS
+) -> dict:
     """Trains and evaluates one run.
 
     Returns:
         AP of each part, each loss of the last epoch, and the seconds that the epochs took.
     """
     if system == "megvii":
-        _start(train_megvii(dataset, run, start, seed=seed))
+        _start(train_megvii(dataset, run, start, seed=seed, epochs=epochs))
         weights, history = run / "ema.npz", json.loads((run / "history.json").read_text())
     else:
-        extra = {"ours": (), "finetune": ("--finetune",), TRIED: tuple(extra)}[system]
-        _start([sys.executable, "-m", "yolox", *train_ours(dataset, run, start, seed=seed, extra=extra)])
+        extra = tuple(extra) if system == TRIED else OPTIONS[system]
+        begin = None if system == "random" else start
+        _start([sys.executable, "-m", "yolox", *train_ours(dataset, run, begin, seed=seed, extra=extra, epochs=epochs)])
         weights, history = run / LAST, read_history(run / HISTORY)
     found = {name: history[-1][name] for name in LOSSES}
     for part in PARTS if system != TRIED else PARTS[:1]:
@@ -226,7 +249,15 @@ def _verdict(first: str, against: Mapping[str, Mapping[str, dict]]) -> str:
 
 
 def measure(
-    data: Path, output: Path, name: str, *, systems: Sequence[str], seeds: Sequence[int], size: int | None = None, extra=()
+    data: Path,
+    output: Path,
+    name: str,
+    *,
+    systems: Sequence[str],
+    seeds: Sequence[int],
+    size: int | None = None,
+    extra: Sequence[str] = (),
+    epochs: int = EPOCHS,
 ) -> dict:
     """Trains what is not there yet of a dataset's runs, and compares them; the answer is the line that is printed."""
     dataset, runs = DATASETS[name](data, output), {}
@@ -241,10 +272,10 @@ def measure(
             run = output / name / system / f"seed{seed}"
             result = run / "result.json"
             if not result.exists():
-                found = run_one(system, dataset, run, start, seed=seed, extra=extra)
+                found = run_one(system, dataset, run, start, seed=seed, extra=extra, epochs=epochs)
                 result.write_text(json.dumps(found, indent=2) + "\n")
             runs.setdefault(system, []).append(json.loads(result.read_text()))
-    return {"dataset": name, "size": dataset.size, "epochs": EPOCHS, "systems": compare(runs)}
+    return {"dataset": name, "size": dataset.size, "epochs": epochs, "systems": compare(runs)}
 
 
 def main() -> None:
@@ -254,10 +285,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with bccd and weights")
     parser.add_argument("--output", type=Path, required=True, help="folder for the runs")
-    parser.add_argument("--sets", nargs="+", choices=DATASETS, default=list(DATASETS))
-    parser.add_argument("--systems", nargs="+", choices=(*SYSTEMS, TRIED), default=[*SYSTEMS, *((TRIED,) if extra else ())])
+    parser.add_argument("--sets", nargs="+", choices=DATASETS, default=list(SETS))
+    systems, default = list(dict.fromkeys((*SYSTEMS, *OPTIONS, TRIED))), [*SYSTEMS, *([TRIED] if extra else [])]
+    parser.add_argument("--systems", nargs="+", choices=systems, default=default)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--size", type=int, help="input side in pixels; each dataset has its own by default")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of every run; name another output folder for each number")
     options = parser.parse_args(sys.argv[1:cut])
     if len(options.seeds) < 2:
         parser.error("--seeds: got one, want at least two, as one seed shows no spread")
@@ -268,6 +301,7 @@ def main() -> None:
             measure(
                 options.data, options.output, name,
                 systems=options.systems, seeds=options.seeds, size=options.size, extra=extra,
+                epochs=options.epochs,
             )
         )  # fmt: skip
 

@@ -42,6 +42,32 @@ def test_both_systems_get_the_same_schedule_samples_and_start(tmp_path):
     )  # fmt: skip
 
 
+def test_systems_that_run_when_they_are_named(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(learning, "_start", commands.append)
+    monkeypatch.setattr(learning, "read_history", lambda _: [dict.fromkeys((*learning.LOSSES, "seconds"), 1.0)])
+    monkeypatch.setattr(learning, "evaluate", lambda *_: 0.5)
+    for system in ("frozen", "random"):
+        learning.run_one(system, DATASET, tmp_path / system, tmp_path / "start.npz", seed=0, epochs=100)
+    frozen, random = commands
+    assert frozen[frozen.index("--freeze") + 1] == "backbone" and "--weights" in frozen and "--finetune" in frozen
+    assert "--weights" not in random and "--finetune" in random and random[random.index("--epochs") + 1] == "100"
+
+
+def test_an_eighth_of_the_training_images_with_their_boxes(tmp_path):
+    images = [{"id": i, "file_name": f"{i:03}.jpg"} for i in range(20)]
+    boxes = [{"image_id": i % 20, "id": i} for i in range(60)]
+    (tmp_path / "bccd").mkdir()
+    content = {"images": images[::-1], "annotations": boxes, "categories": [{"id": 1, "name": "cell"}]}
+    (tmp_path / "bccd/instances_train.json").write_text(json.dumps(content))
+    eighth = learning.bccd_eighth(tmp_path, tmp_path / "runs")
+    kept = json.loads(eighth.annotations["train"].read_text())
+    assert [image["id"] for image in kept["images"]] == [0, 8, 16]
+    assert sorted(box["id"] for box in kept["annotations"]) == [0, 8, 16, 20, 28, 36, 40, 48, 56]
+    assert kept["categories"] == content["categories"]
+    assert eighth.annotations["test"] == (tmp_path / "bccd/instances_test.json").resolve() and eighth.size == 416
+
+
 def test_the_start_leads_back_to_the_same_detector(tmp_path):
     given, read = yolox.models.yolox_nano(num_classes=80), yolox.models.yolox_nano(num_classes=3)
     tensors = {learning.name_of_megvii(n): p.asnumpy() for n, p in given.parameters_and_names()}
