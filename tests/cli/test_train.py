@@ -1,11 +1,14 @@
 """What the command train passes on, and the order in which the trainer changes parameters."""
 
+import numpy as np
 import pytest
 
-from tests.cli.tiny import EXPERIMENT, write_data
+from tests.cli.tiny import EXPERIMENT, RECIPE, TinyDetector, write_data
 from yolox.cli import run, train
 from yolox.config import InputSpec, PostprocessConfig
+from yolox.data.synthetic import SHAPE_NAMES
 from yolox.training import trainer
+from yolox.training.checkpoint import save_checkpoint
 
 
 @pytest.fixture
@@ -49,3 +52,17 @@ def test_what_the_recipe_says_reaches_the_run(tmp_path, monkeypatch, seen):
     assert evaluated["postprocess"] == PostprocessConfig(score_threshold=0.2, multi_label=True)
     assert (evaluated["batch_size"], evaluated["workers"]) == (3, 1)
     assert (recipe.epochs, recipe.loader.seed, recipe.optim.precision) == (5, 7, "float16")
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_new_run_starts_from_the_averages_of_another_or_from_its_last_step(tmp_path, monkeypatch, raw):
+    values = {p.name: p.asnumpy() for p in TinyDetector(3).get_parameters()}
+    last = {f"params.{name}": np.full_like(value, 0.25) for name, value in values.items()}
+    averages = {f"ema.{name}": np.full_like(value, 0.75) for name, value in values.items()}
+    (tmp_path / "old").mkdir()
+    save_checkpoint(tmp_path / "old/last.safetensors", last | averages, recipe=RECIPE, class_names=SHAPE_NAMES)
+    begun = []
+    monkeypatch.setattr(train, "train", lambda detector, *_, **__: begun.append(detector))
+    options = ["--raw-weights"] if raw else []
+    assert start(tmp_path, "--weights", str(tmp_path / "old/last"), *options) == 0
+    assert {float(value) for p in begun[0].get_parameters() for value in p.asnumpy().ravel()} == {0.25 if raw else 0.75}
