@@ -20,7 +20,7 @@ from yolox.cli.sources import FORMATS, DataSource, TrainingSet, ValidationSet, d
 from yolox.config import Recipe, pixel_words
 from yolox.data.batches import TrainSource
 from yolox.data.check import EXAMPLES, DatasetReport, Probe, check_dataset, probe_pixels, shared_images, training_warnings
-from yolox.data.content import name_some
+from yolox.data.content import Note, name_some, named_in
 from yolox.data.dataset import DetectionDataset, with_pixels
 from yolox.data.duplicates import BITS, Leak, duplicate_images, find_leaks, group_similar, image_hash
 from yolox.data.image import shown_path
@@ -80,12 +80,16 @@ def run(experiment: Experiment, options: CheckOptions, with_defaults: Callable[[
         }
         leaks = find_leaks(datasets, hashes)
         similar = [line for name, data in datasets.items() for line in _similar(name, data, hashes[name])]
-    found = {"leaks": [_leak_names(datasets, leak) for leak in leaks]}
-    write_json(folder / "report.json", {**{name: attrs.asdict(report) for name, report in reports.items()}, **found})
+    found = {"leaks": [_leak_names(datasets, leak) for leak in leaks], "similar": named_in(similar)}
+    parts = {name: {**attrs.asdict(report), "named": named_in(report.warnings)} for name, report in reports.items()}
+    write_json(folder / "report.json", {**parts, **found})
     console.print(_counts(reports), _classes(reports))
     console.print(f"pixels: {pixel_words(recipe.input)}")
     for line in [*training_warnings(reports, datasets), *similar, *_leak_lines(datasets, leaks)]:
         console.print(f"warning: {line}", markup=False)
+    named = [*found["similar"].values(), *(names for part in parts.values() for names in part["named"].values())]
+    if any(len(names) > EXAMPLES for names in named):
+        console.print(f"wrote {shown_path(folder / 'report.json')}: all names that these warnings stand for")
     if leaks:
         _write_leaks(console, folder / "leaks.png", datasets, leaks)
     for name, report in reports.items():
@@ -133,11 +137,11 @@ def _similar(part: str, dataset: DetectionDataset, hashes: np.ndarray) -> list[s
     groups = [np.flatnonzero(numbers == first) for first in np.flatnonzero(np.bincount(numbers, minlength=1) > 1)]
     alike = [[Path(dataset.file_names[i]).name for i in group.tolist()] for group in groups]
     kinds = (("are equal byte for byte", " = ", equal), ("look alike, such as frames of a video", " ~ ", alike))
-    return [
-        f"{part}: groups of image files that {what}: {len(found)} ({name_some(_group(g, sign) for g in found)})"
-        for what, sign, found in kinds
-        if found
-    ]
+    lines = []
+    for what, sign, found in kinds:
+        text = f"{part}: groups of image files that {what}: {len(found)} ({name_some(_group(g, sign) for g in found)})"
+        lines += [Note(text, (sign.join(group) for group in found))] if found else []
+    return lines
 
 
 def _group(names: Sequence[str], sign: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import attrs
 import numpy as np
 
-from yolox.data.content import counted, is_left_behind, name_some, why_no_text
+from yolox.data.content import Note, counted, is_left_behind, name_some, why_no_text
 from yolox.data.dataset import DetectionDataset
 from yolox.errors import DataError, raise_problems
 from yolox.wire import read_file
@@ -137,7 +137,7 @@ def _alike_classes(names: Sequence[str]) -> list[str]:
         groups.setdefault(" ".join(name.casefold().replace("_", " ").split()), []).append(repr(name))
     alike = [" and ".join(group) for group in groups.values() if len(group) > 1]
     what = "names of classes differ by case or spaces alone, and stay classes of their own; `class_map` makes one of them"
-    return [f"{what}: {name_some(alike)}"] if alike else []
+    return [Note(f"{what}: {name_some(alike)}", alike)] if alike else []
 
 
 def _bad_images(names: Sequence[str], image_ids: array, image_dir: str, follow_links: bool) -> list[str]:

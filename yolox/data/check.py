@@ -9,7 +9,7 @@ import numpy as np
 from attrs import frozen
 
 from yolox.config import Size
-from yolox.data.content import name_some
+from yolox.data.content import note_names
 from yolox.data.dataset import DetectionDataset, crowded_images, image_path, load_image
 from yolox.data.header import read_header
 from yolox.data.unread import unread_of
@@ -306,7 +306,7 @@ def _several(what: str, found: list[str], *, most: int = EXAMPLES) -> list[str]:
     """Returns a warning with its count and a few examples, or nothing where nothing was found."""
     if not found:
         return []
-    return [f"{what}: {len(found)} ({name_some(found, most=most)})"]
+    return [note_names(f"{what}: {len(found)}", found, most=most)]
 
 
 SIDE_EDGES = np.geomspace(1, 1024, 41)  # px of the network's input

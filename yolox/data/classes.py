@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 import numpy as np
 
-from yolox.data.content import counted, name_some
+from yolox.data.content import counted, name_some, note_names
 from yolox.data.dataset import DetectionDataset, trainable
 from yolox.errors import DataError
 
@@ -45,8 +45,9 @@ def with_classes(dataset: DetectionDataset, names: Sequence[str]) -> DetectionDa
     if unknown:
         dataset = _noted(
             dataset,
-            f"left out {counted(len(unknown), 'class', 'classes')} without a box, none of the {len(names)} wanted "
-            f"({name_some(unknown)})",
+            note_names(
+                f"left out {counted(len(unknown), 'class', 'classes')} without a box, none of the {len(names)} wanted", unknown
+            ),
         )
     ids = {name: i for name, i in zip(dataset.class_names, dataset.category_ids, strict=True) if name in place}
     unused = max(dataset.category_ids, default=0) + 1
@@ -215,10 +216,8 @@ def match_detector(
             f"{_name(dataset)}: has {counted(len(dataset.class_names), 'class', 'classes')}, the detector predicts "
             f"{num_classes} without names; want a dataset of the same classes"
         )
-    note = (
-        f"the weights have no class names: the {num_classes} classes were matched by their order in the dataset "
-        f"({name_some(dataset.class_names)})"
-    )
+    what = f"the weights have no class names: the {num_classes} classes were matched by their order in the dataset"
+    note = note_names(what, dataset.class_names)
     return dataset if note in dataset.notes else _noted(dataset, note)
 
 

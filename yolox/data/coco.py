@@ -15,7 +15,7 @@ import numpy as np
 
 from yolox.data.build import Columns, build_dataset, relative_name
 from yolox.data.classes import rename_classes
-from yolox.data.content import counted, name_some
+from yolox.data.content import Note, counted, name_some, note_names
 from yolox.data.dataset import DetectionDataset
 from yolox.data.json_lists import read_lists
 from yolox.errors import MAX_PROBLEMS, DataError, raise_problems, stop_at_many_problems
@@ -128,11 +128,11 @@ class _Reading:
     without_size: list[str] = attrs.Factory(list)
     urls: list[str] = attrs.Factory(list)
     backslashes: list[str] = attrs.Factory(list)
-    scored: int = 0
-    bad_areas: int = 0
-    strange_areas: int = 0
-    ignored: int = 0
-    turned: int = 0
+    scored: list[int] = attrs.Factory(list)  # ids of annotations, like the next four
+    bad_areas: list[int] = attrs.Factory(list)
+    strange_areas: list[int] = attrs.Factory(list)
+    ignored: list[int] = attrs.Factory(list)
+    turned: list[int] = attrs.Factory(list)
     left_out: list[str] = attrs.Factory(list)
 
     def add_category(self, position: int, entry: dict) -> None:
@@ -187,11 +187,11 @@ class _Reading:
         has_area = is_number(area) and area >= 0
         columns.areas.append(float(area) if has_area else w * h)
         columns.annotation_ids.append(as_id(ident))
-        self.bad_areas += not has_area and "area" in entry
-        self.scored += "score" in entry
-        self.ignored += as_crowd(entry.get("ignore", 0)) is True and not columns.crowd[-1]
-        self.turned += _is_turned(entry)
-        self.strange_areas += has_area and w * h > 0 and not 0 < area <= 1.01 * w * h + 1
+        self.bad_areas += [ident] * (not has_area and "area" in entry)
+        self.scored += [ident] * ("score" in entry)
+        self.ignored += [ident] * (as_crowd(entry.get("ignore", 0)) is True and not columns.crowd[-1])
+        self.turned += [ident] * _is_turned(entry)
+        self.strange_areas += [ident] * (has_area and w * h > 0 and not 0 < area <= 1.01 * w * h + 1)
 
     def counted_problems(self) -> list[str]:
         kinds = (
@@ -203,10 +203,8 @@ class _Reading:
     def notes(self) -> list[str]:
         notes = [f"left out the {text}" for text in self.left_out]
         if self.backslashes:
-            notes.append(
-                f"{counted(len(self.backslashes), 'file name has', 'file names have')} the backslashes of Windows, read as / "
-                f"({name_some(self.backslashes)})"
-            )
+            names = counted(len(self.backslashes), "file name has", "file names have")
+            notes.append(note_names(f"{names} the backslashes of Windows, read as /", self.backslashes))
         of_annotations = (
             (self.bad_areas, "an area that is no number of 0 or more; that of the box was taken"),
             (self.strange_areas,
@@ -215,7 +213,9 @@ class _Reading:
             (self.turned, "a rotation, which is not applied: the box of the file was taken as it is"),
             (self.scored, "a score: predictions are taken as labels, without their scores"),
         )  # fmt: skip
-        notes += [f"{counted(n, 'annotation has', 'annotations have')} {text}" for n, text in of_annotations if n]
+        for ids, text in of_annotations:
+            what = f"{counted(len(ids), 'annotation has', 'annotations have')} {text}"
+            notes += [Note(what, (f"annotation {ident}" for ident in ids))] if ids else []
         return notes
 
 

@@ -176,6 +176,55 @@ def name_some(items: Iterable[str], *, most: int = 3) -> str:
     return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
+class Note(str):
+    """A line about what was left out, guessed or doubtful, and all names that it stands for, of which it shows a few.
+
+    Args:
+        text: the line.
+        names: what it stands for, such as file names.
+    """
+
+    names: tuple[str, ...]
+
+    def __new__(cls, text: str, names: Iterable[str] = ()) -> Note:
+        """Makes the line."""
+        note = super().__new__(cls, text)
+        note.names = tuple(names)
+        return note
+
+
+def note_names(what: str, names: Iterable[str], *, most: int = 3) -> Note:
+    """Returns a line with the first of many names in brackets, which keeps all of them.
+
+    Args:
+        what: text before the names.
+        names: what the line stands for.
+        most: how many are written.
+
+    Returns:
+        Note.
+
+    Example:
+        >>> note = note_names("2 files were left out", ["a.xml", "b.xml"], most=1)
+        >>> note, note.names
+        ('2 files were left out (a.xml and 1 more)', ('a.xml', 'b.xml'))
+    """
+    names = list(names)
+    return Note(f"{what} ({name_some(names, most=most)})", names)
+
+
+def named_in(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Returns all names that warnings stand for, where a warning shows a few of them.
+
+    Args:
+        lines: warnings of a check, or notes of a dataset.
+
+    Returns:
+        Names by warning; a warning that stands for no names is left out.
+    """
+    return {str(line): line.names for line in lines if isinstance(line, Note) and line.names}
+
+
 def counted(number: int, one: str, many: str | None = None) -> str:
     """Returns a number with its noun.
 

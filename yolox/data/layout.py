@@ -15,13 +15,19 @@ from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name
 from yolox.data.image import MAX_PIXELS
 from yolox.data.json_lists import read_lists
-from yolox.data.voc import LISTS, read_voc_data
+from yolox.data.voc import LISTS, annotation_dir_of, read_voc_data
 from yolox.data.yolo import ScoredLabels, read_yolo_data
-from yolox.data.yolo_layout import YAML_SUFFIXES, describe_yolo, first_difference
+from yolox.data.yolo_layout import (
+    CLASS_FILES,
+    PARTS,
+    YAML_SUFFIXES,
+    describe_yolo,
+    first_difference,
+    folder_of_names,
+    has_labels_beside,
+)
 from yolox.errors import DataError
 
-PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
-"""The parts of a dataset, and the names that files and folders of each have."""
 _PART = re.compile(r"(?:^|[^a-z])(" + "|".join(name for names in PARTS.values() for name in names) + r")(?:[-_]?\d{4})?$")
 _LISTS = {"train": ("train", "trainval", "default"), "val": ("val",), "test": ("test",)}  # of VOC; default is CVAT's
 
@@ -83,6 +89,11 @@ def find_layout(path: str | os.PathLike) -> DataLayout:
     found = [layout for find in _FINDERS for layout in find(path)]
     if len(found) > 1:
         raise DataError(f"{path}: holds {len(found)} datasets ({'; '.join(each.name for each in found)}); name one of them")
+    if not found and has_labels_beside(path):
+        raise DataError(
+            f"{path}: has text files beside its images, as YOLO labels lie, but no class names; want a classes.txt with a name "
+            "on each line, or a data.yaml"
+        )
     if not found:
         raise DataError(
             f"{path}: no dataset was recognised; want a data.yaml, COCO annotations (annotations/instances_train.json, "
@@ -181,12 +192,30 @@ def _yolo_folder(folder: str) -> list[DataLayout]:
     names = _files(folder)
     yamls = [name for name in names if name.lower().endswith(YAML_SUFFIXES) and _describes(os.path.join(folder, name))]
     darknet = [name for name in names if name.lower() in ("obj.data", "dataset.data")]
-    listed = [name for name in names if name.lower() in ("classes.txt", "obj.names")]
-    found = yamls or darknet or (listed[:1] if "labels" in _folders(folder) else [])
+    listed = [name for name in names if name.lower() in CLASS_FILES]
+    subs = [os.path.join(folder, sub) for sub in _folders(folder) if part_name(sub)]
+    is_yolo = "labels" in _folders(folder) or any(has_labels_beside(place) for place in (folder, *subs))
+    found = yamls or darknet or (listed[:1] if is_yolo else [])
     if len(found) == 1:
         others = [name for name in (*darknet, *listed) if name not in found and _describes(os.path.join(folder, name))]
         _check_same_classes([os.path.join(folder, name) for name in (*found, *others)])
-    return [_yolo(os.path.join(folder, name)) for name in found]
+    return [_yolo(os.path.join(folder, name)) for name in found] or _named_among_labels(folder)
+
+
+def _named_among_labels(folder: str) -> list[DataLayout]:
+    """Finds labelImg's files of class names among the labels: in ``labels``, or beside the images of each part."""
+    inside = next((name for name in _files(os.path.join(folder, "labels")) if name.lower() in CLASS_FILES), None)
+    if inside is not None:
+        return [_yolo(os.path.join(folder, "labels", inside))]
+    parts = {}
+    for sub in _folders(folder):
+        names = [name for name in _files(os.path.join(folder, sub)) if name.lower() in CLASS_FILES]
+        if part_name(sub) and names and has_labels_beside(os.path.join(folder, sub)):
+            path = os.path.join(folder, sub, names[0])
+            parts[part_name(sub)] = DataPart(format="yolo", path=path, image_dir=os.path.join(folder, sub), split=sub)
+    first = next(iter(parts.values()), None)
+    parts = {part: parts[part] for part in PARTS if part in parts}
+    return [DataLayout(name=f"YOLO, {os.path.relpath(first.path, folder)}", parts=parts)] if parts else []
 
 
 def _check_same_classes(paths: list[str]) -> None:
@@ -222,7 +251,9 @@ def _yolo(path: str) -> DataLayout:
         if any(content[key] != content[keys[0]] for key in keys):
             raise DataError(f"{path}: {' and '.join(keys)} name different images for one part; want one of the keys")
     if not content:  # a file of class names
-        images = _folders(os.path.join(os.path.dirname(path), "images"))
+        folder = folder_of_names(path)
+        images = [name for name in _folders(os.path.join(folder, "images")) if part_name(name)]
+        images = images or [name for name in _folders(folder) if part_name(name) and _has_images(os.path.join(folder, name))]
         found = {part: next((name for name in images if part_name(name) == part), None) for part in PARTS}
         found = found if any(found.values()) else {"train": "train"}
     parts = {part: DataPart(format="yolo", path=path, split=key) for part, key in found.items() if key is not None}
@@ -347,19 +378,23 @@ def _image_folder(path: str, first: str, root: str) -> str:
 
 def _voc_folder(folder: str) -> list[DataLayout]:
     """Finds a VOC folder with lists, one below ``VOCdevkit``, or folders of XML files beside images."""
-    if os.path.isdir(os.path.join(folder, "Annotations")):
+    if os.path.isdir(os.path.join(folder, "Annotations")) or annotation_dir_of(folder) != folder:
         return [_voc_layout(folder)]
     devkit = folder if os.path.basename(folder) == "VOCdevkit" else os.path.join(folder, "VOCdevkit")
     years = [os.path.join(devkit, name) for name in _folders(devkit)]
     years = [year for year in years if os.path.isdir(os.path.join(year, "Annotations"))]
     if years:
         return [_voc_layout(year) for year in years]
-    with_xml = [sub for sub in _folders(folder) if part_name(sub) and _has_xml(os.path.join(folder, sub))]
+    with_xml = [sub for sub in _folders(folder) if part_name(sub) and _has_voc(os.path.join(folder, sub))]
     parts = {part_name(sub): DataPart(format="voc", path=os.path.join(folder, sub)) for sub in with_xml}
     if not parts and _has_xml(folder):
         parts = {"train": DataPart(format="voc", path=folder)}
     parts = {part: parts[part] for part in PARTS if part in parts}
     return [DataLayout(name="VOC, XML files", parts=parts)] if parts else []
+
+
+def _has_voc(folder: str) -> bool:
+    return _has_xml(folder) or annotation_dir_of(folder) != folder
 
 
 def _voc_layout(folder: str) -> DataLayout:
@@ -371,6 +406,10 @@ def _voc_layout(folder: str) -> DataLayout:
     if not parts:
         parts = {"train": DataPart(format="voc", path=folder)}
     return DataLayout(name=f"VOC, {os.path.basename(folder)}", parts=parts)
+
+
+def _has_images(folder: str) -> bool:
+    return any(is_image_name(name) for place in (folder, os.path.join(folder, "images")) for name in _files(place))
 
 
 def _has_xml(folder: str) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from yolox.data.build import Columns, build_dataset, files_below, is_within, read_lines
 from yolox.data.classes import rename_classes
-from yolox.data.content import counted, name_some
+from yolox.data.content import counted, name_some, note_names
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name, without_array_copies
 from yolox.data.image import MAX_PIXELS, image_size
@@ -95,10 +95,10 @@ def read_voc(
     unlabelled = [name for name in images.files if name not in taken] if image_set is None and not problems else []
     if unlabelled:
         what = counted(len(unlabelled), "image without an XML file was", "images without an XML file were")
-        notes.append(f"{what} left out ({name_some(unlabelled)})")
+        notes.append(note_names(f"{what} left out", unlabelled))
     if unsized:
         what = counted(len(unsized), "XML file states", "XML files state")
-        notes.append(f"{what} no size, or 0; it was taken from the image ({name_some(unsized)})")
+        notes.append(note_names(f"{what} no size, or 0; it was taken from the image", unsized))
     names = sorted(found) if class_names is None else list(class_names)
     unknown = sorted(set(found) - set(names))
     problems += [f"class {name!r} is none of the {len(names)} classes wanted" for name in unknown]
@@ -272,11 +272,9 @@ class _ImageNames:
         """Returns a line about names that were not followed."""
         if not self._own:
             return []
-        return [
-            f"{counted(len(self._own), 'XML file states', 'XML files state')} the <filename> of another one; the image of the "
-            "file's own name was taken "
-            f"({name_some(self._own)})"
-        ]
+        files = counted(len(self._own), "XML file states", "XML files state")
+        what = f"{files} the <filename> of another one; the image of the file's own name was taken"
+        return [note_names(what, self._own)]
 
 
 def _stated_name(root: ElementTree.Element) -> str:
@@ -378,8 +376,8 @@ def read_voc_data(
     """Reads one part of a VOC folder.
 
     Args:
-        folder: one with ``Annotations`` and ``JPEGImages``, and perhaps ``ImageSets/Main``; or any folder of XML
-            files, with the images beside them.
+        folder: one with ``Annotations`` and ``JPEGImages``, and perhaps ``ImageSets/Main``; one with ``annotations`` or
+            ``xmls`` and ``images``; or any folder of XML files, with the images beside them.
         split: name of a list in ``ImageSets/Main``, such as ``train``; or the path of a text file (``.txt``) with the
             name of an image on each line.
         image_dir: folder of the images, in place of the usual one.
@@ -396,8 +394,8 @@ def read_voc_data(
     Raises:
         DataError: no such list; or as `read_voc`.
     """
-    annotations = _annotation_dir(folder)
-    images = image_dir or (folder if annotations == folder else os.path.join(folder, "JPEGImages"))
+    annotations = annotation_dir_of(folder)
+    images = image_dir or (folder if annotations == folder else _image_dir_of(folder))
     image_set = _list_of(folder, split, all_without_lists)
     reading = {"first_pixel": first_pixel, "difficult_as_crowd": difficult_as_crowd, "follow_links": follow_links}
     reading["max_pixels"] = max_pixels
@@ -416,13 +414,35 @@ def voc_files(folder: str, *, split: str, all_without_lists: bool = True, follow
     Raises:
         DataError: no such list, a name that leads out of the annotations, or 10,000 names without a file or repeated.
     """
-    files = _annotation_files(_annotation_dir(folder), _list_of(folder, split, all_without_lists), follow_links)
+    files = _annotation_files(annotation_dir_of(folder), _list_of(folder, split, all_without_lists), follow_links)
     return [path for _, path in files]
 
 
-def _annotation_dir(folder: str) -> str:
-    within = os.path.join(folder, "Annotations")
-    return within if os.path.isdir(within) else folder
+_XML_FOLDERS = ("Annotations", "annotations/xmls", "annotations", "xmls", "xml", "labels")
+_IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "imgs", "image")
+
+
+def annotation_dir_of(folder: str) -> str:
+    """Returns where the XML files of a folder lie: in ``Annotations``, in a folder of another usual name, or beside the images.
+
+    Args:
+        folder: of the dataset.
+
+    Returns:
+        Path; the folder itself where none of its sub-folders has XML files and a folder of images beside it.
+    """
+    first = os.path.join(folder, _XML_FOLDERS[0])
+    if os.path.isdir(first):
+        return first
+    if not any(os.path.isdir(os.path.join(folder, name)) for name in _IMAGE_FOLDERS):
+        return folder
+    places = [os.path.join(folder, *name.split("/")) for name in _XML_FOLDERS[1:]]
+    return next((place for place in places if os.path.isdir(place) and any(map(_is_xml, os.listdir(place)))), folder)
+
+
+def _image_dir_of(folder: str) -> str:
+    places = [os.path.join(folder, name) for name in _IMAGE_FOLDERS]
+    return next((place for place in places if os.path.isdir(place)), places[0])
 
 
 def _list_of(folder: str, split: str, all_without_lists: bool) -> str | None:

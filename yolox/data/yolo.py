@@ -11,11 +11,23 @@ import attrs
 
 from yolox.data.build import MAX_LABEL_BYTES, Columns, build_dataset, files_below, read_lines, relative_name
 from yolox.data.classes import rename_classes
-from yolox.data.content import AVIF, HEIC, IMAGE, OTHER_PICTURES, count_kinds, counted, describe_content, name_some, read_head
+from yolox.data.content import (
+    AVIF,
+    HEIC,
+    IMAGE,
+    OTHER_PICTURES,
+    Note,
+    count_kinds,
+    counted,
+    describe_content,
+    name_some,
+    note_names,
+    read_head,
+)
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import UPRIGHT, is_image_name, read_header, without_array_copies
 from yolox.data.image import MAX_PIXELS, image_size
-from yolox.data.yolo_layout import describe_yolo, find_places, other_names, resolve_entry
+from yolox.data.yolo_layout import describe_yolo, find_places, has_labels_beside, other_names, resolve_entry
 from yolox.errors import DataError, stop_at_many_problems
 
 NO_LABELS = ("classes", "names", "_darknet", "readme.dataset", "readme.roboflow")  # texts that tools leave among labels
@@ -114,10 +126,11 @@ class LabelledImages:
             ("text file beside the images was not read, as labels are in a folder of their own",
              "text files beside the images were not read, as labels are in a folder of their own", _base_names(self.beside)),
         )  # fmt: skip
-        lines = [f"{counted(len(found), one, many)} ({name_some(found)})" for one, many, found in kinds if found]
+        lines = [note_names(counted(len(found), one, many), found) for one, many, found in kinds if found]
         for others, place in ((self.others, "image"), (self.other_labels, "label")):
             what = (f"file of the {place} folders was not taken", f"files of the {place} folders were not taken")
-            lines += [f"{counted(len(others), *what)}: {count_kinds(_base_names(others))}"] if others else []
+            text = f"{counted(len(others), *what)}: {count_kinds(_base_names(others))}"
+            lines += [Note(text, others)] if others else []
         return lines
 
 
@@ -217,7 +230,7 @@ def read_pairs(
             lines.read(label)
     names = {"class_names": class_names, "category_ids": range(1, len(class_names) + 1)}
     what = "photos that their EXIF data turn; their boxes are taken for the upright image, as labels state no size"
-    turned_notes = [f"{what}: {len(turned)} ({name_some(turned)})"] if turned else []
+    turned_notes = [note_names(f"{what}: {len(turned)}", turned)] if turned else []
     return build_dataset(
         source, columns, image_dir=image_dir, **names, problems=[*found, *lines.score_problem()], keep_flat=False,
         notes=[*notes, *labelled.notes(), *lines.notes(), *turned_notes], follow_links=follow_links,
@@ -310,7 +323,7 @@ class _Lines:
 
     def notes(self) -> list[str]:
         lines = counted(len(self.scored), "line")
-        return [f"the sixth number (a confidence?) of {lines} was dropped"] if self.scored else []
+        return [Note(f"the sixth number (a confidence?) of {lines} was dropped", self.scored)] if self.scored else []
 
 
 def read_yolo_data(
@@ -329,7 +342,8 @@ def read_yolo_data(
         path: a YAML with `names`, with `train`, `val` and `test` as folders of images, lists of such folders, or text
             files that list images, and perhaps with `path`, the folder that they are relative to (else the YAML's
             own). Or Darknet's ``obj.data``, lines of ``key = value`` with `names`, `train` and `valid`. Or a text file
-            with a class name on each line; then images lie in ``images/SPLIT`` or ``images`` beside it.
+            with a class name on each line; then images lie beside it, in ``images/SPLIT``, ``images``, ``SPLIT/images`` or
+            ``SPLIT``, or in its own folder.
         split: the part, such as ``train``.
         image_dir: folder of the images, in place of the folders that the file names. Where it names lists of images,
             these are looked for in the folder, and its other images are not taken.
@@ -340,7 +354,7 @@ def read_yolo_data(
 
     Returns:
         DetectionDataset as `read_yolo` returns it. The labels of ``a/images/b.jpg`` are in ``a/labels/b.txt``; where no
-        folder of the path is called images, they lie beside the images.
+        folder of the path is called images, or there is no such folder of labels, they lie beside the images.
 
     Raises:
         DataError: the file is none of these, or names nothing for the part; or as `read_yolo`.
@@ -389,8 +403,9 @@ def find_labelled(path: str, *, split: str, image_dir: str | None = None) -> Fou
         if place in lists:
             labelled.add(_listed_pairs(place, bases, image_dir))
         else:
-            labelled.add(folder_pairs(labels_of(place), place))
-            notes += other_names(labels_of(place), names, path)
+            label_dir = _label_dir(place)
+            labelled.add(folder_pairs(label_dir, place))
+            notes += other_names(label_dir, names, path)
     root = image_dir
     if image_dir is None:
         images = [os.path.dirname(image) for image, _ in labelled.pairs] if lists else []
@@ -417,6 +432,12 @@ def labels_of(image_path: str) -> str:
     if places:
         parts[places[-1]] = "labels"
     return os.sep.join(parts)
+
+
+def _label_dir(image_dir: str) -> str:
+    """Returns the folder of labels: `labels_of` a folder of images, or that folder where the labels are there alone."""
+    usual = labels_of(image_dir)
+    return image_dir if not os.path.isdir(usual) and has_labels_beside(image_dir) else usual
 
 
 def _listed_pairs(path: str, bases: Sequence[str], image_dir: str | None) -> LabelledImages:

@@ -12,13 +12,68 @@ from itertools import zip_longest
 import yaml
 
 from yolox.data.build import read_text
-from yolox.data.content import HEAD_BYTES, describe_content, name_some
+from yolox.data.content import HEAD_BYTES, describe_content, is_left_behind, name_some
 from yolox.data.header import is_image_name
 from yolox.errors import DataError
 
 YAML_SUFFIXES = (".yaml", ".yml")
+CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels")
+"""Names of files of class names, as labelImg, CVAT, Label Studio and Roboflow write them."""
+PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+"""The parts of a dataset, and the names that files and folders of each have."""
 MOST_BYTES = 1 << 19  # a thousand names take 30 kB; the parser reads some 100 kB a second
 MOST_BRACKETS = 1000  # the parser's time grows with the square of their depth
+
+
+def folder_of_names(path: str) -> str:
+    """Returns the folder of the dataset that a file of class names belongs to; labelImg writes it into ``labels``.
+
+    Args:
+        path: of the file of class names.
+
+    Returns:
+        Path of the folder.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    above = os.path.dirname(folder)
+    return above if os.path.basename(folder) == "labels" and os.path.isdir(os.path.join(above, "images")) else folder
+
+
+def has_labels_beside(folder: str) -> bool:
+    """Returns whether an image of a folder has a text file of its name beside it, as labelImg and Darknet write labels.
+
+    Args:
+        folder: path; need not be there.
+
+    Returns:
+        True where one has.
+    """
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    texts = {os.path.splitext(name)[0] for name in names if name.lower().endswith(".txt")}
+    return any(os.path.splitext(name)[0] in texts for name in names if is_image_name(name) and not is_left_behind(name))
+
+
+def _folder_beside(path: str, split: str) -> str:
+    """Returns the folder of images that belongs to a file of class names.
+
+    Raises:
+        DataError: the images are in folders of parts, and none has the part's name.
+    """
+    folder = folder_of_names(path)
+    images = os.path.join(folder, "images")
+    places = [os.path.join(images, split), images, os.path.join(folder, split, "images"), os.path.join(folder, split)]
+    found = next((place for place in places if os.path.isdir(place)), images)
+    if found == images and os.path.isdir(images):
+        entries = sorted(name for name in os.listdir(images) if not is_left_behind(name))
+        known = {name for names in PARTS.values() for name in names}
+        parts = [name for name in entries if name.lower() in known and os.path.isdir(os.path.join(images, name))]
+        if parts and not any(map(is_image_name, entries)):
+            raise DataError(f"{images}: has no folder {split!r}; it has {name_some(parts)}")
+    return folder if found == images and not os.path.isdir(images) and _has_images(folder) else found
+
+
+def _has_images(folder: str) -> bool:
+    return any(is_image_name(name) and not is_left_behind(name) for name in os.listdir(folder))
 
 
 def read_class_names(path: str) -> list[str]:
@@ -317,9 +372,7 @@ def find_places(
     if stated is not None and len(bases) == 1:
         notes.append(f"its path {stated!r} is not there; {folder} was taken in its place")
     if not content:
-        within = os.path.join(folder, "images", split)
-        usual = within if os.path.isdir(within) else os.path.join(folder, "images")
-        return [usual if image_dir is None else os.fspath(image_dir)], bases, notes
+        return [_folder_beside(path, split) if image_dir is None else os.fspath(image_dir)], bases, notes
     entries = content.get(split)
     entries = [entries] if isinstance(entries, str) else entries
     if not isinstance(entries, list) or not entries or not all(isinstance(e, str) and e for e in entries):
