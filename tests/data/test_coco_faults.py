@@ -25,7 +25,7 @@ def folder(tmp_path):
 FAULTS = [
     ((8, 56, 7, (1, 1, 2, 2)), "annotation 8: image_id 56 is none of the images"),
     ((8, 55, 8, (1, 1, 2, 2)), "annotation 8: category_id 8 is none of the categories"),
-    ((8, 55, "7", (1, 1, 2, 2)), "annotation 8: category_id '7' is none of the categories"),
+    ((8, 55, "7", (1, 1, 2, 2)), r"ids that are texts: 1 \(annotation 8: category_id '7'\); want integers"),
     ((8, 55, 7, (float("nan"), 1, 2, 2)), "annotation 8: bbox .* want four finite numbers"),
     ((8, 55, 7, (1, float("inf"), 2, 2)), "annotation 8: bbox .* want four finite numbers"),
     ((8, 55, 7, (1, 1, 2)), "annotation 8: bbox .* want four finite numbers"),
@@ -37,7 +37,7 @@ FAULTS = [
     ((8, 55, 7, (1, 1, -2, 2)), "annotation 8 of image .*dé.PNG: box .* has a negative size"),
     ((8, 55, 7, (30, 1, 2, 2)), "annotation 8 of image .*dé.PNG: box .* is outside its image of 30x20"),
     ((8, 55, 7, (-9, 1, 2, 2)), "annotation 8 of image .*dé.PNG: box .* is outside its image of 30x20"),
-    (("x", 55, 7, (1, 1, 2, 2)), "annotation 'x': id 'x', want an integer"),
+    (("x", 55, 7, (1, 1, 2, 2)), r"ids that are texts: 1 \(annotation 'x': id 'x'\); want integers"),
     ((True, 55, 7, (1, 1, 2, 2)), "annotation True: id True, want an integer"),
     ((8, True, 7, (1, 1, 2, 2)), "annotation 8: image_id True is none of the images"),
     ((8, 55, 7.5, (1, 1, 2, 2)), "annotation 8: category_id 7.5 is none of the categories"),

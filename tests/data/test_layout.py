@@ -128,12 +128,82 @@ def yolo_darknet(root):
     (root / "obj.data").write_text("classes = 1\ntrain = train.txt\nvalid = valid.txt\nnames = obj.names\n")
 
 
+def voc_kaggle(root):
+    add_xml(root / "annotations", "train", root / "images")
+
+
+def voc_xmls(root):
+    add_xml(root / "annotations/xmls", "train", root / "images")
+    (root / "annotations/trimaps").mkdir()
+
+
+def voc_images(root):
+    add_xml(root / "Annotations", "train", root / "images")
+
+
+def voc_parts(root):
+    for part in ("train", "test"):
+        add_xml(root / part / "annotations", part, root / part / "images")
+
+
+def voc_parts_inside(root):
+    for part in ("train", "val"):
+        add_xml(root / "annotations" / part, part, root / "images" / part)
+
+
+def yolo_labelimg(root):
+    add_label(root, "train")
+    (root / "classes.txt").write_text("cat\n")
+
+
+def yolo_labelimg_below_images(root):
+    yolo_labelimg(root / "images/flat")
+
+
+def yolo_labelimg_parts(root):
+    for part in ("train", "val"):
+        add_label(root / part, part)
+    (root / "classes.txt").write_text("cat\n")
+
+
+def yolo_labelimg_in_labels(root):
+    add_label(root, "train", "images", "labels")
+    (root / "labels/classes.txt").write_text("cat\n")
+
+
+def yolo_labelimg_parts_in_labels(root):
+    for part in ("train", "val"):
+        add_label(root, part, f"images/{part}", f"labels/{part}")
+    (root / "labels/classes.txt").write_text("cat\n")
+
+
+def yolo_roboflow_darknet(root):
+    for part, folder in (("train", "train"), ("val", "valid")):
+        add_label(root / folder, part)
+        (root / folder / "_darknet.labels").write_text("cat\n")
+
+
+def yolo_folders_of_parts(root):
+    for part in ("train", "val"):
+        add_label(root / part, part, "images", "labels")
+    (root / "classes.txt").write_text("cat\n")
+
+
+def add_label(root, name, images=".", labels="."):
+    (root / labels).mkdir(parents=True, exist_ok=True)
+    add_image(root / images / f"{name}.png")
+    (root / labels / f"{name}.txt").write_text("0 0.35 0.6 0.5 0.6\n")
+
+
 LAYOUTS = {
     coco_2017: "train val", coco_images_below: "train val test", coco_cvat: "train", coco_one_folder: "train val",
     coco_roboflow: "train val test", coco_fiftyone: "train val", coco_label_studio: "train",
     voc_lists: "train val test", voc_devkit: "train val test", voc_trainval: "train test", voc_without_lists: "train",
     voc_roboflow: "train val", voc_beside_images: "train",
+    voc_kaggle: "train", voc_xmls: "train", voc_images: "train", voc_parts: "train test", voc_parts_inside: "train val",
     yolo_yaml: "train val test", yolo_classes: "train val", yolo_darknet: "train val",
+    yolo_labelimg: "train", yolo_labelimg_parts: "train val", yolo_labelimg_in_labels: "train",
+    yolo_labelimg_parts_in_labels: "train val", yolo_roboflow_darknet: "train val", yolo_folders_of_parts: "train val",
 }  # fmt: skip
 
 
@@ -147,6 +217,52 @@ def test_the_parts_are_found_and_read(make, tmp_path):
         assert [os.path.basename(name) for name in dataset.file_names] == [f"{part}.png"]
         assert dataset.class_names[int(dataset.classes[0])] == "cat"
         np.testing.assert_allclose(dataset.boxes, [[2, 3, 12, 9]], atol=1e-4)
+
+
+def test_labels_beside_images_are_read_below_a_folder_called_images(tmp_path):
+    yolo_labelimg_below_images(tmp_path)
+    np.testing.assert_allclose(read_data(tmp_path / "images/flat").boxes, [[2, 3, 12, 9]], atol=1e-4)
+
+
+def test_two_kinds_of_labels_beside_the_images_are_an_error(tmp_path):
+    yolo_labelimg(tmp_path)
+    voc_beside_images(tmp_path)
+    with pytest.raises(DataError, match=r"holds 2 datasets \(YOLO, classes.txt; VOC, XML files\); name one of them"):
+        find_layout(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.txt", "0 .5 .5 .2 .2", "has text files beside its images, as YOLO labels lie, but no class names; want a classes.txt"),
+        ("a.json", '{"version": "5", "shapes": []}', "a.json is labelme's file of one image, which is not read: convert it"),
+        ("a.json", '[{"image": "a.png", "annotations": [{"coordinates": {}}]}]', "a.json is CreateML's list, which is not"),
+        ("via.json", '{"a.png1": {"regions": []}}', "via.json is a file of the VGG annotator, which is not read"),
+        ("labels.csv", "a.png,1,2,3,4,cat", "labels.csv is a table, which is not read: convert it to COCO"),
+    ],
+)
+def test_labels_of_other_tools_are_told(name, text, message, tmp_path):
+    add_image(tmp_path / "a.png")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        find_layout(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("results.json", '[{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]', "is a list of results; want COCO annotations"),
+        ("lvis.json", '{"images": [{"id": 1, "coco_url": "http://x/a.jpg"}]}', "is LVIS's file, whose images have no file_name"),
+        ("labels.csv", "filename,width,xmin,class\na.png,1,2,cat", "is a table .*; CSV files are not read"),
+        ("classes.csv", "cat,0\ndog,1", "is a table .*want a class name on each line"),
+        ("map.pbtxt", "item {\n  id: 1\n  name: 'cat'\n}", "such as a label map of TensorFlow, want a class name on each line"),
+        ("a.tfrecord", "\x01\x02", "has bytes that no text has, want a file with a class name on each line"),
+    ],
+)
+def test_a_file_of_another_tool_is_told(name, text, message, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        find_layout(tmp_path / name)
 
 
 def test_a_file_is_a_dataset_too(tmp_path):

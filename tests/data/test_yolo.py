@@ -176,7 +176,8 @@ def test_a_names_file_stands_beside_images_and_labels(folder):
     (folder / "obj.names").write_text("cat\ndog\n")
     dataset = read_yolo_data(str(folder / "obj.names"), split="val")
     assert dataset.file_names == ("val.png",) and dataset.classes.tolist() == [1]
-    assert read_yolo_data(str(folder / "obj.names"), split="gone").file_names == ("train/train.png", "val/val.png")
+    with pytest.raises(DataError, match="images: has no folder 'gone'; it has train, val"):
+        read_yolo_data(str(folder / "obj.names"), split="gone")
     one = read_yolo_data(str(folder / "obj.names"), split="train", image_dir=str(folder / "images/val"))
     assert one.file_names == ("val.png",)
 

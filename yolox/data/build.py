@@ -7,12 +7,14 @@ import logging
 import os
 from array import array
 from collections.abc import Callable, Sequence
+from urllib.parse import unquote
 
 import attrs
 import numpy as np
 
 from yolox.data.content import Note, counted, is_left_behind, name_some, why_no_text
 from yolox.data.dataset import DetectionDataset
+from yolox.data.header import is_image_name
 from yolox.errors import DataError, raise_problems
 from yolox.wire import read_file
 
@@ -151,7 +153,9 @@ def _bad_images(names: Sequence[str], image_ids: array, image_dir: str, follow_l
     gone = [name for name in gone if name not in upwards]
     if len(gone) == len(names) > 1:
         windows = "; the names have the backslashes of Windows, want /; or" if "\\" in names[0] else ";"
-        return [*bad, f"{image_dir}: has none of the {len(names)} image files, such as {names[0]}{windows} {_FOLDER_WANTED}"]
+        near = _near_file(names[0], image_dir)
+        wanted = f"; {near} is there" if near else f"{windows} {_FOLDER_WANTED}"
+        return [*bad, f"{image_dir}: has none of the {len(names)} image files, such as {names[0]}{wanted}"]
     bad += [f"{os.path.join(image_dir, name)}: lies outside of the image folder {image_dir}; refused" for name in upwards]
     if linked:
         bad.append(
@@ -169,7 +173,18 @@ def _why_missing(name: str, image_dir: str) -> str:
         return f"is a link to {os.readlink(path)[:200]}, which is not there"
     if "\\" in name:
         return "no such image file; its name has the backslashes of Windows, want /"
-    return "no such image file"
+    near = _near_file(name, image_dir)
+    return f"no such image file; {near} is there" if near else "no such image file"
+
+
+def _near_file(name: str, image_dir: str) -> str | None:
+    """Returns an image that a name may mean: in other case, with another suffix, or with the signs of a URL (%20) read."""
+    folder, base = os.path.split(unquote(name))
+    place = os.path.join(image_dir, folder)
+    have = [each for each in sorted(os.listdir(place)) if is_image_name(each)] if os.path.isdir(place) else []
+    forms = (lambda text: text, str.casefold, lambda text: os.path.splitext(text)[0].casefold())
+    found = next((each for form in forms for each in have if form(each) == form(base)), None)
+    return os.path.join(folder, found) if found else None
 
 
 def _outside(names: Sequence[str], image_dir: str) -> tuple[dict[str, None], dict[str, None]]:
@@ -240,6 +255,8 @@ def _bad_boxes(
     boxes: np.ndarray, sizes: np.ndarray, image_indices: np.ndarray, ids: np.ndarray, names: Sequence[str]
 ) -> list[str]:
     bad = [f"annotation id {i} occurs more than once" for i in _repeated_ids(ids)]
+    if len(boxes) and sizes.min() > 1 and boxes.min() >= 0 and boxes.max() <= 1 and (boxes[:, 2:] > boxes[:, :2]).any():
+        bad.append(f"all boxes ({len(boxes)}) lie within 1 px of a corner, as shares of the image would; want pixels")
     for start in range(0, len(boxes), _ROWS):
         rows = slice(start, start + _ROWS)
         for i, what in _complaints(boxes[rows], sizes[image_indices[rows]]):

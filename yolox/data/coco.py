@@ -127,6 +127,8 @@ class _Reading:
     refused_images: set[int] = attrs.Factory(set)  # their boxes are no problems of their own
     without_size: list[str] = attrs.Factory(list)
     urls: list[str] = attrs.Factory(list)
+    text_ids: list[str] = attrs.Factory(list)
+    without_box: list[str] = attrs.Factory(list)
     backslashes: list[str] = attrs.Factory(list)
     scored: list[int] = attrs.Factory(list)  # ids of annotations, like the next four
     bad_areas: list[int] = attrs.Factory(list)
@@ -148,6 +150,9 @@ class _Reading:
         sides = [as_id(entry.get(side)) for side in ("height", "width")]
         if not isinstance(name, str) or not name or "\0" in name:
             self.problems.append(f"images[{position}]: file_name {short(name)}, want a text")
+        elif isinstance(entry.get("id"), str):
+            self.text_ids.append(f"image {name}: id {short(entry['id'])}")
+            ident = int(entry["id"]) if re.fullmatch(r"\d{1,15}", entry["id"]) else None
         elif ident is None:
             self.problems.append(f"image {name}: id {short(entry.get('id'))}, want an integer")
         elif _URL.match(name):
@@ -174,6 +179,13 @@ class _Reading:
 
     def add_annotation(self, position: int, entry: dict) -> None:
         ident = entry.get("id", position + 1)
+        texts = [key for key in ("id", "image_id", "category_id") if isinstance(entry.get(key), str)]
+        if texts:
+            self.text_ids.append(f"annotation {short(ident)}: {texts[0]} {short(entry[texts[0]])}")
+            return
+        if entry.get("bbox") in (None, []) and entry.get("segmentation"):
+            self.without_box.append(f"annotation {short(ident)}")
+            return
         complaint = _complaint(entry, ident)
         if complaint:
             self.problems.append(f"annotation {short(ident)}: {complaint}")
@@ -197,6 +209,8 @@ class _Reading:
         kinds = (
             (self.without_size, "images without a whole positive height and width", "the pixels of each file as integers"),
             (self.urls, "file names that are URLs", "the names of files in the image folder"),
+            (self.text_ids, "ids that are texts", "integers"),
+            (self.without_box, "annotations with a segmentation and no bbox", "bbox x, y, width, height of each"),
         )
         return [f"{what}: {len(found)} ({name_some(found)}); want {wanted}" for found, what, wanted in kinds if found]
 

@@ -118,6 +118,28 @@ def _describe_text(head: bytes) -> str | None:
     return "a text file"
 
 
+_OTHER_LABELS = (
+    (rb'"shapes"\s*:', "labelme's file of one image"), (rb'"coordinates"\s*:', "CreateML's list"),
+    (rb'"assets"\s*:', "VoTT's file"),
+    (rb'"(regions|_via_settings)"\s*:', "a file of the VGG annotator"), (rb'"segments_info"\s*:', "COCO's panoptic file"),
+    (rb'^\s*\[\s*\{[^{}]*"score"\s*:', "a list of results"), (rb'"coco_url"\s*:', "LVIS's file, whose images have no file_name"),
+    (rb'^\s*\{\s*"type"\s*:\s*"FeatureCollection"', "a GeoJSON file"),
+)  # fmt: skip
+
+
+def describe_labels(path: str | os.PathLike) -> str | None:
+    """Says of which tool a JSON file is that holds labels and is not COCO's, by its first bytes.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Text for a message; None where it cannot be told.
+    """
+    head = read_head(path)
+    return next((what for pattern, what in _OTHER_LABELS if re.search(pattern, head)), None)
+
+
 def read_head(path: str | os.PathLike) -> bytes:
     """Returns the first `HEAD_BYTES` bytes of a file; nothing where it cannot be read or is no ordinary file.
 

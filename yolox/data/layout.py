@@ -10,7 +10,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from yolox.data.coco import read_coco
-from yolox.data.content import is_left_behind, name_some, read_head
+from yolox.data.content import describe_labels, is_left_behind, name_some, read_head
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name
 from yolox.data.image import MAX_PIXELS
@@ -97,7 +97,7 @@ def find_layout(path: str | os.PathLike) -> DataLayout:
     if not found:
         raise DataError(
             f"{path}: no dataset was recognised; want a data.yaml, COCO annotations (annotations/instances_train.json, "
-            f"train/_annotations.coco.json), or VOC's folder Annotations; it holds {_content(path)}"
+            f"train/_annotations.coco.json), or VOC's folder Annotations; it holds {_content(path)}{_other_labels(path)}"
         )
     return found[0]
 
@@ -195,6 +195,7 @@ def _yolo_folder(folder: str) -> list[DataLayout]:
     listed = [name for name in names if name.lower() in CLASS_FILES]
     subs = [os.path.join(folder, sub) for sub in _folders(folder) if part_name(sub)]
     is_yolo = "labels" in _folders(folder) or any(has_labels_beside(place) for place in (folder, *subs))
+    is_yolo = is_yolo or any({"images", "labels"} <= set(_folders(sub)) for sub in subs)
     found = yamls or darknet or (listed[:1] if is_yolo else [])
     if len(found) == 1:
         others = [name for name in (*darknet, *listed) if name not in found and _describes(os.path.join(folder, name))]
@@ -299,7 +300,9 @@ def _coco_layout(parts: Mapping[str, DataPart], folder: str, others: Sequence[st
 def _coco_file(path: str) -> DataLayout:
     first = _first_image(path)
     if first is None:
-        raise DataError(f"{path}: has no list of images, so no COCO annotations")
+        what = describe_labels(path)
+        told = f"is {what}; want COCO annotations" if what else "has no list of images, so no COCO annotations"
+        raise DataError(f"{path}: {told}")
     folder = os.path.dirname(path)
     root = os.path.dirname(folder) if os.path.basename(folder).lower() == "annotations" else folder
     part = DataPart(format="json", path=path, image_dir=_image_folder(path, first, root))
@@ -387,6 +390,10 @@ def _voc_folder(folder: str) -> list[DataLayout]:
         return [_voc_layout(year) for year in years]
     with_xml = [sub for sub in _folders(folder) if part_name(sub) and _has_voc(os.path.join(folder, sub))]
     parts = {part_name(sub): DataPart(format="voc", path=os.path.join(folder, sub)) for sub in with_xml}
+    for sub in _folders(os.path.join(folder, "annotations")):  # annotations/train beside images/train
+        xml, images = os.path.join(folder, "annotations", sub), os.path.join(folder, "images", sub)
+        if part_name(sub) and os.path.isdir(images) and any(name.lower().endswith(".xml") for name in _files(xml)):
+            parts.setdefault(part_name(sub), DataPart(format="voc", path=xml, image_dir=images))
     if not parts and _has_xml(folder):
         parts = {"train": DataPart(format="voc", path=folder)}
     parts = {part: parts[part] for part in PARTS if part in parts}
@@ -450,6 +457,20 @@ def _folders(folder: str) -> list[str]:
 
 def _entries(folder: str) -> list[str]:
     return sorted(name for name in os.listdir(folder) if not is_left_behind(name)) if os.path.isdir(folder) else []
+
+
+def _other_labels(folder: str) -> str:
+    """Returns what the labels of a folder are that are not read, for a message."""
+    for place in (folder, *(os.path.join(folder, sub) for sub in _folders(folder))):
+        for name in _files(place):
+            suffix = os.path.splitext(name)[1].lower()
+            what = describe_labels(os.path.join(place, name)) if suffix == ".json" else _TABLES.get(suffix)
+            if what:
+                return f". {os.path.relpath(os.path.join(place, name), folder)} is {what}, which is not read: convert it to COCO"
+    return ""
+
+
+_TABLES = {".csv": "a table", ".tfrecord": "a file of TensorFlow", ".parquet": "a table", ".jsonl": "a list of JSON lines"}
 
 
 def _content(folder: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 import attrs
@@ -33,6 +35,8 @@ from yolox.errors import DataError, stop_at_many_problems
 NO_LABELS = ("classes", "names", "_darknet", "readme.dataset", "readme.roboflow")  # texts that tools leave among labels
 
 _OTHER_LABELS = (".xml", ".json", ".csv")
+
+_MOST_SHARE = 2  # a box may reach over the edge of its image
 
 _WANTED = "a class index and four finite shares of the image (class cx cy w h)"
 
@@ -232,7 +236,7 @@ def read_pairs(
     what = "photos that their EXIF data turn; their boxes are taken for the upright image, as labels state no size"
     turned_notes = [note_names(f"{what}: {len(turned)}", turned)] if turned else []
     return build_dataset(
-        source, columns, image_dir=image_dir, **names, problems=[*found, *lines.score_problem()], keep_flat=False,
+        source, columns, image_dir=image_dir, **names, problems=[*found, *lines.counted_problems()], keep_flat=False,
         notes=[*notes, *labelled.notes(), *lines.notes(), *turned_notes], follow_links=follow_links,
     )  # fmt: skip
 
@@ -254,13 +258,40 @@ def _is_text(name: str) -> bool:
     return name.lower().endswith(".txt")
 
 
-def _looks_like(line: str) -> str:
-    """Returns a hint at another kind of label that a line may be, by the count of its numbers."""
-    count = len(line.split())
+def _looks_like(line: str) -> str | None:
+    """Returns how a line is written otherwise than a label, where it can be told."""
+    if re.search(r"\d[,;]", line):
+        return "commas between the numbers"
+    words = line.split()
+    if len(words) == 10 and _are_numbers(words[:8]) and not _are_numbers(words[8:9]):
+        return "corners of a rotated box and a class name (DOTA?)"
+    if len(words) >= 5 and _are_numbers(words[-4:]) and not _are_numbers(words[:-4]):
+        return "a class name in place of its index"
+    return None
+
+
+def _are_numbers(words: Sequence[str]) -> bool:
+    try:
+        return all(math.isfinite(float(word)) for word in words)
+    except ValueError:
+        return False
+
+
+def _is_other_task(count: int) -> bool:
+    """Returns whether a line of so many numbers may state segments, a rotated box or keypoints."""
+    return count >= 7 and (count % 2 == 1 or (count - 5) % 3 == 0)
+
+
+def _other_task(counts: Collection[int]) -> str:
+    """Returns what lines of more numbers than a box has may be, by their counts."""
+    if len(counts) > 1:
+        kinds = ["segments"] * all(n % 2 for n in counts) or ["segments", "keypoints"]
+        return f"{min(counts)} to {max(counts)} numbers ({' or '.join(kinds)}?)"
+    (count,) = counts
     if count == 9:
-        return " has 9 numbers (corners of a rotated box, OBB?)"
+        return "9 numbers (corners of a rotated box, OBB, or a segment of four points?)"
     kinds = ["segments"] * (count % 2) + ["keypoints"] * ((count - 5) % 3 == 0)
-    return f" has {count} numbers ({' or '.join(kinds)}?)" if count >= 7 and kinds else ""
+    return f"{count} numbers ({' or '.join(kinds)}?)"
 
 
 @attrs.define(kw_only=True)
@@ -272,6 +303,8 @@ class _Lines:
     drop_scores: bool
     problems: list[str]
     scored: list[str] = attrs.Factory(list)
+    others: dict[str, list[str]] = attrs.Factory(dict)  # lines that are written otherwise, by how
+    other_tasks: dict[int, list[str]] = attrs.Factory(dict)  # lines of segments and the like, by their count of numbers
 
     def read(self, path: str) -> None:
         try:
@@ -300,7 +333,9 @@ class _Lines:
             or not abs(index) < 1e6
             or index != int(index)
         ):
-            self.problems.append(f"{place}: {line.strip()[:60]!r}{_looks_like(line)}, want {_WANTED}")
+            self._add_strange(line, place)
+        elif max(shares) > _MOST_SHARE:
+            self.others.setdefault(f"a number above {_MOST_SHARE} (pixels?)", []).append(f"{place}: {line.strip()[:60]!r}")
         elif not 0 <= index < self.classes:
             self.problems.append(f"{place}: class {int(index)} is none of the {self.classes} classes")
         else:
@@ -313,10 +348,25 @@ class _Lines:
             columns.crowd.append(False)
             columns.annotation_ids.append(len(columns.annotation_ids) + 1)
 
-    def score_problem(self) -> list[str]:
+    def _add_strange(self, line: str, place: str) -> None:
+        words, shown = line.split(), f"{place}: {line.strip()[:60]!r}"
+        hint = _looks_like(line)
+        if hint is not None:
+            self.others.setdefault(hint, []).append(shown)
+        elif _is_other_task(len(words)) and _are_numbers(words):
+            self.other_tasks.setdefault(len(words), []).append(shown)
+        else:
+            self.problems.append(f"{shown}, want {_WANTED}")
+
+    def counted_problems(self) -> list[str]:
+        """Returns a line for each kind of line that is no label."""
+        kinds = dict(self.others)
+        if self.other_tasks:
+            kinds[_other_task(self.other_tasks)] = [line for lines in self.other_tasks.values() for line in lines]
+        lines = [f"{counted(len(v), 'line has', 'lines have')} {what}, want {_WANTED} ({v[0]})" for what, v in kinds.items()]
         if self.drop_scores or not self.scored:
-            return []
-        return [
+            return lines
+        return lines + [
             f"{counted(len(self.scored), 'line has', 'lines have')} 6 numbers (with a confidence?), want {_WANTED}; "
             f"`scored_labels` drop reads them without the last ({self.scored[0]})"
         ]

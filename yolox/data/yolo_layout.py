@@ -172,6 +172,13 @@ def _names_of_lines(text: str, path: str) -> list[str]:
         )
     if all(len(line.split()) >= 5 and _is_numbers(line) for line in given):
         raise DataError(f"{path}: is a file of labels ({given[0][:40]}), want a class name on each line")
+    if any(not line.isprintable() for line in "".join(given).split("\t")):
+        raise DataError(f"{path}: has bytes that no text has, want a file with a class name on each line")
+    commas = [line.count(",") for line in given]
+    if min(commas) >= 3 or (min(commas) and (path.lower().endswith(".csv") or all(re.search(r",\s*\d+$", e) for e in given))):
+        raise DataError(f"{path}: is a table ({given[0][:60]}), want a class name on each line; CSV files are not read")
+    if any(line.endswith("{") for line in given):
+        raise DataError(f"{path}: has lines with {{, such as a label map of TensorFlow, want a class name on each line")
     if "" in lines:
         raise DataError(f"{path}: line {lines.index('') + 1} is empty, which would shift the classes after it; take it out")
     if any(line.startswith("#") for line in lines):
