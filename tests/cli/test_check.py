@@ -48,6 +48,8 @@ def test_check_writes_a_report_and_a_picture(nano, data, capsys):
     assert (report["train"]["images"], report["val"]["errors"]) == (4, [])
     content = json.loads((data / "train/instances.json").read_text())
     assert report["train"]["boxes"] == len(content["annotations"]) == sum(report["train"]["per_class"].values())
+    (empty,) = [names for line, names in report["val"]["named"].items() if line.startswith("classes without a box")] or [[]]
+    assert empty == [name for name, count in report["val"]["per_class"].items() if count == 0]
     picture = cv2.imread(str(data / "out/labels.png"))
     assert picture.shape == (2 * 324, 4 * 324, 3)  # four augmented images above four plain ones
 

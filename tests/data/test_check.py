@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import attrs
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from tests.data.test_image import smooth, with_orientation
 from yolox.data import check
 from yolox.data.check import check_dataset, probe_header, probe_pixels, shared_images
 from yolox.data.coco import read_coco
+from yolox.data.content import named_in, note_names
 from yolox.data.dataset import load_image
 from yolox.data.duplicates import duplicate_images
 from yolox.data.header import read_header
@@ -157,6 +160,24 @@ def test_turned_images_fit_both_ways_of_annotating(tmp_path):
     assert check_dataset(turned, **SETTINGS).errors == ()
     unturned = attrs.evolve(dataset, sizes=np.array([(20, 30), (30, 20)], np.int32))
     assert len(check_dataset(unturned, **SETTINGS).errors) == 1
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+def test_photos_are_told_whose_size_does_not_show_how_they_were_annotated(orientation, tmp_path):
+    dataset = dataset_of(tmp_path, FILLED, names=("a.jpg", "b.jpg"))
+    (tmp_path / "a.jpg").write_bytes(with_orientation((tmp_path / "a.jpg").read_bytes(), orientation))
+    report = check_dataset(dataset, **SETTINGS)
+    (line,) = report.warnings
+    assert line.startswith("photos that their EXIF data mirror or turn without a change of size") and line.endswith(": 1 (a.jpg)")
+    assert named_in(report.warnings) == {line: ("a.jpg",)}
+
+
+def test_a_warning_keeps_all_names_that_it_stands_for(tmp_path):
+    dataset = noise_dataset(tmp_path, count=5, seed=1)
+    dataset = attrs.evolve(dataset, notes=(note_names("5 files were left out", "abcde"), "something else"))
+    warnings = pickle.loads(pickle.dumps(check_dataset(dataset, **SETTINGS))).warnings
+    assert warnings[:2] == ("5 files were left out (a, b, c and 2 more)", "something else")
+    assert named_in(warnings[:2]) == {"5 files were left out (a, b, c and 2 more)": ("a", "b", "c", "d", "e")}
 
 
 def test_pixels_that_are_decoded_are_handed_on(tmp_path):

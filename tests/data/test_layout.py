@@ -234,7 +234,7 @@ def test_two_kinds_of_labels_beside_the_images_are_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.txt", "0 .5 .5 .2 .2", "has text files beside its images, as YOLO labels lie, but no class names; want a classes.txt"),
+        ("a.txt", "0 .5 .5 .2 .2", "has text files beside its images, as YOLO labels lie, but no class names; want"),
         ("a.json", '{"version": "5", "shapes": []}', "a.json is labelme's file of one image, which is not read: convert it"),
         ("a.json", '[{"image": "a.png", "annotations": [{"coordinates": {}}]}]', "a.json is CreateML's list, which is not"),
         ("via.json", '{"a.png1": {"regions": []}}', "via.json is a file of the VGG annotator, which is not read"),

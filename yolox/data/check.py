@@ -11,13 +11,17 @@ from attrs import frozen
 from yolox.config import Size
 from yolox.data.content import note_names
 from yolox.data.dataset import DetectionDataset, crowded_images, image_path, load_image
-from yolox.data.header import read_header
+from yolox.data.header import UPRIGHT, read_header
 from yolox.data.unread import unread_of
 from yolox.errors import MAX_LISTED, DataError, raise_problems
 
 EDGES = ("small", 32.0**2), ("medium", 96.0**2), ("large", np.inf)  # areas in px**2, as COCO's evaluation has them
 FEWEST_PIXELS = 2.0
 EXAMPLES = 3
+MIRRORED = (
+    "photos that their EXIF data mirror or turn without a change of size; their boxes are taken for the upright image, "
+    "look at a few in labels.png"
+)
 DAMAGED = "image files that are damaged, of which the decoder says"
 Probe = Callable[[DetectionDataset, int], tuple[str, str] | None]  # one of these kinds, and the image
 
@@ -89,7 +93,8 @@ def probe_header(dataset: DetectionDataset, index: int) -> tuple[str, str] | Non
         index: of the image.
 
     Returns:
-        A kind of `yolox.data.unread` and the image's name where something of it is not read; else None.
+        A kind of `yolox.data.unread` and the image's name where something of it is not read; `MIRRORED` and the name where
+        its size does not show whether the boxes belong to the stored or the upright pixels; else None.
 
     Raises:
         DataError: the file cannot be read, is cut off or has another size than annotated.
@@ -102,7 +107,11 @@ def probe_header(dataset: DetectionDataset, index: int) -> tuple[str, str] | Non
     if (dataset.channels, dataset.max_value) != (3, 255):  # pages are channels there, and 16 bits are read
         return None
     unread = unread_of(path)
-    return None if unread is None else (unread.kind, f"{dataset.file_names[index]} {unread.what}")
+    if unread is not None:
+        return unread.kind, f"{dataset.file_names[index]} {unread.what}"
+    if header is not None and header.orientation not in (None, UPRIGHT) and header.size == header.shown:
+        return MIRRORED, dataset.file_names[index]
+    return None
 
 
 def probe_pixels(
