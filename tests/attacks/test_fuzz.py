@@ -32,9 +32,13 @@ def test_no_reader_fails_on_inputs_that_follow_its_branches(tmp_path):
 @pytest.mark.skipif(importlib.util.find_spec("pip_audit") is None, reason="pip-audit is not installed (pip install pip-audit)")
 def test_no_locked_package_has_a_known_fault():
     files = ["-r", ROOT / "constraints.txt", "--no-deps", "--disable-pip", "--progress-spinner", "off", "--format", "json"]
-    done = subprocess.run([sys.executable, "-m", "pip_audit", *files], capture_output=True, text=True, timeout=300, check=False)
+    command = [sys.executable, "-m", "pip_audit", *files]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    except subprocess.TimeoutExpired:
+        pytest.skip("no answer of the index in 5 minutes")
     if not done.stdout:
-        pytest.skip(f"no answer of the index: {done.stderr.strip().splitlines()[-1][:200]}")
+        pytest.skip(f"no answer of the index: {done.stderr.strip()[-200:]}")
     packages = json.loads(done.stdout)["dependencies"]
     known = [package for package in packages if "skip_reason" not in package]
     if not known:
