@@ -308,3 +308,19 @@ def test_videos_of_frames_that_are_too_large_are_refused_before_decoding(tmp_pat
     monkeypatch.setattr(media, "MOST_PIXELS", 6000)
     with pytest.raises(DataError, match="has frames of 6144 pixels, more than 6000"):
         list(read_frames(path, "a"))
+
+
+def test_large_pngs_of_four_channels_of_sixteen_bits_have_a_lower_limit(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((10, 10, 4), np.uint16))
+    assert read_image(str(tmp_path / "a.png"), max_pixels=134).shape == (10, 10, 3)
+    with pytest.raises(DataError, match=r"10x10 pixels of four channels of 16 bits, more than 99 \(`max_pixels` 133\)"):
+        read_image(str(tmp_path / "a.png"), max_pixels=133)
+
+
+@pytest.mark.parametrize("between", [b"\0", b"\xff", b"\xff\0"])
+def test_megabytes_between_the_segments_of_a_jpeg_are_skipped_in_blocks(tmp_path, between):
+    small = encoded(32, 48)
+    (tmp_path / "a.jpg").write_bytes(small[:2] + between * (40_000_000 // len(between)) + small[2:])
+    begin = time.process_time()
+    assert image_size(str(tmp_path / "a.jpg")) == (32, 48)
+    assert time.process_time() - begin < 2  # byte by byte 5 s

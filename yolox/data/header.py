@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
@@ -379,13 +380,14 @@ def jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
 
 
 def _next_marker(file: BinaryIO) -> int | None:
-    while byte := file.read(1):
-        if byte != b"\xff":
-            continue
-        while byte == b"\xff":
-            byte = file.read(1)
-        if byte and byte != b"\0":
-            return byte[0]
+    """Returns the next marker, and sets the file behind it: 0xFF and a byte that is neither that nor zero."""
+    size, last = 16, b""
+    while block := file.read(size):
+        text = last + block
+        if text.strip(b"\xff") and (found := re.search(rb"\xff([^\xff\0])", text)):
+            file.seek(found.end() - len(text), os.SEEK_CUR)
+            return found[1][0]
+        last, size = block[-1:], _BLOCK
     return None
 
 

@@ -365,6 +365,12 @@ def _read_checked(path: str, max_pixels: int) -> bytes | None:
         raise DataError(
             f"{shown_path(path)}: states {stated[1]}x{stated[0]} pixels, more than `max_pixels` {max_pixels}; not decoded"
         )
+    most = max_pixels * 3 // 4
+    if data.startswith(b"\x89PNG") and data[24:26] == b"\x10\x06" and stated[0] * stated[1] > most:  # takes 16 bytes each
+        raise DataError(
+            f"{shown_path(path)}: states {stated[1]}x{stated[0]} pixels of four channels of 16 bits, more than {most} "
+            f"(`max_pixels` {max_pixels}); not decoded"
+        )
     if not small or len(data) > MAX_FILE_BYTES:
         raise DataError(f"{shown_path(path)}: has more than {MAX_FILE_BYTES} bytes; not decoded")
     if orientation in QUARTER_TURNS:
