@@ -61,25 +61,31 @@ def measure_missing(path: Path) -> list[dict]:
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    """Draws time and peak memory along each axis."""
+    """Draws time and peak memory along each axis, in the style of the library's charts."""
+    from yolox.visualize.charts import styled
+
+    styled(_figure)(rows).savefig(path)
+
+
+def _figure(rows: list[dict]):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 5.6), layout="constrained")
+    figure = Figure(figsize=(13, 5.6), dpi=100, layout="constrained")
     axes = figure.subplots(2, len(AXES), sharey="row")
     for column, axis in enumerate(AXES):
         line = sorted((row for row in rows if {**row, **BASE, axis: row[axis]} == row), key=lambda row: row[axis])
         values = [row[axis] for row in line]
         for place, key in zip(axes[:, column], ("median_s", "peak_mb"), strict=True):
-            place.plot(values, [row[key] for row in line], marker="o", color="#1f5fa8")
-            place.grid(alpha=0.3)
+            place.plot(values, [row[key] for row in line], marker="o")
+            place.grid()
             place.set_ylim(bottom=0)
             place.set_xticks(values)
         axes[1, column].set_xlabel(UNITS[axis])
     axes[0, 0].set_ylabel("step, s")
     axes[1, 0].set_ylabel("peak of the process, MB")
     base = ", ".join(f"{value} {UNITS[name]}" for name, value in BASE.items())
-    figure.suptitle(f"One training step of nano on two cores; one thing changes, the others stay at: {base}")
-    figure.savefig(path, dpi=100)
+    figure.suptitle(f"One training step of nano on two cores; one thing changes, the others stay at: {base}", fontsize=11)
+    return figure
 
 
 def main(arguments: list[str] | None = None) -> None:

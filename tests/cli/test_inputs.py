@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,9 +15,9 @@ from rich.console import Console
 from yolox.cli import inputs
 from yolox.cli.evaluate import EvalOptions
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import OpenedWeights, command_text, given_options, open_detector, recipe_of_weights
+from yolox.cli.inputs import OpenedWeights, command_text, given_options, notes_held, open_detector, recipe_of_weights
 from yolox.config import InputSpec, Recipe
-from yolox.errors import UsageError, WeightsError
+from yolox.errors import DataError, UsageError, WeightsError
 from yolox.export.engine import EngineChoice
 from yolox.recipes import megvii_recipe, mindyolo_recipe
 from yolox.training.checkpoint import save_checkpoint
@@ -122,3 +123,17 @@ def test_an_exported_file_takes_no_engine():
     assert opened.in_engine(options, Console(), class_names=(), images=1) is opened
     with pytest.raises(UsageError, match="--engine openvino: a.onnx is an export"):
         opened.in_engine(SimpleNamespace(engine="openvino", input=RGB), Console(), class_names=(), images=1)
+
+
+def test_notes_of_readers_are_held_until_an_error(tmp_path, caplog):
+    """Check and training print the notes themselves; after an error, which ends them, the notes are in the log."""
+    log = logging.getLogger("yolox.data")
+    with notes_held():
+        log.warning("a note", extra={"is_note": True})
+        log.warning("another line")
+    assert caplog.messages == ["another line"]
+    with pytest.raises(DataError), notes_held():
+        log.warning("a note", extra={"is_note": True})
+        raise DataError("no")
+    log.warning("a note", extra={"is_note": True})
+    assert caplog.messages == ["another line", "a note", "a note"]

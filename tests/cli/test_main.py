@@ -24,6 +24,9 @@ def test_model_chooses_the_scale_wherever_it_stands(capsys):
     [
         (["info"], "--model: missing, want one of nano, tiny, s, m, l, x, darknet53"),
         (["info", "--model", "xs"], "--model: got 'xs', want one of nano, tiny"),
+        (["info", "--model", "yolox_n"], "--model: got 'yolox_n', perhaps you meant nano; want one of nano, tiny"),
+        (["info", "--model", "yolox_s.pth"], "--model: got 'yolox_s.pth', perhaps you meant s; want one of nano, tiny"),
+        (["info", "--model", "yolov8n.pt"], "--model: got 'yolov8n.pt', want one of nano, tiny"),
         (["info", "--model", "s", "--colour", "red"], "no such option: --colour"),
     ],
 )
@@ -56,3 +59,24 @@ def test_the_module_is_the_same_command():
 def test_the_version_is_printed_with_those_it_depends_on(capsys):
     assert run_model(["--version"]) == 0
     assert re.fullmatch(r"yolox-mindspore \S+, MindSpore 2\.\S+, Python 3\.\S+\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("words", [["help"], ["version"], ["-v"]])
+def test_words_for_help_and_version_are_understood(capsys, words):
+    assert run_model(words) == 0
+    assert ("usage: yolox" if words == ["help"] else "MindSpore ") in capsys.readouterr().out
+
+
+def test_check_wants_a_model_only_to_train(tmp_path, capsys):
+    """A dataset is the same for each scale: without --model its missing folder is the error."""
+    assert run_model(["check", "--data", str(tmp_path / "none")]) == 1
+    assert "none: no such file or folder" in capsys.readouterr().err
+    assert run_model(["check", "--data", str(tmp_path / "none"), "--overfit"]) == 2
+    assert "--model: missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "want"), [("weights", "none: no such file or folder"), ("resume", "none: not the folder of")])
+def test_what_would_say_the_scale_is_missing(tmp_path, capsys, option, want):
+    command = "eval" if option == "weights" else "train"
+    assert run_model([command, f"--{option}", str(tmp_path / "none"), "--data", str(tmp_path)]) == 1
+    assert want in capsys.readouterr().err

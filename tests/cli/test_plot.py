@@ -55,7 +55,9 @@ def test_a_run_with_an_evaluation_is_drawn_again(evaluation, tmp_path, capsys):
     assert run(EXPERIMENT, ["plot", str(folder)]) == 0
     charts = ["precision_recall", "f1", "confusion", "confusion_normalised", "errors", "labels"]
     paths = [folder / "curves.png", *(folder / f"pictures/{name}.png" for name in charts)]
-    assert capsys.readouterr().out.splitlines() == [f"wrote {path}" for path in paths]
+    assert capsys.readouterr().out.splitlines() == [f"wrote {path}" for path in (*paths, folder / "report.html")]
+    page = (folder / "report.html").read_text()
+    assert "There is no evaluation" in page and "<summary>recipe: optim</summary>" in page  # metrics.json is not the run's
     assert all(cv2.imread(str(path)).std() > 5 for path in paths)
     assert run(EXPERIMENT, ["plot", str(folder / "metrics.json"), "--output", str(tmp_path / "else")]) == 0
     assert sorted(path.stem for path in (tmp_path / "else").iterdir()) == sorted(charts)

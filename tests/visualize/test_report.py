@@ -21,6 +21,7 @@ from yolox.data.synthetic import SyntheticConfig, write_synthetic
 from yolox.eval.postprocess import Detections
 from yolox.recipes import megvii_recipe
 from yolox.visualize import evaluation_report, recipe_settings, report, report_html, write_report
+from yolox.visualize.report import read_report
 
 NAMES = ("<script>alert(1)</script>", "a & b", "$x$_y")
 ROWS = [
@@ -129,3 +130,15 @@ def test_nothing_is_wider_than_the_window(page, tmp_path, width):
     command += [f"--user-data-dir={tmp_path}/profile", "--dump-dom", Path(tmp_path / "measure.html").as_uri()]
     dump = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
     assert re.search(r'id="out">(.*?)<', dump)[1] == f"width {width} images {len(re.findall('<img ', page))} broken 0"
+
+
+def test_a_page_is_drawn_again_with_the_parts_that_only_it_holds(page, evaluated):
+    """Names of files and options, which are escaped in the page, are whole again; versions are those of the new page."""
+    kept = read_report(page)
+    assert (kept.command, list(kept.notes), kept.settings["options"]) == ("a 'b<c'", ["2 images < 8 px"], {"--data": "<D>"})
+    assert "versions" not in kept.settings and kept.settings["recipe"]["epochs"] == "300"
+    assert [name for name, _ in kept.images] == ["The worst", "The best"]
+    again = report_html(json.loads(json.dumps(evaluated[2])), title="<i>", history=ROWS, kept=kept)
+    assert re.sub(r"Made on .*UTC", "", again) == re.sub(r"Made on .*UTC", "", page)
+    other = read_report("<p>another page</p><h3>a</h3><img src='http://x/y.jpg'><tr><td>a</td><td>b</td></tr>")
+    assert (other.images, other.command, other.notes, other.settings) == ([], None, [], {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import output_folder, print_sources, read_evaluation_set, read_training_set
+from yolox.cli.inputs import notes_held, output_folder, print_sources, read_evaluation_set, read_training_set
 from yolox.cli.messages import OptionConsole
 from yolox.cli.options import CommonOptions
 from yolox.cli.sources import FORMATS, DataSource, TrainingSet, ValidationSet, data_source, training_sources
@@ -41,13 +42,18 @@ COMPILING = "one batch: compiling the step"
 class CheckOptions(CommonOptions, ValidationSet, TrainingSet):
     """Check a dataset before training: counts, errors, images in two parts, and a picture of the labels."""
 
+    needs_model: ClassVar[bool] = False
     output: Path | None = None
     """Folder for labels.png, leaks.png and report.json; left out, the next of runs/check, runs/check-2 and so on."""
     overfit: bool = False
-    """Also train on one batch until its loss collapses, and fail if it does not."""
+    """Also train on one batch until its loss collapses, and fail if it does not; yolox wants --model for this."""
     overfit_steps: int = 300
     """Steps after which that fails."""
     settings: Recipe = Recipe()
+
+    def builds_detector(self) -> bool:
+        """Returns whether a batch is to be learned, for which a detector is needed; all else is the same for each."""
+        return self.overfit
 
 
 def run(experiment: Experiment, options: CheckOptions, with_defaults: Callable[[Recipe], CheckOptions]) -> None:
@@ -62,10 +68,8 @@ def run(experiment: Experiment, options: CheckOptions, with_defaults: Callable[[
     sources = training_sources(options)
     print_sources(console, options, {"training": sources["train"], "evaluation": sources["val"]})
     folder, recipe = output_folder(options.output, "check"), options.settings
-    datasets, sources["test"] = read_sets(sources), _test_source(options, sources)
-    if sources["test"] is not None:
-        names = datasets["train"].class_names
-        datasets["test"] = read_evaluation_set(sources["test"], num_classes=len(names), class_names=names)
+    sources["test"] = _test_source(options, sources)
+    datasets = read_sets(sources)
     datasets = {name: with_pixels(data, recipe.input) for name, data in datasets.items()}
     with console.status("looking at every image"):
         hashes = {name: np.zeros((len(data), BITS), np.int8) for name, data in datasets.items()}
@@ -84,7 +88,8 @@ def run(experiment: Experiment, options: CheckOptions, with_defaults: Callable[[
     parts = {name: {**attrs.asdict(report), "named": named_in(report.warnings)} for name, report in reports.items()}
     write_json(folder / "report.json", {**parts, **found})
     console.print(_counts(reports), _classes(reports))
-    console.print(f"pixels: {pixel_words(recipe.input)}")
+    height, width = recipe.input.input_size
+    console.print(f"pixels: {pixel_words(recipe.input)}, scaled to {height} x {width} (--input-size)")
     for line in [*training_warnings(reports, datasets), *similar, *_leak_lines(datasets, leaks)]:
         console.print(f"warning: {line}", markup=False)
     named = [*found["similar"].values(), *(names for part in parts.values() for names in part["named"].values())]
@@ -100,12 +105,16 @@ def run(experiment: Experiment, options: CheckOptions, with_defaults: Callable[[
 
 
 def read_sets(sources: dict[str, DataSource | None]) -> dict[str, DetectionDataset]:
-    """Reads the training set, and the validation set if there is one, with the classes of the training set."""
-    train_set = read_training_set(sources["train"])
-    if sources["val"] is None:
-        return {"train": train_set}
-    names = train_set.class_names
-    return {"train": train_set, "val": read_evaluation_set(sources["val"], num_classes=len(names), class_names=names)}
+    """Reads the training set, and the other sets that there are, with the classes of the training set.
+
+    Notes of the readers are not logged: check and training print them as warnings.
+    """
+    with notes_held():
+        train_set = read_training_set(sources["train"])
+        names = train_set.class_names
+        others = {name: source for name, source in sources.items() if name != "train" and source is not None}
+        read = {name: read_evaluation_set(s, num_classes=len(names), class_names=names) for name, s in others.items()}
+    return {"train": train_set, **read}
 
 
 def _test_source(options: CheckOptions, sources: dict[str, DataSource | None]) -> DataSource | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
+from mindspore import nn
 from rich.console import Console
 from rich.table import Table
 
@@ -101,6 +102,8 @@ def _run(
     if options.report is not None:
         make_folder(options.report.parent, name="report")
     opened.check_input(options.input)
+    if isinstance(opened.detector, nn.Cell):
+        opened.detector.class_names = dataset.class_names  # matched above, and not again by the evaluator
     dataset = with_pixels(dataset, options.input)  # the pictures read it, too
     if options.rectangular and isinstance(opened.detector, ExportedDetector):
         raise UsageError("--rectangular: an exported file takes images of one size; give the weights it was made of")

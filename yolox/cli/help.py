@@ -52,7 +52,7 @@ PAGES = {
     "check": Page(
         examples=(
             "--data DATA",
-            "--data DATA --overfit --output CHECK",
+            "--data DATA --val-split test --output CHECK",
             "--train-json train.json --train-images images --val-json val.json --val-images images",
         ),
         groups={

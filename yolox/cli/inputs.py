@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -139,6 +141,29 @@ def recipe_of_weights(experiment: Experiment, name: str | None, metadata: Loaded
     recipe = named or metadata.recipe or published
     spec = metadata.recipe.input if metadata.recipe is not None else with_convention(recipe.input, metadata.input)
     return attrs.evolve(recipe, input=spec)
+
+
+@contextmanager
+def notes_held() -> Iterator[None]:
+    """Keeps the readers' notes on a dataset off the log, as they are printed later; all others pass, and all in an error."""
+    held: list[logging.LogRecord] = []
+
+    def passes(record: logging.LogRecord) -> bool:
+        is_note = getattr(record, "is_note", False)
+        held.extend([record] * is_note)
+        return not is_note
+
+    log = logging.getLogger("yolox.data")
+    log.addFilter(passes)
+    try:
+        yield
+    except BaseException:
+        log.removeFilter(passes)
+        for record in held:
+            log.handle(record)
+        raise
+    finally:
+        log.removeFilter(passes)
 
 
 def read_training_set(source: DataSource) -> DetectionDataset:

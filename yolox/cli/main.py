@@ -6,6 +6,7 @@ A new command is a file beside this one, a line in the table `COMMANDS`, and an 
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from yolox.cli.spelling import nearest, translate_options
 from yolox.config import Recipe
 from yolox.console import logs_on_stderr
 from yolox.environment import library_version
-from yolox.errors import UsageError, WeightsError
+from yolox.errors import CommandError, UsageError, WeightsError
 from yolox.export.runner import SUFFIXES
 from yolox.graph import use_device
 from yolox.models import SCALES
@@ -108,12 +109,19 @@ def run_model(argv: Sequence[str]) -> int:
         scale = _scale_of_weights(rest) if scale is None else scale.lower().replace("_", "-").removeprefix("yolox-")
         if scale is not None and scale not in SCALES:
             command = f"{rest[0]} " if rest and rest[0] in COMMANDS else ""
-            raise UsageError(f"--model: got {given['model']!r}, want one of {', '.join(SCALES)}\nsee yolox {command}--help")
+            raise UsageError(f"--model: got {given['model']!r}, {_wanted_scale(scale)}\nsee yolox {command}--help")
     except SystemExit as stop:  # --help without a command
         return int(stop.code or 0)
-    except (UsageError, WeightsError, OSError) as error:
+    except (UsageError, WeightsError, CommandError, OSError) as error:
         return report(error, debug="--debug" in argv)
     return run(scale_experiment(scale or SCALES[0]), rest, prog="yolox", model=scale or NO_MODEL)
+
+
+def _wanted_scale(scale: str) -> str:
+    whole = next((word for word in re.split(r"[-_.]", scale) if word in SCALES), None)  # yolox_s.pth
+    starts = [name for name in SCALES if name.startswith(scale)]
+    meant = whole or nearest(scale, SCALES) or (starts[0] if len(starts) == 1 else None)
+    return f"perhaps you meant {meant}; " * (meant is not None) + f"want one of {', '.join(SCALES)}"
 
 
 @frozen(kw_only=True)
@@ -127,6 +135,8 @@ def _scale_of_weights(argv: Sequence[str]) -> str | None:
     if HELP.intersection(argv):
         return None
     given, _ = split_arguments(_Weights, argv, prog="yolox")
+    if "resume" in given:
+        remembered(given["resume"])  # raises CommandError for what is no run
     path = given["resume"] / LAST if "resume" in given else given.get("weights")
     if path is None or path.suffix.lower() in SUFFIXES:
         return None
@@ -137,6 +147,8 @@ def _scale_of_weights(argv: Sequence[str]) -> str | None:
     elif is_published_name(str(path)):
         published_file(str(path))  # raises WeightsError for a name that is not known
         scale = str(path).partition(":")[2].partition("-")[0]
+    else:
+        raise WeightsError(f"--weights {path}: no such file or folder")
     if scale is not None:
         note(f"--model {scale}, by {path}")
     return scale
@@ -145,7 +157,7 @@ def _scale_of_weights(argv: Sequence[str]) -> str | None:
 def _is_complete(options: object) -> bool:
     """Returns whether a command needs no scale, as one that draws, or that detects with an exported file."""
     weights = getattr(options, "weights", None)
-    return not options.needs_model or (weights is not None and weights.suffix.lower() in SUFFIXES)
+    return not options.builds_detector() or (weights is not None and weights.suffix.lower() in SUFFIXES)
 
 
 @frozen
@@ -273,10 +285,10 @@ def _command(argv: Sequence[str], *, prog: str, model: str | None) -> tuple[str,
     if word in FOREIGN_COMMANDS:
         note(f"{word} is taken as {FOREIGN_COMMANDS[word]}")
         return FOREIGN_COMMANDS[word], rest
-    if word in HELP:
+    if word in HELP or word == "help":
         print(overview_help({name: command.options for name, command in COMMANDS.items()}, prog=prog, model=model))
         raise SystemExit(0)
-    if word == "--version":
+    if word in ("--version", "-V", "-v", "version"):
         print(f"yolox-mindspore {library_version()}, MindSpore {mindspore.__version__}, Python {platform.python_version()}")
         raise SystemExit(0)
     if word.startswith("--tyro-"):  # completion of shells

@@ -18,7 +18,7 @@ from tyro import _errors as events  # tyro has no public way to an error without
 from tyro._singleton import EXCLUDE_FROM_CALL, is_missing
 from tyro.constructors._struct_spec_attrs import attrs_rule
 
-from yolox.cli.messages import OPTION_NAMES
+from yolox.cli.messages import OPTION_NAMES, option_name
 from yolox.cli.spelling import unknown_line
 from yolox.config import Recipe
 from yolox.errors import UsageError
@@ -66,6 +66,10 @@ class CommonOptions:
     def adapt(cls, recipe: Recipe, given: Given) -> tuple[Recipe, list[str]]:
         """Returns the recipe of the defaults as the given options change it, and a line for each change."""
         return recipe, []
+
+    def builds_detector(self) -> bool:
+        """Returns whether the command, with these options, wants a scale, or weights that have one."""
+        return self.needs_model
 
     @classmethod
     def answers(cls) -> Mapping[str, str]:
@@ -120,7 +124,14 @@ class Arguments:
             options = fill(self.kind.defaults(recipe, self.remembered), _with_one_rate(self.given))
             return _with_training_sizes(options, self.given, recipe)
         except ValueError as error:  # of a config, which names the field
-            raise UsageError(f"{one_line(error)}\nsee {self.prog} --help") from None
+            raise UsageError(f"{_with_flag(one_line(error), option_names(self.kind))}\nsee {self.prog} --help") from None
+
+
+def _with_flag(message: str, names: Sequence[str]) -> str:
+    """Returns the message of a config, which begins with its field, with the option in the field's place."""
+    field, colon, rest = message.partition(":")
+    flag = option_name(field)
+    return f"{flag}{colon}{rest}" if flag.removeprefix("--") in names else message
 
 
 def _with_one_rate(given: Given) -> Given:

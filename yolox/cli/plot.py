@@ -16,17 +16,17 @@ from yolox.config import Recipe
 from yolox.console import PlainConsole
 from yolox.data.build import MAX_JSON_BYTES, read_text
 from yolox.errors import CommandError, DataError
-from yolox.training.run_folder import EVALUATION, HISTORY, PICTURES, make_folder
-from yolox.visualize.run_pictures import CHARTS, write_charts, write_curves
+from yolox.training.run_folder import EVALUATION, HISTORY, PICTURES, REPORT, make_folder
+from yolox.visualize.run_pictures import CHARTS, redraw_report, write_charts, write_curves
 
 KEYS = {key for key, _ in CHARTS.values()}
 
 
 @frozen(kw_only=True)
 class PlotOptions(CommonOptions):
-    """Draw a run again from its files: curves of history.csv, charts of an evaluation's JSON.
+    """Draw a run again from its files: report.html, curves of history.csv, charts of an evaluation's JSON.
 
-    Predictions beside ground truth need weights and images: eval --pictures draws them.
+    Predictions beside ground truth need weights and images: eval --pictures draws them. The report keeps its images.
     """
 
     needs_model: ClassVar[bool] = False
@@ -37,7 +37,7 @@ class PlotOptions(CommonOptions):
 
 
 def run(experiment: Experiment, options: PlotOptions, with_defaults: Callable[[Recipe], PlotOptions]) -> None:
-    """Draws curves.png from history.csv, and in `pictures` the charts of every evaluation's JSON in the folder.
+    """Draws report.html and curves.png of a run, and in `pictures` the charts of every evaluation's JSON in the folder.
 
     Those of the run's own evaluation.json, or of a single other file, lie in `pictures` itself, as training leaves them,
     the others in `pictures/NAME`.
@@ -54,11 +54,14 @@ def run(experiment: Experiment, options: PlotOptions, with_defaults: Callable[[R
     if not (has_history or evaluations):
         raise CommandError(f"{source}: has neither {HISTORY} nor the JSON of an evaluation (eval --json)")
     target = make_folder(options.output or folder)
-    written = [_curves(folder, target)] if has_history else []
+    written = [_of_run(folder, lambda: write_curves(folder, target), name=HISTORY)] if has_history else []
     pictures = target / PICTURES if source.is_dir() or options.output is None else target
     for path, evaluation in evaluations:
         own = len(evaluations) == 1 or path.name == EVALUATION
         written += _charts(path, evaluation, make_folder(pictures if own else pictures / path.stem))
+    if has_history:
+        own = next((content for path, content in evaluations if path.name == EVALUATION), {})
+        written.append(_of_run(folder, lambda: redraw_report(folder, own, target), name=REPORT))
     for path in written:
         PlainConsole().print(f"wrote {path}", markup=False)
 
@@ -84,10 +87,10 @@ def _charts(path: Path, evaluation: dict, folder: Path) -> list[Path]:
         raise CommandError(f"{path}: damaged ({type(error).__name__}: {error})") from None
 
 
-def _curves(folder: Path, target: Path) -> Path:
+def _of_run(folder: Path, draw: Callable[[], Path], *, name: str) -> Path:
     try:
-        return write_curves(folder, target)
+        return draw()
     except DataError:
         raise
     except (KeyError, ValueError, IndexError, TypeError) as error:
-        raise CommandError(f"{folder}/history.csv: damaged ({type(error).__name__}: {error})") from None
+        raise CommandError(f"{folder}/{name}: damaged ({type(error).__name__}: {error})") from None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from yolox.errors import UsageError
 
@@ -161,8 +164,25 @@ def _spellings(names: Sequence[str], others: Mapping[str, str]) -> dict[str, str
 
 
 def _stray_line(tokens: Sequence[str], names: Sequence[str], others: Mapping[str, str]) -> str:
-    word, equals, value = tokens[0].partition("=")
-    name = word.replace("_", "-")
-    name = name if name in names else _spellings(names, others).get(name)
-    hint = f"; write --{name} {value}" if equals and name else ""
-    return f"no such argument: {tokens[0] if hint else ' '.join(tokens)}{hint}"
+    known, pairs = {**_spellings(names, others), **{name: name for name in (*names, "model")}}, []
+    for word, equals, value in (token.partition("=") for token in tokens):
+        if not equals or (name := known.get(word.replace("_", "-"))) is None:
+            break
+        pairs.append((f"{word}={value}", f"--{name} {value}"))
+    if pairs:
+        return f"no such argument: {' '.join(pair[0] for pair in pairs)}; write {' '.join(pair[1] for pair in pairs)}"
+    return f"no such argument: {' '.join(tokens)}{_stray_hint(tokens[0], names)}"
+
+
+_WEIGHTS = (".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".npz")
+
+
+def _stray_hint(token: str, names: Sequence[str]) -> str:
+    """Returns what to write in place of an argument without its option: a path is the data, the source or the weights."""
+    if re.fullmatch(r"-[A-Za-z]\w*", token):
+        return "; options begin with two dashes"
+    path = Path(token)
+    is_weights = path.suffix.lower() in _WEIGHTS or (path / "recipe.json").is_file()
+    name = next((n for n in ("weights" if is_weights else "source", "source", "data") if n in names), None)
+    is_path = os.sep in token or path.suffix or path.exists()
+    return f"; write --{name} {shlex.quote(token)}" if name and is_path else ""

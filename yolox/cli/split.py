@@ -18,6 +18,7 @@ from yolox.cli.messages import OptionConsole
 from yolox.cli.options import CommonOptions
 from yolox.cli.sources import DataOptions, reading_conventions
 from yolox.config import Recipe
+from yolox.data.content import counted
 from yolox.data.convert import unread_attributes
 from yolox.data.dataset import DetectionDataset
 from yolox.data.image import shown_path
@@ -103,7 +104,7 @@ def _groups(console: Console, options: SplitOptions, dataset: DetectionDataset) 
         sizes = np.bincount(found[-1], minlength=1)
         count, rest = int((sizes > 1).sum()), int(sizes[sizes > 1].sum())
         kept = ", each in one part (--no-join-similar divides them)" if count else ""
-        console.print(f"images that look like another one: {rest} in {count} groups{kept}", markup=False)
+        console.print(f"images that look like another one: {rest} in {counted(count, 'group')}{kept}", markup=False)
     return join_groups(*found) if found else None
 
 

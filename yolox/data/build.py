@@ -111,7 +111,7 @@ def build_dataset(
         log.warning("%s: left out %s without area", source, counted(len(left_out), "box", "boxes"))
     notes = [*notes, *_alike_classes(class_names)]
     for note in notes:
-        log.warning("%s: %s", source, note)
+        log.warning("%s: %s", source, note, extra={"is_note": True})
     counts = np.bincount(image_indices[order], minlength=len(names))
     return DetectionDataset(
         image_dir=os.fspath(image_dir),

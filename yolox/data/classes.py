@@ -104,7 +104,7 @@ def _name(dataset: DetectionDataset) -> str:
 
 def _noted(dataset: DetectionDataset, note: str) -> DetectionDataset:
     """Returns the dataset with one more note, which is logged."""
-    log.warning("%s: %s", _name(dataset), note)
+    log.warning("%s: %s", _name(dataset), note, extra={"is_note": True})
     return attrs.evolve(dataset, notes=(*dataset.notes, note))
 
 

@@ -28,11 +28,11 @@ FILL, ALERT = "#56B4E9", "#D55E00"
 SIDE_TICKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
-def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Returns the function with the style of all charts while it draws."""
 
     @wraps(draw)
-    def styled(*arguments, **options) -> Figure:
+    def drawn(*arguments, **options) -> Figure:
         from matplotlib import cycler, rc_context
 
         style = {
@@ -44,10 +44,10 @@ def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         with rc_context(style):
             return draw(*arguments, **options)
 
-    return styled
+    return drawn
 
 
-@_styled
+@styled
 def history_chart(history: Sequence[Mapping[str, float | None]]) -> Figure:
     """Draws the losses and the AP of a run over its epochs.
 
@@ -98,7 +98,7 @@ def _known(epochs, values) -> np.ndarray:  # -> [N,2]
     return np.reshape(points, (-1, 2))
 
 
-@_styled
+@styled
 def precision_recall_chart(analysis: dict) -> Figure:
     """Draws precision by recall: a line for the mean, and one for each class.
 
@@ -117,7 +117,7 @@ def precision_recall_chart(analysis: dict) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def f1_chart(analysis: dict) -> Figure:
     """Draws F1 by score and marks the best score of the mean, to choose the score threshold of an application.
 
@@ -138,7 +138,7 @@ def f1_chart(analysis: dict) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def confusion_chart(analysis: dict, *, normalised: bool = False) -> Figure:
     """Draws the confusion matrix: rows are true classes, columns predicted ones.
 
@@ -173,7 +173,7 @@ def confusion_chart(analysis: dict, *, normalised: bool = False) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def error_chart(errors: dict) -> Figure:
     """Draws what fixing each kind of error would add to AP50.
 
@@ -200,7 +200,7 @@ def error_chart(errors: dict) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def label_chart(statistics: dict, *, title: str = "") -> Figure:
     """Draws how many objects there are of each class, how large, how many in an image, and where.
 
@@ -227,7 +227,7 @@ def label_chart(statistics: dict, *, title: str = "") -> Figure:
     return figure
 
 
-@_styled
+@styled
 def benchmark_chart(report: dict) -> Figure:
     """Draws time, size and AP of a detector by runtime and precision.
 

@@ -7,12 +7,14 @@ import io
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from html.parser import HTMLParser
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from attrs import frozen
 
 from yolox.config import Recipe
 from yolox.config_io import recipe_to_dict
@@ -36,6 +38,7 @@ from yolox.visualize.grids import draw_comparison
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_JPEG, _NOTE = "data:image/jpeg;base64,", "Note: "  # as report.html has them
 SHOWN = 6  # images of the worst and of the best
 QUALITY = 80  # of JPEG
 MAX_WIDTH = 1060  # of a chart in the page, px
@@ -61,6 +64,7 @@ def report_html(
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     command: str | None = None,
     notes: Sequence[str] = (),
+    kept: ReportParts | None = None,
 ) -> str:
     """Returns a page with curves, numbers, charts and images of a run or of an evaluation.
 
@@ -74,6 +78,8 @@ def report_html(
         settings: values by name, in named groups, such as `recipe_settings` returns them.
         command: that made the report; None where it was made from Python.
         notes: sentences that are shown below the numbers.
+        kept: parts of an earlier page of the same evaluation, from `read_report`: its images where `dataset` or `found` is None,
+            and its command, settings and notes where these are not given.
 
     Returns:
         HTML. It loads nothing from elsewhere; text of datasets, such as names of classes and files, is escaped.
@@ -88,13 +94,14 @@ def report_html(
     """
     from jinja2 import Environment, StrictUndefined
 
-    evaluation = evaluation or {}
+    evaluation, kept = evaluation or {}, kept or ReportParts()
     groups, why = _pictures(evaluation, dataset, found)
+    groups, why = (kept.images, "") if why and kept.images else (groups, why)
     content = {
         "title": title,
         "made": f"Made on {datetime.now(timezone.utc):%Y-%m-%d at %H:%M} UTC by yolox-mindspore {library_version()}",
         "numbers": _numbers(evaluation),
-        "notes": notes,
+        "notes": notes or kept.notes,
         "curves": _chart(history_chart(history), "losses and AP by epoch") if history else None,
         **_analysed(evaluation.get("analysis"), evaluation.get("per_class", {})),
         **_errors(evaluation.get("errors")),
@@ -105,8 +112,8 @@ def report_html(
             for key, which in (("labels", "evaluated images"), ("train_labels", "training images"))
             if key in evaluation
         ],
-        "command": command,
-        "settings": [(name, list(values.items())) for name, values in (settings or {}).items()],
+        "command": command or kept.command,
+        "settings": [(name, list(values.items())) for name, values in (settings or kept.settings).items()],
         "versions": list(_versions().items()),
     }
     has = {**content, "precision": content["classes"], "confusion": content["classes"], "images": content["classes"]}
@@ -116,6 +123,74 @@ def report_html(
     template = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     return environment.from_string(template).render(content)
+
+
+@frozen(kw_only=True)
+class ReportParts:
+    """Parts of a page of `report_html` that the files of a run do not hold."""
+
+    images: Sequence[tuple[str, Sequence[Mapping[str, str]]]] = ()
+    """Groups of images: name, and for each image its `uri` (a JPEG in base64) and its `caption`."""
+    command: str | None = None
+    notes: Sequence[str] = ()
+    settings: Mapping[str, Mapping[str, str]] = {}
+
+
+def read_report(page: str) -> ReportParts:
+    """Reads from a page of `report_html` what the files of a run do not hold, so that it can be drawn again.
+
+    Args:
+        page: HTML. Of another page, which has none of the parts, nothing is taken.
+
+    Example:
+        >>> read_report(report_html(title="A", command="yolox eval <A>", notes=["one"])).command
+        'yolox eval <A>'
+    """
+    reader = _PartsReader()
+    reader.feed(page)
+    images = [(name, pictures) for name, pictures in reader.images if pictures]
+    reader.settings.pop("versions", None)
+    return ReportParts(images=images, command=reader.command, notes=reader.notes, settings=reader.settings)
+
+
+class _PartsReader(HTMLParser):
+    """Collects images, command, notes and settings of a page by the tags in which report.html has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[tuple[str, list[dict[str, str]]]] = []
+        self.settings: dict[str, dict[str, str]] = {}
+        self.notes: list[str] = []
+        self.command: str | None = None
+        self._text: list[str] = []
+        self._cells: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self._text = []
+        uri = dict(attributes).get("src") or ""
+        if tag == "img" and self.images and uri.startswith(_JPEG):
+            self.images[-1][1].append({"uri": uri, "caption": ""})
+        self._cells = [] if tag == "tr" else self._cells
+
+    def handle_data(self, data: str) -> None:
+        self._text.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        text = "".join(self._text)
+        if tag == "h3":
+            self.images.append((text, []))
+        elif tag == "figcaption" and self.images and self.images[-1][1]:
+            self.images[-1][1][-1]["caption"] = text
+        elif tag == "pre":
+            self.command = text
+        elif tag == "p" and text.startswith(_NOTE):
+            self.notes.append(text.removeprefix(_NOTE))
+        elif tag == "summary":
+            self.settings[text] = {}
+        elif tag == "td":
+            self._cells.append(text)
+        elif tag == "tr" and self.settings and len(self._cells) == 2:
+            self.settings[next(reversed(self.settings))][self._cells[0]] = self._cells[1]
 
 
 def write_report(path: Path, page: str) -> None:
@@ -230,7 +305,7 @@ def _picture(dataset: DetectionDataset, found: Sequence[Detections], ranked: tup
     index, f1 = ranked
     picture = draw_comparison(dataset, index, found[index], threshold=analysis["score_threshold"])
     data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
-    return {"uri": _data_uri("image/jpeg", data), "caption": f"{shown_path(dataset.file_names[index])}: F1 {f1:.2f}"}
+    return {"uri": _JPEG + base64.b64encode(data).decode(), "caption": f"{shown_path(dataset.file_names[index])}: F1 {f1:.2f}"}
 
 
 def _chart(figure: Figure, alt: str) -> dict[str, Any]:

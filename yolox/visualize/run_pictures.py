@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import cv2
 import numpy as np
 from rich.console import Console
 
 from yolox.config import Size
+from yolox.config_io import recipe_from_json
 from yolox.data.build import MAX_JSON_BYTES, read_text
 from yolox.data.check import label_statistics
 from yolox.data.dataset import DetectionDataset
@@ -32,6 +34,7 @@ from yolox.training.run_folder import (
     EVALUATION,
     HISTORY,
     PICTURES,
+    RECIPE,
     REPORT,
     make_folder,
     read_history,
@@ -47,9 +50,10 @@ from yolox.visualize.charts import (
     precision_recall_chart,
 )
 from yolox.visualize.grids import draw_comparison, sample_grid
-from yolox.visualize.report import recipe_settings, report_html, write_report
+from yolox.visualize.report import ReportParts, read_report, recipe_settings, report_html, write_report
 
 MAX_IMAGES = 16
+MAX_PAGE = 64 << 20  # characters of a report that are read
 LABELS, TRAIN_LABELS, ERRORS = "labels", "train_labels", "errors"
 CHARTS = {  # name of the file: key of the evaluation's JSON, and what draws its value
     "precision_recall": ("analysis", precision_recall_chart),
@@ -287,7 +291,8 @@ class RunPictures(Callback):
     def _renew_report(self) -> None:
         """Writes the report of a run whose best checkpoint and its evaluation are older than the last epochs."""
         content = json.loads(read_text(str(self._context.folder / EVALUATION), most=MAX_JSON_BYTES))
-        write_run_report(self._context, content, command=self._command, settings=self._settings)
+        kept = kept_parts(self._context.folder / REPORT)
+        write_run_report(self._context, content, command=self._command, settings=self._settings, kept=kept)
 
 
 def write_run_report(context: RunContext, evaluation: dict, **options) -> None:
@@ -296,16 +301,46 @@ def write_run_report(context: RunContext, evaluation: dict, **options) -> None:
     Args:
         context: of the run.
         evaluation: content of evaluation.json.
-        options: `dataset`, `found`, `command` and `settings` as for `report_html`.
+        options: `dataset`, `found`, `command`, `settings` and `kept` as for `report_html`.
     """
-    history = context.folder / HISTORY
     settings = {**recipe_settings(context.recipe), **options.pop("settings")}
-    title = f"Training run {shown_path(str(context.folder))}"
-    rows = read_history(history) if history.is_file() else ()
     notes = [*context.train_set.notes, *(() if context.val_set is None else context.val_set.notes)]
-    page = report_html(evaluation, title=title, history=rows, settings=settings, notes=notes, **options)
-    with atomic_path(context.folder / REPORT) as path:
-        write_report(path, page)
+    _write_page(context.folder, context.folder, evaluation, settings=settings, notes=notes, **options)
+
+
+def redraw_report(folder: Path, evaluation: dict, target: Path) -> Path:
+    """Writes report.html of a run again from the numbers in its folder; what only the page holds is taken from the old page.
+
+    Args:
+        folder: of the run.
+        evaluation: content of evaluation.json; empty where there is none.
+        target: folder of the new page.
+
+    Returns:
+        Path of the page.
+    """
+    kept = kept_parts(folder / REPORT)
+    if not kept.settings and (folder / RECIPE).is_file():
+        recipe = recipe_from_json(read_text(str(folder / RECIPE), most=MAX_JSON_BYTES))
+        kept = attrs.evolve(kept, settings=recipe_settings(recipe))
+    return _write_page(folder, target, evaluation, kept=kept)
+
+
+def kept_parts(page: Path) -> ReportParts:
+    """Returns what a report holds and the files of its run do not; nothing where the page is not there."""
+    if not page.is_file():
+        return ReportParts()
+    with page.open(encoding="utf-8", errors="replace") as stream:
+        return read_report(stream.read(MAX_PAGE))
+
+
+def _write_page(folder: Path, target: Path, evaluation: dict, **options) -> Path:
+    history, path = folder / HISTORY, target / REPORT
+    rows = read_history(history) if history.is_file() else ()
+    page = report_html(evaluation, title=f"Training run {shown_path(str(folder))}", history=rows, **options)
+    with atomic_path(path) as temporary:
+        write_report(temporary, page)
+    return path
 
 
 def write_curves(folder: Path, target: Path | None = None) -> Path:
