@@ -193,3 +193,12 @@ def test_benchmark_chart_has_a_bar_for_each_number():
     for row in report["rows"]:
         row["ap"] = None
     assert len(benchmark_chart(report).axes) == 2
+
+
+@pytest.mark.parametrize("draw", [precision_recall_chart, f1_chart])
+def test_curves_that_are_zero_everywhere_are_a_sentence(draw):
+    """As after the first epochs of a run, which finds nothing yet."""
+    one = GroundTruth(boxes=np.array([[0.0, 0, 9, 9]]), classes=np.array([0]), crowd=np.array([False]))
+    wrong = Detections(np.array([[50.0, 50, 60, 60]]), np.array([0.9]), np.array([0]))
+    figure = draw(analyse([one], [wrong], class_names=["a"]))
+    assert not figure.axes and [text.get_text() for text in figure.texts] == ["Nothing to draw: no detection fits an object at IoU 0.5."]

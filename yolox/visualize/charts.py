@@ -110,8 +110,8 @@ def precision_recall_chart(analysis: dict) -> Figure:
     Returns:
         Figure.
     """
-    if not _curves(analysis, "precision"):
-        return _nothing(NO_OBJECTS)
+    if why := _why_no_curves(analysis, "precision"):
+        return _nothing(why)
     figure, axes = _axes("recall", f"precision at IoU {analysis['iou_threshold']:g}")
     _lines(axes, analysis, "recall", "precision", np.mean, "AP")
     return figure
@@ -127,8 +127,8 @@ def f1_chart(analysis: dict) -> Figure:
     Returns:
         Figure.
     """
-    if not _curves(analysis, "f1"):
-        return _nothing(NO_OBJECTS)
+    if why := _why_no_curves(analysis, "f1"):
+        return _nothing(why)
     figure, axes = _axes("score threshold", f"F1 at IoU {analysis['iou_threshold']:g}")
     _lines(axes, analysis, "score", "f1", np.max, "best F1")
     mean = np.mean([curve for _, curve in _curves(analysis, "f1")], axis=0)
@@ -335,6 +335,15 @@ def _axes(across: str, up: str):
 
 def _curves(analysis: dict, kind: str):
     return [(index, curve) for index, curve in enumerate(analysis[kind]) if curve is not None]
+
+
+def _why_no_curves(analysis: dict, kind: str) -> str:
+    """Returns why there is no curve to draw, such as after the first epochs of a run; empty where there is one."""
+    curves = _curves(analysis, kind)
+    if not curves:
+        return NO_OBJECTS
+    has_any = any(np.any(curve) for _, curve in curves)
+    return "" if has_any else f"no detection fits an object at IoU {analysis['iou_threshold']:g}"
 
 
 def _lines(axes, analysis: dict, across: str, kind: str, summary: Callable, label: str) -> None:

@@ -304,7 +304,8 @@ def write_run_report(context: RunContext, evaluation: dict, **options) -> None:
         options: `dataset`, `found`, `command`, `settings` and `kept` as for `report_html`.
     """
     settings = {**recipe_settings(context.recipe), **options.pop("settings")}
-    notes = [*context.train_set.notes, *(() if context.val_set is None else context.val_set.notes)]
+    sets = {"training": context.train_set, "validation": context.val_set}
+    notes = [f"{use} images: {note}" for use, data in sets.items() if data is not None for note in data.notes]
     _write_page(context.folder, context.folder, evaluation, settings=settings, notes=notes, **options)
 
 
