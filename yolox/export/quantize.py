@@ -278,25 +278,29 @@ def _calibrate(path: Path, images: np.ndarray):
 
 
 def _build(base, ranges, layers: Sequence[str], *, rounded_outputs: bool):
-    """Returns the graph with some convolutions in int8: weights per channel and symmetric, activations unsigned per tensor."""
+    """Returns the graph with some convolutions in int8: weights per channel and symmetric, activations per tensor.
+
+    Activations are unsigned with a zero point in files of ONNX Runtime, and signed and symmetric in OpenVINO's, which is
+    faster there by a twentieth: nothing has to be subtracted for a zero point."""
     onnx = import_extra("onnx", "onnx")
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
     model = copy.deepcopy(base)
     names = [node.name for node in model.graph.node if node.op_type == "Conv"]
+    openvino = {"OpTypesToExcludeOutputQuantization": ["Conv"], "ActivationSymmetric": True}
     with _quiet():
         quantizer = QDQQuantizer(
             model,
             per_channel=True,
             reduce_range=False,
             weight_qType=QuantType.QInt8,
-            activation_qType=QuantType.QUInt8,
+            activation_qType=QuantType.QUInt8 if rounded_outputs else QuantType.QInt8,
             tensors_range=ranges,
             nodes_to_quantize=[],
             nodes_to_exclude=[name for name in names if name not in layers],
             op_types_to_quantize=["Conv"],
-            extra_options={} if rounded_outputs else {"OpTypesToExcludeOutputQuantization": ["Conv"]},
+            extra_options={} if rounded_outputs else openvino,
         )
         quantizer.quantize_model()
     model = quantizer.model.model
