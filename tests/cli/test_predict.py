@@ -107,6 +107,14 @@ def test_a_broken_video_is_a_data_error(tmp_path):
         list(read_frames(tmp_path / "a.mp4", "a"))
 
 
+def test_a_codec_that_opencv_lacks_is_named(video, tmp_path):
+    content = video.read_bytes()
+    assert content.count(b"mp4v") == 1
+    (tmp_path / "a.mp4").write_bytes(content.replace(b"mp4v", b"vvc1").replace(b"esds", b"free"))
+    with pytest.raises(DataError, match="cannot be decoded as a video: it is in VVC, which this OpenCV does not decode; convert"):
+        list(read_frames(tmp_path / "a.mp4", "a"))
+
+
 GBK = os.fsdecode(b"\xd6\xd0\xce\xc4")  # not UTF-8, as Chinese archives unpack to: OpenCV's own opening ends the process
 
 

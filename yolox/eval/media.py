@@ -240,7 +240,23 @@ def _why_no_frame(file: Path | Stream) -> str:
     if isinstance(file, Stream):
         return "sends no frame that can be decoded"
     what = describe_content(read_head(file))
+    if what == VIDEO and (codec := _unusual_codec(file)) is not None:
+        return f"cannot be decoded as a video: it is in {codec}, which this OpenCV does not decode; convert it to H.264"
     return "cannot be decoded as a video" + ("" if what in (None, VIDEO, IMAGE) else f" (it is {what})")
+
+
+_CODECS = {b"av01": "AV1", b"V_AV1": "AV1", b"vvc1": "VVC", b"vvi1": "VVC", b"V_MPEGI/ISO/VVC": "VVC", b"apch": "ProRes",
+           b"apcn": "ProRes", b"CFHD": "CineForm", b"encv": "an encrypted form"}  # fmt: skip
+_CODEC_BYTES = 1 << 20  # of each end of a file: the table of an MP4 stands at one of them
+
+
+def _unusual_codec(file: Path) -> str | None:
+    """Returns the codec that a file states, of those that builds of OpenCV lack."""
+    with open(file, "rb") as opened:
+        head = opened.read(_CODEC_BYTES)
+        opened.seek(max(opened.seek(0, os.SEEK_END) - _CODEC_BYTES, 0))
+        ends = head + opened.read(_CODEC_BYTES)
+    return next((codec for mark, codec in _CODECS.items() if mark in ends), None)
 
 
 def expected_frames(files: Iterable[Path | Stream], max_frames: int | None = None) -> int | None:
