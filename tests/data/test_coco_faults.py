@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.data.folders import coco_dict, write_json
+from tests.data.folders import coco_dict, write_image, write_json
 from tests.data.three_images import images, read, write_images
 from yolox.data.build import read_text
 from yolox.data.coco import read_coco
@@ -145,3 +146,35 @@ def test_a_file_that_is_no_text_is_told_by_what_it_is(folder, start, what):
         read_coco(str(folder / "bad.json"), str(folder))
     with pytest.raises(DataError, match=rf"bad.json: is not a text file in UTF-8 \({what}\)"):
         read_text(str(folder / "bad.json"))
+
+
+ROW = {"id": 1, "image_id": 0, "category_id": 1, "bbox": [10, 5, 20, 15]}
+
+
+def read_row(tmp_path, name="a.png", **changes):
+    write_image(tmp_path / "a.png", np.zeros((20, 30, 3), np.uint8))
+    content = coco_dict([(0, name, 20, 30)], [], ((1, "cat"),))
+    content["annotations"] = [{**ROW, **changes}]
+    return read_coco(write_json(tmp_path / "row.json", content), str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"bbox": None, "segmentation": [[1, 1, 9, 1, 9, 9]]}, r"with a segmentation and no bbox: 1 \(annotation 1\)"),
+        ({"bbox": [], "segmentation": {"counts": "x", "size": [20, 30]}}, "and no bbox: 1 .*; want bbox x, y, width"),
+        ({"bbox": [0.1, 0.2, 0.5, 0.4]}, r"all boxes \(1\) lie within 1 px of a corner, as shares of the image would"),
+        ({"name": "A.PNG"}, "A.PNG: no such image file; a.png is there"),
+        ({"name": "a.jpg"}, "a.jpg: no such image file; a.png is there"),
+        ({"name": "%61.png"}, "%61.png: no such image file; a.png is there"),
+    ],
+)
+def test_what_an_annotation_or_a_name_may_mean_is_told(changes, message, tmp_path):
+    with pytest.raises(DataError, match=message):
+        read_row(tmp_path, **changes)
+
+
+def test_corners_in_place_of_a_size_are_told(tmp_path):
+    (note,) = read_row(tmp_path, bbox=[10, 5, 20, 15], area=100.0).notes
+    assert note.startswith("1 annotation has the area of a box whose last two numbers are its far corner")
+    assert read_row(tmp_path, bbox=[10, 5, 20, 15], area=300.0).notes == ()

@@ -224,6 +224,13 @@ def test_labels_beside_images_are_read_below_a_folder_called_images(tmp_path):
     np.testing.assert_allclose(read_data(tmp_path / "images/flat").boxes, [[2, 3, 12, 9]], atol=1e-4)
 
 
+def test_images_beside_the_class_names_are_told_where_there_is_a_folder_of_images(tmp_path):
+    yolo_classes(tmp_path)
+    add_label(tmp_path, "other")
+    want = "1 image beside the file of class names was not taken, as there is images/train (other.png)"
+    assert read_data(tmp_path).notes == (want,)
+
+
 def test_two_kinds_of_labels_beside_the_images_are_an_error(tmp_path):
     yolo_labelimg(tmp_path)
     voc_beside_images(tmp_path)
@@ -256,6 +263,10 @@ def test_labels_of_other_tools_are_told(name, text, message, tmp_path):
         ("labels.csv", "filename,width,xmin,class\na.png,1,2,cat", "is a table .*; CSV files are not read"),
         ("classes.csv", "cat,0\ndog,1", "is a table .*want a class name on each line"),
         ("map.pbtxt", "item {\n  id: 1\n  name: 'cat'\n}", "such as a label map of TensorFlow, want a class name on each line"),
+        ("classes.txt", "1 cat\n2 dog\n3 cow", "its lines have numbers before the names"),
+        ("classes.txt", "cat\t0\ndog\t1", "its lines have numbers behind the names"),
+        ("classes.txt", "'cat'\n'dog'", "its names are in quotes"),
+        ("a.json", "// COCO\n{}", "a.json: is not a JSON file"),
         ("a.tfrecord", "\x01\x02", "has bytes that no text has, want a file with a class name on each line"),
     ],
 )

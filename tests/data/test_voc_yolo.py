@@ -52,6 +52,19 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_ignored_and_turned_voc_objects_are_told(folder):
+    path = folder / "xml/a.xml"
+    turned = "<attributes><attribute><name>rotation</name><value>30.0</value></attribute></attributes>"
+    text = path.read_text().replace("<name>dog</name>", f"<name>dog</name>{turned}")
+    path.write_text(text.replace("<name>cat</name>", "<name>cat</name><ignore>1</ignore>"))
+    assert voc(folder, difficult_as_crowd=True).notes == (
+        "1 object has `ignore`, which is not followed: read like others",
+        "1 object has a rotation, which is not applied: the box of the file was taken as it is",
+    )
+    path.write_text(text.replace("30.0", "0.0"))
+    assert voc(folder, difficult_as_crowd=True).notes == ()
+
+
 def voc(folder, **options):
     return read_voc(str(folder / "xml"), str(folder / "img"), **options)
 

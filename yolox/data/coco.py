@@ -130,11 +130,12 @@ class _Reading:
     text_ids: list[str] = attrs.Factory(list)
     without_box: list[str] = attrs.Factory(list)
     backslashes: list[str] = attrs.Factory(list)
-    scored: list[int] = attrs.Factory(list)  # ids of annotations, like the next four
+    scored: list[int] = attrs.Factory(list)  # ids of annotations, like the next five
     bad_areas: list[int] = attrs.Factory(list)
     strange_areas: list[int] = attrs.Factory(list)
     ignored: list[int] = attrs.Factory(list)
     turned: list[int] = attrs.Factory(list)
+    corners: list[int] = attrs.Factory(list)
     left_out: list[str] = attrs.Factory(list)
 
     def add_category(self, position: int, entry: dict) -> None:
@@ -202,6 +203,8 @@ class _Reading:
         self.bad_areas += [ident] * (not has_area and "area" in entry)
         self.scored += [ident] * ("score" in entry)
         self.ignored += [ident] * (as_crowd(entry.get("ignore", 0)) is True and not columns.crowd[-1])
+        is_corners = has_area and w > x and h > y and abs(area - (w - x) * (h - y)) <= 1 < abs(area - w * h)
+        self.corners += [ident] * (is_corners and not entry.get("segmentation"))
         self.turned += [ident] * _is_turned(entry)
         self.strange_areas += [ident] * (has_area and w * h > 0 and not 0 < area <= 1.01 * w * h + 1)
 
@@ -225,6 +228,8 @@ class _Reading:
              "an area of 0 or larger than the box: evaluation sorts by it into small, medium and large"),
             (self.ignored, "`ignore`, which pycocotools does not follow either: read as ordinary boxes"),
             (self.turned, "a rotation, which is not applied: the box of the file was taken as it is"),
+            (self.corners,
+             "the area of a box whose last two numbers are its far corner: is bbox x1, y1, x2, y2? it is read as x, y, w, h"),
             (self.scored, "a score: predictions are taken as labels, without their scores"),
         )  # fmt: skip
         for ids, text in of_annotations:

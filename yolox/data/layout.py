@@ -298,7 +298,7 @@ def _coco_layout(parts: Mapping[str, DataPart], folder: str, others: Sequence[st
 
 
 def _coco_file(path: str) -> DataLayout:
-    first = _first_image(path)
+    first = _first_image(path, named=True)
     if first is None:
         what = describe_labels(path)
         told = f"is {what}; want COCO annotations" if what else "has no list of images, so no COCO annotations"
@@ -334,11 +334,11 @@ class _FoundError(Exception):
     """Ends the reading of a file at its first image."""
 
 
-def _first_image(path: str) -> str | None:
+def _first_image(path: str, *, named: bool = False) -> str | None:
     """Returns the name of the first image of a file of COCO annotations; None for other JSON files.
 
     Raises:
-        DataError: the file cannot be read, and its name says that it has COCO annotations.
+        DataError: the file cannot be read, and its name says that it has COCO annotations, or it was `named` as such.
     """
     names: list[str] = []
 
@@ -352,7 +352,7 @@ def _first_image(path: str) -> str | None:
     except _FoundError:
         pass
     except DataError:
-        if os.path.basename(path).startswith(("instances", "_annotations.coco")):
+        if os.path.basename(path).startswith(("instances", "_annotations.coco")) or (named and not describe_labels(path)):
             raise
     return names[0] if names else None
 

@@ -284,7 +284,7 @@ def _stated_name(root: ElementTree.Element) -> str:
 
 
 _CORNERS = tuple(f"bndbox/{key}" for key in ("xmin", "ymin", "xmax", "ymax"))
-_DIFFICULT, _UNCLEAR, _PART, _DELETED = "difficult", "unclear", "part", "deleted"
+_DIFFICULT, _UNCLEAR, _PART, _DELETED, _IGNORED, _TURNED = "difficult", "unclear", "part", "deleted", "ignore", "turned"
 
 
 def _add_object(entry, columns: Columns, found: dict[str, int], first_pixel: int) -> list[str]:
@@ -308,7 +308,14 @@ def _add_object(entry, columns: Columns, found: dict[str, int], first_pixel: int
     columns.crowd.append(_number(entry.find("difficult")) == 1)
     columns.annotation_ids.append(len(columns.annotation_ids) + 1)
     marks = [_DIFFICULT] * (_number(entry.find("difficult")) == 1) + [_PART] * (entry.find("part") is not None)
+    marks += [_IGNORED] * (_number(entry.find("ignore")) == 1) + [_TURNED] * _is_turned(entry)
     return marks + [_UNCLEAR] * (_text(entry, "difficult") not in ("", "0", "1"))
+
+
+def _is_turned(entry: ElementTree.Element) -> bool:
+    """Returns whether an object states an angle, in the attributes that CVAT writes."""
+    angles = [each.find("value") for each in entry.iterfind("attributes/attribute") if _text(each, "name") == "rotation"]
+    return any((_number(angle) or 0) % 360 for angle in angles)
 
 
 def _mark_notes(marks: Counter[str], difficult_as_crowd: bool) -> list[str]:
@@ -318,6 +325,8 @@ def _mark_notes(marks: Counter[str], difficult_as_crowd: bool) -> list[str]:
         if difficult_as_crowd
         else (_DIFFICULT, "object is", "objects are", "marked difficult and read like others; `difficult_as_crowd` ignores them"),
         (_PART, "object has", "objects have", "parts (head, hand, foot), which are not read"),
+        (_IGNORED, "object has", "objects have", "`ignore`, which is not followed: read like others"),
+        (_TURNED, "object has", "objects have", "a rotation, which is not applied: the box of the file was taken as it is"),
         (_DELETED, "object is", "objects are", "marked deleted, and left out"),
     ]
     return [f"{counted(marks[kind], one, many)} {what}" for kind, one, many, what in kinds if marks[kind]]

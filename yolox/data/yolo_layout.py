@@ -12,7 +12,7 @@ from itertools import zip_longest
 import yaml
 
 from yolox.data.build import read_text
-from yolox.data.content import HEAD_BYTES, describe_content, is_left_behind, name_some
+from yolox.data.content import HEAD_BYTES, counted, describe_content, is_left_behind, name_some, note_names
 from yolox.data.header import is_image_name
 from yolox.errors import DataError
 
@@ -186,8 +186,13 @@ def _names_of_lines(text: str, path: str) -> list[str]:
     if len(lines) == 1 and "," in lines[0]:
         raise DataError(f"{path}: has one line with commas ({lines[0][:60]}), want a class name on each line")
     first = [re.match(r"(\d+)\s*[:;,\t ]\s*\S", line) for line in lines]
-    if all(match and int(match[1]) == i for i, match in enumerate(first)):
+    bases = (0, 1) if len(lines) > 2 else (0,)  # 1 euro and 2 euro may be names
+    if any(all(match and int(match[1]) == i + base for i, match in enumerate(first)) for base in bases):
         raise DataError(f"{path}: its lines have numbers before the names ({name_some(lines, most=2)}); want the names alone")
+    if all(re.search(r"\t\s*\d+$", line) for line in lines):
+        raise DataError(f"{path}: its lines have numbers behind the names ({lines[0][:60]!r}); want the names alone")
+    if all(len(line) > 1 and line[0] == line[-1] and line[0] in "\"'" for line in lines):
+        raise DataError(f"{path}: its names are in quotes ({lines[0][:60]}); want the names alone")
     return _different(lines, path)
 
 
@@ -379,7 +384,13 @@ def find_places(
     if stated is not None and len(bases) == 1:
         notes.append(f"its path {stated!r} is not there; {folder} was taken in its place")
     if not content:
-        return [_folder_beside(path, split) if image_dir is None else os.fspath(image_dir)], bases, notes
+        place = _folder_beside(path, split) if image_dir is None else os.fspath(image_dir)
+        beside = [] if image_dir is not None or place == folder else [name for name in sorted(os.listdir(folder))
+                  if is_image_name(name) and not is_left_behind(name)]  # fmt: skip
+        if beside:
+            what = counted(len(beside), "image beside the file of class names was", "images beside the file of class names were")
+            notes.append(note_names(f"{what} not taken, as there is {os.path.relpath(place, folder)}", beside))
+        return [place], bases, notes
     entries = content.get(split)
     entries = [entries] if isinstance(entries, str) else entries
     if not isinstance(entries, list) or not entries or not all(isinstance(e, str) and e for e in entries):
