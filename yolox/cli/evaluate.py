@@ -17,6 +17,7 @@ from yolox.cli.inputs import (
     command_text,
     console_of,
     given_options,
+    notes_held,
     open_group,
     open_weights,
     print_sources,
@@ -92,7 +93,8 @@ def _run(
     opened = open_weights(experiment, options.weights, legacy=options.legacy)
     metadata = opened.metadata
     options = with_defaults(recipe_of_weights(experiment, options.recipe, metadata))
-    dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=metadata.class_names)
+    with notes_held():  # they are printed below the numbers
+        dataset = read_evaluation_set(source, num_classes=opened.num_classes, class_names=metadata.class_names)
     if options.json is not None:
         make_folder(options.json.parent, name="json")
     if options.pictures is not None:
