@@ -236,7 +236,9 @@ def test_results_have_the_ids_of_the_dataset(experiment, folder, tmp_path, capsy
     content["images"].pop()
     write_json(tmp_path / "a.json", content)
     predict(experiment, "--source", folder, "--output", out, "--save", "json", "--results-for", path)
-    assert "images that are not in" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "images that are not in" in err
+    assert "results.json has detections from a score of 0.25 on; AP counts those below too: --score-threshold 0.01" in err
 
 
 def damage(path, number):

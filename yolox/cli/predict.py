@@ -40,6 +40,7 @@ from yolox.visualize.media import CropWriter, PictureWriter, Screen, count_class
 
 THRESHOLDS = {name: getattr(VIEWER, name) for name in ("score_threshold", "iou_threshold")}
 """What Megvii's README uses to draw pictures; an evaluation needs the low scores, a viewer does not."""
+_EVALUATION_SCORE = 0.01  # from which on evaluations take detections
 SaveForm = Literal["json", "txt", "csv", "coco"]
 
 
@@ -149,6 +150,10 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
     if full:
         most = options.postprocess.max_detections
         notes.append(f"{counted(full, 'image has', 'images have')} {most} detections, the most of `max_detections`")
+    if ids is not None and options.postprocess.score_threshold > _EVALUATION_SCORE:
+        least = options.postprocess.score_threshold
+        notes.append(f"results.json has detections from a score of {least:g} on; AP counts those below too: `score_threshold` "
+                     f"{_EVALUATION_SCORE:g}")  # fmt: skip
     rest = files[len(errors) + len(videos) + progress.files :]  # after a signal, or when the window was closed
     if len(rest) == 1 and isinstance(rest[0], Stream):  # which has no other end
         rest = []
