@@ -116,7 +116,7 @@ def test_a_resumed_run_writes_the_evaluation_of_its_best_checkpoint(argv, tmp_pa
     if written == '{"epoch": 1}':  # of the best checkpoint already: only the curves of the report are others
         pictures.on_finish()
         assert path.read_text() == written and not lines.getvalue()
-        assert reports == [({"epoch": 1}, {"command": None, "settings": {}})]
+        assert reports == [({"epoch": 1}, {"command": None, "settings": {}, "kept": run_pictures.ReportParts()})]
     else:
         pictures.on_best(1, {"AP": 0.3}, found)
         pictures.on_finish()
