@@ -18,6 +18,7 @@ from yolox.cli.experiment import Experiment
 from yolox.config import Recipe
 from yolox.data.synthetic import write_synthetic
 from yolox.export import open_exported
+from yolox.export.write import ExportReport
 from yolox.training.checkpoint import save_checkpoint
 
 
@@ -54,6 +55,23 @@ def sure_boxes(record: dict) -> np.ndarray:
     boxes, scores = np.array(record["boxes"]), np.array(record["scores"])
     boxes = boxes[scores > scores.min() + 1e-4]
     return boxes[np.lexsort(boxes.round(1).T)]
+
+
+def test_files_without_a_name_go_into_a_new_folder(experiment, weights, tmp_path, monkeypatch, capsys):
+    written = []
+
+    def write(_, path, **__):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        written.append(path)
+        return ExportReport(path=path, difference=0.0, megabytes=0.0, batches=(1,))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("yolox.cli.export.export_detector", write)
+    for options in ((), (), ("--format", "web", "--web-runtime", "runtime.tgz")):
+        assert run(experiment, arguments("export", "--weights", weights, *options)) == 0
+    names = [path.as_posix() for path in written]
+    assert names == [f"runs/export/{experiment.name}.onnx", f"runs/export-2/{experiment.name}.onnx", "runs/export-3"]
 
 
 def test_predict_gives_the_same_from_the_file(experiment, weights, tmp_path, capsys):

@@ -12,7 +12,7 @@ import numpy as np
 from attrs import frozen
 
 from yolox.cli.experiment import Experiment
-from yolox.cli.inputs import fetch_with_bar, open_detector, read_evaluation_set, recipe_of_weights
+from yolox.cli.inputs import RUNS, fetch_with_bar, open_detector, read_evaluation_set, recipe_of_weights
 from yolox.cli.messages import note, option_name
 from yolox.cli.options import CommonOptions, RecipeName
 from yolox.cli.predict import THRESHOLDS
@@ -26,9 +26,9 @@ from yolox.data.image import read_image
 from yolox.errors import ExportError, UsageError
 from yolox.export.quantize import MAX_AP_DROP, Int8Config, read_calibration_images
 from yolox.export.web import fetch_web_runtime
-from yolox.export.write import Format, Int8Report, check_form, export_detector
+from yolox.export.write import ENDINGS, Format, Int8Report, check_form, export_detector
 from yolox.model import evaluate
-from yolox.training.run_folder import make_folder
+from yolox.training.run_folder import make_folder, next_folder
 
 SETTINGS = {**THRESHOLDS, "max_detections": 300}
 """A file with NMS has as many rows as this, found or not; the recipes of evaluation keep thousands."""
@@ -46,8 +46,8 @@ class ExportOptions(CommonOptions, ValidationSet):
     """A run's folder, a file, or megvii:SCALE; files are .pth, .npz, .ckpt, .pdparams or .safetensors."""
     legacy: bool = False
     """The weights are Megvii's from before version 0.1.1: RGB, normalised; nothing in such a file shows it."""
-    output: Path
-    """The file; for web a folder."""
+    output: Path | None = None
+    """The file; for web a folder; left out, in the next of runs/export, runs/export-2 and so on."""
     format: Format = "onnx"
     """Form: onnx for ONNX Runtime and others, openvino (.xml and .bin), ncnn (.ncnn.param, .ncnn.bin and .ncnn.json), mindir for
     MindSpore, web for a page that detects in the browser."""
@@ -94,8 +94,9 @@ def run(experiment: Experiment, options: ExportOptions, with_defaults: Callable[
     """
     batch = None if options.batch == "dynamic" else options.batch
     form = {"raw": options.raw, "opset": options.opset, "precision": _precision(options)}
+    output = options.output or _next_file(experiment, options.format)
     try:
-        check_form(options.output, options.format, batch, options.nms, **form)
+        check_form(output, options.format, batch, options.nms, **form)
     except ExportError as error:
         raise UsageError(str(error)) from None
     _check_int8(options)
@@ -113,10 +114,10 @@ def run(experiment: Experiment, options: ExportOptions, with_defaults: Callable[
     web_runtime = options.web_runtime
     if options.format == "web" and web_runtime is None:
         web_runtime = fetch_with_bar("onnxruntime-web", fetch_web_runtime)
-    make_folder(options.output.parent)  # weights that cannot be used leave none behind
+    make_folder(output.parent)  # weights that cannot be used leave none behind
     report = export_detector(
         detector,
-        options.output,
+        output,
         spec=options.input,
         class_names=names_of_classes(detector.num_classes, metadata.class_names),
         format=options.format,
@@ -135,6 +136,11 @@ def run(experiment: Experiment, options: ExportOptions, with_defaults: Callable[
     if report.int8 is not None:
         console.print(_int8_line(report.int8))
     console.print(f"wrote {report.path} ({report.megabytes:.1f} MB)")
+
+
+def _next_file(experiment: Experiment, format: str) -> Path:
+    folder = next_folder(RUNS / "export", make=False)
+    return folder if format == "web" else folder / f"{experiment.name}{ENDINGS[format]}"
 
 
 def _precision(options: ExportOptions) -> str:

@@ -125,10 +125,11 @@ def describe_run(
         Text.
     """
     val = "no evaluation" if val_set is None else f"{len(val_set)} for validation"
+    epochs = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs} epochs"
     devices = f" on {group.world} devices" if group.world > 1 else ""
     return (
         f"{describe_sizes(recipe)}: {len(train_set)} images, {len(train_set.boxes)} boxes, "
-        f"{len(train_set.class_names)} classes; {val}; {recipe.epochs} epochs of {steps} steps{devices}"
+        f"{len(train_set.class_names)} classes; {val}; {epochs} of {steps} steps{devices}"
     )
 
 
