@@ -29,7 +29,14 @@ SIDE_TICKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Returns the function with the style of all charts while it draws."""
+    """Gives a function the style of all charts while it draws.
+
+    Args:
+        draw: returns a figure.
+
+    Returns:
+        A function with the same arguments.
+    """
 
     @wraps(draw)
     def drawn(*arguments, **options) -> Figure:

@@ -142,6 +142,9 @@ def read_report(page: str) -> ReportParts:
     Args:
         page: HTML. Of another page, which has none of the parts, nothing is taken.
 
+    Returns:
+        ReportParts; its settings are without the versions, which each page states of its own.
+
     Example:
         >>> read_report(report_html(title="A", command="yolox eval <A>", notes=["one"])).command
         'yolox eval <A>'

@@ -328,7 +328,14 @@ def redraw_report(folder: Path, evaluation: dict, target: Path) -> Path:
 
 
 def kept_parts(page: Path) -> ReportParts:
-    """Returns what a report holds and the files of its run do not; nothing where the page is not there."""
+    """Reads from a report what the files of its run do not hold.
+
+    Args:
+        page: report.html.
+
+    Returns:
+        ReportParts, empty where the page is not there.
+    """
     if not page.is_file():
         return ReportParts()
     with page.open(encoding="utf-8", errors="replace") as stream:
