@@ -40,7 +40,7 @@ from yolox.visualize.media import CropWriter, PictureWriter, Screen, count_class
 
 THRESHOLDS = {name: getattr(VIEWER, name) for name in ("score_threshold", "iou_threshold")}
 """What Megvii's README uses to draw pictures; an evaluation needs the low scores, a viewer does not."""
-_EVALUATION_SCORE = 0.01  # from which on evaluations take detections
+_EVALUATION_SCORE = PostprocessConfig().score_threshold  # from which on evaluations take detections
 SaveForm = Literal["json", "txt", "csv", "coco"]
 
 

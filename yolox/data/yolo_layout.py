@@ -69,11 +69,11 @@ def _folder_beside(path: str, split: str) -> str:
         parts = [name for name in entries if name.lower() in known and os.path.isdir(os.path.join(images, name))]
         if parts and not any(map(is_image_name, entries)):
             raise DataError(f"{images}: has no folder {split!r}; it has {name_some(parts)}")
-    return folder if found == images and not os.path.isdir(images) and _has_images(folder) else found
+    return folder if found == images and not os.path.isdir(images) and _image_names(folder) else found
 
 
-def _has_images(folder: str) -> bool:
-    return any(is_image_name(name) and not is_left_behind(name) for name in os.listdir(folder))
+def _image_names(folder: str) -> list[str]:
+    return sorted(name for name in os.listdir(folder) if is_image_name(name) and not is_left_behind(name))
 
 
 def read_class_names(path: str) -> list[str]:
@@ -385,8 +385,7 @@ def find_places(
         notes.append(f"its path {stated!r} is not there; {folder} was taken in its place")
     if not content:
         place = _folder_beside(path, split) if image_dir is None else os.fspath(image_dir)
-        beside = [] if image_dir is not None or place == folder else [name for name in sorted(os.listdir(folder))
-                  if is_image_name(name) and not is_left_behind(name)]  # fmt: skip
+        beside = [] if image_dir is not None or place == folder else _image_names(folder)
         if beside:
             what = counted(len(beside), "image beside the file of class names was", "images beside the file of class names were")
             notes.append(note_names(f"{what} not taken, as there is {os.path.relpath(place, folder)}", beside))
