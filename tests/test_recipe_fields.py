@@ -14,9 +14,8 @@ from tests.test_recipes import fields
 from tests.training.test_loop import RECIPE, STEPS, Recorder, run
 from yolox import distributed
 from yolox.assign.cost import simota_cost
-from yolox.assign.gathered import simota_assign_gathered
 from yolox.assign.geometry import geometry_prior
-from yolox.assign.simota import simota_assign
+from yolox.assign.simota import simota_assign, simota_assign_gathered
 from yolox.config import AssignConfig, LossConfig, OptimConfig, Recipe
 from yolox.decode import make_points
 from yolox.distributed import Group, recipe_reducers

@@ -8,8 +8,7 @@ from mindspore import Tensor, ops
 from tests.assign.cases import at_a_kink, golden_cases, load_golden, random_case, to_maps
 from tests.oracles import simota as oracle
 from tests.oracles.decode import slow_flatten
-from yolox.assign.gathered import simota_assign_gathered
-from yolox.assign.simota import simota_assign
+from yolox.assign.simota import simota_assign, simota_assign_gathered
 from yolox.config import AssignConfig, LossConfig
 from yolox.decode import decode_boxes
 from yolox.losses import binary_cross_entropy_with_logits

@@ -3,7 +3,7 @@
 from yolox import environment  # noqa: F401 I001 (first: it chooses the fast CPU path before MindSpore's first operation)
 from yolox import models
 from yolox.assign.cost import class_cost, class_terms, simota_cost
-from yolox.assign.gathered import simota_assign_gathered
+from yolox.assign.simota import simota_assign_gathered
 from yolox.assign.geometry import center_prior, in_box, geometry_prior
 from yolox.assign.matching import dynamic_k, dynamic_k_matching
 from yolox.assign.simota import simota_assign

@@ -6,7 +6,7 @@ import mindspore as ms
 from mindspore import Tensor, ops
 from mindspore.ops import constexpr
 
-from yolox.assign.gathered import simota_assign_gathered
+from yolox.assign.simota import simota_assign_gathered
 from yolox.assign.targets import cls_targets, gather_matched, obj_targets, positive_rows
 from yolox.boxes import cxcywh_to_xyxy, elementwise_iou, xyxy_to_cxcywh
 from yolox.config import AssignConfig, LossConfig

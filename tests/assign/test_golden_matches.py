@@ -6,8 +6,7 @@ import pytest
 from mindspore import Tensor
 
 from tests.assign.cases import STRIDES, golden_cases, load_golden
-from yolox.assign.gathered import simota_assign_gathered
-from yolox.assign.simota import simota_assign
+from yolox.assign.simota import simota_assign, simota_assign_gathered
 from yolox.decode import decode_boxes, flatten_levels, make_points, split_predictions
 
 # The golden folder states none for the matched IoU. Half an ulp of a coordinate of 256 px, 1.5e-5, on both edges of a box
