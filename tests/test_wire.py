@@ -1,5 +1,6 @@
 """The wire format, against the parser of protocol buffers."""
 
+import io
 import os
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from mindspore.train.checkpoint_pb2 import TensorProto
 
 from yolox.errors import WeightsError
-from yolox.wire import WireReader, read_file, read_varint
+from yolox.wire import LimitedReader, WireReader, read_file, read_varint
 
 
 def fields(data, most=100):
@@ -86,3 +87,17 @@ def test_files_are_regular_and_within_the_limit(tmp_path):
     for path in (tmp_path / "pipe", "/dev/zero"):
         with pytest.raises(WeightsError, match="no regular file"):
             read_file(path, most=5)
+
+
+def test_a_limited_reader_gives_at_most_its_limit_at_once():
+    stream = LimitedReader(io.BytesIO(b"0123456789"), most=4, message="over {most}")
+    assert stream.read(4) == b"0123" and stream.read(3) == b"456"
+    for size in (5, -1, None):
+        stream.seek(0)
+        with pytest.raises(WeightsError, match="^over 4$"):
+            stream.read(size)
+    stream.seek(6)
+    assert stream.read(1000) == b"6789"  # fewer are there
+    stream.seek(0)
+    stream.most = None
+    assert stream.read() == b"0123456789"

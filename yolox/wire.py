@@ -1,7 +1,8 @@
-"""Reads whole files, and the wire format of protocol buffers, at a cost that is bounded beforehand."""
+"""Reads whole files, streams, and the wire format of protocol buffers, at a cost that is bounded beforehand."""
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections import Counter
@@ -84,6 +85,38 @@ def read_file(path: str | os.PathLike, *, most: int, error: type[ValueError] = W
         if size > most:
             raise error(f"has {size} bytes, more than the limit of {most}")
         return file.read(most)
+
+
+class LimitedReader(io.BufferedReader):
+    """A stream of which one call of `read` returns a limited number of bytes; parsers ask for as many as a file declares.
+
+    Args:
+        raw: the stream.
+        most: bytes of one call.
+        message: of the error, with `{most}`.
+
+    Raises:
+        WeightsError: from `read`; there are more bytes than `most`, and as many were asked for.
+
+    Example:
+        >>> LimitedReader(io.BytesIO(b"abc"), most=3, message="more than {most} bytes").read()
+        b'abc'
+    """
+
+    def __init__(self, raw: io.RawIOBase | io.BytesIO, *, most: int, message: str) -> None:
+        super().__init__(raw)
+        self.most: int | None = most
+        """None reads without a limit."""
+        self._message = message
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Reads as `io.BufferedReader.read`, up to the limit."""
+        if self.most is None:
+            return super().read(size)
+        data = super().read(self.most + 1 if size is None or size < 0 else min(size, self.most + 1))
+        if len(data) > self.most:
+            raise WeightsError(self._message.format(most=self.most))
+        return data
 
 
 class WireReader:

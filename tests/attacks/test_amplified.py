@@ -106,7 +106,7 @@ def test_texts_of_a_pickle_are_bounded(tmp_path, monkeypatch):
     path.write_bytes(pickle.dumps({"w": np.ones(500, np.float32)}, protocol=2))  # bytes as a text of Latin-1
     assert read_pdparams(path)["w"].sum() == 500
     monkeypatch.setattr(pickle_reader, "MAX_ARGUMENT", 1000)
-    with pytest.raises(WeightsError, match="has an argument of .* bytes, more than the limit of 1000"):
+    with pytest.raises(WeightsError, match="has an argument of more than 1000 bytes, the limit"):
         read_pdparams(path)
 
 

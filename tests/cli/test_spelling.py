@@ -106,6 +106,8 @@ def test_an_answer_is_given_only_where_its_option_is():
         ("train model=nano data=d.yaml", "no such argument: model=nano data=d.yaml; write --model nano --data d.yaml"),
         ("predict dog.jpg", "no such argument: dog.jpg; write --source dog.jpg"),
         ("predict best.pth", "no such argument: best.pth; write --weights best.pth"),
+        ("predict best.pdparams", "no such argument: best.pdparams; write --weights best.pdparams"),
+        ("predict net.mindir", "no such argument: net.mindir; write --weights net.mindir"),
         ("train -b 3", "no such argument: -b 3; options begin with two dashes"),
         ("train three", "no such argument: three"),
         ("plot RUN --outptu x", "no such option: --outptu; perhaps you meant --output"),

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from yolox.errors import UsageError
+from yolox.export.runner import SUFFIXES as EXPORT_SUFFIXES
+from yolox.weights.load import SUFFIXES as WEIGHTS_SUFFIXES
 
 COMMANDS = {
     word: command
@@ -174,15 +176,12 @@ def _stray_line(tokens: Sequence[str], names: Sequence[str], others: Mapping[str
     return f"no such argument: {' '.join(tokens)}{_stray_hint(tokens[0], names)}"
 
 
-_WEIGHTS = (".pth", ".pt", ".ckpt", ".safetensors", ".onnx", ".npz")
-
-
 def _stray_hint(token: str, names: Sequence[str]) -> str:
     """Returns what to write in place of an argument without its option: a path is the data, the source or the weights."""
     if re.fullmatch(r"-[A-Za-z]\w*", token):
         return "; options begin with two dashes"
     path = Path(token)
-    is_weights = path.suffix.lower() in _WEIGHTS or (path / "recipe.json").is_file()
+    is_weights = path.suffix.lower() in (".pt", *WEIGHTS_SUFFIXES, *EXPORT_SUFFIXES) or (path / "recipe.json").is_file()
     name = next((n for n in ("weights" if is_weights else "source", "source", "data") if n in names), None)
     is_path = os.sep in token or path.suffix or path.exists()
     return f"; write --{name} {shlex.quote(token)}" if name and is_path else ""

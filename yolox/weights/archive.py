@@ -13,13 +13,14 @@ import numpy as np
 from numpy.lib import format as npy
 
 from yolox.errors import WeightsError
-from yolox.wire import regular_opener
+from yolox.wire import LimitedReader, regular_opener
 
 MAX_TOTAL_BYTES = 2 << 30  # the largest published file, with its optimizer state, is 0.8 GB
 MAX_ARRAY_BYTES = 640 << 20  # of the arrays that are read; the largest scale has 0.4 GB
 MAX_DIRECTORY_BYTES = 4 << 20  # of the names of entries, of which a tensor takes about 100; `zipfile` makes 10 times as much
 MAX_RATIO = 100  # trained weights hardly compress; an archive that grows more than this is a bomb
 _LOCAL_HEADER = 30  # bytes before the name of an entry
+_LONG_LIST = "lists its entries in more than {most} bytes, the limit"
 SMALL_BYTES = 64 << 20  # below this, no ratio is worth a refusal
 
 
@@ -41,29 +42,18 @@ def open_archive(path: str | os.PathLike) -> Iterator[zipfile.ZipFile]:
         WeightsError: not a zip archive, damaged, encrypted, entries that overlap, or sizes beyond the limits.
     """
     try:
-        with open(path, "rb", buffering=0, opener=regular_opener(WeightsError)) as raw, _Opening(raw) as file:
+        with (
+            open(path, "rb", buffering=0, opener=regular_opener(WeightsError)) as raw,
+            LimitedReader(raw, most=MAX_DIRECTORY_BYTES, message=_LONG_LIST) as file,
+        ):
             with zipfile.ZipFile(file) as archive:
-                file.is_open = True
+                file.most = None  # the list of entries was read
                 _check_entries(archive.infolist(), os.fstat(raw.fileno()).st_size)
                 yield archive
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error.__cause__
     except Exception as error:
         raise WeightsError(f"{path}: damaged archive ({type(error).__name__}: {error})") from error
-
-
-class _Opening(io.BufferedReader):
-    """A file of which `zipfile` may read a short list of entries only, while it opens it."""
-
-    is_open = False
-
-    def read(self, size: int | None = -1) -> bytes:
-        if self.is_open:
-            return super().read(size)
-        data = super().read(MAX_DIRECTORY_BYTES + 1 if size is None or size < 0 else min(size, MAX_DIRECTORY_BYTES + 1))
-        if len(data) > MAX_DIRECTORY_BYTES:
-            raise WeightsError(f"lists its entries in more than {MAX_DIRECTORY_BYTES} bytes, the limit")
-        return data
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], archive_bytes: int) -> None:

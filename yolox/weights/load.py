@@ -22,6 +22,8 @@ from yolox.weights.foreign import foreign_to_yolox, name_map_of, system_of, with
 from yolox.weights.megvii import MEGVII_INPUT, MEGVII_LEGACY_INPUT, MINDYOLO_INPUT, megvii_to_yolox, mindyolo_to_yolox
 from yolox.weights.torch_file import read_named_pth, read_pdparams, read_pth
 
+SUFFIXES = (".pth", ".npz", ".ckpt", ".pdparams", ".safetensors")
+"""Usual suffixes of the files that are read; the content decides."""
 READERS = {"pth": read_pth, "npz": read_npz, "ckpt": read_ckpt, "pdparams": read_pdparams}
 log = logging.getLogger("yolox.weights")
 FOREIGN = ("megvii", "mindyolo", "mmdetection", "mmyolo", "paddledetection")
@@ -226,7 +228,7 @@ def file_kind(path: str | os.PathLike) -> str:
     if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04") and start[2:4] != TORCH_MAGIC:
         return "pdparams"
     hint = "; torch's format before 1.6: save it again with a newer torch" if start[:1] == b"\x80" else ""
-    raise WeightsError(f"{path}: starts with {start!r}, want a .pth, .npz, .ckpt, .pdparams or .safetensors file{hint}")
+    raise WeightsError(f"{path}: starts with {start!r}, want a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file{hint}")
 
 
 def _is_message(start: bytes) -> bool:

@@ -17,11 +17,13 @@ import numpy as np
 from attrs import frozen
 
 from yolox.errors import WeightsError
+from yolox.wire import LimitedReader
 
 MAX_PICKLE_BYTES = 8 << 20  # the pickle of the largest scale with its optimizer state has 0.4 MB
 MAX_STEPS = 1 << 20  # opcodes, and items that calls copy; a tensor takes about 30, the largest file has some 3,000
 MAX_NAME = 1000  # characters of a key; equal long strings take long to compare
 MAX_ARGUMENT = 128 << 20  # bytes of a text or of an array; the largest array has 59 MB, and half as much more as text
+_LONG_ARGUMENT = "has an argument of more than {most} bytes, the limit"
 STORAGES = {
     "torch.FloatStorage": "float32",
     "torch.HalfStorage": "float16",
@@ -101,7 +103,8 @@ def evaluate_arrays(data: bytes) -> Any:
 
 def _evaluate(data: bytes, machine: _Machine) -> Any:
     try:
-        for opcode, argument, _ in pickletools.genops(_Arguments(data)):
+        stream = LimitedReader(io.BytesIO(data), most=MAX_ARGUMENT, message=_LONG_ARGUMENT)
+        for opcode, argument, _ in pickletools.genops(stream):
             if type(argument) is str and len(argument) > MAX_NAME and sys.getsizeof(argument) > len(argument) + MAX_NAME:
                 raise WeightsError("a long text has characters beyond Latin-1, which take up to four times its bytes")
             machine.step(opcode.name, argument)
@@ -110,19 +113,6 @@ def _evaluate(data: bytes, machine: _Machine) -> Any:
         raise
     except Exception as error:  # a broken pickle raises whatever its bytes happen to cause
         raise WeightsError(f"broken pickle ({type(error).__name__}: {str(error)[:200]})") from error
-
-
-class _Arguments(io.BytesIO):
-    """The bytes of a pickle, of which one argument has a limited part: a text takes up to four times its bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self._length = len(data)
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is not None and MAX_ARGUMENT < size <= self._length:
-            raise WeightsError(f"has an argument of {size} bytes, more than the limit of {MAX_ARGUMENT}")
-        return super().read(size)
 
 
 class _Machine:
