@@ -7,7 +7,7 @@ import pytest
 
 from tests.data.folders import coco_dict, write_image, write_json
 from yolox.data.dataset import load_image
-from yolox.data.layout import find_layout, part_name, read_data
+from yolox.data.layout import find_layout, read_data
 from yolox.errors import DataError
 
 XML = (
@@ -412,8 +412,3 @@ def test_missing_places_and_parts(tmp_path):
     coco_cvat(tmp_path)
     with pytest.raises(DataError, match="has no part 'val'; it has train"):
         read_data(tmp_path, "val")
-
-
-@pytest.mark.parametrize("name", ["latest", "trainer", "evaluate", "contest", "instances", "traind"])
-def test_words_that_contain_a_part_name_none(name):
-    assert part_name(name) is None

@@ -17,7 +17,8 @@ from tests.data.test_write import SIZE, by_image, dataset_of
 from yolox.data.coco import read_coco
 from yolox.data.convert import convert_data
 from yolox.data.dataset import DetectionDataset, select_images
-from yolox.data.layout import find_layout, part_of, read_data
+from yolox.data.layout import find_layout, read_data
+from yolox.data.parts import part_of
 from yolox.data.split import (
     group_by_name,
     join_groups,

@@ -16,7 +16,8 @@ from attrs import frozen
 from yolox.data.classes import as_one_class
 from yolox.data.dataset import DetectionDataset
 from yolox.data.image import MAX_PIXELS
-from yolox.data.layout import DataLayout, DataPart, find_layout, part_of, read_part
+from yolox.data.layout import find_layout, read_part
+from yolox.data.parts import DataLayout, DataPart, part_of
 from yolox.data.yolo_layout import read_class_map
 from yolox.errors import UsageError
 

@@ -22,7 +22,8 @@ from yolox.data.content import counted
 from yolox.data.convert import unread_attributes
 from yolox.data.dataset import DetectionDataset
 from yolox.data.image import shown_path
-from yolox.data.layout import DataLayout, DataPart, find_layout, part_of, read_part
+from yolox.data.layout import find_layout, read_part
+from yolox.data.parts import DataLayout, DataPart, part_of
 from yolox.data.split import (
     group_by_name,
     join_groups,

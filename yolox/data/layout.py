@@ -7,60 +7,38 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from yolox.data.coco import read_coco
-from yolox.data.content import describe_labels, is_left_behind, name_some, read_head
+from yolox.data.content import describe_labels, name_some, read_head
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name
 from yolox.data.image import MAX_PIXELS
 from yolox.data.json_lists import read_lists
+from yolox.data.parts import (
+    PARTS,
+    DataLayout,
+    DataPart,
+    has_labels_beside,
+    list_entries,
+    list_files,
+    list_folders,
+    list_images,
+    part_name,
+    part_of,
+)
 from yolox.data.voc import LISTS, annotation_dir_of, read_voc_data
 from yolox.data.yolo import ScoredLabels, read_yolo_data
 from yolox.data.yolo_layout import (
     CLASS_FILES,
-    PARTS,
     YAML_SUFFIXES,
     describe_yolo,
     first_difference,
     folder_of_names,
-    has_labels_beside,
 )
 from yolox.errors import DataError
 
-_PART = re.compile(r"(?:^|[^a-z])(" + "|".join(name for names in PARTS.values() for name in names) + r")(?:[-_]?\d{4})?$")
 _LISTS = {"train": ("train", "trainval", "default"), "val": ("val",), "test": ("test",)}  # of VOC; default is CVAT's
-
-
-@frozen(kw_only=True)
-class DataPart:
-    """Where one part of a dataset is."""
-
-    format: str
-    """`json` (COCO), `voc` or `yolo`."""
-    path: str
-    """COCO's file, the VOC folder, or what describes a YOLO dataset."""
-    image_dir: str | None = None
-    """Folder of the images, where the format does not say it."""
-    split: str | None = None
-    """Name of the part in the file or the folder."""
-
-
-@frozen(kw_only=True)
-class DataLayout:
-    """A dataset on disk: what it was recognised by, and its parts."""
-
-    name: str
-    """Format and file, such as ``COCO, annotations/instances_train.json``."""
-    parts: Mapping[str, DataPart] = field(factory=dict)
-    """By name: `train`, and perhaps `val` and `test`."""
-    others: tuple[str, ...] = ()
-    """Files of annotations in the folder that belong to no part."""
-
-    def __str__(self) -> str:
-        *first, last = self.parts
-        text = f"{self.name}: {', '.join(first)} and {last}" if first else f"{self.name}: {last} only"
-        return text + (f" (not taken: {name_some(self.others)})" if self.others else "")
 
 
 def find_layout(path: str | os.PathLike) -> DataLayout:
@@ -162,24 +140,6 @@ def read_part(
     return evolve(dataset, max_pixels=max_pixels)
 
 
-def part_of(layout: DataLayout, part: str) -> DataPart:
-    """Returns a part of a dataset.
-
-    Args:
-        layout: the dataset.
-        part: name of the part.
-
-    Returns:
-        Where the part is.
-
-    Raises:
-        DataError: the dataset has no such part; those that it has are named.
-    """
-    if part not in layout.parts:
-        raise DataError(f"{layout.name}: has no part {part!r}; it has {', '.join(layout.parts)}")
-    return layout.parts[part]
-
-
 # --- YOLO
 
 
@@ -189,13 +149,13 @@ def _yolo_folder(folder: str) -> list[DataLayout]:
     Raises:
         DataError: two of them state different classes.
     """
-    names = _files(folder)
+    names = list_files(folder)
     yamls = [name for name in names if name.lower().endswith(YAML_SUFFIXES) and _describes(os.path.join(folder, name))]
     darknet = [name for name in names if name.lower() in ("obj.data", "dataset.data")]
     listed = [name for name in names if name.lower() in CLASS_FILES]
-    subs = [os.path.join(folder, sub) for sub in _folders(folder) if part_name(sub)]
-    is_yolo = "labels" in _folders(folder) or any(has_labels_beside(place) for place in (folder, *subs))
-    is_yolo = is_yolo or any({"images", "labels"} <= set(_folders(sub)) for sub in subs)
+    subs = [os.path.join(folder, sub) for sub in list_folders(folder) if part_name(sub)]
+    is_yolo = "labels" in list_folders(folder) or any(has_labels_beside(place) for place in (folder, *subs))
+    is_yolo = is_yolo or any({"images", "labels"} <= set(list_folders(sub)) for sub in subs)
     found = yamls or darknet or (listed[:1] if is_yolo else [])
     if len(found) == 1:
         others = [name for name in (*darknet, *listed) if name not in found and _describes(os.path.join(folder, name))]
@@ -205,12 +165,12 @@ def _yolo_folder(folder: str) -> list[DataLayout]:
 
 def _named_among_labels(folder: str) -> list[DataLayout]:
     """Finds labelImg's files of class names among the labels: in ``labels``, or beside the images of each part."""
-    inside = next((name for name in _files(os.path.join(folder, "labels")) if name.lower() in CLASS_FILES), None)
+    inside = next((name for name in list_files(os.path.join(folder, "labels")) if name.lower() in CLASS_FILES), None)
     if inside is not None:
         return [_yolo(os.path.join(folder, "labels", inside))]
     parts = {}
-    for sub in _folders(folder):
-        names = [name for name in _files(os.path.join(folder, sub)) if name.lower() in CLASS_FILES]
+    for sub in list_folders(folder):
+        names = [name for name in list_files(os.path.join(folder, sub)) if name.lower() in CLASS_FILES]
         if part_name(sub) and names and has_labels_beside(os.path.join(folder, sub)):
             path = os.path.join(folder, sub, names[0])
             parts[part_name(sub)] = DataPart(format="yolo", path=path, image_dir=os.path.join(folder, sub), split=sub)
@@ -253,8 +213,8 @@ def _yolo(path: str) -> DataLayout:
             raise DataError(f"{path}: {' and '.join(keys)} name different images for one part; want one of the keys")
     if not content:  # a file of class names
         folder = folder_of_names(path)
-        images = [name for name in _folders(os.path.join(folder, "images")) if part_name(name)]
-        images = images or [name for name in _folders(folder) if part_name(name) and _has_images(os.path.join(folder, name))]
+        images = [name for name in list_folders(os.path.join(folder, "images")) if part_name(name)]
+        images = images or [name for name in list_folders(folder) if part_name(name) and _has_images(os.path.join(folder, name))]
         found = {part: next((name for name in images if part_name(name) == part), None) for part in PARTS}
         found = found if any(found.values()) else {"train": "train"}
     parts = {part: DataPart(format="yolo", path=path, split=key) for part, key in found.items() if key is not None}
@@ -270,19 +230,17 @@ def _coco_folder(folder: str) -> list[DataLayout]:
     """Finds files of COCO annotations: in the folder, in its sub-folder annotations, or in one sub-folder a part."""
     inside = os.path.join(folder, "annotations")
     for place in (inside, folder):
-        files = [name for name in _files(place) if name.lower().endswith(".json")]
+        files = [name for name in list_files(place) if name.lower().endswith(".json")]
         others = [name for name in files if not name.startswith(("instances", *_OF_OTHER_TASKS))]
         files = [name for name in files if name.startswith("instances")] or files
-        firsts = {name: _first_image(os.path.join(place, name)) for name in files}
-        parts = _coco_parts({os.path.join(place, name): first for name, first in firsts.items() if first}, folder)
+        parts = _coco_parts(_first_images(place, files), folder)
         if parts:
             others = [path for name in others if name not in files and _first_image(path := os.path.join(place, name))]
             return [_coco_layout(parts, folder, others)]
     files, others = {}, []
-    for sub in _folders(folder):
-        names = [name for name in _files(os.path.join(folder, sub)) if name.lower().endswith(".json")]
-        firsts = {os.path.join(folder, sub, name): _first_image(os.path.join(folder, sub, name)) for name in names}
-        firsts = {path: first for path, first in firsts.items() if first}
+    for sub in list_folders(folder):
+        place = os.path.join(folder, sub)
+        firsts = _first_images(place, [name for name in list_files(place) if name.lower().endswith(".json")])
         files |= firsts if part_name(sub) else {}
         others += [] if part_name(sub) else firsts
     parts = _coco_parts(files, folder, by_folder=True)
@@ -328,6 +286,12 @@ def _coco_parts(files: Mapping[str, str], root: str, *, by_folder: bool = False)
         part: DataPart(format="json", path=path, image_dir=_image_folder(path, files[path], root))
         for part, path in found.items()
     }
+
+
+def _first_images(folder: str, names: Sequence[str]) -> dict[str, str]:
+    """Returns the first image of each file of COCO annotations, by path; other files are left out."""
+    paths = [os.path.join(folder, name) for name in names]
+    return {path: first for path in paths if (first := _first_image(path))}
 
 
 class _FoundError(Exception):
@@ -384,15 +348,15 @@ def _voc_folder(folder: str) -> list[DataLayout]:
     if os.path.isdir(os.path.join(folder, "Annotations")) or annotation_dir_of(folder) != folder:
         return [_voc_layout(folder)]
     devkit = folder if os.path.basename(folder) == "VOCdevkit" else os.path.join(folder, "VOCdevkit")
-    years = [os.path.join(devkit, name) for name in _folders(devkit)]
+    years = [os.path.join(devkit, name) for name in list_folders(devkit)]
     years = [year for year in years if os.path.isdir(os.path.join(year, "Annotations"))]
     if years:
         return [_voc_layout(year) for year in years]
-    with_xml = [sub for sub in _folders(folder) if part_name(sub) and _has_voc(os.path.join(folder, sub))]
+    with_xml = [sub for sub in list_folders(folder) if part_name(sub) and _has_voc(os.path.join(folder, sub))]
     parts = {part_name(sub): DataPart(format="voc", path=os.path.join(folder, sub)) for sub in with_xml}
-    for sub in _folders(os.path.join(folder, "annotations")):  # annotations/train beside images/train
+    for sub in list_folders(os.path.join(folder, "annotations")):  # annotations/train beside images/train
         xml, images = os.path.join(folder, "annotations", sub), os.path.join(folder, "images", sub)
-        if part_name(sub) and os.path.isdir(images) and any(name.lower().endswith(".xml") for name in _files(xml)):
+        if part_name(sub) and os.path.isdir(images) and any(name.lower().endswith(".xml") for name in list_files(xml)):
             parts.setdefault(part_name(sub), DataPart(format="voc", path=xml, image_dir=images))
     if not parts and _has_xml(folder):
         parts = {"train": DataPart(format="voc", path=folder)}
@@ -405,7 +369,7 @@ def _has_voc(folder: str) -> bool:
 
 
 def _voc_layout(folder: str) -> DataLayout:
-    lists = {os.path.splitext(name)[0] for name in _files(os.path.join(folder, LISTS)) if name.endswith(".txt")}
+    lists = {os.path.splitext(name)[0] for name in list_files(os.path.join(folder, LISTS)) if name.endswith(".txt")}
     found = {part: next((name for name in names if name in lists), None) for part, names in _LISTS.items()}
     parts = {part: DataPart(format="voc", path=folder, split=name) for part, name in found.items() if name is not None}
     if found["train"] == "trainval":
@@ -416,53 +380,24 @@ def _voc_layout(folder: str) -> DataLayout:
 
 
 def _has_images(folder: str) -> bool:
-    return any(is_image_name(name) for place in (folder, os.path.join(folder, "images")) for name in _files(place))
+    return any(list_images(place) for place in (folder, os.path.join(folder, "images")))
 
 
 def _has_xml(folder: str) -> bool:
-    names = _files(folder)
+    names = list_files(folder)
     return any(name.lower().endswith(".xml") for name in names) and any(is_image_name(name) for name in names)
 
 
 _FINDERS = (_yolo_folder, _coco_folder, _voc_folder)
 
 
-# --- folders
-
-
-def part_name(name: str) -> str | None:
-    """Returns which part of a dataset a file or a folder is called after.
-
-    Args:
-        name: without path and suffix.
-
-    Returns:
-        `train`, `val` or `test`; None for other names.
-
-    Example:
-        >>> part_name("instances_train2017"), part_name("valid"), part_name("retrain")
-        ('train', 'val', None)
-    """
-    found = _PART.search(name.lower())
-    return next((part for part, names in PARTS.items() if found[1] in names), None) if found else None
-
-
-def _files(folder: str) -> list[str]:
-    return [name for name in _entries(folder) if os.path.isfile(os.path.join(folder, name))]
-
-
-def _folders(folder: str) -> list[str]:
-    return [name for name in _entries(folder) if os.path.isdir(os.path.join(folder, name))]
-
-
-def _entries(folder: str) -> list[str]:
-    return sorted(name for name in os.listdir(folder) if not is_left_behind(name)) if os.path.isdir(folder) else []
+# --- what is no dataset
 
 
 def _other_labels(folder: str) -> str:
     """Returns what the labels of a folder are that are not read, for a message."""
-    for place in (folder, *(os.path.join(folder, sub) for sub in _folders(folder))):
-        for name in _files(place):
+    for place in (folder, *(os.path.join(folder, sub) for sub in list_folders(folder))):
+        for name in list_files(place):
             suffix = os.path.splitext(name)[1].lower()
             what = describe_labels(os.path.join(place, name)) if suffix == ".json" else _TABLES.get(suffix)
             if what:
@@ -474,4 +409,4 @@ _TABLES = {".csv": "a table", ".tfrecord": "a file of TensorFlow", ".parquet": "
 
 
 def _content(folder: str) -> str:
-    return name_some(name + "/" * os.path.isdir(os.path.join(folder, name)) for name in _entries(folder)) or "nothing"
+    return name_some(name + "/" * os.path.isdir(os.path.join(folder, name)) for name in list_entries(folder)) or "nothing"

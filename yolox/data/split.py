@@ -14,7 +14,7 @@ import numpy as np
 from yolox.data.content import name_some
 from yolox.data.dataset import DetectionDataset, image_path, select_images
 from yolox.data.duplicates import group_similar, hash_images
-from yolox.data.layout import PARTS, DataPart
+from yolox.data.parts import PARTS, DataPart
 from yolox.data.write import OriginalFile, write_annotations, write_yolo_yaml
 from yolox.data.written_folder import new_folder, with_same_classes
 from yolox.data.yolo import find_labelled, listed_label

@@ -20,7 +20,7 @@ from yolox.data.content import is_left_behind, name_some, read_head
 from yolox.data.dataset import DetectionDataset, image_path
 from yolox.data.header import is_image_name
 from yolox.data.image import image_size
-from yolox.data.layout import PARTS
+from yolox.data.parts import PARTS
 from yolox.errors import DataError, raise_problems
 
 Images = Literal["copy", "hardlink", "symlink"]

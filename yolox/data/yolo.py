@@ -27,7 +27,8 @@ from yolox.data.content import (
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import UPRIGHT, is_image_name, read_header, without_array_copies
 from yolox.data.image import MAX_PIXELS, image_size
-from yolox.data.yolo_layout import describe_yolo, find_places, has_labels_beside, other_names, resolve_entry
+from yolox.data.parts import has_labels_beside
+from yolox.data.yolo_layout import describe_yolo, find_places, other_names, resolve_entry
 from yolox.data.yolo_lines import LabelLines
 from yolox.errors import DataError, stop_at_many_problems
 

@@ -12,15 +12,14 @@ from itertools import zip_longest
 import yaml
 
 from yolox.data.build import read_text
-from yolox.data.content import HEAD_BYTES, counted, describe_content, is_left_behind, name_some, note_names
+from yolox.data.content import HEAD_BYTES, counted, describe_content, name_some, note_names
 from yolox.data.header import is_image_name
+from yolox.data.parts import PARTS, list_folders, list_images, part_name
 from yolox.errors import DataError
 
 YAML_SUFFIXES = (".yaml", ".yml")
 CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels")
 """Names of files of class names, as labelImg, CVAT, Label Studio and Roboflow write them."""
-PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
-"""The parts of a dataset, and the names that files and folders of each have."""
 MOST_BYTES = 1 << 19  # a thousand names take 30 kB; the parser reads some 100 kB a second
 MOST_BRACKETS = 1000  # the parser's time grows with the square of their depth
 
@@ -39,20 +38,6 @@ def folder_of_names(path: str) -> str:
     return above if os.path.basename(folder) == "labels" and os.path.isdir(os.path.join(above, "images")) else folder
 
 
-def has_labels_beside(folder: str) -> bool:
-    """Returns whether an image of a folder has a text file of its name beside it, as labelImg and Darknet write labels.
-
-    Args:
-        folder: path; need not be there.
-
-    Returns:
-        True where one has.
-    """
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    texts = {os.path.splitext(name)[0] for name in names if name.lower().endswith(".txt")}
-    return any(os.path.splitext(name)[0] in texts for name in names if is_image_name(name) and not is_left_behind(name))
-
-
 def _folder_beside(path: str, split: str) -> str:
     """Returns the folder of images that belongs to a file of class names.
 
@@ -64,16 +49,10 @@ def _folder_beside(path: str, split: str) -> str:
     places = [os.path.join(images, split), images, os.path.join(folder, split, "images"), os.path.join(folder, split)]
     found = next((place for place in places if os.path.isdir(place)), images)
     if found == images and os.path.isdir(images):
-        entries = sorted(name for name in os.listdir(images) if not is_left_behind(name))
-        known = {name for names in PARTS.values() for name in names}
-        parts = [name for name in entries if name.lower() in known and os.path.isdir(os.path.join(images, name))]
-        if parts and not any(map(is_image_name, entries)):
+        parts = [name for name in list_folders(images) if part_name(name)]
+        if parts and not list_images(images):
             raise DataError(f"{images}: has no folder {split!r}; it has {name_some(parts)}")
-    return folder if found == images and not os.path.isdir(images) and _image_names(folder) else found
-
-
-def _image_names(folder: str) -> list[str]:
-    return sorted(name for name in os.listdir(folder) if is_image_name(name) and not is_left_behind(name))
+    return folder if found == images and not os.path.isdir(images) and list_images(folder) else found
 
 
 def read_class_names(path: str) -> list[str]:
@@ -385,7 +364,7 @@ def find_places(
         notes.append(f"its path {stated!r} is not there; {folder} was taken in its place")
     if not content:
         place = _folder_beside(path, split) if image_dir is None else os.fspath(image_dir)
-        beside = [] if image_dir is not None or place == folder else _image_names(folder)
+        beside = [] if image_dir is not None or place == folder else list_images(folder)
         if beside:
             what = counted(len(beside), "image beside the file of class names was", "images beside the file of class names were")
             notes.append(note_names(f"{what} not taken, as there is {os.path.relpath(place, folder)}", beside))
@@ -395,8 +374,8 @@ def find_places(
     if not isinstance(entries, list) or not entries or not all(isinstance(e, str) and e for e in entries):
         if image_dir is not None:
             return [os.fspath(image_dir)], bases, notes
-        known = ", ".join(key for key in ("train", "val", "test") if content.get(key))
-        raise DataError(f"{path}: names no folder of images for {split!r}; it has {known or 'none of train, val, test'}")
+        known = ", ".join(key for key in PARTS if content.get(key))
+        raise DataError(f"{path}: names no folder of images for {split!r}; it has {known or 'none of ' + ', '.join(PARTS)}")
     if image_dir is not None:
         lists = [entry for entry in entries if entry.lower().endswith(".txt")]
         found = [(entry, resolve_entry(entry, bases)) for entry in lists]
