@@ -16,7 +16,7 @@ from mindspore import nn
 from yolox.config import InputSpec, OneScreen, PostprocessConfig
 from yolox.data.classes import COCO_NAMES, names_of_classes
 from yolox.data.dataset import DetectionDataset
-from yolox.data.image import is_pil_image
+from yolox.data.pixels import is_pil_image
 from yolox.distributed import Group
 from yolox.errors import WeightsError
 from yolox.eval.evaluate import make_evaluator

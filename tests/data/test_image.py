@@ -17,7 +17,8 @@ from tests.data.folders import coco_dict, write_image, write_json
 from yolox.data.check import check_dataset, probe_header, probe_pixels
 from yolox.data.coco import read_coco
 from yolox.data.header import read_header
-from yolox.data.image import image_size, read_image, shrink_image, to_bgr
+from yolox.data.image import image_size, read_image, to_bgr
+from yolox.data.pixels import shrink_image
 from yolox.data.unread import BITS, PAGES, TURNED, Unread, unread_content
 from yolox.errors import DataError
 from yolox.eval.sources import find_files

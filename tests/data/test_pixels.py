@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from yolox.config import InputSpec
-from yolox.data.image import convert_channels, image_size, read_image, to_pixels
-from yolox.data.pixels import swap_red_and_blue, to_pixel_type, viewable
+from yolox.data.image import image_size, read_image, to_pixels
+from yolox.data.pixels import convert_channels, swap_red_and_blue, to_pixel_type, viewable
 from yolox.data.yolo import folder_pairs
 from yolox.errors import DataError
 

@@ -17,7 +17,8 @@ from yolox.cli.options import InferenceOptions
 from yolox.cli.sources import ValidationSet, data_source, evaluation_source
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.classes import names_of_classes
-from yolox.data.image import read_image, shown_path
+from yolox.data.content import shown_path
+from yolox.data.image import read_image
 from yolox.errors import UsageError
 from yolox.export.benchmark import PRECISIONS, RUNTIMES, BenchmarkReport, Runtime, benchmark_detector
 from yolox.export.quantize import MAX_AP_DROP

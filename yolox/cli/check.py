@@ -21,10 +21,9 @@ from yolox.cli.sources import FORMATS, DataSource, TrainingSet, ValidationSet, d
 from yolox.config import Recipe, pixel_words
 from yolox.data.batches import TrainSource
 from yolox.data.check import EXAMPLES, DatasetReport, Probe, check_dataset, probe_pixels, shared_images, training_warnings
-from yolox.data.content import Note, name_some, named_in
+from yolox.data.content import Note, name_some, named_in, shown_path
 from yolox.data.dataset import DetectionDataset, with_pixels
 from yolox.data.duplicates import BITS, Leak, duplicate_images, find_leaks, group_similar, image_hash
-from yolox.data.image import shown_path
 from yolox.errors import CommandError, raise_problems
 from yolox.nn import initialise, set_precision
 from yolox.training.overfit import overfit

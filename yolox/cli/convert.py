@@ -15,9 +15,8 @@ from yolox.cli.messages import OptionConsole
 from yolox.cli.options import CommonOptions
 from yolox.cli.sources import DataOptions, reading_conventions
 from yolox.config import Recipe
-from yolox.data.content import counted
+from yolox.data.content import counted, shown_path
 from yolox.data.convert import convert_data
-from yolox.data.image import shown_path
 from yolox.data.layout import find_layout
 from yolox.data.written_folder import Images
 from yolox.errors import UsageError

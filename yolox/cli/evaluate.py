@@ -28,8 +28,8 @@ from yolox.cli.options import InferenceOptions
 from yolox.cli.sources import ValidationSet, evaluation_source
 from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.data.check import crowded_warning
+from yolox.data.content import shown_path
 from yolox.data.dataset import DetectionDataset, crowded_images, with_pixels
-from yolox.data.image import shown_path
 from yolox.distributed import Group
 from yolox.errors import UsageError
 from yolox.eval.coco import METRIC_NAMES

@@ -23,9 +23,8 @@ from yolox.cli.messages import OptionConsole, note, option_name
 from yolox.cli.sources import DataSource
 from yolox.config import InputSpec, Recipe, one_line
 from yolox.data.classes import match_detector
-from yolox.data.content import counted
+from yolox.data.content import counted, shown_path
 from yolox.data.dataset import DetectionDataset, trainable
-from yolox.data.image import shown_path
 from yolox.distributed import Group, join_group
 from yolox.errors import CommandError, UsageError
 from yolox.eval.predict import detector_step

@@ -25,8 +25,8 @@ from yolox.config import InputSpec, PostprocessConfig, Recipe
 from yolox.console import printable
 from yolox.data.classes import COCO_NAMES, names_of_classes
 from yolox.data.coco import read_coco_ids
-from yolox.data.content import counted, name_some
-from yolox.data.image import MAX_PIXELS, shown_path
+from yolox.data.content import counted, name_some, shown_path
+from yolox.data.image import MAX_PIXELS
 from yolox.errors import CommandError, DataError, RunStopped, UsageError
 from yolox.eval.media import Frame, VideoCount, expected_frames, predict_media
 from yolox.eval.postprocess import Detections, class_indices, with_names

@@ -18,10 +18,9 @@ from yolox.cli.messages import OptionConsole
 from yolox.cli.options import CommonOptions
 from yolox.cli.sources import DataOptions, reading_conventions
 from yolox.config import Recipe
-from yolox.data.content import counted
+from yolox.data.content import counted, shown_path
 from yolox.data.convert import unread_attributes
 from yolox.data.dataset import DetectionDataset
-from yolox.data.image import shown_path
 from yolox.data.layout import find_layout, read_part
 from yolox.data.parts import DataLayout, DataPart, part_of
 from yolox.data.split import (

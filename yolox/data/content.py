@@ -7,6 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from yolox.errors import DataError
+
 HEAD_BYTES = 1024
 """Bytes that `describe_content` wants."""
 
@@ -281,3 +283,43 @@ def count_kinds(names: Iterable[str]) -> str:
     names = list(names)
     kinds = [os.path.splitext(name)[1].lower() or "without suffix" for name in names]
     return name_some((f"{n} {kind} ({names[kinds.index(kind)]})" for kind, n in Counter(kinds).most_common()), most=4)
+
+
+def shown_path(path: str) -> str:
+    """Returns a path as text that every terminal and file can take; bytes that are not UTF-8 become escapes.
+
+    Args:
+        path: any path.
+
+    Returns:
+        Text that every terminal and file can take.
+
+    Example:
+        >>> print(shown_path("a" + chr(0xDCD6) + ".jpg"))
+        a\\xd6.jpg
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def decodable_path(path: str) -> str:
+    """Returns a path that OpenCV can open by name: its readers and writers of videos take no bytes.
+
+    Args:
+        path: of a file that exists or not.
+
+    Returns:
+        The path as text.
+
+    Raises:
+        DataError: it is not UTF-8; given one such path, OpenCV 4.11 ends the process.
+
+    Example:
+        >>> decodable_path("a.mp4")
+        'a.mp4'
+    """
+    path = os.fspath(path)
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(f"{shown_path(path)}: the path is not UTF-8, which OpenCV cannot open; rename it") from None
+    return path

@@ -15,7 +15,8 @@ import attrs
 import numpy as np
 
 from yolox.config import InputSpec, first_names, one_screen
-from yolox.data.image import MAX_PIXELS, read_image, shrink_image
+from yolox.data.image import MAX_PIXELS, read_image
+from yolox.data.pixels import shrink_image
 from yolox.data.sample import Sample, clip_boxes
 from yolox.errors import DataError
 

@@ -8,7 +8,6 @@ import logging
 import mmap
 import os
 import re
-import sys
 import tempfile
 import threading
 import zlib
@@ -19,16 +18,19 @@ import cv2
 import numpy as np
 
 from yolox.config import InputSpec
-from yolox.data.content import AVIF, HEAD_BYTES, HEIC, IMAGE, VIDEO, describe_content, read_head
+from yolox.data.content import AVIF, HEAD_BYTES, HEIC, IMAGE, VIDEO, describe_content, read_head, shown_path
 from yolox.data.header import QUARTER_TURNS, read_header, stated_size, tiff_orientation
 from yolox.data.pixels import (
     NUMPY_MAGIC,
     TIFF_MAGICS,
     array_size,
+    convert_channels,
     decode_channels,
+    is_pil_image,
+    pil_to_bgr,
     read_array_bytes,
+    shrink_image,
     swap_red_and_blue,
-    to_pixel_type,
     with_axis,
 )
 from yolox.data.unread import PAGES, unread_content
@@ -154,35 +156,6 @@ def _upright_tiff_size(path: str) -> tuple[int, int] | None:
         return None if tiff_orientation(file) in QUARTER_TURNS else size
 
 
-def convert_channels(image: np.ndarray, *, channels: int, max_value: int, name: str = "an image") -> np.ndarray:
-    """Converts an image in memory to the channels and the type of an input.
-
-    Args:
-        image: [H,W] or [H,W,C], uint8 or uint16; three channels are BGR.
-        channels: that are wanted. Colour becomes grey, and grey becomes colour; no other number is made up.
-        max_value: as in `InputSpec`.
-        name: of the image, for the error.
-
-    Returns:
-        [H,W,channels] uint8, or uint16 where `max_value` is above 255.
-
-    Raises:
-        DataError: the image has another number of channels.
-
-    Example:
-        >>> convert_channels(np.full((2, 2, 3), 50, np.uint8), channels=1, max_value=255).tolist()[0]
-        [[50], [50]]
-    """
-    image = to_pixel_type(with_axis(image), max_value)
-    if image.shape[2] == channels:
-        return image
-    if channels == 1 and image.shape[2] == 3:
-        return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None]
-    if channels == 3 and image.shape[2] == 1:
-        return np.repeat(image, 3, axis=2)
-    raise DataError(f"{name}: has {image.shape[2]} channels, the input {channels} (`channels`)")
-
-
 def to_pixels(image, *, spec: InputSpec, channels: Literal["bgr", "rgb"] = "bgr") -> np.ndarray:  # -> [H,W,C]
     """Returns an image as the pixels that an input takes, whatever it is given as.
 
@@ -237,57 +210,11 @@ def to_bgr(image, *, channels: Literal["bgr", "rgb"] = "bgr") -> np.ndarray:  # 
     if isinstance(image, (str, os.PathLike)):
         return read_image(os.fspath(image))
     if is_pil_image(image):
-        return _pil_to_bgr(image)
+        return pil_to_bgr(image, max_pixels=MAX_PIXELS)
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         what = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise ValueError(f"an image is {what}, want a uint8 array [H,W,3], a path or a PIL image")
     return image if channels == "bgr" else np.ascontiguousarray(image[..., ::-1])  # OpenCV takes no negative strides
-
-
-def is_pil_image(image) -> bool:
-    """Returns whether a value is an image of Pillow, without importing Pillow.
-
-    Args:
-        image: any value.
-
-    Returns:
-        False where nobody has imported ``PIL.Image``.
-    """
-    pil = sys.modules.get("PIL.Image")
-    return pil is not None and isinstance(image, pil.Image)
-
-
-def _pil_to_bgr(image) -> np.ndarray:
-    from PIL import ImageOps
-
-    if image.width * image.height > MAX_PIXELS:
-        raise DataError(f"a PIL image has {image.width}x{image.height} pixels, more than {MAX_PIXELS}")
-    if image.mode in ("I", "F"):
-        raise ValueError(f"a PIL image is of mode {image.mode}, whose range is not known; want RGB, L or another of 8 bits")
-    try:
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I;16"):  # convert() would cut off at 255
-            return np.repeat((np.asarray(upright) >> 8).astype(np.uint8)[..., None], 3, axis=2)
-        return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1])
-    except (OSError, SyntaxError) as error:  # its pixels are decoded only now
-        raise DataError(f"a PIL image ({getattr(image, 'filename', '') or image.mode}) cannot be decoded ({error})") from None
-
-
-def shrink_image(image: np.ndarray, reduce: int) -> np.ndarray:  # [H,W,3] -> [H//r,W//r,3]
-    """Averages blocks of `reduce` x `reduce` pixels: reduced decoding for pixels already in memory.
-
-    Args:
-        image: [H,W,3] uint8.
-        reduce: 1 (returned as it is), 2, 4 or 8.
-
-    Returns:
-        [H//reduce, W//reduce, 3] uint8; a rest at the right and lower edge is left out.
-    """
-    if reduce == 1:
-        return image
-    height, width = (max(side // reduce, 1) for side in image.shape[:2])
-    whole = image[: height * reduce, : width * reduce]
-    return with_axis(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def read_heif(path: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:  # [H,W,3] uint8 BGR
@@ -384,46 +311,6 @@ def _read_checked(path: str, max_pixels: int) -> bytes | None:
     if data.startswith(b"\x89PNG") and (problem := _png_problem(data)):
         raise DataError(f"{shown_path(path)}: {problem}")
     return data
-
-
-def shown_path(path: str) -> str:
-    """Returns a path as text that every terminal and file can take; bytes that are not UTF-8 become escapes.
-
-    Args:
-        path: any path.
-
-    Returns:
-        Text that every terminal and file can take.
-
-    Example:
-        >>> print(shown_path("a" + chr(0xDCD6) + ".jpg"))
-        a\\xd6.jpg
-    """
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def decodable_path(path: str) -> str:
-    """Returns a path that OpenCV can open by name: its readers and writers of videos take no bytes.
-
-    Args:
-        path: of a file that exists or not.
-
-    Returns:
-        The path as text.
-
-    Raises:
-        DataError: it is not UTF-8; given one such path, OpenCV 4.11 ends the process.
-
-    Example:
-        >>> decodable_path("a.mp4")
-        'a.mp4'
-    """
-    path = os.fspath(path)
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        raise DataError(f"{shown_path(path)}: the path is not UTF-8, which OpenCV cannot open; rename it") from None
-    return path
 
 
 MAX_LOST_BYTES = 1 << 28  # of a PNG's chunk that is cut off; OpenCV makes room for all that a chunk states, up to 4 GiB

@@ -25,9 +25,8 @@ from yolox.data.affine import (
     scaling,
     surviving_boxes,
 )
-from yolox.data.image import shrink_image
 from yolox.data.letterbox import fitted_size
-from yolox.data.pixels import with_axis
+from yolox.data.pixels import shrink_image, with_axis
 from yolox.data.sample import Sample, clip_boxes
 
 

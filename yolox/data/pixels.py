@@ -1,10 +1,11 @@
-"""Pixels of other than three 8-bit channels: grey, many channels, 16 bits; NumPy arrays and TIFF files of them."""
+"""Pixels in memory, of any number of channels and 8 or 16 bits: conversions; and the decoding of what OpenCV does not decode."""
 
 from __future__ import annotations
 
 import io
 import math
 import os
+import sys
 import zlib
 from typing import BinaryIO
 
@@ -94,6 +95,94 @@ def to_pixel_type(image: np.ndarray, max_value: int) -> np.ndarray:
     if image.dtype == np.uint16:
         return image
     return np.round(np.arange(256) * (max_value / 255)).astype(np.uint16)[image]
+
+
+def convert_channels(image: np.ndarray, *, channels: int, max_value: int, name: str = "an image") -> np.ndarray:
+    """Converts an image in memory to the channels and the type of an input.
+
+    Args:
+        image: [H,W] or [H,W,C], uint8 or uint16; three channels are BGR.
+        channels: that are wanted. Colour becomes grey, and grey becomes colour; no other number is made up.
+        max_value: as in `InputSpec`.
+        name: of the image, for the error.
+
+    Returns:
+        [H,W,channels] uint8, or uint16 where `max_value` is above 255.
+
+    Raises:
+        DataError: the image has another number of channels.
+
+    Example:
+        >>> convert_channels(np.full((2, 2, 3), 50, np.uint8), channels=1, max_value=255).tolist()[0]
+        [[50], [50]]
+    """
+    image = to_pixel_type(with_axis(image), max_value)
+    if image.shape[2] == channels:
+        return image
+    if channels == 1 and image.shape[2] == 3:
+        return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None]
+    if channels == 3 and image.shape[2] == 1:
+        return np.repeat(image, 3, axis=2)
+    raise DataError(f"{name}: has {image.shape[2]} channels, the input {channels} (`channels`)")
+
+
+def shrink_image(image: np.ndarray, reduce: int) -> np.ndarray:  # [H,W,3] -> [H//r,W//r,3]
+    """Averages blocks of `reduce` x `reduce` pixels: reduced decoding for pixels already in memory.
+
+    Args:
+        image: [H,W,3] uint8.
+        reduce: 1 (returned as it is), 2, 4 or 8.
+
+    Returns:
+        [H//reduce, W//reduce, 3] uint8; a rest at the right and lower edge is left out.
+    """
+    if reduce == 1:
+        return image
+    height, width = (max(side // reduce, 1) for side in image.shape[:2])
+    whole = image[: height * reduce, : width * reduce]
+    return with_axis(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def is_pil_image(image) -> bool:
+    """Returns whether a value is an image of Pillow, without importing Pillow.
+
+    Args:
+        image: any value.
+
+    Returns:
+        False where nobody has imported ``PIL.Image``.
+    """
+    pil = sys.modules.get("PIL.Image")
+    return pil is not None and isinstance(image, pil.Image)
+
+
+def pil_to_bgr(image, *, max_pixels: int) -> np.ndarray:  # -> [H,W,3] uint8
+    """Converts an image of Pillow to BGR pixels, upright; 16 bits become 8 by division.
+
+    Args:
+        image: a `PIL.Image.Image`.
+        max_pixels: a larger one is refused.
+
+    Returns:
+        [H,W,3] uint8 BGR.
+
+    Raises:
+        DataError: the image is larger, or its file is damaged.
+        ValueError: its pixels are numbers of 32 bits, whose range is not known.
+    """
+    from PIL import ImageOps
+
+    if image.width * image.height > max_pixels:
+        raise DataError(f"a PIL image has {image.width}x{image.height} pixels, more than {max_pixels}")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"a PIL image is of mode {image.mode}, whose range is not known; want RGB, L or another of 8 bits")
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):  # convert() would cut off at 255
+            return np.repeat((np.asarray(upright) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[..., ::-1])
+    except (OSError, SyntaxError) as error:  # its pixels are decoded only now
+        raise DataError(f"a PIL image ({getattr(image, 'filename', '') or image.mode}) cannot be decoded ({error})") from None
 
 
 def viewable(image: np.ndarray) -> np.ndarray:  # [H,W,C] -> [H,W,3] uint8

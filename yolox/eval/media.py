@@ -14,8 +14,8 @@ import numpy as np
 from attrs import define, field, frozen
 
 from yolox.config import InputSpec, PostprocessConfig
-from yolox.data.content import IMAGE, VIDEO, describe_content, read_head
-from yolox.data.image import MAX_PIXELS, decodable_path, read_image
+from yolox.data.content import IMAGE, VIDEO, decodable_path, describe_content, read_head
+from yolox.data.image import MAX_PIXELS, read_image
 from yolox.errors import CommandError, DataError
 from yolox.eval.postprocess import Detections
 from yolox.eval.predict import VIEWER, Speed, predict_images

@@ -16,9 +16,10 @@ from mindspore import Tensor, nn
 
 from yolox.config import InputSpec, PostprocessConfig, one_line
 from yolox.data.dataset import DetectionDataset, with_pixels
-from yolox.data.image import is_pil_image, to_pixels
+from yolox.data.image import to_pixels
 from yolox.data.letterbox import boxes_from_letterbox, letterbox
 from yolox.data.loader import eval_batches
+from yolox.data.pixels import is_pil_image
 from yolox.decode import decode_predictions, make_points
 from yolox.eval.postprocess import Detections, postprocess
 from yolox.eval.tiles import Tiles, image_views, merge_tiles

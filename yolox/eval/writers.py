@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from yolox.data.coco import CocoIds
-from yolox.data.content import name_some
-from yolox.data.image import shown_path
+from yolox.data.content import name_some, shown_path
 from yolox.errors import DataError
 from yolox.eval.coco import detections_to_coco, write_results
 from yolox.eval.media import Frame

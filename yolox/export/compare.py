@@ -9,9 +9,8 @@ import numpy as np
 from mindspore import Tensor
 
 from yolox.config import InputSpec
-from yolox.data.image import convert_channels
 from yolox.data.letterbox import letterbox
-from yolox.data.pixels import to_pixel_type, with_axis
+from yolox.data.pixels import convert_channels, to_pixel_type, with_axis
 from yolox.decode import decode_predictions, make_points
 from yolox.eval.postprocess import postprocess as select
 from yolox.export.runner import open_exported, to_planes

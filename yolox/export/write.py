@@ -13,8 +13,8 @@ from attrs import evolve, frozen
 from mindspore import Tensor, nn, ops
 
 from yolox.config import InputSpec, PostprocessConfig, pixel_words
-from yolox.data.image import convert_channels
 from yolox.data.letterbox import letterbox
+from yolox.data.pixels import convert_channels
 from yolox.decode import MAX_LOG_SIZE, flatten_levels, make_points
 from yolox.environment import import_extra
 from yolox.errors import ExportError

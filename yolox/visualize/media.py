@@ -14,8 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from yolox.data.content import counted
-from yolox.data.image import shown_path
+from yolox.data.content import counted, shown_path
 from yolox.data.letterbox import resize_to_fit
 from yolox.errors import CommandError
 from yolox.eval.media import Frame, VideoFile

@@ -18,8 +18,8 @@ from attrs import frozen
 
 from yolox.config import Recipe
 from yolox.config_io import recipe_to_dict
+from yolox.data.content import shown_path
 from yolox.data.dataset import DetectionDataset
-from yolox.data.image import shown_path
 from yolox.environment import installed_mindspore, library_version
 from yolox.eval.analysis import image_ground_truth, rank_images
 from yolox.eval.coco import METRIC_NAMES

@@ -19,8 +19,8 @@ from yolox.config import Size
 from yolox.config_io import recipe_from_json
 from yolox.data.build import MAX_JSON_BYTES, read_text
 from yolox.data.check import label_statistics
+from yolox.data.content import shown_path
 from yolox.data.dataset import DetectionDataset
-from yolox.data.image import shown_path
 from yolox.data.pixels import viewable
 from yolox.errors import CommandError
 from yolox.eval.analysis import analyse, image_ground_truth
