@@ -29,7 +29,7 @@ from yolox.data.header import UPRIGHT, is_image_name, read_header, without_array
 from yolox.data.image import MAX_PIXELS, image_size
 from yolox.data.parts import has_labels_beside
 from yolox.data.yolo_layout import describe_yolo, find_places, other_names, resolve_entry
-from yolox.data.yolo_lines import LabelLines
+from yolox.data.yolo_labels import LabelLines
 from yolox.errors import DataError, stop_at_many_problems
 
 NO_LABELS = ("classes", "names", "_darknet", "readme.dataset", "readme.roboflow")  # texts that tools leave among labels
