@@ -12,7 +12,7 @@ import pytest
 from yolox.config import InputSpec
 from yolox.data.image import image_size, read_image, to_pixels
 from yolox.data.pixels import convert_channels, swap_red_and_blue, to_pixel_type, viewable
-from yolox.data.yolo import folder_pairs
+from yolox.data.yolo_labels import folder_pairs
 from yolox.errors import DataError
 
 tifffile = pytest.importorskip("tifffile", reason="TIFF files of many channels need tifffile")

@@ -13,7 +13,8 @@ from tests.data.folders import noise_dataset, write_as_yolo, write_image
 from tests.data.test_image import with_orientation
 from yolox.data.coco import read_coco
 from yolox.data.layout import find_layout
-from yolox.data.yolo import labels_of, read_yolo_data
+from yolox.data.yolo import read_yolo_data
+from yolox.data.yolo_labels import labels_of
 from yolox.data.yolo_layout import read_class_map, read_class_names
 from yolox.errors import DataError
 

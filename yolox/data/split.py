@@ -17,7 +17,8 @@ from yolox.data.duplicates import group_similar, hash_images
 from yolox.data.parts import PARTS, DataPart
 from yolox.data.write import OriginalFile, write_annotations, write_yolo_yaml
 from yolox.data.written_folder import new_folder, with_same_classes
-from yolox.data.yolo import find_labelled, listed_label
+from yolox.data.yolo import find_labelled
+from yolox.data.yolo_labels import listed_label
 from yolox.errors import DataError
 
 MOST_SWEEPS = 10
