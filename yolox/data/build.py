@@ -57,6 +57,33 @@ class Columns:
     areas: array = _column("d")
     annotation_ids: array = _column("q")
 
+    def add_image(self, name: str, size: tuple[int, int]) -> None:
+        """Adds an image, with its number, counted from 1, as its id.
+
+        Args:
+            name: file name.
+            size: height, width px.
+        """
+        self.file_names.append(name)
+        self.image_ids.append(len(self.image_ids) + 1)
+        self.sizes.extend(size)
+
+    def add_box(self, box: Sequence[float], class_index: int, *, area: float, crowd: bool = False) -> None:
+        """Adds a box to the image that was added last, with its number, counted from 1, as its id.
+
+        Args:
+            box: x1, y1, x2, y2 px.
+            class_index: of its class.
+            area: px**2.
+            crowd: whether it is a region of many objects.
+        """
+        self.image_indices.append(len(self.file_names) - 1)
+        self.boxes.extend(box)
+        self.areas.append(area)
+        self.classes.append(class_index)
+        self.crowd.append(crowd)
+        self.annotation_ids.append(len(self.annotation_ids) + 1)
+
 
 def build_dataset(
     source: str,

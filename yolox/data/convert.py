@@ -14,7 +14,8 @@ import attrs
 from yolox.data.json_lists import read_lists
 from yolox.data.layout import find_layout, read_part
 from yolox.data.parts import DataLayout
-from yolox.data.voc import parse_annotation, voc_files
+from yolox.data.voc import parse_annotation
+from yolox.data.voc_layout import voc_files
 from yolox.data.write import WRITERS, OriginalFile, write_coco
 from yolox.data.written_folder import Images, WrittenData
 from yolox.errors import DataError

@@ -12,7 +12,6 @@ from attrs import evolve
 from yolox.data.coco import read_coco
 from yolox.data.content import describe_labels, name_some, read_head
 from yolox.data.dataset import DetectionDataset
-from yolox.data.header import is_image_name
 from yolox.data.image import MAX_PIXELS
 from yolox.data.json_lists import read_lists
 from yolox.data.parts import (
@@ -27,7 +26,8 @@ from yolox.data.parts import (
     part_name,
     part_of,
 )
-from yolox.data.voc import LISTS, annotation_dir_of, read_voc_data
+from yolox.data.voc import read_voc_data
+from yolox.data.voc_layout import find_voc
 from yolox.data.yolo import ScoredLabels, read_yolo_data
 from yolox.data.yolo_layout import (
     CLASS_FILES,
@@ -37,8 +37,6 @@ from yolox.data.yolo_layout import (
     folder_of_names,
 )
 from yolox.errors import DataError
-
-_LISTS = {"train": ("train", "trainval", "default"), "val": ("val",), "test": ("test",)}  # of VOC; default is CVAT's
 
 
 def find_layout(path: str | os.PathLike) -> DataLayout:
@@ -223,6 +221,10 @@ def _yolo(path: str) -> DataLayout:
     return DataLayout(name=f"YOLO, {os.path.basename(path)}", parts=parts)
 
 
+def _has_images(folder: str) -> bool:
+    return any(list_images(place) for place in (folder, os.path.join(folder, "images")))
+
+
 # --- COCO
 
 
@@ -340,55 +342,7 @@ def _image_folder(path: str, first: str, root: str) -> str:
     return found
 
 
-# --- VOC
-
-
-def _voc_folder(folder: str) -> list[DataLayout]:
-    """Finds a VOC folder with lists, one below ``VOCdevkit``, or folders of XML files beside images."""
-    if os.path.isdir(os.path.join(folder, "Annotations")) or annotation_dir_of(folder) != folder:
-        return [_voc_layout(folder)]
-    devkit = folder if os.path.basename(folder) == "VOCdevkit" else os.path.join(folder, "VOCdevkit")
-    years = [os.path.join(devkit, name) for name in list_folders(devkit)]
-    years = [year for year in years if os.path.isdir(os.path.join(year, "Annotations"))]
-    if years:
-        return [_voc_layout(year) for year in years]
-    with_xml = [sub for sub in list_folders(folder) if part_name(sub) and _has_voc(os.path.join(folder, sub))]
-    parts = {part_name(sub): DataPart(format="voc", path=os.path.join(folder, sub)) for sub in with_xml}
-    for sub in list_folders(os.path.join(folder, "annotations")):  # annotations/train beside images/train
-        xml, images = os.path.join(folder, "annotations", sub), os.path.join(folder, "images", sub)
-        if part_name(sub) and os.path.isdir(images) and any(name.lower().endswith(".xml") for name in list_files(xml)):
-            parts.setdefault(part_name(sub), DataPart(format="voc", path=xml, image_dir=images))
-    if not parts and _has_xml(folder):
-        parts = {"train": DataPart(format="voc", path=folder)}
-    parts = {part: parts[part] for part in PARTS if part in parts}
-    return [DataLayout(name="VOC, XML files", parts=parts)] if parts else []
-
-
-def _has_voc(folder: str) -> bool:
-    return _has_xml(folder) or annotation_dir_of(folder) != folder
-
-
-def _voc_layout(folder: str) -> DataLayout:
-    lists = {os.path.splitext(name)[0] for name in list_files(os.path.join(folder, LISTS)) if name.endswith(".txt")}
-    found = {part: next((name for name in names if name in lists), None) for part, names in _LISTS.items()}
-    parts = {part: DataPart(format="voc", path=folder, split=name) for part, name in found.items() if name is not None}
-    if found["train"] == "trainval":
-        parts.pop("val", None)  # its images are among those of trainval
-    if not parts:
-        parts = {"train": DataPart(format="voc", path=folder)}
-    return DataLayout(name=f"VOC, {os.path.basename(folder)}", parts=parts)
-
-
-def _has_images(folder: str) -> bool:
-    return any(list_images(place) for place in (folder, os.path.join(folder, "images")))
-
-
-def _has_xml(folder: str) -> bool:
-    names = list_files(folder)
-    return any(name.lower().endswith(".xml") for name in names) and any(is_image_name(name) for name in names)
-
-
-_FINDERS = (_yolo_folder, _coco_folder, _voc_folder)
+_FINDERS = (_yolo_folder, _coco_folder, find_voc)
 
 
 # --- what is no dataset

@@ -1,4 +1,4 @@
-"""Pascal VOC folders: one XML file an image, and lists of the parts of a dataset."""
+"""Reads Pascal VOC annotations: an XML file for each image."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from yolox.data.build import Columns, build_dataset, files_below, is_within, read_lines
+from yolox.data.build import Columns, build_dataset, files_below
 from yolox.data.classes import rename_classes
 from yolox.data.content import counted, name_some, note_names
 from yolox.data.dataset import DetectionDataset
 from yolox.data.header import is_image_name, without_array_copies
 from yolox.data.image import MAX_PIXELS, image_size
-from yolox.errors import DataError, raise_problems, stop_at_many_problems
+from yolox.data.voc_layout import annotation_dir_of, annotation_files, image_dir_of, list_of
+from yolox.errors import DataError, stop_at_many_problems
 from yolox.wire import read_file
 
 MAX_XML_BYTES = 8 << 20  # elements without content take a hundred times the memory of their text
@@ -59,7 +60,7 @@ def read_voc(
     columns, found, unsized, marks = Columns(), {}, [], Counter()
     images = _ImageNames(image_dir)
     roots = []
-    for stem, path in _annotation_files(annotation_dir, image_set, follow_links):
+    for stem, path in annotation_files(annotation_dir, image_set, follow_links):
         try:
             root = parse_annotation(path)
             _check_is_voc(root)
@@ -78,9 +79,7 @@ def read_voc(
             problems.append(f"{path}: {error}")
             stop_at_many_problems(annotation_dir, problems)
             continue
-        columns.sizes.extend(size)
-        columns.file_names.append(name)
-        columns.image_ids.append(len(columns.image_ids) + 1)
+        columns.add_image(name, size)
         for number, entry in enumerate(root.iter("object"), 1):
             try:
                 marks.update(_add_object(entry, columns, found, first_pixel))
@@ -118,66 +117,6 @@ def read_voc(
         keep_flat=False,
         follow_links=follow_links,
     )
-
-
-def _annotation_files(annotation_dir: str, image_set: str | None, follow_links: bool) -> list[tuple[str, str]]:
-    """Returns name and path of the annotations to read; a line of an image set may end with a flag for one class."""
-    if not os.path.isdir(annotation_dir):
-        raise DataError(f"{annotation_dir}: no such folder")
-    names = files_below(annotation_dir, _is_xml, linked=True)
-    have = {os.path.splitext(name)[0]: name for name in names}
-    several = [stem for stem, count in Counter(os.path.splitext(name)[0] for name in names).items() if count > 1]
-    if several:
-        raise DataError(f"{annotation_dir}: has .xml and .XML for one image ({name_some(several)}); want one of them")
-    root = os.path.realpath(annotation_dir)
-    folders = {os.path.dirname(name) for name in have}
-    linked = {folder for folder in folders if not is_within(os.path.realpath(os.path.join(root, folder)), root)}
-    if linked and not follow_links:
-        if image_set is None:
-            raise DataError(
-                f"{annotation_dir}: {counted(len(linked), 'sub-folder')} of XML files behind links out of it "
-                f"({name_some(sorted(linked))}); refused, `follow_links` allows it"
-            )
-        have = {stem: name for stem, name in have.items() if os.path.dirname(name) not in linked}  # refused where it is listed
-    if image_set is None and not have:
-        raise DataError(f"{annotation_dir}: no .xml files in it or in its sub-folders")
-    stems = sorted(have) if image_set is None else _listed_stems(image_set, annotation_dir, have)
-    return [(stem, os.path.join(annotation_dir, have.get(stem, f"{stem}.xml"))) for stem in stems]
-
-
-def _listed_stems(image_set: str, annotation_dir: str, have: dict[str, str]) -> list[str]:
-    """Returns the annotations that an image set names; a list with 10,000 wrong names is read no further."""
-    root, stems, seen = os.path.realpath(annotation_dir), [], set()
-    outside, missing, repeated = [], [], []
-    for line in read_lines(image_set):
-        if not line.strip():
-            continue
-        stems.append(stem := _stem(line, have))
-        if (name := os.path.normpath(stem)) in seen:
-            repeated.append(f"{stem[:200]!r} is listed more than once")
-            stop_at_many_problems(image_set, repeated)
-        elif stem not in have:
-            place = os.path.join(root, f"{stem}.xml")
-            if not is_within(os.path.realpath(place), root):
-                outside.append(f"{stem[:200]!r} lies outside of {annotation_dir}; refused")
-            elif not os.path.isfile(place):
-                missing.append(f"{stem[:200]!r} has no XML file in {annotation_dir}")
-            stop_at_many_problems(image_set, outside)
-            stop_at_many_problems(image_set, missing)
-        seen.add(name)
-    raise_problems(image_set, outside)
-    return stems
-
-
-def _is_xml(name: str) -> bool:
-    return name.lower().endswith(".xml")
-
-
-def _stem(line: str, have: dict[str, str]) -> str:
-    """Returns the annotation that a line of an image set names, perhaps with a suffix or a flag."""
-    line = line.strip()
-    forms = (line, os.path.splitext(line)[0], line.rsplit(maxsplit=1)[0])
-    return next((form for form in forms if form in have), forms[2]).replace("\0", "")
 
 
 def parse_annotation(path: str) -> ElementTree.Element:
@@ -301,13 +240,9 @@ def _add_object(entry, columns: Columns, found: dict[str, int], first_pixel: int
         other = next((kind for kind in ("robndbox", "polygon") if entry.find(kind) is not None), None)
         raise ValueError("want a name and four finite numbers in bndbox" + (f"; it has a {other}" if other else ""))
     x1, y1, x2, y2 = corners[0] - first_pixel, corners[1] - first_pixel, corners[2], corners[3]
-    columns.classes.append(found.setdefault(name, len(found)))
-    columns.image_indices.append(len(columns.file_names) - 1)
-    columns.boxes.extend((x1, y1, x2, y2))
-    columns.areas.append((x2 - x1) * (y2 - y1))
-    columns.crowd.append(_number(entry.find("difficult")) == 1)
-    columns.annotation_ids.append(len(columns.annotation_ids) + 1)
-    marks = [_DIFFICULT] * (_number(entry.find("difficult")) == 1) + [_PART] * (entry.find("part") is not None)
+    is_difficult = _number(entry.find("difficult")) == 1
+    columns.add_box((x1, y1, x2, y2), found.setdefault(name, len(found)), area=(x2 - x1) * (y2 - y1), crowd=is_difficult)
+    marks = [_DIFFICULT] * is_difficult + [_PART] * (entry.find("part") is not None)
     marks += [_IGNORED] * (_number(entry.find("ignore")) == 1) + [_TURNED] * _is_turned(entry)
     return marks + [_UNCLEAR] * (_text(entry, "difficult") not in ("", "0", "1"))
 
@@ -367,9 +302,6 @@ def _number(element) -> float | None:
     return value if abs(value) < 1e12 else None
 
 
-LISTS = os.path.join("ImageSets", "Main")
-
-
 def read_voc_data(
     folder: str,
     *,
@@ -404,67 +336,8 @@ def read_voc_data(
         DataError: no such list; or as `read_voc`.
     """
     annotations = annotation_dir_of(folder)
-    images = image_dir or (folder if annotations == folder else _image_dir_of(folder))
-    image_set = _list_of(folder, split, all_without_lists)
+    images = image_dir or (folder if annotations == folder else image_dir_of(folder))
+    image_set = list_of(folder, split, all_without_lists)
     reading = {"first_pixel": first_pixel, "difficult_as_crowd": difficult_as_crowd, "follow_links": follow_links}
     reading["max_pixels"] = max_pixels
     return rename_classes(read_voc(annotations, images, image_set=image_set, **reading), class_map)
-
-
-def voc_files(folder: str, *, split: str, all_without_lists: bool = True, follow_links: bool = False) -> list[str]:
-    """Lists the XML files of one part of a VOC folder.
-
-    Args:
-        folder, split, all_without_lists, follow_links: as for `read_voc_data`.
-
-    Returns:
-        Paths; a list may name files that are not there.
-
-    Raises:
-        DataError: no such list, a name that leads out of the annotations, or 10,000 names without a file or repeated.
-    """
-    files = _annotation_files(annotation_dir_of(folder), _list_of(folder, split, all_without_lists), follow_links)
-    return [path for _, path in files]
-
-
-_XML_FOLDERS = ("Annotations", "annotations/xmls", "annotations", "xmls", "xml", "labels")
-_IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "imgs", "image")
-
-
-def annotation_dir_of(folder: str) -> str:
-    """Returns where the XML files of a folder lie: in ``Annotations``, in a folder of another usual name, or beside the images.
-
-    Args:
-        folder: of the dataset.
-
-    Returns:
-        Path; the folder itself where none of its sub-folders has XML files and a folder of images beside it.
-    """
-    first = os.path.join(folder, _XML_FOLDERS[0])
-    if os.path.isdir(first):
-        return first
-    if not any(os.path.isdir(os.path.join(folder, name)) for name in _IMAGE_FOLDERS):
-        return folder
-    places = [os.path.join(folder, *name.split("/")) for name in _XML_FOLDERS[1:]]
-    return next((place for place in places if os.path.isdir(place) and any(map(_is_xml, os.listdir(place)))), folder)
-
-
-def _image_dir_of(folder: str) -> str:
-    places = [os.path.join(folder, name) for name in _IMAGE_FOLDERS]
-    return next((place for place in places if os.path.isdir(place)), places[0])
-
-
-def _list_of(folder: str, split: str, all_without_lists: bool) -> str | None:
-    if split.lower().endswith(".txt"):
-        return split
-    lists = os.path.join(folder, LISTS)
-    if not os.path.isdir(lists):
-        if all_without_lists:
-            return None
-        raise DataError(f"{folder}: has no {LISTS}, so no list {split!r}; leave the split out, or give a .txt file")
-    path = os.path.join(lists, f"{split}.txt")
-    if not os.path.isfile(path):
-        known = sorted(name[:-4] for name in os.listdir(lists) if name.endswith(".txt"))
-        known = [name for name in known if "_" not in name] or known  # cat_train is of one class
-        raise DataError(f"{path}: no such list; there are {name_some(known, most=12) or 'none'}")
-    return path

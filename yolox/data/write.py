@@ -17,7 +17,7 @@ import yaml
 from yolox.data.coco import as_id
 from yolox.data.dataset import DetectionDataset
 from yolox.data.json_lists import read_lists
-from yolox.data.voc import LISTS
+from yolox.data.voc_layout import LISTS
 from yolox.data.written_folder import FolderJob, Images, WrittenData, new_folder
 
 

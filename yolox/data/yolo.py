@@ -87,14 +87,12 @@ def read_pairs(
     for image, label in labelled.pairs:
         try:
             size, is_turned = _upright_size(image, max_pixels)
-            columns.sizes.extend(size)
             turned += [os.path.basename(image)] * is_turned
         except DataError as error:
             found.append(str(error))
             stop_at_many_problems(source, found)
             continue
-        columns.file_names.append(os.path.relpath(image, image_dir))
-        columns.image_ids.append(len(columns.image_ids) + 1)
+        columns.add_image(os.path.relpath(image, image_dir), size)
         if label is not None:
             lines.read(label)
     names = {"class_names": class_names, "category_ids": range(1, len(class_names) + 1)}

@@ -309,12 +309,7 @@ class LabelLines:
         else:
             height, width = columns.sizes[-2:]
             x, y, w, h = (share * side for share, side in zip(shares, (width, height) * 2, strict=True))
-            columns.image_indices.append(len(columns.file_names) - 1)
-            columns.boxes.extend((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
-            columns.areas.append(w * h)
-            columns.classes.append(int(index))
-            columns.crowd.append(False)
-            columns.annotation_ids.append(len(columns.annotation_ids) + 1)
+            columns.add_box((x - w / 2, y - h / 2, x + w / 2, y + h / 2), int(index), area=w * h)
 
     def _add_strange(self, line: str, place: str) -> None:
         words, shown = line.split(), f"{place}: {line.strip()[:60]!r}"
