@@ -135,7 +135,7 @@ def _with_flag(message: str, names: Sequence[str]) -> str:
 
 
 def _with_one_rate(given: Given) -> Given:
-    """A learning rate is given per image or absolute; one of the two takes the default of the other one away."""
+    """Returns the options with one learning rate: per image or absolute, of which one takes the default of the other away."""
     settings = given.get("settings", Given())
     optim = settings.get("optim", Given())
     others = {"lr": "lr_per_image", "lr_per_image": "lr"}
@@ -144,7 +144,7 @@ def _with_one_rate(given: Given) -> Given:
 
 
 def _with_training_sizes(options: CommonOptions, given: Given, recipe: Recipe) -> CommonOptions:
-    """Training sizes and canvas go along with ``--input-size``, unless ``--multiscale-sizes`` or ``--canvas-size`` gives them."""
+    """Returns the options with training sizes and canvas in proportion to ``--input-size``, where options do not give them."""
     settings = given.get("settings", Given())
     if "input_size" not in settings.get("input", ()):
         return options

@@ -137,7 +137,7 @@ def analyse_errors(
         **limits,
         "score_threshold": score_threshold,
         **_fixed(table),
-        "counts": _counts(_table(ground_truth, above, len(class_names), limits), len(class_names)),
+        "counts": _counts(_table(ground_truth, above, len(class_names), limits)),
     }
 
 
@@ -152,10 +152,11 @@ class _Table:
     object_classes: np.ndarray
     found: np.ndarray
     missed: np.ndarray
-    count: int
+    num_classes: int
 
 
-def _table(ground_truth, detections, count: int, limits: dict) -> _Table:
+def _table(ground_truth, detections, num_classes: int, limits: dict) -> _Table:
+    """Joins the errors of all images, without detections inside crowd regions."""
     errors = [image_errors(*pair, **limits) for pair in zip(ground_truth, detections, strict=True)]
     firsts = np.cumsum([0, *(len(each.found) for each in errors)])[:-1]
     targets = [np.where(each.targets >= 0, each.targets + first, -1) for each, first in zip(errors, firsts, strict=True)]
@@ -173,25 +174,30 @@ def _table(ground_truth, detections, count: int, limits: dict) -> _Table:
         object_classes=joined([each.classes[~each.crowd] for each in ground_truth], int),
         found=joined([each.found for each in errors], bool),
         missed=joined([each.missed for each in errors], bool),
-        count=count,
+        num_classes=num_classes,
     )
 
 
-def _counts(table: _Table, count: int) -> dict[str, list[int]]:
+def _counts(table: _Table) -> dict[str, list[int]]:
+    """Returns of each kind the number of errors for each class."""
     classes = {kind: table.classes[table.kinds == kind] for kind in KINDS}
     classes["missed"] = table.object_classes[table.missed]
-    return {kind: np.bincount(of_kind, minlength=count).tolist() for kind, of_kind in classes.items()}
+    return {kind: np.bincount(of_kind, minlength=table.num_classes).tolist() for kind, of_kind in classes.items()}
 
 
 def _fixed(table: _Table) -> dict:
     """Returns AP, and what fixing each kind adds."""
-    hits = table.kinds == CORRECT
-    totals = np.bincount(table.object_classes, minlength=table.count)
+
+    def objects(classes) -> np.ndarray:  # -> [C]
+        return np.bincount(classes, minlength=table.num_classes)
+
+    hits, totals = table.kinds == CORRECT, objects(table.object_classes)
     known = np.flatnonzero(totals)
     if not len(known):
         return {"AP": None, "dAP": dict.fromkeys((*KINDS, "false_positives", "false_negatives"))}
 
     def mean_ap(keep, *, classes=table.classes, hits=hits, totals=totals) -> float:
+        """Computes the mean AP of the detections that are kept, with other classes, hits or numbers of objects."""
         parts = [(keep & (classes == index), totals[index]) for index in known]
         return float(np.mean([interpolated_precision(table.scores[rows], hits[rows], total).mean() for rows, total in parts]))
 
@@ -204,9 +210,9 @@ def _fixed(table: _Table) -> dict:
         classes, corrected = table.classes.copy(), hits.copy()
         classes[best], corrected[best] = table.object_classes[table.targets[best]], True
         added[kind] = mean_ap(~is_kind | corrected, classes=classes, hits=corrected)
-    added["missed"] = mean_ap(everything, totals=totals - np.bincount(table.object_classes[table.missed], minlength=table.count))
+    added["missed"] = mean_ap(everything, totals=totals - objects(table.object_classes[table.missed]))
     added["false_positives"] = mean_ap(hits)
-    added["false_negatives"] = mean_ap(everything, totals=np.bincount(table.object_classes[table.found], minlength=table.count))
+    added["false_negatives"] = mean_ap(everything, totals=objects(table.object_classes[table.found]))
     return {"AP": round(ap, 6), "dAP": {kind: round(value - ap, 6) for kind, value in added.items()}}
 
 

@@ -46,20 +46,18 @@ def draw_beside_ground_truth(
         >>> draw_beside_ground_truth(np.zeros((480, 640, 3), np.uint8), Detections(), Detections(), ["cat"]).shape
         (506, 1284, 3)
     """
-    ratio = SIDE / max(image.shape[:2])
-    size = max(round(image.shape[1] * ratio), 1), max(round(image.shape[0] * ratio), 1)
-    how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
-    canvas = cv2.resize(viewable(image), size, interpolation=how)
+    canvas = _scaled(image, SIDE / max(image.shape[:2]))
+    height, width = canvas.shape[:2]
+    scale = np.array([width / image.shape[1], height / image.shape[0]] * 2)
     pictures = []
     for which, scored in ((ground_truth, False), (found, True)):
-        moved = Detections(which.boxes * np.array([size[0] / image.shape[1], size[1] / image.shape[0]] * 2),
-                           which.scores, which.classes)  # fmt: skip
+        moved = Detections(which.boxes * scale, which.scores, which.classes)
         pictures.append(draw_detections(canvas, moved, class_names, show_scores=scored))
-    gap = np.full((size[1], 4, 3), 255, np.uint8)
+    gap = np.full((height, 4, 3), 255, np.uint8)
     row = np.hstack([pictures[0], gap, pictures[1]])
     bar = np.full((BAR, row.shape[1], 3), 255, np.uint8)
     left = ascii_text(f"{title}: {len(ground_truth)} objects".removeprefix(": "))
-    for text, x in ((left, 6), (f"{len(found)} detections", size[0] + 10)):
+    for text, x in ((left, 6), (f"{len(found)} detections", width + 10)):
         cv2.putText(bar, text, (x, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
     return np.vstack([bar, row])
 
@@ -142,12 +140,10 @@ def leak_grid(datasets: Mapping[str, DetectionDataset], leaks: Sequence[Leak]) -
 def _titled(image: np.ndarray, part: str, name: str, more: str) -> np.ndarray:  # [H,W,3] -> [BAR + CELL * 3 / 4, CELL, 3]
     """Returns an image within a cell, with a title above it whose name is cut at its start where it is too long."""
     height = CELL * 3 // 4
-    ratio = min(CELL / image.shape[1], height / image.shape[0])
-    size = max(round(image.shape[1] * ratio), 1), max(round(image.shape[0] * ratio), 1)
+    small = _scaled(image, min(CELL / image.shape[1], height / image.shape[0]))
     cell = np.full((BAR + height, CELL, 3), 255, np.uint8)
-    left, top = (CELL - size[0]) // 2, BAR + (height - size[1]) // 2
-    how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
-    cell[top : top + size[1], left : left + size[0]] = cv2.resize(viewable(image), size, interpolation=how)
+    left, top = (CELL - small.shape[1]) // 2, BAR + (height - small.shape[0]) // 2
+    cell[top : top + small.shape[0], left : left + small.shape[1]] = small
     name = ascii_text(name)
     while cv2.getTextSize(text := part + name + more, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)[0][0] > CELL - 8 and len(name) > 4:
         name = f"...{name[4:]}"
@@ -173,10 +169,16 @@ def tile_images(images: Sequence[np.ndarray], *, columns: int) -> np.ndarray:  #
     return rearrange([*images, *blank], "(row column) h w c -> (row h) (column w) c", column=columns)
 
 
+def _scaled(image: np.ndarray, ratio: float) -> np.ndarray:  # [H,W,C] -> [h,w,3] uint8
+    """Returns an image as a picture of another size, of at least one pixel a side."""
+    size = max(round(image.shape[1] * ratio), 1), max(round(image.shape[0] * ratio), 1)
+    return cv2.resize(viewable(image), size, interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR)
+
+
 def _cell(image, boxes, classes, valid, class_names) -> np.ndarray:
+    """Returns an image of a batch with its boxes, framed by white pixels."""
     ratio = CELL / max(image.shape[:2])
-    size = (round(image.shape[1] * ratio), round(image.shape[0] * ratio))
-    small = cv2.resize(viewable(image), size, interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR)
+    small = _scaled(image, ratio)
     found = Detections(boxes[valid] * ratio, np.ones(int(valid.sum())), classes[valid])
     drawn = draw_detections(small, found, class_names, show_scores=False)
     return cv2.copyMakeBorder(drawn, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))

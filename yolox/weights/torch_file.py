@@ -16,6 +16,8 @@ from yolox.weights.pickle_reader import MAX_PICKLE_BYTES, ArrayRef, StorageRef, 
 from yolox.wire import read_file
 
 log = logging.getLogger("yolox.weights")
+MAX_BYTES = 512 << 20  # of a `.pdparams` file; the largest published one has 0.4 GB
+_NAME_TABLE = "StructuredToParameterName@@"  # entry of `.pdparams` files that holds names, no array
 # MMEngine stores the averaged weights under `state_dict`, and those of the optimizer under `ema_state_dict`
 _STATE_KEYS = ("model", "state_dict", "ema_state_dict", "model_state_dict", "state_dict_ema", "ema", "model_ema", "module", "net")
 
@@ -38,9 +40,9 @@ def read_pth(path: str | os.PathLike) -> dict[str, np.ndarray]:
 def read_named_pth(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], tuple[str, ...] | None]:
     """Reads the network's tensors from a torch checkpoint, and its class names, running nothing that the file names.
 
-    Megvii's checkpoints are a dict with the weights under `model`; a bare state dict, and one under another of
-    `_STATE_KEYS`, are read too; of several, the first, which is
-    logged. Whatever else the file carries (optimizer, epoch) is not unpacked.
+    Megvii's checkpoints are a dict with the weights under `model`; a bare state dict is read too, and one under another of
+    `_STATE_KEYS`. Where several of these keys hold weights, those of the first are taken, which is logged. Whatever else the
+    file carries (optimizer, epoch) is not unpacked.
 
     Args:
         path: a file written by `torch.save`.
@@ -180,10 +182,6 @@ def _view(numbers: np.ndarray, tensor: TensorRef) -> np.ndarray:
         raise WeightsError(f"a tensor of size {tensor.size} leaves its storage of {numbers.size} elements")
     strides = tuple(stride * numbers.itemsize for stride in tensor.stride)
     return np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.size, strides).copy()
-
-
-MAX_BYTES = 512 << 20  # the largest published file has 0.4 GB
-_NAME_TABLE = "StructuredToParameterName@@"
 
 
 def read_pdparams(path: str | os.PathLike) -> dict[str, np.ndarray]:
