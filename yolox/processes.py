@@ -74,7 +74,7 @@ def run_with_restarts(
     """Runs a training command in a process of its own, and again when it fails or is killed.
 
     A process that is killed cannot start itself again, so that this is a function of commands and not an argument of `train`.
-    The command continues from the checkpoint by itself, as ``train --resume`` does, or as a script does that calls
+    The command continues from the checkpoint by itself, such as a script that calls
     ``yolox.train(..., resume=Path("RUN/last.safetensors").exists())``. SIGINT and SIGTERM are passed on and end the restarts.
 
     Args:
