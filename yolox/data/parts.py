@@ -96,17 +96,38 @@ def list_files(folder: str) -> list[str]:
 
 
 def list_folders(folder: str) -> list[str]:
-    """Lists the sub-folders of a folder, as `list_files` its files."""
+    """Lists the sub-folders of a folder, without those that systems leave behind.
+
+    Args:
+        folder: path; need not be there.
+
+    Returns:
+        Names, sorted.
+    """
     return [name for name in list_entries(folder) if os.path.isdir(os.path.join(folder, name))]
 
 
 def list_images(folder: str) -> list[str]:
-    """Lists what has the suffix of an image in a folder, as `list_files` its files."""
+    """Lists what has the suffix of an image in a folder, without what systems leave behind.
+
+    Args:
+        folder: path; need not be there.
+
+    Returns:
+        Names, sorted.
+    """
     return [name for name in list_entries(folder) if is_image_name(name)]
 
 
 def list_entries(folder: str) -> list[str]:
-    """Lists files and sub-folders of a folder, as `list_files` its files."""
+    """Lists files and sub-folders of a folder, without those that systems leave behind.
+
+    Args:
+        folder: path; need not be there.
+
+    Returns:
+        Names, sorted.
+    """
     return sorted(name for name in os.listdir(folder) if not is_left_behind(name)) if os.path.isdir(folder) else []
 
 
