@@ -113,7 +113,13 @@ def test_perfect_detections_are_all_on_the_diagonal(evaluation, tmp_path):
         (lambda folder: None, 1, "no such folder or file"),
         (lambda folder: folder.mkdir(), 1, "has neither history.csv nor the JSON of an evaluation"),
         (lambda folder: (folder.mkdir(), (folder / "a.json").write_text("{")), 1, "a.json: no JSON"),
-        (lambda folder: (folder.mkdir(), (folder / "history.csv").write_text("epoch\n1\n")), 1, "history.csv: damaged"),
+        (lambda folder: (folder.mkdir(), (folder / "history.csv").write_text("epoch\n?\n")), 1, "history.csv: damaged"),
+        (
+            lambda folder: (folder.mkdir(), (folder / "history.csv").write_text("lr,total,images_per_second,AP\n1,1,1,1\n")),
+            1,
+            "run/history.csv: has the columns lr, total, images_per_second, AP; want epoch, AP50 too\n",
+        ),
+        (lambda folder: (folder.mkdir(), (folder / "history.csv").write_text("epoch,lr\n")), 1, "history.csv: has no row; want"),
         (lambda folder: (folder.mkdir(), (folder / "a.json").write_text('{"labels": {}}')), 1, "a.json: damaged (KeyError"),
     ],
 )

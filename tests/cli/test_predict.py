@@ -71,6 +71,11 @@ def test_a_broken_image_is_named_and_the_others_go_on(experiment, folder, tmp_pa
     assert [record["boxes"][0][0] for record in records] == [0.0, 16.0]
 
 
+def test_images_without_an_object_are_said_with_the_score(experiment, folder, tmp_path, capsys):
+    assert predict(experiment, "--source", folder, "--output", tmp_path / "out", "--score-threshold", "0.999") == 0
+    assert "3 images: 0 objects with a score above 0.999 (--score-threshold)\n" in capsys.readouterr().out
+
+
 def test_nothing_readable_is_a_failure(experiment, tmp_path, capsys):
     (tmp_path / "a.png").touch()
     assert predict(experiment, "--source", tmp_path / "a.png", "--output", tmp_path / "out") == 1

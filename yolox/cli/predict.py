@@ -144,14 +144,15 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
             writer.close()
     for writer in files_written:
         console.print(f"wrote {shown_path(writer.path)}", markup=False)
-    console.print(f"{counted(progress.images, 'image')}: {summarize(progress.found)}", markup=False)
+    least = options.postprocess.score_threshold
+    weaker = "" if progress.found else f" with a score above {least:g} (`score_threshold`)"
+    console.print(f"{counted(progress.images, 'image')}: {summarize(progress.found)}{weaker}", markup=False)
     console.print(f"speed: {speed}", markup=False)
     notes = [*sources.left_out, *(note for writer in results for note in writer.notes())]
     if full:
         most = options.postprocess.max_detections
         notes.append(f"{counted(full, 'image has', 'images have')} {most} detections, the most of `max_detections`")
-    if ids is not None and options.postprocess.score_threshold > _EVALUATION_SCORE:
-        least = options.postprocess.score_threshold
+    if ids is not None and least > _EVALUATION_SCORE:
         notes.append(f"results.json has detections from a score of {least:g} on; AP counts those below too: `score_threshold` "
                      f"{_EVALUATION_SCORE:g}")  # fmt: skip
     rest = files[len(errors) + len(videos) + progress.files :]  # after a signal, or when the window was closed

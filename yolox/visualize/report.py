@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from html.parser import HTMLParser
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ from yolox.visualize.grids import draw_comparison
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_JPEG, _NOTE = "data:image/jpeg;base64,", "Note: "  # as report.html has them
+_JPEG = "data:image/jpeg;base64,"
 SHOWN = 6  # images of the worst and of the best
 QUALITY = 80  # of JPEG
 MAX_WIDTH = 1060  # of a chart in the page, px
@@ -97,11 +98,17 @@ def report_html(
     evaluation, kept = evaluation or {}, kept or ReportParts()
     groups, why = _pictures(evaluation, dataset, found)
     groups, why = (kept.images, "") if why and kept.images else (groups, why)
+    parts = {  # what `read_report` reads
+        "images": [(name, [picture["caption"] for picture in pictures]) for name, pictures in groups],
+        "command": command or kept.command,
+        "notes": notes or kept.notes,
+        "settings": settings or kept.settings,
+    }
     content = {
         "title": title,
         "made": f"Made on {datetime.now(timezone.utc):%Y-%m-%d at %H:%M} UTC by yolox-mindspore {library_version()}",
         "numbers": _numbers(evaluation),
-        "notes": notes or kept.notes,
+        "notes": parts["notes"],
         "curves": _chart(history_chart(history), "losses and AP by epoch") if history else None,
         **_analysed(evaluation.get("analysis"), evaluation.get("per_class", {})),
         **_errors(evaluation.get("errors")),
@@ -112,9 +119,9 @@ def report_html(
             for key, which in (("labels", "evaluated images"), ("train_labels", "training images"))
             if key in evaluation
         ],
-        "command": command or kept.command,
-        "settings": [(name, list(values.items())) for name, values in (settings or kept.settings).items()],
-        "versions": list(_versions().items()),
+        "command": parts["command"],
+        "settings": {**parts["settings"], "versions": _versions()},
+        "parts": parts,
     }
     has = {**content, "precision": content["classes"], "confusion": content["classes"], "images": content["classes"]}
     names = {"precision": "precision and recall", "errors": "errors by kind"}
@@ -122,6 +129,7 @@ def report_html(
     content["sections"] = [(key, names.get(key, key)) for key in order if has[key]] + [("settings", "settings")]
     template = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {"default": str}  # in the order of the page
     return environment.from_string(template).render(content)
 
 
@@ -145,55 +153,20 @@ def read_report(page: str) -> ReportParts:
     Returns:
         ReportParts; its settings are without the versions, which each page states of its own.
 
+    Raises:
+        ValueError, KeyError, IndexError, TypeError: the page is damaged.
+
     Example:
         >>> read_report(report_html(title="A", command="yolox eval <A>", notes=["one"])).command
         'yolox eval <A>'
     """
-    reader = _PartsReader()
-    reader.feed(page)
-    images = [(name, pictures) for name, pictures in reader.images if pictures]
-    reader.settings.pop("versions", None)
-    return ReportParts(images=images, command=reader.command, notes=reader.notes, settings=reader.settings)
-
-
-class _PartsReader(HTMLParser):
-    """Collects images, command, notes and settings of a page by the tags in which report.html has them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.images: list[tuple[str, list[dict[str, str]]]] = []
-        self.settings: dict[str, dict[str, str]] = {}
-        self.notes: list[str] = []
-        self.command: str | None = None
-        self._text: list[str] = []
-        self._cells: list[str] = []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self._text = []
-        uri = dict(attributes).get("src") or ""
-        if tag == "img" and self.images and uri.startswith(_JPEG):
-            self.images[-1][1].append({"uri": uri, "caption": ""})
-        self._cells = [] if tag == "tr" else self._cells
-
-    def handle_data(self, data: str) -> None:
-        self._text.append(data)
-
-    def handle_endtag(self, tag: str) -> None:
-        text = "".join(self._text)
-        if tag == "h3":
-            self.images.append((text, []))
-        elif tag == "figcaption" and self.images and self.images[-1][1]:
-            self.images[-1][1][-1]["caption"] = text
-        elif tag == "pre":
-            self.command = text
-        elif tag == "p" and text.startswith(_NOTE):
-            self.notes.append(text.removeprefix(_NOTE))
-        elif tag == "summary":
-            self.settings[text] = {}
-        elif tag == "td":
-            self._cells.append(text)
-        elif tag == "tr" and self.settings and len(self._cells) == 2:
-            self.settings[next(reversed(self.settings))][self._cells[0]] = self._cells[1]
+    found = re.search(r'<script type="application/json">(.*?)</script>', page)
+    if found is None:
+        return ReportParts()
+    parts = json.loads(found[1])
+    uris = re.findall(rf'<img src="({_JPEG}[^"]*)"', page)
+    parts["images"] = [(name, [{"uri": uris.pop(0), "caption": each} for each in captions]) for name, captions in parts["images"]]
+    return ReportParts(**parts)
 
 
 def write_report(path: Path, page: str) -> None:

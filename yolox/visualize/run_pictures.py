@@ -22,7 +22,7 @@ from yolox.data.check import label_statistics
 from yolox.data.content import shown_path
 from yolox.data.dataset import DetectionDataset
 from yolox.data.pixels import viewable
-from yolox.errors import CommandError
+from yolox.errors import CommandError, DataError
 from yolox.eval.analysis import analyse, image_ground_truth
 from yolox.eval.error_kinds import analyse_errors
 from yolox.eval.postprocess import Detections
@@ -53,6 +53,7 @@ from yolox.visualize.grids import draw_comparison, sample_grid
 from yolox.visualize.report import ReportParts, read_report, recipe_settings, report_html, write_report
 
 MAX_IMAGES = 16
+DRAWN_COLUMNS = ("epoch", "lr", "images_per_second", "AP", "AP50")  # of history.csv, beside the losses
 MAX_PAGE = 64 << 20  # characters of a report that are read
 LABELS, TRAIN_LABELS, ERRORS = "labels", "train_labels", "errors"
 CHARTS = {  # name of the file: key of the evaluation's JSON, and what draws its value
@@ -343,8 +344,8 @@ def kept_parts(page: Path) -> ReportParts:
 
 
 def _write_page(folder: Path, target: Path, evaluation: dict, **options) -> Path:
-    history, path = folder / HISTORY, target / REPORT
-    rows = read_history(history) if history.is_file() else ()
+    path = target / REPORT
+    rows = _read_rows(folder / HISTORY) if (folder / HISTORY).is_file() else ()
     page = report_html(evaluation, title=f"Training run {shown_path(str(folder))}", history=rows, **options)
     with atomic_path(path) as temporary:
         write_report(temporary, page)
@@ -360,12 +361,24 @@ def write_curves(folder: Path, target: Path | None = None) -> Path:
 
     Returns:
         Path of the picture.
+
+    Raises:
+        DataError: history.csv has no row, lacks a column, or is damaged.
     """
     path = (target or folder) / CURVES
-    chart = history_chart(read_history(folder / HISTORY))
+    chart = history_chart(_read_rows(folder / HISTORY))
     with atomic_path(path) as temporary:
         chart.savefig(temporary, format="png")
     return path
+
+
+def _read_rows(history: Path) -> list[dict]:
+    rows = read_history(history)
+    if not rows:
+        raise DataError(f"{history}: has no row; want one for each epoch")
+    if missing := [name for name in DRAWN_COLUMNS if name not in rows[0]]:
+        raise DataError(f"{history}: has the columns {', '.join(rows[0])}; want {', '.join(missing)} too")
+    return rows
 
 
 def try_picture(path: Path, write: Callable[[], object]) -> None:
