@@ -7,8 +7,8 @@ from pathlib import Path
 GROUPS = {
     "Start": ("index", "tutorial", "own_dataset"),
     "Data": ("datasets", "data_tools", "custom_dataset"),
-    "Train": ("recipes", "pictures", "callbacks", "loggers", "long_runs", "scaling", "own_loop"),
-    "Use": ("sources", "supervision", "deployment"),
+    "Train": ("recipes", "weights", "pictures", "callbacks", "loggers", "long_runs", "scaling", "own_loop"),
+    "Use": ("sources", "supervision", "deployment", "untrusted_files"),
     "Change": ("custom_detector", "custom_loss", "simota_elsewhere", "graph_mode"),
     "Understand": ("structure", "conventions", "verification", "performance"),
     "Look up": ("command_line", "reference", "troubleshooting"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from yolox.data.synthetic import SyntheticConfig, write_synthetic
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-FRONT_DOOR, SIMOTA = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+THREE_LINES, FRONT_DOOR = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+(SIMOTA,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/simota_elsewhere.md").read_text(encoding="utf-8"), flags=re.DOTALL)
 (CHINESE,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/zh/quickstart.md").read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
@@ -52,10 +54,19 @@ def test_the_front_door(block, tmp_path, monkeypatch):
     assert len(found.boxes) == len(found.scores) == len(found.classes) == len(found.names)
 
 
+@pytest.mark.slow
+def test_the_three_lines(tmp_path, monkeypatch):
+    write_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(yolox.Model, "predict", partialmethod(yolox.Model.predict, score_threshold=0.0))
+    names = run_block(THREE_LINES, tmp_path)
+    assert len(names["model"].class_names) == 80 and len(names["found"]) > 0
+
+
 def test_simota(tmp_path):
     names = run_block(SIMOTA, tmp_path)
-    matched_gt, matched_iou = names["matched_gt"].asnumpy(), names["matched_iou"].asnumpy()
-    assert matched_gt.shape == (1, 84) and matched_gt.max() == 0 and (matched_iou[matched_gt < 0] == 0).all()
+    matched_gt, matched_iou = names["matched_gt"].asnumpy(), names["overlap"].asnumpy()
+    assert matched_gt.shape == (2, 64) and matched_gt.max(axis=1).tolist() == [1, 0] and (matched_iou[matched_gt < 0] == 0).all()
 
 
 def test_it_begins_with_a_picture_and_is_short():

@@ -43,6 +43,7 @@ def make_small(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(yolox.cli, "main", lambda experiment, argv=None: real(small(experiment), argv))
     patch.setattr(COMMAND_LINE, "scale_experiment", lambda scale: small(scale_experiment(scale)))
+    patch.setattr(COMMAND_LINE, "scale_of", lambda shapes: "nano")  # of the small detector's weights, too
 
 
 def arguments_of(text: str) -> list[str]:
