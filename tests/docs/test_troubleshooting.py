@@ -19,7 +19,7 @@ FOREIGN = {  # messages of others
     "Supported primitive descriptors list is empty": "OpenVINO",
     "'Tuple' object has no attribute 'shape'": "MindSpore",
 }
-OPTIONS = {"--device GPU", "megvii_recipe"}  # no messages
+OPTIONS = {"--device GPU", "megvii_recipe", "--help"}  # no messages
 OURS = r"\.\.\.|\d[\d.]*|\b(?:RUN|Ascend)\b"  # what the page has in place of a message's values
 
 

@@ -11,6 +11,7 @@ from einops import rearrange
 
 from yolox.config import Recipe
 from yolox.data.batches import TrainSource
+from yolox.data.content import counted
 from yolox.data.dataset import DetectionDataset, load_image, load_sample, with_pixels
 from yolox.data.duplicates import Leak
 from yolox.data.pixels import viewable
@@ -56,8 +57,8 @@ def draw_beside_ground_truth(
     gap = np.full((height, 4, 3), 255, np.uint8)
     row = np.hstack([pictures[0], gap, pictures[1]])
     bar = np.full((BAR, row.shape[1], 3), 255, np.uint8)
-    left = ascii_text(f"{title}: {len(ground_truth)} objects".removeprefix(": "))
-    for text, x in ((left, 6), (f"{len(found)} detections", width + 10)):
+    left = ascii_text(f"{title}: {counted(len(ground_truth), 'object')}".removeprefix(": "))
+    for text, x in ((left, 6), (counted(len(found), "detection"), width + 10)):
         cv2.putText(bar, text, (x, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
     return np.vstack([bar, row])
 

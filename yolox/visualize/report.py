@@ -51,7 +51,7 @@ MEANINGS = {
     "both": "an object of another class is there, overlapped too little",
     "duplicate": "a better detection has found the object already",
     "background": "no object is there",
-    "missed": "an object that no detection is about",
+    "missed": "an object to which no detection belongs",
 }
 
 
