@@ -59,7 +59,7 @@ def test_processes_train_as_one_with_all_their_images(alone, ranks):
 
 
 def test_eager_processes_train_as_compiled_ones_and_as_one(alone, ranks):
-    names = [name for name in alone if name.startswith("eager ")]
+    names = [name for name in alone if name.startswith("eager early ")]
     assert len(names) == 12
     for name in names:
         compiled = alone[name.removeprefix("eager ")]
@@ -71,7 +71,7 @@ def test_eager_processes_train_as_compiled_ones_and_as_one(alone, ranks):
 def test_steps_in_two_parts_train_as_whole_ones(alone, ranks):
     """The positives of the parts differ, and are those of all processes: gradients have the divisor of the whole batch."""
     names = [name for name in alone if name.startswith("parts ")]
-    assert len(names) == 12
+    assert len(names) == 24
     for name in names:
         whole = alone[name.removeprefix("parts ")]
         np.testing.assert_allclose(alone[name], whole, rtol=1e-6, atol=1e-6 * np.abs(whole).max(), err_msg=name)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import yolox
+from tests.export.detectors import small_detector
 from yolox import config as config_module
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.classes import COCO_NAMES
@@ -141,7 +142,8 @@ def test_names_that_do_not_fit_the_class_predictions_are_an_error(tmp_path):
     assert yolox.load(folder, num_classes=4).detector.class_names is None  # fresh class predictions have no names
 
 
-def test_one_image_a_list_and_a_generator(model, images):
+def test_one_image_a_list_and_a_generator(images):
+    model = yolox.Model(detector=small_detector(), input=SPEC, class_names=NAMES)
     one = model.predict(images[0], config=EVERYTHING)
     found = model.predict(images, config=EVERYTHING)
     assert isinstance(found, list) and len(found) == 3 and set(one.names) <= set(NAMES)

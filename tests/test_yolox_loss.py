@@ -8,13 +8,15 @@ from mindspore import Tensor, ops
 from tests.assign.cases import at_a_kink, golden_cases, load_golden, random_case, to_maps
 from tests.oracles import simota as oracle
 from tests.oracles.decode import slow_flatten
-from yolox.assign.simota import simota_assign, simota_assign_gathered
+from yolox.assign.simota import simota_assign
 from yolox.config import AssignConfig, LossConfig
 from yolox.decode import decode_boxes
 from yolox.losses import binary_cross_entropy_with_logits
 from yolox.yolox_loss import USUAL_POSITIVES, decoded_loss, detection_loss
 
 NAMES = ["iou", "obj", "cls", "l1"]
+DENSE = {"assign_fn": simota_assign}
+"""For tests of what does not depend on the assignment: this one compiles in half the time."""
 
 
 def numbers(total, losses, num_pos):
@@ -62,16 +64,16 @@ def _assert_golden(case, suffix, result, gt, name):
     np.testing.assert_allclose(got[compared], want[compared], rtol=1e-3, atol=1e-5, err_msg=name)
 
 
-COMPILED = {"assign_crowded.npz", "assign_empty_image.npz"}  # each shape is compiled: half a minute; the others are slow tests
+FAST = {"jit": {"assign_crowded.npz"}, "eager": {"assign_empty_image.npz"}}  # each shape is compiled; the others are slow tests
 MODES = ["eager", "jit"]
-GOLDEN = [("jit", True), *(pytest.param(mode, False, marks=pytest.mark.slow) for mode in MODES)]
+GOLDEN = [(mode, True) for mode in MODES] + [pytest.param(mode, False, marks=pytest.mark.slow) for mode in MODES]
 
 
 @pytest.mark.parametrize(("mode", "few"), GOLDEN)
 def test_losses_and_gradients_of_every_golden_case(golden_dir, mode, few):
     step = value_and_grad() if mode == "eager" else jitted()
     for path in golden_cases(golden_dir):
-        if mode == "jit" and (path.name in COMPILED) != few:
+        if (path.name in FAST[mode]) != few:
             continue
         case, maps, gt = load_golden(path)
         for suffix, weight in (("", 0.0), ("_l1", 1.0)):
@@ -107,7 +109,7 @@ def test_class_weights_are_those_of_the_ground_truth_of_each_positive():
     assert len(set(gt_classes[valid].tolist())) > 1
     matched_gt, iou = oracle.assign(boxes, raw[..., 4], raw[..., 5:], points, strides, gt_boxes, gt_classes, valid)
     want = oracle.detection_loss(raw, boxes, points, strides, gt_boxes, gt_classes, matched_gt, iou, weights)
-    plain, options = numbers(*detection_loss(maps, *gt, Tensor(1.0))), {"loss": LossConfig(class_weights=weights)}
+    plain, options = numbers(*detection_loss(maps, *gt, Tensor(1.0))), {"loss": LossConfig(class_weights=weights), **DENSE}
     for run in (value_and_grad(**options), jitted(**options)):
         values, _ = run(*maps, *gt, Tensor(1.0))
         got = numbers(*values)
@@ -234,8 +236,8 @@ def focal_loss(logits, targets):  # [N,C],[N,C] -> [N,C]
 @pytest.mark.parametrize("hooks", [{"box_loss": wide_box_loss}, pytest.param({"cls_loss": focal_loss}, marks=pytest.mark.slow)])
 def test_hooks_replace_one_loss_and_its_gradient_in_both_modes(hooks):
     _, maps, gt = _random("good", seed=1)
-    (values, gradients), (_, default) = (value_and_grad(**h)(*maps, *gt, Tensor(0.0)) for h in (hooks, {}))
-    compiled, compiled_gradients = jitted(**hooks)(*maps, *gt, Tensor(0.0))
+    (values, gradients), (_, default) = (value_and_grad(**h, **DENSE)(*maps, *gt, Tensor(0.0)) for h in (hooks, {}))
+    compiled, compiled_gradients = jitted(**hooks, **DENSE)(*maps, *gt, Tensor(0.0))
     np.testing.assert_allclose(numbers(*compiled), numbers(*values), rtol=1e-5)
     replaced = slice(0, 4) if "box_loss" in hooks else slice(5, None)
     kept = slice(4, None) if "box_loss" in hooks else slice(0, 5)
@@ -250,7 +252,7 @@ def test_hooks_replace_one_loss_and_its_gradient_in_both_modes(hooks):
 @pytest.mark.parametrize("hooks", [{"box_loss": wide_box_loss}, {"cls_loss": focal_loss}])
 def test_gradients_of_hooks_are_those_of_differences(hooks):
     _, maps, gt = _random("good", seed=1)
-    _, gradients = value_and_grad(**hooks)(*maps, *gt, Tensor(0.0))
+    _, gradients = value_and_grad(**hooks, **DENSE)(*maps, *gt, Tensor(0.0))
     channel = 0 if "box_loss" in hooks else 6
     gradient = gradients[0].asnumpy()[:, channel]
     place = (*np.unravel_index(np.abs(gradient).argmax(), gradient.shape),)
@@ -258,7 +260,7 @@ def test_gradients_of_hooks_are_those_of_differences(hooks):
 
     def first_assignment(*parts, config):  # differences at a fixed assignment
         if not matched:
-            matched.append(simota_assign_gathered(*parts, config=config))
+            matched.append(simota_assign(*parts, config=config))
         return matched[0]
 
     detection_loss(maps, *gt, Tensor(0.0), assign_fn=first_assignment)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from attrs import evolve
 
+from tests.export.detectors import small_detector
 from yolox.config import InputSpec, PostprocessConfig
 from yolox.data.coco import read_coco
 from yolox.data.dataset import ground_truth
@@ -22,7 +23,7 @@ from yolox.eval.predict import (
 from yolox.export.metadata import ExportMetadata
 from yolox.export.runner import ExportedDetector
 from yolox.model import predict
-from yolox.nn import PAFPN, CSPDarknet, DecoupledHead, Detector, initialise
+from yolox.models import yolox_nano
 from yolox.nn.functional import normalize_images
 from yolox.weights.load import load_weights
 
@@ -30,16 +31,9 @@ SPEC = InputSpec(input_size=(64, 96))
 EVERYTHING = PostprocessConfig(score_threshold=0.0, max_detections=50)
 
 
-def _detector(num_classes=3, width=0.125, depthwise=True):
-    args = {"width": width, "depthwise": depthwise}
-    detector = Detector(CSPDarknet(0.33, **args), PAFPN(0.33, **args), DecoupledHead(num_classes, **args))
-    initialise(detector, seed=0)
-    return detector
-
-
 @pytest.fixture(scope="module")
 def small():
-    detector = _detector()
+    detector = small_detector()
     return detector, make_eval_step(detector, spec=SPEC)
 
 
@@ -65,14 +59,14 @@ def test_step_is_the_composition_of_its_parts(small):
 
 
 def test_step_infers_after_training_mode_and_follows_new_weights():
-    detector = _detector()
+    detector = small_detector()
     step = make_eval_step(detector, spec=SPEC)
     detector.set_train(True)
     first = step(_images(2)).asnumpy()
     detector.set_train(True)
     other = step(np.stack([_images(2)[0], _images(1, seed=9)[0]])).asnumpy()
     np.testing.assert_allclose(first[0], other[0], rtol=1e-5, atol=1e-5)  # not the statistics of the batch
-    bias = detector.head.obj_preds[0].bias
+    bias = detector.preds[0].bias
     ms.ops.assign(bias, bias + 1)
     assert np.abs(step(_images(2)).asnumpy()[..., 4] - first[..., 4]).max() > 0.001
 
@@ -137,7 +131,7 @@ def test_dataset_of_one_partial_batch(small, tmp_path):
 
 @pytest.fixture(scope="module")
 def official(data_dir):
-    detector = _detector(80, width=0.25)
+    detector = yolox_nano(80)
     load_weights(detector, data_dir / "weights" / "yolox_nano_fused_megvii_keys.npz")
     spec = InputSpec(input_size=(416, 416))
     return make_eval_step(detector, spec=spec), spec
@@ -185,7 +179,7 @@ def test_an_exported_file_needs_nothing_else(batch):
 
 
 def test_a_detector_may_have_its_pixels_and_names():
-    detector = _detector()
+    detector = small_detector()
     assert detector_step(detector)[0] == InputSpec() and detector_class_names(detector) is None
     detector.spec, detector.class_names = SPEC, ("a", "b", "c")
     spec, step = detector_step(detector)

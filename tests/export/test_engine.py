@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from tests.export.detectors import NAMES, SPEC, pictures, small_detector
+from tests.export.detectors import NAMES, SPEC, library_detector, pictures
 from yolox.config import PostprocessConfig
 from yolox.data.coco import read_coco
 from yolox.errors import ExportError
@@ -30,7 +30,7 @@ EVERYTHING = PostprocessConfig(score_threshold=0.0, max_detections=20)
 
 @pytest.fixture(scope="module")
 def detector():
-    return small_detector()
+    return library_detector()
 
 
 @pytest.fixture(scope="module")
@@ -156,14 +156,14 @@ def test_damaged_files_are_made_anew(detector, cache, monkeypatch, damage):
 
 def test_the_key_follows_weights_layers_and_pixels(detector, step):
     key = cache_key(detector, ABOUT)
-    assert cache_key(small_detector(), ABOUT) == key  # which was never compiled
+    assert cache_key(library_detector(), ABOUT) == key  # which was never compiled
     other = attrs.evolve(SPEC, channel_order="rgb")
     assert cache_key(detector, attrs.evolve(ABOUT, input=other)) != key
-    changed = small_detector()
+    changed = library_detector()
     parameter = next(iter(changed.get_parameters()))
     parameter.set_data(Tensor(parameter.asnumpy() + 1e-3))
     assert cache_key(changed, ABOUT) != key
-    changed = small_detector()
+    changed = library_detector()
     layer = next(cell for _, cell in changed.cells_and_names() if isinstance(cell, ConvBNAct))
     layer.act = nn.ReLU()
     assert cache_key(changed, ABOUT) != key

@@ -1,4 +1,6 @@
-"""Forward passes of all scales in the golden folder against the reference's numbers, in graph mode.
+"""Forward passes of all scales in the golden folder against the reference's numbers.
+
+Those on running statistics are compiled, those on batch statistics are not: the training steps of other tests compile them.
 
 On batch statistics the reference's own float32 rounding can exceed the tolerance of the golden folder: at
 the coarsest level a channel is normalised over 12 values, which amplifies rounding a thousandfold and more
@@ -19,6 +21,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
+from tests.nn.cells import jitted
 from tests.nn.scales import SCALES, build_detector, fill_golden, golden_value
 from tests.oracles.network import forward as exact_forward
 from yolox.decode import decode_boxes, make_points
@@ -28,11 +31,7 @@ RAW_TOLERANCE = {"nano": 2e-4, "tiny": 2e-4, "s": 2e-4}  # absolute; 1e-3 for th
 DECODED_TOLERANCE = 1e-3  # relative to the value or, where that is smaller, to the stride
 
 
-def run_jitted(detector, images):  # [B,3,H,W] uint8 -> [B,P,5+C]
-    @ms.jit
-    def forward(x):
-        return detector(x)
-
+def outputs(forward, images):  # [B,3,H,W] uint8 -> [B,P,5+C]
     return flatten([m.asnumpy() for m in forward(ms.Tensor(images.astype(np.float32)))])
 
 
@@ -83,8 +82,8 @@ def test_forward(scale, golden_dir):
     tolerance = RAW_TOLERANCE.get(scale, 1e-3)
     with np.load(path) as case:
         images, running, batch, decoded = (case[key] for key in KEYS)
-    np.testing.assert_allclose(run_jitted(detector.set_train(False), images), running, rtol=0, atol=tolerance)
-    got = run_jitted(detector.set_train(True), images)
+    np.testing.assert_allclose(outputs(jitted(detector.set_train(False)), images), running, rtol=0, atol=tolerance)
+    got = outputs(detector.set_train(True), images)  # eagerly: compiling takes much longer than computing
     check_batch_stats(scale, got, batch, decoded, tolerance, images, weights)
 
 

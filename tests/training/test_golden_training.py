@@ -78,10 +78,11 @@ def step_inputs(case, index):
 
 
 class GoldenRun(NamedTuple):
-    """The case, and a step that continues the state which `restart` has set."""
+    """The case, and steps, eager and compiled at their first call, that continue the state which `restart` has set."""
 
     case: dict
     state: TrainState
+    eager_step: Callable
     step: Callable
     start: list
 
@@ -95,8 +96,11 @@ def golden_run(golden_dir):
         case = dict(arrays)
     detector = golden_detector(golden_dir)
     state = create_train_state(detector)
-    step = make_train_step(detector, detection_loss, state, optim=OptimConfig(), spec=InputSpec())
-    return GoldenRun(case, state, step, [p.asnumpy().copy() for p in state.averaged])
+    eager, compiled = (
+        make_train_step(detector, detection_loss, state, optim=OptimConfig(), spec=InputSpec(), compiled=compiled)
+        for compiled in (False, True)
+    )
+    return GoldenRun(case, state, eager, compiled, [p.asnumpy().copy() for p in state.averaged])
 
 
 def restart(run: GoldenRun, seed: int) -> None:
@@ -112,21 +116,23 @@ def restart(run: GoldenRun, seed: int) -> None:
     run.state.safe_buffers.write(values[trained:])
 
 
-def train(run: GoldenRun, steps: int) -> np.ndarray:  # [steps, 6]
+def train(run: GoldenRun, steps: int, *, compiled: bool = True) -> np.ndarray:  # [steps, 6]
     """Run the first steps; the losses as the golden case has them."""
+    step = run.step if compiled else run.eager_step
     losses = []
     for index in range(steps):
         inputs, gt = step_inputs(run.case, index)
-        named, num_pos, finite, _ = run.step(*inputs)
+        named, num_pos, finite, _ = step(*inputs)
         assert bool(finite.asnumpy())
         count = max(float(num_pos.asnumpy()), 1.0) / max((gt[..., 3] > 0).sum(), 1)
         losses.append([float(value.asnumpy()) for value in named.values()] + [count])
     return np.array(losses)
 
 
-def test_losses_of_the_first_step(golden_run):
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_losses_of_the_first_step(golden_run, compiled):
     restart(golden_run, 0)
-    (losses,), (want, *_) = train(golden_run, 1), golden_run.case["losses"]
+    (losses,), (want, *_) = train(golden_run, 1, compiled=compiled), golden_run.case["losses"]
     np.testing.assert_allclose(np.delete(losses, 4), np.delete(want, 4), rtol=TOLERANCE)
     assert losses[4] == 0 == want[4]
 
