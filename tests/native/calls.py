@@ -62,3 +62,41 @@ def norm_infer(library, x, gamma, beta, moving, act, dy):
     assert call(library, f"norm_infer_{name}", x, gamma, beta, *moving, SETTINGS, y) == 0
     assert call(library, f"norm_infer_backward_{name}", x, dy, gamma, beta, moving[0], inv_std, dx, dgamma, dbeta) == 0
     return {"y": y, "dx": dx, "dgamma": dgamma, "dbeta": dbeta}
+
+
+def max_pool(library, x, dy):
+    """Returns y and dx of the kernels."""
+    y, dx = np.full_like(x, np.nan), np.full_like(x, np.nan)
+    assert call(library, "max_pool_forward_5", x, y) == 0
+    assert call(library, "max_pool_backward_5", x, dy, dx) == 0
+    return y, dx
+
+
+def tensor_sums(library, tensors):
+    """Returns the sum of each tensor."""
+    sums = np.full(len(tensors), np.nan, np.float32)
+    assert call(library, "tensor_sums", *tensors, sums) == 0
+    return sums
+
+
+def sgd_update(library, params, momenta, gradients, *, rate=0.1, momentum=0.9, decay=0.05, apply=1.0):
+    """Returns parameters and momenta after the update."""
+    settings, params, momenta = np.array([rate, momentum, decay, apply], np.float32), copies(params), copies(momenta)
+    applied = np.full(1, np.nan, np.float32)
+    assert call(library, "sgd_update", settings, *params, *momenta, *gradients, applied) == 0
+    assert applied.tolist() == [apply]
+    return params, momenta
+
+
+def average_update(library, average, kept, tensors, *, decay=0.75, apply=1.0):
+    """Returns the average and the copies after the update."""
+    settings, average, kept = np.array([decay, apply], np.float32), average.copy(), kept.copy()
+    applied = np.full(1, np.nan, np.float32)
+    assert call(library, "average_update", settings, average, kept, *tensors, applied) == 0
+    assert applied.tolist() == [apply]
+    return average, kept
+
+
+def copies(arrays):
+    """Returns a copy of each array."""
+    return [array.copy() for array in arrays]

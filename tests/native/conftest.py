@@ -36,7 +36,8 @@ def forget():
     """A function that makes the next use of the package read YOLOX_NATIVE again; called after the test, too."""
 
     def clear():
-        for cached in (build.load_library, operators._convolution, operators._depthwise, operators._norm):
+        names = ("_convolution", "_depthwise", "_norm", "_max_pool")
+        for cached in (build.load_library, *(getattr(operators, name) for name in names)):
             cached.cache_clear()
 
     clear()

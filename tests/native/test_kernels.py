@@ -97,6 +97,88 @@ def test_norm_with_fixed_statistics(library, act, shape, seed):
         close(got["dx"], want["dx"])
 
 
+@EXAMPLES
+@given(shape=SHAPES, seed=st.integers(0, 99), levels=st.sampled_from([1, 3, 1000]))
+def test_max_pool(library, shape, seed, levels):
+    """With few levels most windows have several equal maxima."""
+    x = (np.random.default_rng(seed).integers(-levels, 1, shape) / 7).astype(np.float32)
+    dy = draw(seed + 1, *shape)
+    (y, dx), (want_y, want_dx) = calls.max_pool(library, x, dy), oracle.max_pool(x, dy)
+    np.testing.assert_array_equal(y, want_y.astype(np.float32))
+    close(dx, want_dx)
+
+
+SIZES = [(1,), (7,), (33,), (2, 3, 3, 3), (5, 1, 1, 1), (40000,), (70, 64, 3, 3)]
+TENSORS = st.lists(st.sampled_from(SIZES), min_size=1, max_size=6)
+
+
+def draw_all(seed, shapes):
+    return [draw(seed + i, *shape) for i, shape in enumerate(shapes)]
+
+
+@EXAMPLES
+@given(shapes=TENSORS, seed=st.integers(0, 99))
+def test_sums(library, shapes, seed):
+    tensors = draw_all(seed, shapes)
+    sizes = np.array([np.abs(x).astype(np.float64).sum() for x in tensors])
+    close(calls.tensor_sums(library, tensors), [x.astype(np.float64).sum() for x in tensors], sizes)
+
+
+@EXAMPLES
+@given(shapes=TENSORS, seed=st.integers(0, 99), decay=st.sampled_from([0.0, 0.3]))
+def test_sgd(library, shapes, seed, decay):
+    params, momenta, gradients = (draw_all(seed + 50 * i, shapes) for i in range(3))
+    found = calls.sgd_update(library, params, momenta, gradients, rate=0.2, momentum=0.8, decay=decay)
+    for got_param, got_momentum, *before in zip(*found, params, momenta, gradients, strict=True):
+        want_param, want_momentum = oracle.sgd(*before, 0.2, 0.8, decay)
+        close(got_param, want_param)
+        close(got_momentum, want_momentum)
+
+
+@EXAMPLES
+@given(shapes=TENSORS, others=TENSORS, seed=st.integers(0, 99))
+def test_average(library, shapes, others, seed):
+    tensors, last = draw_all(seed, shapes), draw_all(seed + 9, others)
+    values = np.concatenate([x.ravel() for x in tensors + last])
+    average = draw(seed + 20, len(values))
+    kept = np.full(sum(x.size for x in last), np.nan, np.float32)
+    got, copied = calls.average_update(library, average, kept, tensors + last, decay=0.75)
+    close(got, 0.75 * average.astype(np.float64) + 0.25 * values)
+    np.testing.assert_array_equal(copied, values[-len(kept) :])
+
+
+def test_an_update_that_is_not_applied_changes_no_bit(library):
+    shapes = [(3,), (2, 3, 3, 3)]
+    params, momenta, bad = draw_all(0, shapes), draw_all(5, shapes), [np.full(shapes[0], np.nan), np.full(shapes[1], np.inf)]
+    bad = [value.astype(np.float32) for value in bad]
+    for before, after in zip((params, momenta), calls.sgd_update(library, params, momenta, bad, apply=0.0), strict=True):
+        assert all((one == other).all() for one, other in zip(before, after, strict=True))
+    average, kept = draw(9, 57), draw(10, 54)
+    same = calls.average_update(library, average, kept, bad, decay=np.nan, apply=0.0)
+    assert (same[0] == average).all() and (same[1] == kept).all()
+    assert (calls.average_update(library, average, kept, params, decay=1.0)[0] == average).all()
+
+
+def test_a_sum_shows_what_is_not_finite(library):
+    for bad in (np.nan, np.inf, -np.inf):
+        tensors = draw_all(0, [(5000,), (5000,), (3,)])
+        tensors[1][4321] = bad
+        assert np.isfinite(calls.tensor_sums(library, tensors)).tolist() == [True, False, True]
+    assert np.isinf(calls.tensor_sums(library, [np.full(9, 3e38, np.float32)])).all()
+
+
+def test_updates_of_other_sizes_are_refused(library):
+    three, four, one = draw(0, 3), draw(1, 4), np.zeros(1, np.float32)
+    settings = np.array([0.1, 0.9, 0.0, 1.0], np.float32)
+    assert calls.call(library, "sgd_update", settings, three, four, three, one) == 3
+    assert calls.call(library, "sgd_update", settings, three, three, one) == 1
+    assert calls.call(library, "tensor_sums", three, three) == 3
+    decay = np.array([0.5, 1.0], np.float32)
+    assert calls.call(library, "average_update", decay, draw(2, 7), four, three, four, one) == 0
+    assert calls.call(library, "average_update", decay, draw(2, 7), draw(3, 5), three, four, one) == 3  # between two tensors
+    assert calls.call(library, "average_update", decay, draw(2, 6), four, three, four, one) == 3
+
+
 def test_a_convolution_worked_by_hand(library):
     x = np.arange(1, 10, dtype=np.float32).reshape(1, 1, 3, 3)
     weight = np.zeros((1, 1, 3, 3), np.float32)
@@ -115,6 +197,8 @@ def test_not_a_number_stays(library):
     got = calls.norm_train(library, x, ones, ones, (ones, ones), "silu", np.ones_like(x))
     assert np.isnan(got["y"][:, 1]).all() and np.isfinite(got["y"][:, [0, 2]]).all()
     assert np.isnan(got["dgamma"][1]) and np.isnan(got["moving_mean"][1])
+    pooled = calls.max_pool(library, x, np.ones_like(x))[0]
+    assert np.isnan(pooled[1, 1, :5, 1:6]).all() and np.isnan(pooled).sum() == 25
     y, _, dweight = calls.depthwise(library, x, draw(1, 3, 1, 3, 3), 1, np.ones_like(x))
     assert np.isnan(y[1, 1, 2, 3]) and np.isfinite(y[0]).all() and np.isnan(dweight[1]).all()
 
@@ -148,7 +232,11 @@ def test_any_number_of_threads_gives_the_same_bits(library):
     def results():
         first = calls.depthwise(library, x, weight, 1, dy)
         second = calls.norm_train(library, x, gamma, beta, (gamma, beta), "silu", dy)
-        return b"".join(value.tobytes() for value in (*first, *second.values()))
+        pooled, sums = calls.max_pool(library, x, dy), calls.tensor_sums(library, [x, dy, gamma])
+        params, momenta = calls.sgd_update(library, [x, gamma], [dy, beta], [dy, gamma])
+        average, kept = calls.average_update(library, np.concatenate([dy.ravel(), beta]), beta, [x, gamma])
+        every = (*first, *second.values(), *pooled, sums, *params, *momenta, average, kept)
+        return b"".join(value.tobytes() for value in every)
 
     try:
         library.yolox_set_threads(1)

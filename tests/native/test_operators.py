@@ -7,7 +7,7 @@ from mindspore import Tensor, nn
 
 from yolox.distributed import Group, normalize_over_devices
 from yolox.nn import ConvBNAct, CSPLayer
-from yolox.nn.blocks import Convolution
+from yolox.nn.blocks import Convolution, MaxPool5
 from yolox.nn.fold import fold_detector
 from yolox.training.freeze import freeze
 
@@ -93,6 +93,15 @@ def test_convolution_equals_that_of_mindspore(kernel, stride, size, compiled):
     x = Tensor(draw(10, 2, 4, *size))
     weight = Tensor(draw(11, 2, 6, *((side - 1) // stride + 1 for side in size)))
     found = [outcome(fill(Convolution(4, 6, kernel, stride), native), x, weight, compiled=compiled) for native in (True, False)]
+    assert_same(*found)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_max_pool_equals_that_of_mindspore(compiled):
+    """Of equal numbers the same one gets the gradient."""
+    whole = np.random.default_rng(0).integers(0, 3, (2, 3, 9, 7)).astype(np.float32)
+    x, weight = Tensor(whole), Tensor(draw(11, 2, 3, 9, 7))
+    found = [outcome(fill(MaxPool5(), native), x, weight, compiled=compiled) for native in (True, False)]
     assert_same(*found)
 
 

@@ -84,3 +84,23 @@ def norm(x, gamma, beta, act, *, eps, statistics=None, dy=None):
     dx = rows(gamma * inv_std) * (dz - rows(dbeta) / count - xhat * rows(dgamma) / count)
     sizes = {"dbeta_size": np.abs(dz).sum((0, 2, 3)), "dgamma_size": (np.abs(dz) * (np.abs(xhat) + 1)).sum((0, 2, 3))}
     return {**result, "dx": dx, "dgamma": dgamma, "dbeta": dbeta, **sizes}
+
+
+def max_pool(x, dy):
+    """Returns the maxima of 5x5 windows, and the gradient of x for dy: the first maximum of a window, row by row, gets it."""
+    y, dx = np.zeros(x.shape), np.zeros(x.shape)
+    for image, channel, row, column in np.ndindex(*x.shape):
+        top, left = max(row - 2, 0), max(column - 2, 0)
+        window = x[image, channel, top : row + 3, left : column + 3]
+        i, j = np.unravel_index(window.argmax(), window.shape)
+        y[image, channel, row, column] = window[i, j]
+        dx[image, channel, top + i, left + j] += dy[image, channel, row, column]
+    return y, dx
+
+
+def sgd(param, momentum, gradient, rate, share, decay):
+    """Returns a parameter and its momentum after a step of SGD with Nesterov momentum; weights of four dimensions decay."""
+    param, momentum, gradient = (value.astype(np.float64) for value in (param, momentum, gradient))
+    gradient = gradient + (decay * param if param.ndim == 4 else 0)
+    momentum = share * momentum + gradient
+    return param - rate * (gradient + share * momentum), momentum

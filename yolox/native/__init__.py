@@ -1,9 +1,29 @@
 """Kernels in C++ for training and inference on CPU, switched off by YOLOX_NATIVE=0; see `docs/performance.md`."""
 
 from yolox.native.build import NativeStatus, load_library
-from yolox.native.operators import convolution_operator, depthwise_operator, norm_operators, runs_natively
+from yolox.native.operators import (
+    average_operator,
+    convolution_operator,
+    depthwise_operator,
+    max_pool_operator,
+    norm_operators,
+    runs_natively,
+    sgd_operator,
+    sums_operator,
+)
 
-__all__ = ["NativeStatus", "convolution_operator", "depthwise_operator", "native_status", "norm_operators", "runs_natively"]
+__all__ = [
+    "NativeStatus",
+    "average_operator",
+    "convolution_operator",
+    "depthwise_operator",
+    "max_pool_operator",
+    "native_status",
+    "norm_operators",
+    "runs_natively",
+    "sgd_operator",
+    "sums_operator",
+]
 
 
 def native_status() -> NativeStatus:

@@ -127,13 +127,78 @@ def _norm(act: str) -> tuple[ops.Custom, ops.Custom]:
     def train_shapes(x, gamma, beta, mean, variance, settings):
         return x, gamma, gamma
 
-    train = _custom(f"norm_train_{name}", train_shapes, train_bprop, kind=_WritesStatistics)
+    train = _custom(f"norm_train_{name}", train_shapes, train_bprop, kind=_writes((False, False, False, True, True, False)))
     infer = _custom(f"norm_infer_{name}", lambda x, gamma, beta, mean, variance, settings: x, infer_bprop)
     return train, infer
 
 
 def _norm_gradients(x, dy, gamma, beta, mean, inv_std):
     return x, gamma, beta
+
+
+def max_pool_operator() -> ops.Custom | None:
+    """Returns the maximum over 5x5 windows of x [B,C,H,W] at stride 1, as `nn.MaxPool2d(5, 1, "same")` computes it.
+
+    Returns:
+        An operator (x) -> [B,C,H,W] with its gradient; None without kernels, and on Ascend.
+    """
+    return _max_pool() if _kernels_run() else None
+
+
+@cache
+def _max_pool() -> ops.Custom:
+    backward = _custom("max_pool_backward_5", lambda x, dy: x)
+
+    def bprop(x, out, dout):
+        return (backward(x, dout),)
+
+    return _custom("max_pool_forward_5", lambda x: x, bprop)
+
+
+def sums_operator(count: int) -> ops.Custom | None:
+    """Returns the sums of the elements of some tensors.
+
+    Args:
+        count: number of tensors.
+
+    Returns:
+        An operator (tensors...) -> [count]; None without kernels, and on Ascend.
+    """
+    return _custom("tensor_sums", lambda *tensors: (count,)) if _kernels_run() else None
+
+
+def sgd_operator(count: int) -> ops.Custom | None:
+    """Returns the update of `yolox.training.optim.nesterov_sgd` for all parameters in one kernel.
+
+    Args:
+        count: number of parameters.
+
+    Returns:
+        An operator (settings [4], parameters..., momenta..., gradients...) -> [1], with settings rate, momentum, decay, and
+        whether it is applied: 1, or 0 to leave every bit. It changes parameters and momenta, which must be Parameters, in
+        place, and returns the last setting. None without kernels, and on Ascend.
+    """
+    if not _kernels_run():
+        return None
+    return _custom("sgd_update", lambda *inputs: (1,), kind=_writes((False,) + (True,) * 2 * count + (False,) * count))
+
+
+def average_operator(count: int) -> ops.Custom | None:
+    """Returns the update of the moving average of some Parameters, and of a copy of the last ones, in one kernel.
+
+    Args:
+        count: number of Parameters that are averaged.
+
+    Returns:
+        An operator (settings [2], average [N], copies [M], Parameters of N elements...) -> [1], with settings decay, and
+        whether it is applied: 1, or 0 to leave every bit. ``average`` becomes ``decay * average + (1 - decay) * parameters``
+        and ``copies`` the last Parameters, as many as have M elements; both must be Parameters. It returns the last
+        setting. None without kernels, and on Ascend.
+    """
+    if not _kernels_run():
+        return None
+    # The averaged ones count as written, too: so the operator comes after those that change them, and gets no copies.
+    return _custom("average_update", lambda *inputs: (1,), kind=_writes((False,) + (True,) * (2 + count)))
 
 
 class _Operator(ops.Custom):
@@ -143,23 +208,24 @@ class _Operator(ops.Custom):
         return self
 
 
-class _WritesStatistics(_Operator):
-    """An operator that writes its fourth and fifth input, as MindSpore's own BatchNorm does.
+def _writes(written: tuple[bool, ...]) -> type[_Operator]:
+    """Returns the class of operators that write some of their inputs, as MindSpore's own BatchNorm does.
 
     Both lines are needed: the signature passes the Parameter itself instead of its value, and the attribute makes MindSpore
     order the operator against everything that reads the Parameter.
     """
 
-    # Names only: with types, PyNative casts the inputs of other operators of class Custom by this list, too (2.10).
-    __mindspore_signature__ = (
-        *(sig.make_sig(name) for name in ("x", "gamma", "beta")),
-        *(sig.make_sig(name, sig.sig_rw.RW_WRITE) for name in ("mean", "variance")),
-        sig.make_sig("settings"),
-    )
+    class Writes(_Operator):
+        # Names only: with types, PyNative casts the inputs of other operators of class Custom by this list, too (2.10).
+        __mindspore_signature__ = tuple(
+            sig.make_sig(f"input{i}", *([sig.sig_rw.RW_WRITE] if writes else [])) for i, writes in enumerate(written)
+        )
 
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.add_prim_attr("side_effect_mem", True)
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.add_prim_attr("side_effect_mem", True)
+
+    return Writes
 
 
 def _custom(name: str, shapes: Callable, bprop: Callable | None = None, kind: type = _Operator) -> ops.Custom:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from yolox.native import convolution_operator, depthwise_operator, norm_operators, runs_natively
+from yolox.native import convolution_operator, depthwise_operator, max_pool_operator, norm_operators, runs_natively
 from yolox.nn.functional import space_to_depth
 
 # Within the noise of a whole training step: x * sigmoid(x) for nn.SiLU, ops.batch_norm for nn.BatchNorm2d.
@@ -277,6 +277,22 @@ class CSPLayer(nn.Cell):
         return self.conv3(ops.cat((self.m(self.conv1(x)), self.conv2(x)), axis=1))
 
 
+class MaxPool5(nn.MaxPool2d):
+    """The maximum over 5x5 windows at stride 1, on CPU a native kernel where `yolox.native` has it."""
+
+    def __init__(self):
+        super().__init__(5, 1, "same")
+        operator = max_pool_operator()
+        self.native = operator is not None
+        if self.native:
+            self.native_pool = operator
+
+    def construct(self, x):  # [B,C,H,W] -> [B,C,H,W]
+        if self.native and runs_natively(x.shape, x.dtype):
+            return self.native_pool(x)
+        return super().construct(x)
+
+
 class SPPBottleneck(nn.Cell):
     """Spatial pyramid pooling between two 1x1 convolutions: the map beside its 5x5, 9x9 and 13x13 maxima.
 
@@ -298,7 +314,7 @@ class SPPBottleneck(nn.Cell):
         hidden = in_channels // 2
         self.conv1 = ConvBNAct(in_channels, hidden, 1, 1, act=act)
         self.conv2 = ConvBNAct(4 * hidden, out_channels, 1, 1, act=act)
-        self.pool = nn.MaxPool2d(5, 1, "same")
+        self.pool = MaxPool5()
 
     def construct(self, x):  # [B,in,H,W] -> [B,out,H,W]
         x = self.conv1(x)

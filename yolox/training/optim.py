@@ -10,6 +10,7 @@ from mindspore import Parameter, Tensor, ops
 
 from yolox.config import OptimConfig
 from yolox.graph import join_arrays, split_array, tree_map
+from yolox.native import sgd_operator, sums_operator
 
 _nesterov = ops.SGD(dampening=0.0, weight_decay=0.0, nesterov=True)
 _adamw = ops.AdamWeightDecay()
@@ -85,6 +86,25 @@ def _sum(gradient):
     return gradient.sum().astype(ms.float32)
 
 
+def make_gradient_sums(count: int) -> Callable:
+    """Returns `gradient_sums` for a number of tensors, as one native kernel where the kernels of `yolox.native` run.
+
+    Args:
+        count: number of gradients.
+
+    Returns:
+        Function of a tuple of gradients, for graph code.
+    """
+    operator = sums_operator(count)
+    if operator is None:
+        return gradient_sums
+
+    def sum_natively(gradients):
+        return operator(*gradients)
+
+    return sum_natively
+
+
 def unused_stats(params) -> tuple[Parameter, ...]:
     """Returns the statistics that the SGD kernel requires and does not use without dampening: zeros, one tensor a shape.
 
@@ -121,9 +141,19 @@ def nesterov_sgd(params, slots: Mapping, updates: None, optim: OptimConfig) -> C
     Source:
         Sutskever et al. 2013 in the form of common frameworks (no dampening). One kernel for each parameter: the same
         in plain arithmetic takes three times as long to compile and twice as long to run (nano, MindSpore 2.10, CPU).
-        The other fused kernel, ApplyMomentum, ignores its Nesterov flag on CPU (2.7 and 2.10).
+        The other fused kernel, ApplyMomentum, ignores its Nesterov flag on CPU (2.7 and 2.10). Where the kernels of
+        `yolox.native` run, one of them updates all parameters.
     """
-    momenta, stats, momentum, decay = slots["momentum"], unused_stats(params), optim.momentum, optim.weight_decay
+    momenta, momentum, decay = slots["momentum"], optim.momentum, optim.weight_decay
+    operator = sgd_operator(len(params))
+    if operator is not None:
+
+        def update_natively(gradients, lr, apply):
+            fixed = (Tensor(momentum, ms.float32), Tensor(decay, ms.float32))
+            operator(ops.stack((lr, *fixed, apply.astype(ms.float32))), *params, *momenta, *gradients)
+
+        return update_natively
+    stats = unused_stats(params)
 
     def update(gradients, lr, apply):
         rate = ops.select(apply, lr, ops.zeros_like(lr))

@@ -10,9 +10,18 @@ from yolox.assign import simota_assign, simota_assign_gathered
 from yolox.config import InputSpec, OptimConfig, Recipe
 from yolox.distributed import Group, normalize_over_devices, recipe_reducers
 from yolox.graph import compile_function, tree_map
+from yolox.native import average_operator
 from yolox.nn.functional import normalize_images
 from yolox.schedule import ema_value
-from yolox.training.optim import OPTIMIZERS, FlatTensors, clip_by_global_norm, flat_tensors, flatten, gradient_sums, zero_slots
+from yolox.training.optim import (
+    OPTIMIZERS,
+    FlatTensors,
+    clip_by_global_norm,
+    flat_tensors,
+    flatten,
+    make_gradient_sums,
+    zero_slots,
+)
 from yolox.yolox_loss import detection_loss
 
 
@@ -84,15 +93,29 @@ def restore_buffers(state: TrainState) -> None:
         ops.assign(buffer, Tensor(value))
 
 
-def _keep_buffers(apply, buffers, backup):
-    """Updates the backup where the step is applied; returns it, [N]."""
-    kept = ops.select(apply, flatten(buffers), backup)
-    return ops.assign(backup, kept)
+def _make_average_update(state: TrainState) -> Callable:
+    """Returns the function of (apply, decay) for graph code that moves the averages, and keeps the buffers as they are now.
 
+    Where the bool scalar `apply` is False it leaves every bit, even if a buffer is not finite.
+    """
+    params, buffers, average, backup = state.params, state.buffers, state.ema.value, state.safe_buffers.value
+    operator = average_operator(len(state.averaged)) if buffers else None
+    if operator is not None:
 
-def _update_average(apply, decay, average, values):
-    kept = ops.select(apply, decay, ops.ones_like(decay))
-    return ops.assign(average, ema_value(average, values, kept))
+        def update_natively(apply, decay):
+            operator(ops.stack((decay, apply.astype(ms.float32))), average, backup, *params, *buffers)
+
+        return update_natively
+
+    def update(apply, decay):
+        values = flatten(params)
+        if buffers:
+            safe = ops.assign(backup, ops.select(apply, flatten(buffers), backup))
+            values = ops.concat((values, safe))
+        kept = ops.select(apply, decay, ops.ones_like(decay))
+        ops.assign(average, ema_value(average, values, kept))
+
+    return update
 
 
 def _unscale_one(scale, gradient):
@@ -153,9 +176,8 @@ def make_train_step(
             f"make_train_step: the state has the slots {', '.join(state.slots)}, want {', '.join(rule.slots)}; "
             f"create_train_state takes optimizer={optim.optimizer!r}"
         )
-    params, average = state.params, state.ema.value
+    params, sum_gradients, update_average = state.params, make_gradient_sums(len(state.params)), _make_average_update(state)
     update_params = rule.make_update(params, state.slots, state.updates, optim)
-    buffers, backup = state.buffers, state.safe_buffers.value
 
     def forward(images, gt_boxes, gt_classes, valid, l1_weight, loss_scale):
         maps = detector(normalize_images(images, spec=spec))
@@ -171,17 +193,14 @@ def make_train_step(
             gradients, checked = reduced[:-1], reduced[-1]
         if scaled:
             gradients = tree_map(ops.partial(_unscale_one, loss_scale), gradients)
-        sums = gradient_sums(gradients)
+        sums = sum_gradients(gradients)
         checked = sums.sum() + checked + lr + ema_decay  # a rate that is not finite would reach all parameters
         if optim.clip_norm is not None:
             gradients, norm = clip_by_global_norm(gradients, optim.clip_norm)
             checked = checked + norm  # it overflows before the sums do, and would then scale everything to 0
         finite = ops.isfinite(checked)
         update_params(gradients, lr, finite)
-        values = flatten(params)
-        if buffers:
-            values = ops.concat((values, _keep_buffers(finite, buffers, backup)))
-        _update_average(finite, ema_decay, average, values)
+        update_average(finite, ema_decay)
         return finite, sums
 
     def step(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale):

@@ -25,6 +25,22 @@ struct NormSizes {
   int64_t batch, channels, pixels;
 };
 
+// Sizes of planes of pixels: [planes, height, width].
+struct PlaneSizes {
+  int64_t planes, height, width;
+};
+
+// Sizes of the tensors of a detector.
+struct TensorSizes {
+  int count;
+  const int64_t *elements;  // [count]
+  const int *ranks;         // [count]
+};
+
+struct SgdSettings {
+  float rate, momentum, decay;
+};
+
 enum class Activation { none, silu, relu, leaky_relu };
 
 struct Kernels {
@@ -48,6 +64,18 @@ struct Kernels {
   // The same as norm_train with given statistics.
   void (*norm_infer)(const NormSizes &, Activation, const float *x, const float *gamma, const float *beta,
                      const float *moving_mean, const float *moving_variance, float eps, float *y);
+
+  void (*max_pool_forward)(const PlaneSizes &, const float *x, float *y);
+  void (*max_pool_backward)(const PlaneSizes &, const float *x, const float *dy, float *dx);
+
+  // sums[i] = the sum of the elements of tensors[i].
+  void (*tensor_sums)(const TensorSizes &, const float *const *tensors, float *sums);
+  // In place, with g = gradient + decay p for tensors of four dimensions, else gradient: v = momentum v + g and
+  // p = p - rate (g + momentum v).
+  void (*sgd_update)(const TensorSizes &, const SgdSettings &, float *const *params, float *const *momenta,
+                     const float *const *gradients);
+  // average = decay average + (1 - decay) x in place, of all tensors end to end.
+  void (*average_update)(const TensorSizes &, float decay, const float *const *tensors, float *average);
 };
 
 }  // namespace yolox

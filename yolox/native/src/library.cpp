@@ -2,8 +2,10 @@
 //
 // MindSpore's `ops.Custom(func_type="aot")` calls f(number of tensors, their data, ranks, shapes, dtype names, stream,
 // extra): inputs first, then outputs, all contiguous. A result other than 0 makes MindSpore raise an error with the number.
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include "kernels.hpp"
 #include "threads.hpp"
@@ -71,11 +73,15 @@ struct Call {
     return done;
   }
 
-  bool has_size(int i, int64_t size) const {
+  float *const *floats(int first) const { return reinterpret_cast<float *const *>(data + first); }
+
+  int64_t size(int i) const {
     int64_t product = 1;
     for (int j = 0; j < ranks[i]; ++j) product *= shapes[i][j];
-    return product == size;
+    return product;
   }
+
+  bool has_size(int i, int64_t wanted) const { return size(i) == wanted; }
 };
 
 // Sizes from input [B,C,H,W], weight [C,1,K,K] and output [B,C,OH,OW]; false where no kernel is for them.
@@ -189,6 +195,94 @@ Status norm_infer(const Call &call, Activation activation) {
   return done;
 }
 
+// Sizes from [B,C,H,W].
+bool plane_sizes(const Call &call, PlaneSizes &s) {
+  if (call.ranks[0] != 4) return false;
+  const int64_t *shape = call.shapes[0];
+  s = {shape[0] * shape[1], shape[2], shape[3]};
+  return true;
+}
+
+// x -> y
+Status max_pool_forward(const Call &call) {
+  PlaneSizes s;
+  if (const Status status = call.check(2)) return status;
+  if (!plane_sizes(call, s) || !call.has_size(1, s.planes * s.height * s.width)) return wrong_shape;
+  choice.kernels->max_pool_forward(s, call.at(0), call.at(1));
+  return done;
+}
+
+// x, dy -> dx
+Status max_pool_backward(const Call &call) {
+  PlaneSizes s;
+  if (const Status status = call.check(3)) return status;
+  const bool fits = plane_sizes(call, s);
+  for (int i = 1; i < 3; ++i)
+    if (!fits || !call.has_size(i, s.planes * s.height * s.width)) return wrong_shape;
+  choice.kernels->max_pool_backward(s, call.at(0), call.at(1), call.at(2));
+  return done;
+}
+
+// The sizes of `count` tensors of a call.
+struct Group {
+  std::vector<int64_t> elements;
+  TensorSizes sizes;
+  int64_t total = 0;
+
+  Group(const Call &call, int first, int count) {
+    for (int i = first; i < first + count; ++i) elements.push_back(call.size(i)), total += elements.back();
+    sizes = {count, elements.data(), call.ranks + first};
+  }
+};
+
+// tensors -> [their number]
+Status tensor_sums(const Call &call) {
+  if (const Status status = call.check(call.count)) return status;
+  const int count = call.count - 1;
+  if (count < 1) return wrong_count;
+  if (!call.has_size(count, count)) return wrong_shape;
+  choice.kernels->tensor_sums(Group(call, 0, count).sizes, call.floats(0), call.at(count));
+  return done;
+}
+
+// [rate, momentum, decay, whether it is applied], parameters, momenta, gradients -> [1]: whether it was applied
+Status sgd_update(const Call &call) {
+  if (const Status status = call.check(call.count)) return status;
+  const int count = (call.count - 2) / 3;
+  if (count < 1 || call.count != 3 * count + 2) return wrong_count;
+  if (!call.has_size(0, 4) || !call.has_size(call.count - 1, 1)) return wrong_shape;
+  for (int i = 1; i <= 2 * count; ++i)
+    if (call.size(i) != call.size(i + count)) return wrong_shape;
+  const float *settings = call.at(0);
+  const Group group(call, 1, count);
+  if (settings[3] != 0.0f)
+    choice.kernels->sgd_update(group.sizes, {settings[0], settings[1], settings[2]}, call.floats(1), call.floats(1 + count),
+                               call.floats(1 + 2 * count));
+  *call.at(call.count - 1) = settings[3];
+  return done;
+}
+
+// [decay, whether it is applied], average [all elements], copies [elements of the last tensors], tensors -> [1] as above.
+// Where it is applied the average moves, and the copies become what the last tensors are.
+Status average_update(const Call &call) {
+  if (const Status status = call.check(call.count)) return status;
+  const int count = call.count - 4;
+  if (count < 1) return wrong_count;
+  const Group group(call, 3, count);
+  if (!call.has_size(0, 2) || !call.has_size(1, group.total) || !call.has_size(call.count - 1, 1)) return wrong_shape;
+  int first = count;
+  int64_t copied = 0;
+  while (first > 0 && copied < call.size(2)) copied += group.elements[--first];
+  if (copied != call.size(2)) return wrong_shape;
+  const float *settings = call.at(0);
+  *call.at(call.count - 1) = settings[1];
+  if (settings[1] == 0.0f) return done;
+  choice.kernels->average_update(group.sizes, settings[0], call.floats(3), call.at(1));
+  float *to = call.at(2);
+  for (int i = first; i < count; ++i) to = std::copy_n(call.at(3 + i), group.elements[i], to);
+  return done;
+}
+
 }  // namespace
 }  // namespace yolox
 
@@ -248,3 +342,10 @@ YOLOX_NORM(none)
 YOLOX_NORM(silu)
 YOLOX_NORM(relu)
 YOLOX_NORM(leaky_relu)
+
+YOLOX_EXPORT int max_pool_forward_5(YOLOX_CALL) { return max_pool_forward({n, data, ranks, shapes, types}); }
+YOLOX_EXPORT int max_pool_backward_5(YOLOX_CALL) { return max_pool_backward({n, data, ranks, shapes, types}); }
+
+YOLOX_EXPORT int tensor_sums(YOLOX_CALL) { return tensor_sums({n, data, ranks, shapes, types}); }
+YOLOX_EXPORT int sgd_update(YOLOX_CALL) { return sgd_update({n, data, ranks, shapes, types}); }
+YOLOX_EXPORT int average_update(YOLOX_CALL) { return average_update({n, data, ranks, shapes, types}); }

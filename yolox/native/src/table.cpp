@@ -14,10 +14,17 @@ void norm_backward(const NormSizes &, Activation, const float *, const float *, 
                    const float *, const float *, bool, float *, float *, float *);
 void norm_infer(const NormSizes &, Activation, const float *, const float *, const float *, const float *, const float *,
                 float, float *);
+void max_pool_forward(const PlaneSizes &, const float *, float *);
+void max_pool_backward(const PlaneSizes &, const float *, const float *, float *);
+void tensor_sums(const TensorSizes &, const float *const *, float *);
+void sgd_update(const TensorSizes &, const SgdSettings &, float *const *, float *const *, const float *const *);
+void average_update(const TensorSizes &, float, const float *const *, float *);
 
 extern const Kernels kernels = {
     depthwise_forward,           depthwise_backward, convolution_forward, convolution_input_gradient,
     convolution_weight_gradient, norm_train,         norm_backward,       norm_infer,
+    max_pool_forward,            max_pool_backward,  tensor_sums,         sgd_update,
+    average_update,
 };
 
 }  // namespace yolox::YOLOX_ISA
