@@ -11,26 +11,20 @@
 // memory. Outputs are counted along whole rows of the padded plane ("columns" below), so that a vector may cross the end of a
 // row; the columns beyond the width of the result are computed and not stored. A 1x1 kernel at stride 1 needs no copy.
 //
+// 3x3 at stride 1 with enough channels goes to winograd.cpp, but for the gradient of its weight. Else:
+//
 // Forward, and the gradient of the input (a forward convolution of the gradient with turned weights), hold MR results by
 // NV vectors of columns in registers and run through all channels and taps (`product_tile`). The gradient of a 3x3 weight
 // holds nine taps by NV vectors of output channels and runs through all columns (`add_taps`); that of a 1x1 weight is a
 // table of dot products of planes (`add_dots`). No sum is shared between threads.
-#include <algorithm>
 #include <vector>
 
-#include "kernels.hpp"
-#include "lanes.hpp"
-#include "threads.hpp"
+#include "product.hpp"
+#include "winograd.hpp"
 
 namespace yolox::YOLOX_ISA {
 namespace {
 
-// 16 sums of AVX-512 or NEON (32 registers), 12 of AVX2 (16 registers): enough to hide the latency of a multiplication, few
-// enough to leave registers for what is multiplied.
-constexpr bool MANY_REGISTERS = LANES != 8;
-constexpr int MR = MANY_REGISTERS ? 8 : 4;
-constexpr int NV = MANY_REGISTERS ? 2 : 3;
-constexpr int NR = NV * LANES;
 constexpr int TILES = 4;                    // tiles of columns that read the same weights one after the other
 constexpr int WV = MANY_REGISTERS ? 2 : 1;  // vectors of output channels in `add_taps`
 constexpr int WIDTH = WV * LANES;
@@ -41,44 +35,6 @@ constexpr int MAX_TAPS = 9;
 // Channels whose planes stay in the first-level cache (32 KB and more) while all results of TILES tiles read them: a tap needs
 // TILES * NR floats of a channel; the taps of a row share theirs.
 int64_t channels_together(int taps) { return taps == 1 ? 48 : 16; }
-
-int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
-
-// Planes to be read by taps. Part (r, q) of a plane has the padded rows r, r + stride, ... and columns q, q + stride, ...
-struct Planes {
-  const float *data;
-  int64_t row, plane, image, end;  // floats of a row, a plane and an image; where the readable memory ends, from `data`
-};
-
-// Sizes of padded planes: `rows` and `row` of each of the stride * stride parts.
-struct Padding {
-  int64_t before, stride, rows, row;
-  int64_t plane() const { return stride * stride * rows * row; }
-};
-
-// Copies `count` planes of height x width.
-Planes pad(const float *from, int64_t count, int64_t channels, int64_t height, int64_t width, const Padding &p, int slot) {
-  const int64_t plane = p.plane(), slack = p.row + 2 + NR;
-  float *memory = scratch(slot, count * plane + slack);
-  std::fill(memory + count * plane, memory + count * plane + slack, 0.0f);
-  parallel_for(count, count * plane, [&](int64_t i) {
-    float *to = memory + i * plane;
-    std::fill(to, to + plane, 0.0f);
-    for (int64_t y = 0; y < std::min(height, p.rows * p.stride - p.before); ++y) {
-      const float *line = from + (i * height + y) * width;
-      const int64_t Y = y + p.before, columns = std::min(width, p.row * p.stride - p.before);
-      float *row = to + (Y % p.stride * p.stride) * p.rows * p.row + Y / p.stride * p.row;
-      if (p.stride == 1)
-        std::copy(line, line + columns, row + p.before);
-      else
-        for (int64_t q = 0; q < 2; ++q) {
-          float *part = row + q * p.rows * p.row;
-          for (int64_t x = (p.before + q) % 2; x < columns; x += 2) part[(x + p.before) / 2] = line[x];
-        }
-    }
-  });
-  return {memory, p.row, plane, channels * plane, count * plane + slack};
-}
 
 // A matrix product: result m of column n is the sum over channels c and taps t of weights[m][c][t] * source[c][n + offset[t]].
 // Column n = y * source.row + x is stored at row y * step + top and column x * step + left of plane m.
@@ -114,25 +70,6 @@ const float *pack_weights(const Product &p, int slot, Weight weight) {
     }
   });
   return packed;
-}
-
-// MR results of NR columns, into rows of `to`, which hold the sums of earlier channels or nothing yet (`fresh`). The sums stay
-// in registers; each step reads NV vectors and MR weights.
-void product_tile(const float *source, int64_t plane, int64_t channels, const int64_t *offset, int taps, const float *weights,
-                  bool fresh, float *to, int64_t row) {
-  Lanes total[MR][NV];
-  for (int i = 0; i < MR; ++i)
-    for (int j = 0; j < NV; ++j) total[i][j] = fresh ? Lanes{} : load(to + i * row + j * LANES);
-  for (int64_t c = 0; c < channels; ++c, source += plane)
-    for (int t = 0; t < taps; ++t, weights += MR) {
-      const float *from = source + offset[t];
-      Lanes x[NV];
-      for (int j = 0; j < NV; ++j) x[j] = load(from + j * LANES);
-      for (int i = 0; i < MR; ++i)
-        for (int j = 0; j < NV; ++j) total[i][j] += weights[i] * x[j];
-    }
-  for (int i = 0; i < MR; ++i)
-    for (int j = 0; j < NV; ++j) store(to + i * row + j * LANES, total[i][j]);
 }
 
 // Puts the columns [first, first + NR) of some results where they belong and drops those past the width.
@@ -319,6 +256,11 @@ void weight_gradient_by_dots(const ConvolutionSizes &s, const float *x, const fl
   });
 }
 
+// Few channels do not pay for the transforms.
+bool winograd_is_faster(const ConvolutionSizes &s) {
+  return s.kernel == 3 && s.stride == 1 && s.in_channels >= 16 && s.out_channels >= 16;
+}
+
 // The taps of input rows (or columns) y = step * y' + phase: those k with y = step * oy + k - margin for a whole oy, which is
 // y' + shift.
 struct Taps {
@@ -337,6 +279,9 @@ struct Taps {
 }  // namespace
 
 void convolution_forward(const ConvolutionSizes &s, const float *x, const float *weight, float *y) {
+  const int64_t own = s.kernel * s.kernel;
+  if (winograd_is_faster(s))
+    return winograd({s.batch, s.in_channels, s.out_channels, s.height, s.width, s.in_channels * own, own, false}, x, weight, y);
   const Padding padding = input_padding(s);
   const int taps = s.kernel * s.kernel;
   Product p{input_planes(s, padding, x, 0), s.in_channels, s.out_channels, taps, {}, s.out_height, s.out_width,
@@ -348,6 +293,9 @@ void convolution_forward(const ConvolutionSizes &s, const float *x, const float 
 
 // Input pixels of the same remainder modulo the stride have the same taps: one product for each.
 void convolution_input_gradient(const ConvolutionSizes &s, const float *weight, const float *dy, float *dx) {
+  const int64_t own = s.kernel * s.kernel;
+  if (winograd_is_faster(s))
+    return winograd({s.batch, s.out_channels, s.in_channels, s.height, s.width, own, s.in_channels * own, true}, dy, weight, dx);
   const int64_t before = s.stride == 1 ? (s.kernel - 1) / 2 : 0, after = s.kernel / 2;
   const Padding padding{before, 1, s.out_height + before + after, s.out_width + before + after};
   const int64_t out = s.out_height * s.out_width, planes = s.batch * s.out_channels;
@@ -362,18 +310,13 @@ void convolution_input_gradient(const ConvolutionSizes &s, const float *weight, 
                 s.height * s.width, s.stride, top, left};
       if (p.taps == 0) continue;
       // From the last tap to the first, so that the offsets rise.
-      const auto place = [&](int t) {
-        const int i = rows.count - 1 - t / columns.count, j = columns.count - 1 - t % columns.count;
-        return std::pair<int, int>(i, j);
-      };
+      int tap[MAX_TAPS];
       for (int t = 0; t < p.taps; ++t) {
-        const auto [i, j] = place(t);
+        const int i = rows.count - 1 - t / columns.count, j = columns.count - 1 - t % columns.count;
         p.offset[t] = (rows.shift[i] + before) * source.row + columns.shift[j] + before;
+        tap[t] = rows.k[i] * s.kernel + columns.k[j];
       }
-      const auto at = [&](int64_t c, int64_t o, int t) {
-        const auto [i, j] = place(t);
-        return weight[((o * s.in_channels + c) * s.kernel + rows.k[i]) * s.kernel + columns.k[j]];
-      };
+      const auto at = [&](int64_t c, int64_t o, int t) { return weight[(o * s.in_channels + c) * own + tap[t]]; };
       multiply(p, pack_weights(p, 1, at), s.batch);
     }
 }
