@@ -29,7 +29,8 @@ TABLE = {
     "native": "errors | attrs mindspore",
     "models": "nn recipes | attrs",
     # a training run, which takes a Cell and a loss and knows neither layers nor data
-    "training": "assign config config_io console data distributed errors eval graph nn processes recipe_changes schedule " "wire yolox_loss native | attrs mindspore mlflow numpy rich safetensors tensorboard",
+    "training": "assign config config_io console data distributed errors eval graph native nn processes recipe_changes "
+    "schedule wire yolox_loss | attrs mindspore mlflow numpy rich safetensors tensorboard",
     "processes": "|",
     "console": "| rich",
     "distributed": "config graph processes | attrs mindspore numpy",

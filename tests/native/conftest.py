@@ -36,7 +36,7 @@ def forget():
     """A function that makes the next use of the package read YOLOX_NATIVE again; called after the test, too."""
 
     def clear():
-        names = ("_convolution", "_depthwise", "_norm", "_max_pool")
+        names = ("_convolution", "_depthwise", "_norm", "_max_pool", "_upsample", "_space_to_depth")
         for cached in (build.load_library, *(getattr(operators, name) for name in names)):
             cached.cache_clear()
 

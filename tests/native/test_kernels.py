@@ -10,6 +10,7 @@ from tests.oracles import native as oracle
 
 SIDES = st.integers(1, 40)
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 5), SIDES, SIDES)
+CONVOLVED = st.tuples(st.integers(1, 3), st.integers(1, 40), SIDES, SIDES)
 ACTS = ("none", "silu", "relu", "lrelu")
 EXAMPLES = settings(max_examples=60, deadline=None)
 
@@ -39,8 +40,9 @@ def test_depthwise(library, kernel, stride, shape, seed):
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [1, 3])
 @EXAMPLES
-@given(shape=SHAPES, channels=st.integers(1, 40), seed=st.integers(0, 99))
+@given(shape=CONVOLVED, channels=st.integers(1, 40), seed=st.integers(0, 99))
 def test_convolution(library, kernel, stride, shape, channels, seed):
+    """With 16 channels and more on both sides, 3x3 at stride 1 takes Winograd's way."""
     x, weight = draw(seed, *shape), draw(seed + 1, channels, shape[1], kernel, kernel)
     dy = draw(seed + 2, shape[0], channels, *((side - 1) // stride + 1 for side in shape[2:]))
     results = calls.convolution(library, x, weight, stride, dy)
@@ -106,6 +108,47 @@ def test_max_pool(library, shape, seed, levels):
     (y, dx), (want_y, want_dx) = calls.max_pool(library, x, dy), oracle.max_pool(x, dy)
     np.testing.assert_array_equal(y, want_y.astype(np.float32))
     close(dx, want_dx)
+
+
+@EXAMPLES
+@given(shape=st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 40), st.integers(1, 5)), seed=st.integers(0, 99))
+def test_images_become_planes(library, shape, seed):
+    images = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+    want = images.transpose(0, 3, 1, 2).astype(np.float32)
+    np.testing.assert_array_equal(calls.move(library, "image_planes", images, want.shape), want)
+
+
+@EXAMPLES
+@given(shape=SHAPES, seed=st.integers(0, 99))
+def test_pixels_become_channels_and_pixels_again(library, shape, seed):
+    batch, channels, height, width = shape
+    x = draw(seed, batch, channels, 2 * height, 2 * width)
+    want = np.concatenate([x[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)], axis=1)
+    deep = calls.move(library, "space_to_depth", x, want.shape)
+    np.testing.assert_array_equal(deep, want)
+    np.testing.assert_array_equal(calls.move(library, "depth_to_space", deep, x.shape), x)
+
+
+@EXAMPLES
+@given(shape=SHAPES, seed=st.integers(0, 99))
+def test_maps_of_twice_the_size(library, shape, seed):
+    x = draw(seed, *shape)
+    want = x.repeat(2, 2).repeat(2, 3)
+    np.testing.assert_array_equal(calls.move(library, "upsample_forward_2", x, want.shape), want)
+    dy = draw(seed + 1, *want.shape)
+    dx = sum(dy[:, :, row::2, column::2].astype(np.float64) for row in (0, 1) for column in (0, 1))
+    close(calls.move(library, "upsample_backward_2", dy, shape), dx, np.abs(dy).max() * 4)
+
+
+@pytest.mark.parametrize(("name", "x", "y"), [
+    ("space_to_depth", (1, 1, 3, 4), (1, 4, 1, 2)), ("depth_to_space", (1, 4, 1, 2), (1, 1, 3, 4)),
+    ("upsample_forward_2", (1, 2, 3, 3), (1, 2, 6, 5)), ("upsample_backward_2", (1, 2, 6, 5), (1, 2, 3, 3)),
+    ("max_pool_forward_5", (1, 2, 3, 3), (1, 2, 3, 2)), ("max_pool_forward_5", (3, 3), (3, 3)),
+])  # fmt: skip
+def test_moves_to_other_shapes_are_refused(library, name, x, y):
+    out = np.zeros(y, np.float32)
+    assert calls.call(library, name, draw(0, *x), out) == 3 and not out.any()
+    assert calls.call(library, "image_planes", draw(0, 1, 2, 2, 3), np.zeros((1, 3, 2, 2), np.float32)) == 2
 
 
 SIZES = [(1,), (7,), (33,), (2, 3, 3, 3), (5, 1, 1, 1), (40000,), (70, 64, 3, 3)]

@@ -6,8 +6,8 @@ import pytest
 from mindspore import Tensor, nn
 
 from yolox.distributed import Group, normalize_over_devices
-from yolox.nn import ConvBNAct, CSPLayer
-from yolox.nn.blocks import Convolution, MaxPool5
+from yolox.nn import FPN, ConvBNAct, CSPLayer, Focus, SPPBottleneck
+from yolox.nn.blocks import Convolution
 from yolox.nn.fold import fold_detector
 from yolox.training.freeze import freeze
 
@@ -96,13 +96,27 @@ def test_convolution_equals_that_of_mindspore(kernel, stride, size, compiled):
     assert_same(*found)
 
 
+def max_pool():
+    return SPPBottleneck(4, 4).pool
+
+
+def double():
+    return FPN().double
+
+
+def halve():
+    return Focus(3, 8, 3).halve
+
+
 @pytest.mark.parametrize("compiled", [True, False])
-def test_max_pool_equals_that_of_mindspore(compiled):
-    """Of equal numbers the same one gets the gradient."""
-    whole = np.random.default_rng(0).integers(0, 3, (2, 3, 9, 7)).astype(np.float32)
-    x, weight = Tensor(whole), Tensor(draw(11, 2, 3, 9, 7))
-    found = [outcome(fill(MaxPool5(), native), x, weight, compiled=compiled) for native in (True, False)]
-    assert_same(*found)
+@pytest.mark.parametrize(("make", "shape"), [(max_pool, (2, 3, 9, 7)), (double, (2, 3, 18, 14)), (halve, (2, 12, 4, 3))])
+def test_what_moves_pixels_equals_that_of_mindspore(make, shape, compiled):
+    """Of equal numbers the same one is the maximum, and gets the gradient."""
+    size = (8, 6) if make is halve else (9, 7)
+    x, weight = Tensor(np.random.default_rng(0).integers(0, 3, (2, 3, *size)).astype(np.float32)), Tensor(draw(11, *shape))
+    native, own = (outcome(fill(make(), native), x, weight, compiled=compiled) for native in (True, False))
+    assert native["y"].shape == shape
+    assert_same(native, own)
 
 
 def test_eager_operators_of_one_name_are_told_apart():

@@ -24,7 +24,7 @@ from yolox.decode import decode_predictions, make_points
 from yolox.eval.postprocess import Detections, postprocess
 from yolox.eval.tiles import Tiles, image_views, merge_tiles
 from yolox.graph import compile_function
-from yolox.nn.functional import normalize_images
+from yolox.nn.functional import normalize_images, planes_function
 
 VIEWER = PostprocessConfig(score_threshold=0.25, iou_threshold=0.45)
 """Thresholds of Megvii's README for pictures that people look at."""
@@ -59,9 +59,11 @@ def make_eval_step(detector: nn.Cell, *, spec: InputSpec) -> Callable:
     """
     points, point_strides = (Tensor(x) for x in make_points(spec.input_size, detector.strides))
 
+    planes_of = planes_function(spec)
+
     @compile_function
     def step(images):  # [B,H,W,channels] -> [B,P,5+C]
-        maps = detector(normalize_images(images, spec=spec))
+        maps = detector(normalize_images(images, spec=spec, planes_of=planes_of))
         return decode_predictions(maps, points, point_strides)
 
     def run(images):

@@ -7,9 +7,12 @@ from yolox.native.operators import (
     depthwise_operator,
     max_pool_operator,
     norm_operators,
+    planes_operator,
     runs_natively,
     sgd_operator,
+    space_to_depth_operator,
     sums_operator,
+    upsample_operator,
 )
 
 __all__ = [
@@ -20,6 +23,9 @@ __all__ = [
     "max_pool_operator",
     "native_status",
     "norm_operators",
+    "planes_operator",
+    "space_to_depth_operator",
+    "upsample_operator",
     "runs_natively",
     "sgd_operator",
     "sums_operator",

@@ -28,7 +28,9 @@ ON, OFF = "1", "0"
 SOURCES = Path(__file__).parent / "src"
 COMMON_FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
 # Compiled once for each instruction set, and once.
-PER_ISA = ("convolution.cpp", "winograd.cpp", "depthwise.cpp", "batch_norm.cpp", "pooling.cpp", "update.cpp", "table.cpp")
+PER_ISA = (
+    "convolution.cpp", "winograd.cpp", "depthwise.cpp", "batch_norm.cpp", "pooling.cpp", "pixels.cpp", "update.cpp", "table.cpp"
+)  # fmt: skip
 ONCE = ("threads.cpp", "library.cpp")
 _X86 = {
     "avx2": ("-mavx2", "-mfma"),

@@ -155,6 +155,53 @@ def _max_pool() -> ops.Custom:
     return _custom("max_pool_forward_5", lambda x: x, bprop)
 
 
+def upsample_operator() -> ops.Custom | None:
+    """Returns the repetition of each pixel of x [B,C,H,W] in two rows and two columns, as `yolox.nn.upsample2x` computes it.
+
+    Returns:
+        An operator (x) -> [B,C,2H,2W] with its gradient; None without kernels, and on Ascend.
+    """
+    return _upsample() if _kernels_run() else None
+
+
+@cache
+def _upsample() -> ops.Custom:
+    backward = _custom("upsample_backward_2", lambda dy: (dy[0], dy[1], dy[2] // 2, dy[3] // 2))
+
+    def bprop(x, out, dout):
+        return (backward(dout),)
+
+    return _custom("upsample_forward_2", lambda x: (x[0], x[1], 2 * x[2], 2 * x[3]), bprop)
+
+
+def space_to_depth_operator() -> ops.Custom | None:
+    """Returns the move of 2x2 pixels of x [B,C,H,W] to channels, as `yolox.nn.space_to_depth` computes it.
+
+    Returns:
+        An operator (x) -> [B,4C,H/2,W/2], of even H and W, with its gradient; None without kernels, and on Ascend.
+    """
+    return _space_to_depth() if _kernels_run() else None
+
+
+@cache
+def _space_to_depth() -> ops.Custom:
+    backward = _custom("depth_to_space", lambda dy: (dy[0], dy[1] // 4, 2 * dy[2], 2 * dy[3]))
+
+    def bprop(x, out, dout):
+        return (backward(dout),)
+
+    return _custom("space_to_depth", lambda x: (x[0], 4 * x[1], x[2] // 2, x[3] // 2), bprop)
+
+
+def planes_operator() -> ops.Custom | None:
+    """Returns the conversion of images, uint8 [B,H,W,C], to planes, float32 [B,C,H,W].
+
+    Returns:
+        An operator (images) -> planes without gradient; None without kernels, and on Ascend.
+    """
+    return _custom("image_planes", lambda x: (x[0], x[3], x[1], x[2])) if _kernels_run() else None
+
+
 def sums_operator(count: int) -> ops.Custom | None:
     """Returns the sums of the elements of some tensors.
 

@@ -8,7 +8,14 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from yolox.native import convolution_operator, depthwise_operator, max_pool_operator, norm_operators, runs_natively
+from yolox.native import (
+    convolution_operator,
+    depthwise_operator,
+    max_pool_operator,
+    norm_operators,
+    runs_natively,
+    space_to_depth_operator,
+)
 from yolox.nn.functional import space_to_depth
 
 # Within the noise of a whole training step: x * sigmoid(x) for nn.SiLU, ops.batch_norm for nn.BatchNorm2d.
@@ -43,6 +50,27 @@ def make_activation(name: str) -> nn.Cell:
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.97  # share of the old running value; PyTorch writes the same as 0.03
+
+
+class NativeOr(nn.Cell):
+    """A native operator where there is one for the input, else a function that computes the same.
+
+    Args:
+        function: of one map.
+        operator: of `yolox.native` for the same, or None.
+    """
+
+    def __init__(self, function, operator):
+        super().__init__()
+        self.function = function
+        self.native = operator is not None
+        if self.native:
+            self.native_operator = operator
+
+    def construct(self, x):  # [B,C,H,W] -> what the function returns
+        if self.native and runs_natively(x.shape, x.dtype):
+            return self.native_operator(x)
+        return self.function(x)
 
 
 class Convolution(nn.Conv2d):
@@ -277,22 +305,6 @@ class CSPLayer(nn.Cell):
         return self.conv3(ops.cat((self.m(self.conv1(x)), self.conv2(x)), axis=1))
 
 
-class MaxPool5(nn.MaxPool2d):
-    """The maximum over 5x5 windows at stride 1, on CPU a native kernel where `yolox.native` has it."""
-
-    def __init__(self):
-        super().__init__(5, 1, "same")
-        operator = max_pool_operator()
-        self.native = operator is not None
-        if self.native:
-            self.native_pool = operator
-
-    def construct(self, x):  # [B,C,H,W] -> [B,C,H,W]
-        if self.native and runs_natively(x.shape, x.dtype):
-            return self.native_pool(x)
-        return super().construct(x)
-
-
 class SPPBottleneck(nn.Cell):
     """Spatial pyramid pooling between two 1x1 convolutions: the map beside its 5x5, 9x9 and 13x13 maxima.
 
@@ -314,7 +326,7 @@ class SPPBottleneck(nn.Cell):
         hidden = in_channels // 2
         self.conv1 = ConvBNAct(in_channels, hidden, 1, 1, act=act)
         self.conv2 = ConvBNAct(4 * hidden, out_channels, 1, 1, act=act)
-        self.pool = MaxPool5()
+        self.pool = NativeOr(nn.MaxPool2d(5, 1, "same"), max_pool_operator())
 
     def construct(self, x):  # [B,in,H,W] -> [B,out,H,W]
         x = self.conv1(x)
@@ -347,9 +359,12 @@ class Focus(nn.Cell):
     def __init__(self, in_channels, out_channels, kernel, *, act="silu"):
         super().__init__()
         self.conv = ConvBNAct(4 * in_channels, out_channels, kernel, 1, act=act)
+        self.halve = NativeOr(space_to_depth, space_to_depth_operator())
 
     def construct(self, x):  # [B,in,H,W] -> [B,out,H/2,W/2]
-        return self.conv(space_to_depth(x))
+        if x.shape[2] % 2 or x.shape[3] % 2:
+            raise ValueError(f"Focus: x has shape {x.shape}, want even height and width")
+        return self.conv(self.halve(x))
 
 
 _TYPES = {"float32": ms.float32, "float16": ms.float16}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mindspore import nn, ops
 
-from yolox.nn.blocks import ConvBNAct, CSPLayer, make_conv
+from yolox.native import upsample_operator
+from yolox.nn.blocks import ConvBNAct, CSPLayer, NativeOr, make_conv
 from yolox.nn.functional import upsample2x
 
 
@@ -36,6 +37,7 @@ class PAFPN(nn.Cell):
         conv = {"depthwise": depthwise, "act": act}
         csp = {"shortcut": False, **conv}
         self.out_channels = (c3, c4, c5)
+        self.double = NativeOr(upsample2x, upsample_operator())
         self.lateral_conv0 = ConvBNAct(c5, c4, 1, 1, act=act)
         self.C3_p4 = CSPLayer(2 * c4, c4, repeats, **csp)
         self.reduce_conv1 = ConvBNAct(c4, c3, 1, 1, act=act)
@@ -48,8 +50,8 @@ class PAFPN(nn.Cell):
     def construct(self, maps):  # ([B,C3,H/8,W/8], [B,C4,H/16,W/16], [B,C5,H/32,W/32]) -> the same shapes
         fine, middle, coarse = maps
         top5 = self.lateral_conv0(coarse)
-        top4 = self.reduce_conv1(self.C3_p4(ops.cat((upsample2x(top5), middle), axis=1)))
-        out3 = self.C3_p3(ops.cat((upsample2x(top4), fine), axis=1))
+        top4 = self.reduce_conv1(self.C3_p4(ops.cat((self.double(top5), middle), axis=1)))
+        out3 = self.C3_p3(ops.cat((self.double(top4), fine), axis=1))
         out4 = self.C3_n3(ops.cat((self.bu_conv2(out3), top4), axis=1))
         out5 = self.C3_n4(ops.cat((self.bu_conv1(out4), top5), axis=1))
         return out3, out4, out5
@@ -70,6 +72,7 @@ class FPN(nn.Cell):
     def __init__(self, *, act="lrelu"):
         super().__init__()
         self.out_channels = (128, 256, 512)
+        self.double = NativeOr(upsample2x, upsample_operator())
         self.out1_cbl = ConvBNAct(512, 256, 1, 1, act=act)
         self.out1 = _embedding(256 + 512, 256, 512, act)
         self.out2_cbl = ConvBNAct(256, 128, 1, 1, act=act)
@@ -77,8 +80,8 @@ class FPN(nn.Cell):
 
     def construct(self, maps):  # ([B,256,h,w], [B,512,h/2,w/2], [B,512,h/4,w/4]) -> 128, 256, 512 channels
         fine, middle, coarse = maps
-        out4 = self.out1(ops.cat((upsample2x(self.out1_cbl(coarse)), middle), axis=1))
-        out3 = self.out2(ops.cat((upsample2x(self.out2_cbl(out4)), fine), axis=1))
+        out4 = self.out1(ops.cat((self.double(self.out1_cbl(coarse)), middle), axis=1))
+        out3 = self.out2(ops.cat((self.double(self.out2_cbl(out4)), fine), axis=1))
         return out3, out4, coarse
 
 

@@ -11,7 +11,7 @@ from yolox.config import InputSpec, OptimConfig, Recipe
 from yolox.distributed import Group, normalize_over_devices, recipe_reducers
 from yolox.graph import compile_function, tree_map
 from yolox.native import average_operator
-from yolox.nn.functional import normalize_images
+from yolox.nn.functional import normalize_images, planes_function
 from yolox.schedule import ema_value
 from yolox.training.optim import (
     OPTIMIZERS,
@@ -177,10 +177,10 @@ def make_train_step(
             f"create_train_state takes optimizer={optim.optimizer!r}"
         )
     params, sum_gradients, update_average = state.params, make_gradient_sums(len(state.params)), _make_average_update(state)
-    update_params = rule.make_update(params, state.slots, state.updates, optim)
+    update_params, planes_of = rule.make_update(params, state.slots, state.updates, optim), planes_function(spec)
 
     def forward(images, gt_boxes, gt_classes, valid, l1_weight, loss_scale):
-        maps = detector(normalize_images(images, spec=spec))
+        maps = detector(normalize_images(images, spec=spec, planes_of=planes_of))
         total, losses, num_pos = loss_fn(maps, gt_boxes, gt_classes, valid, l1_weight)
         return total * loss_scale if scaled else total, total, losses, num_pos
 

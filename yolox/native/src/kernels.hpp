@@ -30,6 +30,11 @@ struct PlaneSizes {
   int64_t planes, height, width;
 };
 
+// Sizes of images or maps: [batch, height, width, channels] or [batch, channels, height, width].
+struct ImageSizes {
+  int64_t batch, channels, height, width;
+};
+
 // Sizes of the tensors of a detector.
 struct TensorSizes {
   int count;
@@ -67,6 +72,14 @@ struct Kernels {
 
   void (*max_pool_forward)(const PlaneSizes &, const float *x, float *y);
   void (*max_pool_backward)(const PlaneSizes &, const float *x, const float *dy, float *dx);
+
+  // [B,H,W,C] bytes to [B,C,H,W] floats.
+  void (*image_planes)(const ImageSizes &, const uint8_t *images, float *planes);
+  // [B,C,H,W] to [B,4C,H/2,W/2], or back; H and W are even.
+  void (*space_to_depth)(const ImageSizes &, bool back, const float *from, float *to);
+  // Each pixel of x four times, and the sum of each four pixels of dy.
+  void (*upsample_forward)(const PlaneSizes &, const float *x, float *y);
+  void (*upsample_backward)(const PlaneSizes &, const float *dy, float *dx);
 
   // sums[i] = the sum of the elements of tensors[i].
   void (*tensor_sums)(const TensorSizes &, const float *const *tensors, float *sums);

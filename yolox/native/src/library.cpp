@@ -196,9 +196,9 @@ Status norm_infer(const Call &call, Activation activation) {
 }
 
 // Sizes from [B,C,H,W].
-bool plane_sizes(const Call &call, PlaneSizes &s) {
-  if (call.ranks[0] != 4) return false;
-  const int64_t *shape = call.shapes[0];
+bool plane_sizes(const Call &call, int x, PlaneSizes &s) {
+  if (call.ranks[x] != 4) return false;
+  const int64_t *shape = call.shapes[x];
   s = {shape[0] * shape[1], shape[2], shape[3]};
   return true;
 }
@@ -207,7 +207,7 @@ bool plane_sizes(const Call &call, PlaneSizes &s) {
 Status max_pool_forward(const Call &call) {
   PlaneSizes s;
   if (const Status status = call.check(2)) return status;
-  if (!plane_sizes(call, s) || !call.has_size(1, s.planes * s.height * s.width)) return wrong_shape;
+  if (!plane_sizes(call, 0, s) || !call.has_size(1, s.planes * s.height * s.width)) return wrong_shape;
   choice.kernels->max_pool_forward(s, call.at(0), call.at(1));
   return done;
 }
@@ -216,10 +216,50 @@ Status max_pool_forward(const Call &call) {
 Status max_pool_backward(const Call &call) {
   PlaneSizes s;
   if (const Status status = call.check(3)) return status;
-  const bool fits = plane_sizes(call, s);
+  const bool fits = plane_sizes(call, 0, s);
   for (int i = 1; i < 3; ++i)
     if (!fits || !call.has_size(i, s.planes * s.height * s.width)) return wrong_shape;
   choice.kernels->max_pool_backward(s, call.at(0), call.at(1), call.at(2));
+  return done;
+}
+
+// bytes [B,H,W,C] -> [B,C,H,W]
+Status image_planes(const Call &call) {
+  if (choice.kernels == nullptr) return no_kernels;
+  if (call.count != 2) return wrong_count;
+  if (std::strcmp(call.types[0], "uint8") != 0 || std::strcmp(call.types[1], "float32") != 0) return wrong_type;
+  const int64_t *shape = call.shapes[0];
+  if (call.ranks[0] != 4 || !call.has_size(1, call.size(0))) return wrong_shape;
+  choice.kernels->image_planes({shape[0], shape[3], shape[1], shape[2]}, static_cast<const uint8_t *>(call.data[0]),
+                               call.at(1));
+  return done;
+}
+
+// [B,C,H,W] -> [B,4C,H/2,W/2], or the other way
+Status space_to_depth(const Call &call, bool back) {
+  if (const Status status = call.check(2)) return status;
+  const int wide = back ? 1 : 0;
+  const int64_t *shape = call.shapes[wide];
+  if (call.ranks[wide] != 4 || shape[2] % 2 != 0 || shape[3] % 2 != 0 || call.size(0) != call.size(1)) return wrong_shape;
+  choice.kernels->space_to_depth({shape[0], shape[1], shape[2], shape[3]}, back, call.at(0), call.at(1));
+  return done;
+}
+
+// x -> y of twice the height and width
+Status upsample_forward(const Call &call) {
+  PlaneSizes s;
+  if (const Status status = call.check(2)) return status;
+  if (!plane_sizes(call, 0, s) || !call.has_size(1, 4 * call.size(0))) return wrong_shape;
+  choice.kernels->upsample_forward(s, call.at(0), call.at(1));
+  return done;
+}
+
+// dy -> dx
+Status upsample_backward(const Call &call) {
+  PlaneSizes s;
+  if (const Status status = call.check(2)) return status;
+  if (!plane_sizes(call, 1, s) || !call.has_size(0, 4 * call.size(1))) return wrong_shape;
+  choice.kernels->upsample_backward(s, call.at(0), call.at(1));
   return done;
 }
 
@@ -349,3 +389,9 @@ YOLOX_EXPORT int max_pool_backward_5(YOLOX_CALL) { return max_pool_backward({n, 
 YOLOX_EXPORT int tensor_sums(YOLOX_CALL) { return tensor_sums({n, data, ranks, shapes, types}); }
 YOLOX_EXPORT int sgd_update(YOLOX_CALL) { return sgd_update({n, data, ranks, shapes, types}); }
 YOLOX_EXPORT int average_update(YOLOX_CALL) { return average_update({n, data, ranks, shapes, types}); }
+
+YOLOX_EXPORT int image_planes(YOLOX_CALL) { return image_planes({n, data, ranks, shapes, types}); }
+YOLOX_EXPORT int space_to_depth(YOLOX_CALL) { return space_to_depth({n, data, ranks, shapes, types}, false); }
+YOLOX_EXPORT int depth_to_space(YOLOX_CALL) { return space_to_depth({n, data, ranks, shapes, types}, true); }
+YOLOX_EXPORT int upsample_forward_2(YOLOX_CALL) { return upsample_forward({n, data, ranks, shapes, types}); }
+YOLOX_EXPORT int upsample_backward_2(YOLOX_CALL) { return upsample_backward({n, data, ranks, shapes, types}); }

@@ -47,8 +47,9 @@ inline Planes pad(const float *from, int64_t count, int64_t channels, int64_t he
         std::copy(line, line + columns, row + p.before);
       else
         for (int64_t q = 0; q < 2; ++q) {
-          float *part = row + q * p.rows * p.row;
-          for (int64_t x = (p.before + q) % 2; x < columns; x += 2) part[(x + p.before) / 2] = line[x];
+          const int64_t first = (p.before + q) % 2, count = (columns - first + 1) / 2;
+          float *part = row + q * p.rows * p.row + (first + p.before) / 2;
+          for (int64_t k = 0; k < count; ++k) part[k] = line[first + 2 * k];
         }
     }
   });

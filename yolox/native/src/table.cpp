@@ -16,6 +16,10 @@ void norm_infer(const NormSizes &, Activation, const float *, const float *, con
                 float, float *);
 void max_pool_forward(const PlaneSizes &, const float *, float *);
 void max_pool_backward(const PlaneSizes &, const float *, const float *, float *);
+void image_planes(const ImageSizes &, const uint8_t *, float *);
+void space_to_depth(const ImageSizes &, bool, const float *, float *);
+void upsample_forward(const PlaneSizes &, const float *, float *);
+void upsample_backward(const PlaneSizes &, const float *, float *);
 void tensor_sums(const TensorSizes &, const float *const *, float *);
 void sgd_update(const TensorSizes &, const SgdSettings &, float *const *, float *const *, const float *const *);
 void average_update(const TensorSizes &, float, const float *const *, float *);
@@ -23,7 +27,8 @@ void average_update(const TensorSizes &, float, const float *const *, float *);
 extern const Kernels kernels = {
     depthwise_forward,           depthwise_backward, convolution_forward, convolution_input_gradient,
     convolution_weight_gradient, norm_train,         norm_backward,       norm_infer,
-    max_pool_forward,            max_pool_backward,  tensor_sums,         sgd_update,
+    max_pool_forward,            max_pool_backward,  image_planes,        space_to_depth,
+    upsample_forward,            upsample_backward,  tensor_sums,         sgd_update,
     average_update,
 };
 
