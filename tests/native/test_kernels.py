@@ -276,9 +276,11 @@ def test_any_number_of_threads_gives_the_same_bits(library):
         first = calls.depthwise(library, x, weight, 1, dy)
         second = calls.norm_train(library, x, gamma, beta, (gamma, beta), "silu", dy)
         pooled, sums = calls.max_pool(library, x, dy), calls.tensor_sums(library, [x, dy, gamma])
+        wide, kernel = draw(5, 2, 20, 45, 33), draw(6, 24, 20, 3, 3)
+        convolved = calls.convolution(library, wide, kernel, 1, draw(7, 2, 24, 45, 33))
         params, momenta = calls.sgd_update(library, [x, gamma], [dy, beta], [dy, gamma])
         average, kept = calls.average_update(library, np.concatenate([dy.ravel(), beta]), beta, [x, gamma])
-        every = (*first, *second.values(), *pooled, sums, *params, *momenta, average, kept)
+        every = (*first, *second.values(), *pooled, *convolved, sums, *params, *momenta, average, kept)
         return b"".join(value.tobytes() for value in every)
 
     try:

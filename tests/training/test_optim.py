@@ -6,6 +6,7 @@ import pytest
 from mindspore import Parameter, ops
 
 from yolox.config import OptimConfig
+from yolox.native import native_status
 from yolox.training.optim import OPTIMIZERS, clip_by_global_norm, flat_tensors, flatten, zero_slots
 
 SHAPES = [(2, 3), (1,), (), (4, 1, 2)]
@@ -137,16 +138,21 @@ class SlowOptimizer:
 
 @pytest.mark.parametrize("wrap", [lambda f: f, ms.jit], ids=["eager", "jit"])
 @pytest.mark.parametrize(
-    "optim",
+    ("optim", "native"),
     [
-        OptimConfig(momentum=0.8, weight_decay=0.1),
-        OptimConfig(optimizer="adamw", weight_decay=0.05),
-        OptimConfig(optimizer="adamw", betas=(0.5, 0.9), eps=0.1, weight_decay=0.5),
-        OptimConfig(optimizer="adamw", betas=(0.0, 0.9), weight_decay=0.0),
+        (OptimConfig(momentum=0.8, weight_decay=0.1), True),
+        (OptimConfig(momentum=0.8, weight_decay=0.1), False),
+        (OptimConfig(optimizer="adamw", weight_decay=0.05), False),
+        (OptimConfig(optimizer="adamw", betas=(0.5, 0.9), eps=0.1, weight_decay=0.5), False),
+        (OptimConfig(optimizer="adamw", betas=(0.0, 0.9), weight_decay=0.0), False),
     ],
-    ids=["sgd", "adamw", "adamw-eps", "adamw-no-first-moment"],
+    ids=["sgd-native", "sgd", "adamw", "adamw-eps", "adamw-no-first-moment"],
 )
-def test_twenty_updates_equal_the_slow_rule_and_bad_ones_change_no_bit(optim, wrap):
+def test_twenty_updates_equal_the_slow_rule_and_bad_ones_change_no_bit(optim, native, wrap, monkeypatch):
+    if not native:
+        monkeypatch.setattr("yolox.training.optim.sgd_operator", lambda count: None)
+    elif not native_status().active:
+        pytest.skip(native_status().reason)
     rng, start = np.random.default_rng(0), (1.0, -2.0, 0.5, 0.25)
     params, slow = conv_and_bias(start), SlowOptimizer(start, optim)
     state, step = optimizer(params, optim, wrap)

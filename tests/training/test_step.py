@@ -7,6 +7,7 @@ from mindspore import nn, ops
 from mindspore.ops import constexpr
 
 from yolox.config import InputSpec, LoaderConfig, OptimConfig, Recipe
+from yolox.native import native_status
 from yolox.schedule import is_no_aug
 from yolox.training.loop import fit
 from yolox.training.step import create_train_state, make_train_step
@@ -53,8 +54,14 @@ def snapshot(state):
     return {**values, **averages}
 
 
-@pytest.fixture()
-def toy():
+@pytest.fixture(params=["native", "mindspore"])
+def toy(request, monkeypatch):
+    """With the native kernels that update all parameters at once, and with the operators of MindSpore in their place."""
+    if request.param == "mindspore":
+        for name in ("optim.sums_operator", "optim.sgd_operator", "step.average_operator"):
+            monkeypatch.setattr(f"yolox.training.{name}", lambda count: None)
+    elif not native_status().active:
+        pytest.skip(native_status().reason)
     ms.set_seed(1)
     cell = Toy()
     state = create_train_state(cell)
