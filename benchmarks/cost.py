@@ -1,15 +1,17 @@
 """Measures how time and memory of nano's training step grow with images, their size, objects and classes.
 
-    python benchmarks/cost.py --output cost.json                   measures, each point in a process of its own (15 minutes)
+    python benchmarks/cost.py --output cost.json                   measures, each point in a process of its own (30 minutes)
     python benchmarks/cost.py --output cost.json --plot docs/cost.png     draws what is there; measures what is missing
 
-A point is a JSON object with batch, size, truths, classes, median_s, first_s and peak_mb.
+With native kernels, without them, and, where its environment is there (make peers), with Megvii's code for other images and
+sizes. A point is a JSON object with system, batch, size, truths, classes, median_s, first_s and peak_mb.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +22,11 @@ sys.path.insert(0, str(ROOT))
 BASE = {"batch": 4, "size": 320, "truths": 8, "classes": 80}
 AXES = {
     "batch": (1, 2, 4, 8, 16),
-    "size": (224, 320, 416, 512, 640),
-    "truths": (8, 30, 60, 120),
-    "classes": (1, 20, 80, 320),
+    "size": (224, 320, 416, 640),
+    "truths": (8, 60, 120),
+    "classes": (1, 80, 320),
 }
+LABELS = {"ours": "native kernels", "plain": "MindSpore's kernels", "megvii": "Megvii's code, torch"}
 UNITS = {"batch": "images a step", "size": "px, square", "truths": "objects an image", "classes": "classes"}
 REPEATS = 5
 
@@ -46,17 +49,42 @@ def measure_point(point: dict[str, int]) -> dict:
     return {**point, **{name: found[name] for name in ("median_s", "first_s", "peak_mb")}}
 
 
+def measure_theirs(point: dict[str, int]) -> dict:
+    """Time the training step of Megvii's code at one point, in its own environment."""
+    from benchmarks.measure import summary
+    from benchmarks.peers import PYTHONS, start
+
+    with start("megvii", PYTHONS["megvii"], f"train nano {point['size']} b{point['batch']}") as process:
+        first, *others = [process.call() for _ in range(1 + REPEATS)]
+    found = summary(first["seconds"], [answer["seconds"] for answer in others], others[-1]["peak_mb"])
+    return {**point, **{name: found[name] for name in ("median_s", "first_s", "peak_mb")}}
+
+
+def systems(point: dict[str, int]) -> list[str]:
+    """Lists what is measured at a point: Megvii's work has its own objects and classes, those of `BASE`."""
+    from benchmarks.peers import PYTHONS
+
+    usual = all(point[name] == BASE[name] for name in ("truths", "classes"))
+    return ["ours", "plain", *(["megvii"] if usual and PYTHONS["megvii"].exists() else [])]
+
+
 def measure_missing(path: Path) -> list[dict]:
     """Measure the points that the file lacks, and write it after each."""
     done = json.loads(path.read_text()) if path.exists() else []
     for point in points():
-        if any(point.items() <= row.items() for row in done):
-            continue
-        command = [sys.executable, __file__, "--point", json.dumps(point)]
-        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        done.append(json.loads(printed.splitlines()[-1]))
-        path.write_text(json.dumps(done, indent=1) + "\n")
-        print(json.dumps(done[-1]), flush=True)
+        for system in systems(point):
+            if any({"system": system, **point}.items() <= row.items() for row in done):
+                continue
+            if system == "megvii":
+                found = measure_theirs(point)
+            else:
+                command = [sys.executable, __file__, "--point", json.dumps(point)]
+                environment = {**os.environ, "YOLOX_NATIVE": "1" if system == "ours" else "0"}
+                run = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+                found = json.loads(run.stdout.splitlines()[-1])
+            done.append({"system": system, **found})
+            path.write_text(json.dumps(done, indent=1) + "\n")
+            print(json.dumps(done[-1]), flush=True)
     return done
 
 
@@ -73,14 +101,20 @@ def _figure(rows: list[dict]):
     figure = Figure(figsize=(13, 5.6), dpi=100, layout="constrained")
     axes = figure.subplots(2, len(AXES), sharey="row")
     for column, axis in enumerate(AXES):
-        line = sorted((row for row in rows if {**row, **BASE, axis: row[axis]} == row), key=lambda row: row[axis])
-        values = [row[axis] for row in line]
-        for place, key in zip(axes[:, column], ("median_s", "peak_mb"), strict=True):
-            place.plot(values, [row[key] for row in line], marker="o")
+        for system, label in LABELS.items():
+            own = [row for row in rows if row["system"] == system]
+            line = sorted((row for row in own if {**row, **BASE, axis: row[axis]} == row), key=lambda row: row[axis])
+            if len(line) < 2:
+                continue
+            values = [row[axis] for row in line]
+            for place, key in zip(axes[:, column], ("median_s", "peak_mb"), strict=True):
+                place.plot(values, [row[key] for row in line], marker="o", label=label)
+        for place in axes[:, column]:
             place.grid()
             place.set_ylim(bottom=0)
-            place.set_xticks(values)
+            place.set_xticks(AXES[axis])
         axes[1, column].set_xlabel(UNITS[axis])
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     axes[0, 0].set_ylabel("step, s")
     axes[1, 0].set_ylabel("peak of the process, MB")
     base = ", ".join(f"{value} {UNITS[name]}" for name, value in BASE.items())

@@ -1,11 +1,12 @@
-"""Time the published works here and in two peers, MindYOLO and pixeltable-yolox (Megvii's code), in turns.
+"""Time the published works here, with and without native kernels, and in two peers, MindYOLO and pixeltable-yolox (Megvii's
+code), in turns.
 
     make peers                                                    the peers' environments, once
     python benchmarks/run.py --peers                              every work
     python benchmarks/run.py --peers --work "loss nano 416 b8"    one work
 
 The processes of a work stay alive and do one call each in turn, so that all meet the same machine. One JSON line for each
-system: work, system (ours, megvii, mindyolo), median_s, min_s, max_s, first_s, peak_mb of its process, and for a peer
+system: work, system (ours, plain, megvii, mindyolo), median_s, min_s, max_s, first_s, peak_mb of its process, and for the others
 ratio, ours to theirs: the median of the rounds' ratios. A work that needs more memory than is there is passed over in one
 line with the reason (passed_over), and one that ends before its time has a line with its last lines (failed).
 """
@@ -24,8 +25,10 @@ from benchmarks.asking import AskedProcess, EndedError
 from benchmarks.measure import print_json, summary
 
 ROOT = Path(__file__).resolve().parents[1]
+PLAIN = "plain"  # this library without its native kernels
 PYTHONS = {
     "ours": Path(sys.executable),
+    PLAIN: Path(sys.executable),
     "megvii": ROOT / ".venv-megvii/bin/python",
     "mindyolo": ROOT / ".venv-mindyolo/bin/python",
 }
@@ -36,8 +39,10 @@ NEEDS = {
     ("mindyolo", "loss s 640 b2"): 24.0,
     ("mindyolo", "train nano 416 b8"): 23.0,
     ("mindyolo", "train s 640 b2"): 24.0,
-    ("ours", "train nano 416 b8"): 3.0,
-    ("ours", "train s 640 b2"): 4.2,
+    ("ours", "train nano 416 b8"): 2.5,
+    ("ours", "train s 640 b2"): 2.5,
+    (PLAIN, "train nano 416 b8"): 3.0,
+    (PLAIN, "train s 640 b2"): 4.2,
 }
 NEEDS_OTHER = 2.0
 SPARE = 2.0  # GB that stay free for everything else on the machine
@@ -97,8 +102,9 @@ def time_in_turns(work: str, pythons: Mapping[str, Path], *, repeats: int) -> li
 
 def start(system: str, python: Path, work: str) -> AskedProcess:
     """Start a system's process, which builds the work; it is ended when too little memory is left."""
-    script = Path(__file__).with_name(f"peer_{system}.py")
+    script = Path(__file__).with_name(f"peer_{'ours' if system == PLAIN else system}.py")
     command = [str(python), "-E", str(script), work]  # -E: a PYTHONPATH to this library would hide the peer's package
+    command = ["env", "YOLOX_NATIVE=0", *command] if system == PLAIN else command
     return AskedProcess(command, enough=lambda: available_gb() > SPARE / 2)
 
 

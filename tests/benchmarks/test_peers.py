@@ -70,7 +70,7 @@ def test_nothing_is_started_where_nothing_fits(monkeypatch):
     monkeypatch.setattr(peers, "available_gb", lambda: 1.0)
     monkeypatch.setattr(peers, "start", lambda *_: pytest.fail("started"))
     lines = peers.time_in_turns("infer nano 416 b1", peers.PYTHONS, repeats=1)
-    assert [line["system"] for line in lines] == ["ours", "megvii", "mindyolo"]
+    assert [line["system"] for line in lines] == ["ours", "plain", "megvii", "mindyolo"]
     assert all(line["passed_over"] == "takes 2.0 GB and 2.0 stay free; 1.0 are available" for line in lines)
 
 
@@ -104,7 +104,8 @@ def test_systems_are_asked_in_turn_and_one_that_ends_leaves_the_others(monkeypat
     monkeypatch.setattr(peers, "available_gb", lambda: 64.0)
     monkeypatch.setattr(peers, "start", lambda system, *_: Fake(system))
     lines = {line["system"]: line for line in peers.time_in_turns("infer nano 416 b1", peers.PYTHONS, repeats=2)}
-    assert asked_order == ["ours", "megvii", "mindyolo", "ours", "megvii", "mindyolo", "ours", "mindyolo"]
+    every = ["ours", "plain", "megvii", "mindyolo"]
+    assert asked_order == [*every, *every, "ours", "plain", "mindyolo"]
     assert lines["megvii"] == {"work": "infer nano 416 b1", "system": "megvii", "failed": "ended with code 1: tired"}
     assert lines["mindyolo"]["ratio"] == 1.0
 
@@ -113,7 +114,9 @@ def test_a_python_path_to_this_library_does_not_hide_a_peers_package(monkeypatch
     commands = []
     monkeypatch.setattr(peers, "AskedProcess", lambda command, **_: commands.append(command))
     peers.start("megvii", Path("python"), "infer nano 416 b1")
-    assert commands == [["python", "-E", str(FOLDER / "peer_megvii.py"), "infer nano 416 b1"]]
+    peers.start("plain", Path("python"), "infer nano 416 b1")
+    theirs, plain = ["python", "-E", str(FOLDER / "peer_megvii.py")], ["python", "-E", str(FOLDER / "peer_ours.py")]
+    assert commands == [[*theirs, "infer nano 416 b1"], ["env", "YOLOX_NATIVE=0", *plain, "infer nano 416 b1"]]
 
 
 def test_a_missing_environment_is_one_line(tmp_path):

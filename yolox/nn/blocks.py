@@ -74,7 +74,7 @@ class NativeOr(nn.Cell):
 
 
 class Convolution(nn.Conv2d):
-    """An `nn.Conv2d` without bias that pads by (kernel - 1) / 2, on CPU a native kernel where `yolox.native` has one.
+    """An `nn.Conv2d` that pads by (kernel - 1) / 2, on CPU a native kernel where `yolox.native` has one.
 
     Args:
         in_channels: channels of the input.
@@ -82,11 +82,12 @@ class Convolution(nn.Conv2d):
         kernel: side of the square kernel in pixels, odd.
         stride: step in pixels.
         groups: convolution groups; `in_channels` makes it depthwise.
+        has_bias: whether a number is added to each channel.
     """
 
-    def __init__(self, in_channels, out_channels, kernel, stride, *, groups=1):
+    def __init__(self, in_channels, out_channels, kernel, stride, *, groups=1, has_bias=False):
         super().__init__(
-            in_channels, out_channels, kernel, stride, "pad", (kernel - 1) // 2, group=groups, has_bias=False
+            in_channels, out_channels, kernel, stride, "pad", (kernel - 1) // 2, group=groups, has_bias=has_bias
         )
         operator = None
         if groups == 1 and kernel in (1, 3) and stride in (1, 2):
@@ -104,7 +105,8 @@ class Convolution(nn.Conv2d):
 
     def construct(self, x):  # [B,in,H,W] -> [B,out,H/stride,W/stride]
         if self.native and runs_natively(x.shape, x.dtype):
-            return self.native_conv(x, self.weight)
+            y = self.native_conv(x, self.weight)
+            return ops.bias_add(y, self.bias) if self.has_bias else y
         return super().construct(x)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from mindspore import Tensor, nn
 
-from yolox.nn.blocks import BN_EPS, ConvBNAct, Focus, NativeOr
+from yolox.nn.blocks import BN_EPS, ConvBNAct, Convolution, Focus, NativeOr
 
 
 def fold_batch_norm(tensors: Mapping[str, np.ndarray], *, eps: float = BN_EPS) -> dict[str, np.ndarray]:
@@ -68,7 +68,7 @@ def fold_detector(detector: nn.Cell) -> nn.Cell:
     for path, cell in list(bare.cells_and_names()):
         if isinstance(cell, ConvBNAct):
             _remove_batch_norm(cell, path)
-        elif isinstance(cell, NativeOr):
+        elif isinstance(cell, (Convolution, NativeOr)):
             cell.native = False  # a file with the operators of this library would run nowhere else
     parameters = bare.parameters_dict()
     for name, value in fold_batch_norm(tensors).items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mindspore import nn, ops
 
-from yolox.nn.blocks import ConvBNAct, make_conv
+from yolox.nn.blocks import ConvBNAct, Convolution, make_conv
 
 
 class DecoupledHead(nn.Cell):
@@ -42,9 +42,9 @@ class DecoupledHead(nn.Cell):
         self.stems = nn.CellList([ConvBNAct(int(c * width), hidden, 1, 1, act=act) for c in in_channels])
         self.cls_convs = nn.CellList([_tower(hidden, depthwise, act) for _ in levels])
         self.reg_convs = nn.CellList([_tower(hidden, depthwise, act) for _ in levels])
-        self.cls_preds = nn.CellList([nn.Conv2d(hidden, num_classes, 1, has_bias=True) for _ in levels])
-        self.reg_preds = nn.CellList([nn.Conv2d(hidden, 4, 1, has_bias=True) for _ in levels])
-        self.obj_preds = nn.CellList([nn.Conv2d(hidden, 1, 1, has_bias=True) for _ in levels])
+        self.cls_preds = nn.CellList([Convolution(hidden, num_classes, 1, 1, has_bias=True) for _ in levels])
+        self.reg_preds = nn.CellList([Convolution(hidden, 4, 1, 1, has_bias=True) for _ in levels])
+        self.obj_preds = nn.CellList([Convolution(hidden, 1, 1, 1, has_bias=True) for _ in levels])
 
     def construct(self, maps):  # ([B,c,H,W], ...) -> ([B,5+C,H,W], ...)
         if len(maps) != len(self.stems):
