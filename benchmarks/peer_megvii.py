@@ -5,13 +5,16 @@ It runs in an environment of its own: the peer's package has the same name as th
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from asked import answer_calls, split_work
+from folders import SIZE, write_photographs
 from ground_truths import make_ground_truths
 from outputs import STRIDES, make_outputs
 
@@ -26,6 +29,9 @@ def _declare_nms() -> None:
 
 
 _declare_nms()
+
+from yolox.data.data_augment import preproc  # noqa: E402
+from yolox.utils.boxes import postprocess  # noqa: E402
 
 from yolox.config import YoloxNano, YoloxS  # noqa: E402
 
@@ -93,8 +99,27 @@ def train(scale: str, size: int, batch: int) -> Callable[[], float]:
     return call
 
 
+def folder(evaluates: bool) -> Callable[[], object]:
+    """Reads, resizes, runs and filters one photograph after the other, as the peer's demo and evaluation do."""
+    temporary = tempfile.TemporaryDirectory()
+    paths = write_photographs(Path(temporary.name))
+    model, confidence = CONFIGS["s"]().get_model().eval(), 0.001 if evaluates else 0.25
+
+    def call(temporary=temporary) -> list:
+        found = []
+        with torch.no_grad():
+            for path in paths:
+                image, _ = preproc(cv2.imread(str(path)), (SIZE, SIZE))
+                found += postprocess(model(torch.from_numpy(image)[None]), 80, confidence, 0.65 if evaluates else 0.45)
+        return found
+
+    return call
+
+
 def build(work: str) -> Callable[[], object]:
     """Builds a work by its name."""
+    if work in ("eval s 640", "predict folder"):
+        return folder(work.startswith("eval"))
     kind, scale, size, batch = split_work(work)
     return {"infer": infer, "loss": loss, "train": train}[kind](scale, size, batch)
 

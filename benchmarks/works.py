@@ -7,6 +7,7 @@ from collections.abc import Callable
 import mindspore as ms
 import numpy as np
 
+from benchmarks.folders import folder_work
 from benchmarks.ground_truths import make_ground_truths
 from benchmarks.loss import loss
 from benchmarks.parts import measure_parts, wait
@@ -59,6 +60,10 @@ WORKS: dict[str, Callable[[], Callable[[], object]]] = {
     "loss nano 416 b8": lambda: loss(416, 8),
     "loss nano 416 b8, 120 truths": lambda: loss(416, 8, per_image=120),
     "loss s 640 b2": lambda: loss(640, 2),
+    "eval s 640": lambda: folder_work("eval", "auto"),
+    "eval s 640 in MindSpore": lambda: folder_work("eval", "mindspore"),
+    "predict folder": lambda: folder_work("predict", "auto"),
+    "predict folder in MindSpore": lambda: folder_work("predict", "mindspore"),
     "train nano 416 b8": lambda: train_call("nano", 416, 8),
     "train s 640 b2": lambda: train_call("s", 640, 2),
 }
