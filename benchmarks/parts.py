@@ -17,8 +17,8 @@ from mindspore import Tensor, ops
 from benchmarks.ground_truths import make_ground_truths
 from benchmarks.measure import peak_mb
 from yolox.config import Recipe
-from yolox.nn.functional import normalize_images
-from yolox.training.optim import gradient_sums, nesterov_sgd
+from yolox.nn.functional import normalize_images, planes_function
+from yolox.training.optim import make_gradient_sums, nesterov_sgd
 from yolox.training.step import create_train_state, make_train_step
 from yolox.yolox_loss import detection_loss
 
@@ -35,15 +35,19 @@ def bare_step(detector, images: Tensor, gt: tuple, recipe: Recipe) -> Callable[[
     maps = tuple(Tensor(level.asnumpy()) for level in detector(normalize_images(images, spec=recipe.input)))
     gradients = _map_gradients(maps, gt)
 
+    planes_of = planes_function(recipe.input)
+
     def forward(planes):
-        return _weighted_sum(detector(normalize_images(planes, spec=recipe.input)), gradients)
+        return _weighted_sum(detector(normalize_images(planes, spec=recipe.input, planes_of=planes_of)), gradients)
 
     gradient_fn = ms.value_and_grad(forward, None, weights=ms.ParameterTuple(detector.trainable_params()))
+
+    sum_gradients = make_gradient_sums(len(detector.trainable_params()))
 
     @ms.jit
     def step(planes):
         value, found = gradient_fn(planes)
-        return value, gradient_sums(found)  # as the training step has it
+        return value, sum_gradients(found)  # as the training step has it
 
     return lambda: wait(step(images)[0])
 
@@ -65,10 +69,12 @@ def loss_step(detector, images: Tensor, gt: tuple, recipe: Recipe) -> Callable[[
     gradient_fn = _gradient_fn(detector, recipe)
     l1_weight = Tensor(0.0, ms.float32)
 
+    sum_gradients = make_gradient_sums(len(detector.trainable_params()))
+
     @ms.jit
     def step(planes, boxes, classes, valid, weight):
         (total, *_), found = gradient_fn(planes, boxes, classes, valid, weight)
-        return total, gradient_sums(found)
+        return total, sum_gradients(found)
 
     return lambda: wait(step(images, *gt, l1_weight)[0])
 
@@ -79,10 +85,12 @@ def update_step(detector, images: Tensor, gt: tuple, recipe: Recipe) -> Callable
     update = nesterov_sgd(state.params, state.slots, None, recipe.optim)
     scalars = (Tensor(0.0, ms.float32), Tensor(0.0, ms.float32))
 
+    sum_gradients = make_gradient_sums(len(detector.trainable_params()))
+
     @ms.jit
     def step(planes, boxes, classes, valid, weight, lr):
         (total, *_), found = gradient_fn(planes, boxes, classes, valid, weight)
-        sums = gradient_sums(found)
+        sums = sum_gradients(found)
         update(found, lr, ops.isfinite(sums.sum() + total))
         return total, sums
 
@@ -90,8 +98,11 @@ def update_step(detector, images: Tensor, gt: tuple, recipe: Recipe) -> Callable
 
 
 def _gradient_fn(detector, recipe: Recipe) -> Callable:
+    planes_of = planes_function(recipe.input)
+
     def forward(planes, boxes, classes, valid, weight):
-        return detection_loss(detector(normalize_images(planes, spec=recipe.input)), boxes, classes, valid, weight)
+        planes = normalize_images(planes, spec=recipe.input, planes_of=planes_of)
+        return detection_loss(detector(planes), boxes, classes, valid, weight)
 
     return ms.value_and_grad(forward, None, weights=ms.ParameterTuple(detector.trainable_params()), has_aux=True)
 

@@ -11,7 +11,7 @@ from tests.oracles.layers import focus, upsample
 from yolox.config import InputSpec
 from yolox.export.runner import to_planes
 from yolox.nn import space_to_depth, upsample2x
-from yolox.nn.functional import normalize_images
+from yolox.nn.functional import normalize_images, planes_function
 from yolox.weights.megvii import MEGVII_LEGACY_INPUT
 
 SPECS = [
@@ -36,10 +36,15 @@ def slow_normalize(images, spec):  # [B,H,W,3] uint8 -> [B,3,H,W]
 def test_agrees_with_the_oracle(spec):
     images = np.random.default_rng(0).integers(0, 256, (2, 4, 6, 3)).astype(np.uint8)
 
+    planes_of = planes_function(spec)
+
     def normalize(x):
         return normalize_images(x, spec=spec)
 
-    for run in (normalize, ms.jit(normalize)):
+    def normalize_natively(x):
+        return normalize_images(x, spec=spec, planes_of=planes_of)
+
+    for run in (normalize, ms.jit(normalize), normalize_natively, ms.jit(normalize_natively)):
         got = run(Tensor(images))
         assert got.dtype == ms.float32
         np.testing.assert_allclose(got.asnumpy(), slow_normalize(images, spec), rtol=1e-5, atol=1e-6)

@@ -32,7 +32,7 @@ class Reports:
         self.on_step, self.on_epoch = self.steps.append, self.epochs.append
 
 
-def normalize_floats(images, *, spec):
+def normalize_floats(images, *, spec, planes_of):
     """Stand in for `normalize_images`, which takes bytes alone."""
     return images.transpose(0, 3, 1, 2) * spec.pixel_scale
 

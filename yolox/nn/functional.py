@@ -9,7 +9,7 @@ from yolox.config import InputSpec
 from yolox.native import planes_operator
 
 
-def to_planes(images: Tensor) -> Tensor:  # [B,H,W,C] -> [B,C,H,W]
+def images_to_planes(images: Tensor) -> Tensor:  # [B,H,W,C] -> [B,C,H,W]
     """Converts images to planes.
 
     Args:
@@ -22,7 +22,7 @@ def to_planes(images: Tensor) -> Tensor:  # [B,H,W,C] -> [B,C,H,W]
 
 
 def planes_function(spec: InputSpec) -> Callable:
-    """Returns `to_planes` for images of a spec, on CPU as a native kernel where `yolox.native` has it.
+    """Returns `images_to_planes` for images of a spec, on CPU as a native kernel where `yolox.native` has it.
 
     Args:
         spec: pixels that a detector takes.
@@ -30,10 +30,12 @@ def planes_function(spec: InputSpec) -> Callable:
     Returns:
         Function of the images that `normalize_images` takes for this spec, without gradient.
     """
-    return (planes_operator() if spec.max_value == 255 else None) or to_planes
+    return (planes_operator() if spec.max_value == 255 else None) or images_to_planes
 
 
-def normalize_images(images: Tensor, *, spec: InputSpec, planes_of: Callable = to_planes) -> Tensor:  # [B,H,W,C] -> [B,C,H,W]
+def normalize_images(  # [B,H,W,C] -> [B,C,H,W]
+    images: Tensor, *, spec: InputSpec, planes_of: Callable = images_to_planes
+) -> Tensor:
     """Converts loaded images to network input.
 
     Call it first in a jitted step: bytes travel to the device, a quarter of what floats would need, and every
