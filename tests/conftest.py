@@ -48,13 +48,21 @@ def own_cache(tmp_path_factory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def without_charts() -> Iterator[None]:
-    """Leaves out the charts and the report at the end of a run: they take longer than the runs of these tests.
+    """Leaves out the charts and the report at the end of a run, and its curves, which become an empty file.
 
-    tests/visualize/test_run_pictures.py draws them.
+    They take longer than the runs of these tests; tests/visualize/test_run_pictures.py draws them.
     """
+
+    @wraps(run_pictures.write_curves)
+    def no_curves(folder: Path, target: Path | None = None) -> Path:
+        path = (target or folder) / run_pictures.CURVES
+        path.touch()
+        return path
+
     nothing = wraps(run_pictures.write_charts)(lambda folder, evaluation: [])
     no_report = wraps(run_pictures.write_run_report)(lambda context, evaluation, **options: None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_pictures, "write_charts", nothing)
         patch.setattr(run_pictures, "write_run_report", no_report)
+        patch.setattr(run_pictures, "write_curves", no_curves)
         yield

@@ -23,7 +23,14 @@ from yolox.training.callbacks import EpochEvent
 from yolox.training.progress import TrainingProgress
 from yolox.training.run_folder import RunRecorder, prepare_run
 from yolox.visualize import run_pictures
-from yolox.visualize.run_pictures import CHARTS, RunPictures, evaluation_report, write_charts, write_comparisons
+from yolox.visualize.run_pictures import (
+    CHARTS,
+    RunPictures,
+    evaluation_report,
+    write_charts,
+    write_comparisons,
+    write_curves,
+)
 
 EXPERIMENT = Experiment(name="none", build_detector=None, recipes={"megvii": Recipe()}, make_step=None)
 LOSS_NAMES = ("total", "iou", "obj", "cls", "l1")
@@ -131,6 +138,7 @@ def test_what_cannot_be_drawn_is_said(tmp_path, capsys, prepare, status, message
 
 
 def test_training_draws_its_curves_after_every_epoch(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_pictures, "write_curves", write_curves)  # tests/conftest.py leaves it out
     monkeypatch.setattr(run_pictures, "CURVES_SECONDS", 0.0)
     recorder = RunRecorder(tmp_path, lambda path, progress, extra: path.write_bytes(b"weights"))
     fields = {name: 1.0 for name in ("lr", "images_per_second", "data_wait_share", "seconds")}

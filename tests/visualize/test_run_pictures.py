@@ -23,7 +23,7 @@ from yolox.training.callbacks import EpochEvent
 from yolox.training.progress import TrainingProgress
 from yolox.training.run_folder import read_history
 from yolox.visualize import run_pictures
-from yolox.visualize.run_pictures import CHARTS, RunPictures, write_charts, write_run_report
+from yolox.visualize.run_pictures import CHARTS, RunPictures, write_charts, write_curves, write_run_report
 
 SHORT = ["--epochs", "3", "--plain-epochs", "1", "--eval-interval", "1"]
 
@@ -76,6 +76,7 @@ def test_training_leaves_all_pictures_and_plot_draws_them_again(argv, tmp_path, 
     folder, evaluations = tmp_path / "run", []
     monkeypatch.setattr(run_pictures, "write_charts", write_charts)  # tests/conftest.py leaves them out
     monkeypatch.setattr(run_pictures, "write_run_report", write_run_report)
+    monkeypatch.setattr(run_pictures, "write_curves", write_curves)
     monkeypatch.setattr("sys.argv", ["/bin/yolox", "train", "--data", "my data"])
     predict = evaluate.predict_dataset
     monkeypatch.setattr(evaluate, "predict_dataset", lambda *a, **k: evaluations.append(1) or predict(*a, **k))
@@ -92,6 +93,7 @@ def test_training_leaves_all_pictures_and_plot_draws_them_again(argv, tmp_path, 
     page = (folder / "report.html").read_text()
     assert "yolox train --data &#39;my data&#39;" in page and f"Training run {folder}" in page
     assert "losses and AP by epoch" in page and page.count("<figcaption>") >= 4 and "--plain-epochs" not in page
+    assert cv2.imread(str(folder / "curves.png")).std() > 5
     charts = {folder / f"pictures/{name}.png" for name in CHARTS}
     assert set((folder / "pictures").glob("*.png")) == charts
     assert len(list((folder / "pictures/beside").glob("*.jpg"))) == 4

@@ -12,7 +12,7 @@ from yolox.distributed import Group
 from yolox.training.progress import TrainingProgress
 from yolox.training.run_folder import append_row, history_row
 from yolox.visualize import run_pictures
-from yolox.visualize.run_pictures import RunPictures, try_picture
+from yolox.visualize.run_pictures import RunPictures, try_picture, write_curves
 
 
 def context(folder, recipe=None):
@@ -37,6 +37,7 @@ def test_curves_that_cannot_be_drawn_do_not_end_the_run(tmp_path, monkeypatch, c
         raise error
 
     monkeypatch.setattr(run_pictures, "sample_grid", lambda *_arguments: np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setattr(run_pictures, "write_curves", write_curves)  # tests/conftest.py leaves it out
     monkeypatch.setattr(run_pictures, "history_chart", fail)
     monkeypatch.setattr(run_pictures, "CURVES_SECONDS", 0.0)
     callback = RunPictures()
