@@ -182,7 +182,7 @@ def test_speed_counts_images_and_tiles(model, large):
     views = len(image_views(image.shape[:2], Tiles(160)))
     assert (speed.images, speed.first_inputs, speed.inputs) == (2, 4, 2 * views - 4)
     speed = Speed(images=2, read=0.1, prepare=0.02, nms=0.002, steps=0.3, first=9.0, inputs=3, first_inputs=1)
-    text = "read 50.0, prepare 10.0, network 200.0, NMS 1.0 ms an image; the first step, which compiles, 9.0 s, is not counted"
+    text = "read 50.0, prepare 10.0, network 200.0, NMS 1.0 ms an image; the first step, 9.0 s, is not counted"
     assert str(speed) == text
 
 

@@ -307,7 +307,7 @@ class Speed:
         if not self.images:
             return "no images"
         read, prepare, nms = (f"{1e3 * seconds / self.images:.1f}" for seconds in (self.read, self.prepare, self.nms))
-        first = f"the first step, which compiles, {self.first:.1f} s"
+        first = f"the first step, {self.first:.1f} s"
         if not self.inputs:
             return f"read {read}, prepare {prepare}, NMS {nms} ms an image; {first}"
         network = 1e3 * self.steps / self.inputs * (self.inputs + self.first_inputs) / self.images
