@@ -102,7 +102,7 @@ def _figure(rows: list[dict]):
     axes = figure.subplots(2, len(AXES), sharey="row")
     for column, axis in enumerate(AXES):
         for system, label in LABELS.items():
-            own = [row for row in rows if row["system"] == system]
+            own = [row for row in rows if row.get("system") == system]
             line = sorted((row for row in own if {**row, **BASE, axis: row[axis]} == row), key=lambda row: row[axis])
             if len(line) < 2:
                 continue

@@ -1,7 +1,9 @@
 """Works on a folder of drawn photographs: evaluation and prediction with everything around the network.
 
 The detector has random weights, so that hardly anything passes the score threshold: what is timed is reading, resizing, the
-network and decoding.
+network and decoding. A call is one of `yolox.evaluate` or `yolox.predict`, as a user makes it: with MindSpore it compiles the
+detector, with an engine it hashes the weights and opens the export of an earlier call. Evaluation reads in two worker
+processes and ends in pycocotools.
 """
 
 from __future__ import annotations

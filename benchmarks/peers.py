@@ -108,7 +108,8 @@ def start(system: str, python: Path, work: str) -> AskedProcess:
     """Start a system's process, which builds the work; it is ended when too little memory is left."""
     script = Path(__file__).with_name(f"peer_{'ours' if system == PLAIN else system}.py")
     command = [str(python), "-E", str(script), work]  # -E: a PYTHONPATH to this library would hide the peer's package
-    command = ["env", "YOLOX_NATIVE=0", *command] if system == PLAIN else command
+    switch = {"ours": "1", PLAIN: "0"}.get(system)
+    command = command if switch is None else ["env", f"YOLOX_NATIVE={switch}", *command]
     return AskedProcess(command, enough=lambda: available_gb() > SPARE / 2)
 
 

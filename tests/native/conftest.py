@@ -11,14 +11,21 @@ from yolox.native import build, operators
 LIBRARY = "YOLOX_TEST_LIBRARY"  # another build of the library, such as one with sanitizers
 
 
-@pytest.fixture(scope="session")
-def library():
-    """The library of this machine, built if need be, with two threads: YOLOX_NATIVE does not count here."""
+@pytest.fixture(scope="session", params=[None, b"avx2"], ids=["widest", "avx2"])
+def library(request):
+    """The library of this machine, built if need be, with two threads: YOLOX_NATIVE does not count here.
+
+    Once with the widest instructions of the processor, and once with AVX2, whose vectors and tiles have other sizes.
+    """
     loaded = ctypes.CDLL(os.environ.get(LIBRARY) or built_library())
     loaded.yolox_start.restype = ctypes.c_char_p
-    if not loaded.yolox_start(2, None):
+    widest = loaded.yolox_start(2, None)
+    if not widest:
         pytest.skip("the processor has no AVX2")
-    return loaded
+    if request.param and loaded.yolox_start(2, request.param) == widest:
+        pytest.skip(f"the processor has nothing but {widest.decode()}")
+    yield loaded
+    loaded.yolox_start(2, None)
 
 
 def built_library() -> str:
@@ -36,9 +43,10 @@ def forget():
     """A function that makes the next use of the package read YOLOX_NATIVE again; called after the test, too."""
 
     def clear():
-        names = ("_convolution", "_depthwise", "_norm", "_max_pool", "_upsample", "_space_to_depth")
-        for cached in (build.load_library, *(getattr(operators, name) for name in names)):
-            cached.cache_clear()
+        build.load_library.cache_clear()
+        for made in vars(operators).values():
+            if hasattr(made, "cache_clear"):
+                made.cache_clear()
 
     clear()
     yield clear

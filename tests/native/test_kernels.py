@@ -52,12 +52,22 @@ def test_convolution(library, kernel, stride, shape, channels, seed):
 
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2)])
 def test_convolution_of_many_channels_and_pixels(library, kernel, stride):
-    """More than one block of channels, tile and chunk of columns in every computation."""
-    x, weight = draw(0, 2, 70, 45, 61), draw(1, 67, 70, kernel, kernel)
+    """More than one block of channels, tile and chunk of columns in every computation, of numbers far from zero."""
+    x, weight = draw(0, 2, 70, 45, 61) + 2, draw(1, 67, 70, kernel, kernel)
     dy = draw(2, 2, 67, (45 - 1) // stride + 1, (61 - 1) // stride + 1)
     results = calls.convolution(library, x, weight, stride, dy)
     for got, want in zip(results, oracle.convolution(x, weight, stride, dy), strict=True):
         close(got, want)
+
+
+@pytest.mark.parametrize(("channels", "height", "width"), [(300, 12, 11), (520, 5, 9), (130, 3, 40)])
+def test_a_convolution_whose_channels_leave_room_for_few_tiles(library, channels, height, width):
+    x, weight, dy = draw(0, 2, channels, height, width), draw(1, 20, channels, 3, 3), draw(2, 2, 20, height, width)
+    for turned in (False, True):
+        given_x, given_dy, kernel = (dy, x, weight.transpose(1, 0, 2, 3).copy()) if turned else (x, dy, weight)
+        results = calls.convolution(library, given_x, kernel, 1, given_dy)
+        for got, want in zip(results, oracle.convolution(given_x, kernel, 1, given_dy), strict=True):
+            close(got, want)
 
 
 @pytest.mark.parametrize("act", ACTS)
@@ -148,10 +158,24 @@ def test_maps_of_twice_the_size(library, shape, seed):
 def test_moves_to_other_shapes_are_refused(library, name, x, y):
     out = np.zeros(y, np.float32)
     assert calls.call(library, name, draw(0, *x), out) == 3 and not out.any()
+
+
+def test_planes_of_floats_are_refused(library):
     assert calls.call(library, "image_planes", draw(0, 1, 2, 2, 3), np.zeros((1, 3, 2, 2), np.float32)) == 2
 
 
-SIZES = [(1,), (7,), (33,), (2, 3, 3, 3), (5, 1, 1, 1), (40000,), (70, 64, 3, 3)]
+@pytest.mark.parametrize(("kernel", "channels"), [(1, 20), (3, 4), (3, 20)])
+def test_not_a_number_reaches_every_window_that_holds_it_and_no_other_image(library, kernel, channels):
+    """By the plain way and by Winograd's, which may spread it to neighbours."""
+    x, weight = draw(0, 2, channels, 9, 11), draw(1, 20, channels, kernel, kernel)
+    x[1, 2, 4, 5] = np.nan
+    y, dx, dweight = calls.convolution(library, x, weight, 1, draw(2, 2, 20, 9, 11))
+    reach = kernel // 2
+    assert np.isfinite(y[0]).all() and np.isnan(y[1, :, 4 - reach : 5 + reach, 5 - reach : 6 + reach]).all()
+    assert np.isfinite(y[1, :, :2]).all() and np.isfinite(dx).all() and np.isnan(dweight[:, 2]).all()
+
+
+SIZES = [(), (1,), (7,), (33,), (2, 3, 3, 3), (5, 1, 1, 1), (40000,), (70, 64, 3, 3)]
 TENSORS = st.lists(st.sampled_from(SIZES), min_size=1, max_size=6)
 
 
@@ -188,6 +212,9 @@ def test_average(library, shapes, others, seed):
     got, copied = calls.average_update(library, average, kept, tensors + last, decay=0.75)
     close(got, 0.75 * average.astype(np.float64) + 0.25 * values)
     np.testing.assert_array_equal(copied, values[-len(kept) :])
+    ends = (calls.average_update(library, average * 1e6, kept, tensors + last, decay=decay)[0] for decay in (0.0, 1.0))
+    for end, want in zip(ends, (values, average * np.float32(1e6)), strict=True):
+        np.testing.assert_array_equal(end, want)
 
 
 def test_an_update_that_is_not_applied_changes_no_bit(library):
@@ -280,7 +307,9 @@ def test_any_number_of_threads_gives_the_same_bits(library):
         convolved = calls.convolution(library, wide, kernel, 1, draw(7, 2, 24, 45, 33))
         params, momenta = calls.sgd_update(library, [x, gamma], [dy, beta], [dy, gamma])
         average, kept = calls.average_update(library, np.concatenate([dy.ravel(), beta]), beta, [x, gamma])
-        every = (*first, *second.values(), *pooled, *convolved, sums, *params, *momenta, average, kept)
+        doubled = calls.move(library, "upsample_forward_2", x, (2, 8, 128, 122))
+        pointwise = calls.convolution(library, x, draw(9, 8, 8, 1, 1), 1, dy)
+        every = (*first, doubled, *pointwise, *second.values(), *pooled, *convolved, sums, *params, *momenta, average, kept)
         return b"".join(value.tobytes() for value in every)
 
     try:

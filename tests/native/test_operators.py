@@ -6,8 +6,9 @@ import pytest
 from mindspore import Tensor, nn
 
 from yolox.distributed import Group, normalize_over_devices
-from yolox.nn import FPN, ConvBNAct, CSPLayer, Focus, SPPBottleneck
-from yolox.nn.blocks import Convolution
+from yolox.models import yolox_nano
+from yolox.nn import ConvBNAct, CSPLayer, Focus, SPPBottleneck
+from yolox.nn.blocks import Convolution, MaxPool5, SpaceToDepth, Upsample2x
 from yolox.nn.fold import fold_detector
 from yolox.training.freeze import freeze
 
@@ -99,23 +100,13 @@ def test_convolution_equals_that_of_mindspore(kernel, stride, size, compiled):
     assert_same(*found)
 
 
-def max_pool():
-    return SPPBottleneck(4, 4).pool
-
-
-def double():
-    return FPN().double
-
-
-def halve():
-    return Focus(3, 8, 3).halve
-
-
 @pytest.mark.parametrize("compiled", [True, False])
-@pytest.mark.parametrize(("make", "shape"), [(max_pool, (2, 3, 9, 7)), (double, (2, 3, 18, 14)), (halve, (2, 12, 4, 3))])
+@pytest.mark.parametrize(
+    ("make", "shape"), [(MaxPool5, (2, 3, 9, 7)), (Upsample2x, (2, 3, 18, 14)), (SpaceToDepth, (2, 12, 4, 3))]
+)
 def test_what_moves_pixels_equals_that_of_mindspore(make, shape, compiled):
     """Of equal numbers the same one is the maximum, and gets the gradient."""
-    size = (8, 6) if make is halve else (9, 7)
+    size = (8, 6) if make is SpaceToDepth else (9, 7)
     x, weight = Tensor(np.random.default_rng(0).integers(0, 3, (2, 3, *size)).astype(np.float32)), Tensor(draw(11, *shape))
     native, own = (outcome(fill(make(), native), x, weight, compiled=compiled) for native in (True, False))
     assert native["y"].shape == shape
@@ -166,9 +157,14 @@ def test_other_types_and_shapes_use_the_operators_of_mindspore():
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-def test_a_whole_network_in_float16_uses_the_operators_of_mindspore(compiled):
-    layer = CSPLayer(4, 8, 1, depthwise=True).set_train(False)
-    x = Tensor(draw(0, 1, 4, 6, 6))
+@pytest.mark.parametrize(("make", "shape"), [
+    (lambda: CSPLayer(4, 8, 1, depthwise=True), (1, 4, 6, 6)), (lambda: SPPBottleneck(4, 8), (1, 4, 6, 6)),
+    (lambda: Focus(4, 8, 3), (1, 4, 6, 6)), (lambda: Convolution(4, 8, 1, 1, has_bias=True), (1, 4, 6, 6)),
+    (Upsample2x, (1, 4, 6, 6)),
+])  # fmt: skip
+def test_a_whole_network_in_float16_uses_the_operators_of_mindspore(make, shape, compiled):
+    layer = make().set_train(False)
+    x = Tensor(draw(0, *shape))
     exact = layer(x).asnumpy()
     layer.to_float(ms.float16)
     assert not any(getattr(cell, "native", False) for _, cell in layer.cells_and_names())
@@ -178,8 +174,9 @@ def test_a_whole_network_in_float16_uses_the_operators_of_mindspore(compiled):
 
 def test_a_folded_copy_has_no_operator_of_the_library():
     """Exports are written of folded copies: a file with these operators would run nowhere else."""
-    folded = fold_detector(CSPLayer(4, 8, 1, depthwise=True))
-    assert not any(getattr(cell, "native", False) for _, cell in folded.cells_and_names())
+    folded = fold_detector(yolox_nano(2))
+    for again in (folded, folded.to_float(ms.float32)):
+        assert not any(getattr(cell, "native", False) for _, cell in again.cells_and_names())
 
 
 def test_another_normalisation_or_activation_is_used():

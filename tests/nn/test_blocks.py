@@ -3,6 +3,7 @@ from __future__ import annotations
 import mindspore as ms
 import numpy as np
 import pytest
+from mindspore import ops
 
 from tests.nn.cells import both_modes, gradients, jitted, numbers, randomise
 from tests.oracles import layers as oracle
@@ -170,3 +171,8 @@ def test_errors_say_what_came_and_what_was_wanted():
         jitted(ConvBNAct(4, 4, 3, 1))(x)
     with pytest.raises(ValueError, match="ConvBNAct: kernel is 2, want an odd number"):
         ConvBNAct(4, 4, 2, 1)
+
+
+def test_focus_wants_even_sides():
+    with pytest.raises(ValueError, match=r"Focus: x has shape \(1, 3, 7, 8\), want even height and width"):
+        Focus(3, 8, 3)(ops.zeros((1, 3, 7, 8)))

@@ -6,7 +6,7 @@ import pytest
 from mindspore import Parameter, ops
 
 from yolox.config import OptimConfig
-from yolox.native import native_status
+from yolox.native import native_status, sgd_operator
 from yolox.training.optim import OPTIMIZERS, clip_by_global_norm, flat_tensors, flatten, zero_slots
 
 SHAPES = [(2, 3), (1,), (), (4, 1, 2)]
@@ -153,6 +153,8 @@ def test_twenty_updates_equal_the_slow_rule_and_bad_ones_change_no_bit(optim, na
         monkeypatch.setattr("yolox.training.optim.sgd_operator", lambda count: None)
     elif not native_status().active:
         pytest.skip(native_status().reason)
+    else:
+        assert sgd_operator(2) is not None
     rng, start = np.random.default_rng(0), (1.0, -2.0, 0.5, 0.25)
     params, slow = conv_and_bias(start), SlowOptimizer(start, optim)
     state, step = optimizer(params, optim, wrap)

@@ -7,7 +7,7 @@ from mindspore import nn, ops
 from mindspore.ops import constexpr
 
 from yolox.config import InputSpec, LoaderConfig, OptimConfig, Recipe
-from yolox.native import native_status
+from yolox.native import average_operator, native_status, sgd_operator, sums_operator
 from yolox.schedule import is_no_aug
 from yolox.training.loop import fit
 from yolox.training.step import create_train_state, make_train_step
@@ -62,6 +62,8 @@ def toy(request, monkeypatch):
             monkeypatch.setattr(f"yolox.training.{name}", lambda count: None)
     elif not native_status().active:
         pytest.skip(native_status().reason)
+    else:
+        assert all(operator(1) is not None for operator in (sums_operator, sgd_operator, average_operator))
     ms.set_seed(1)
     cell = Toy()
     state = create_train_state(cell)

@@ -24,11 +24,11 @@ __all__ = [
     "native_status",
     "norm_operators",
     "planes_operator",
-    "space_to_depth_operator",
-    "upsample_operator",
     "runs_natively",
     "sgd_operator",
+    "space_to_depth_operator",
     "sums_operator",
+    "upsample_operator",
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 
 import mindspore as ms
 from mindspore import ops
@@ -32,16 +32,36 @@ def runs_natively(shape, dtype) -> bool:
     """
     if len(shape) != 4 or min(shape) < 1 or dtype != ms.float32 or ms.get_context("device_target") != "CPU":
         return False
-    library = load_library()[1]
-    library.yolox_set_threads(min(ms.get_context("runtime_num_threads"), len(os.sched_getaffinity(0))))
+    _set_threads()
     return True
+
+
+def _set_threads() -> None:
+    threads = min(ms.get_context("runtime_num_threads"), len(os.sched_getaffinity(0)))
+    load_library()[1].yolox_set_threads(threads)
 
 
 def _kernels_run() -> bool:
     """Returns whether Cells that are built now can use the kernels; does not build them for another device."""
-    return ms.get_context("device_target") == "CPU" and load_library()[0].active
+    if ms.get_context("device_target") != "CPU" or not load_library()[0].active:
+        return False
+    _set_threads()
+    return True
 
 
+def _where_kernels_run(make: Callable) -> Callable:
+    """Makes a function that builds an operator return None where the kernels do not run, and build one for equal arguments."""
+    made = cache(make)
+
+    @wraps(make)
+    def operator(*arguments):
+        return made(*arguments) if _kernels_run() else None
+
+    operator.cache_clear = made.cache_clear
+    return operator
+
+
+@_where_kernels_run
 def depthwise_operator(stride: int) -> ops.Custom | None:
     """Returns the depthwise convolution of x [B,C,H,W] and weight [C,1,K,K], K of 3 or 5, padding (K - 1) / 2.
 
@@ -52,11 +72,6 @@ def depthwise_operator(stride: int) -> ops.Custom | None:
         An operator (x, weight) -> [B,C,ceil(H / stride),ceil(W / stride)] with gradients; None without kernels, and on
         Ascend.
     """
-    return _depthwise(stride) if _kernels_run() else None
-
-
-@cache
-def _depthwise(stride: int) -> ops.Custom:
     backward = _custom(f"depthwise_backward_{stride}", lambda x, weight, dy: (x, weight))
 
     def output(x, weight):
@@ -68,6 +83,7 @@ def _depthwise(stride: int) -> ops.Custom:
     return _custom(f"depthwise_forward_{stride}", output, bprop)
 
 
+@_where_kernels_run
 def convolution_operator(stride: int) -> ops.Custom | None:
     """Returns the convolution of x [B,C,H,W] and weight [O,C,K,K], K of 1 or 3, padding (K - 1) / 2.
 
@@ -78,11 +94,6 @@ def convolution_operator(stride: int) -> ops.Custom | None:
         An operator (x, weight) -> [B,O,ceil(H / stride),ceil(W / stride)] with gradients, of which one that nobody reads is
         not computed; None without kernels, and on Ascend.
     """
-    return _convolution(stride) if _kernels_run() else None
-
-
-@cache
-def _convolution(stride: int) -> ops.Custom:
     input_gradient = _custom(f"convolution_input_gradient_{stride}", lambda x, weight, dy: x)
     weight_gradient = _custom(f"convolution_weight_gradient_{stride}", lambda x, weight, dy: weight)
 
@@ -95,6 +106,7 @@ def _convolution(stride: int) -> ops.Custom:
     return _custom(f"convolution_forward_{stride}", output, bprop)
 
 
+@_where_kernels_run
 def norm_operators(act: str) -> tuple[ops.Custom, ops.Custom] | None:
     """Returns batch normalisation followed by an activation, with the batch's statistics and with given ones.
 
@@ -107,11 +119,6 @@ def norm_operators(act: str) -> tuple[ops.Custom, ops.Custom] | None:
         1 / deviation [C]) and updates the moving averages, which must be Parameters, in place as `nn.BatchNorm2d` does. The
         second returns y and changes nothing.
     """
-    return _norm(act) if _kernels_run() else None
-
-
-@cache
-def _norm(act: str) -> tuple[ops.Custom, ops.Custom]:
     name = _C_NAMES[act]
     train_backward = _custom(f"norm_train_backward_{name}", _norm_gradients)
     infer_backward = _custom(f"norm_infer_backward_{name}", _norm_gradients)
@@ -136,17 +143,13 @@ def _norm_gradients(x, dy, gamma, beta, mean, inv_std):
     return x, gamma, beta
 
 
+@_where_kernels_run
 def max_pool_operator() -> ops.Custom | None:
     """Returns the maximum over 5x5 windows of x [B,C,H,W] at stride 1, as `nn.MaxPool2d(5, 1, "same")` computes it.
 
     Returns:
         An operator (x) -> [B,C,H,W] with its gradient; None without kernels, and on Ascend.
     """
-    return _max_pool() if _kernels_run() else None
-
-
-@cache
-def _max_pool() -> ops.Custom:
     backward = _custom("max_pool_backward_5", lambda x, dy: x)
 
     def bprop(x, out, dout):
@@ -155,17 +158,13 @@ def _max_pool() -> ops.Custom:
     return _custom("max_pool_forward_5", lambda x: x, bprop)
 
 
+@_where_kernels_run
 def upsample_operator() -> ops.Custom | None:
     """Returns the repetition of each pixel of x [B,C,H,W] in two rows and two columns, as `yolox.nn.upsample2x` computes it.
 
     Returns:
         An operator (x) -> [B,C,2H,2W] with its gradient; None without kernels, and on Ascend.
     """
-    return _upsample() if _kernels_run() else None
-
-
-@cache
-def _upsample() -> ops.Custom:
     backward = _custom("upsample_backward_2", lambda dy: (dy[0], dy[1], dy[2] // 2, dy[3] // 2))
 
     def bprop(x, out, dout):
@@ -174,17 +173,13 @@ def _upsample() -> ops.Custom:
     return _custom("upsample_forward_2", lambda x: (x[0], x[1], 2 * x[2], 2 * x[3]), bprop)
 
 
+@_where_kernels_run
 def space_to_depth_operator() -> ops.Custom | None:
     """Returns the move of 2x2 pixels of x [B,C,H,W] to channels, as `yolox.nn.space_to_depth` computes it.
 
     Returns:
         An operator (x) -> [B,4C,H/2,W/2], of even H and W, with its gradient; None without kernels, and on Ascend.
     """
-    return _space_to_depth() if _kernels_run() else None
-
-
-@cache
-def _space_to_depth() -> ops.Custom:
     backward = _custom("depth_to_space", lambda dy: (dy[0], dy[1] // 4, 2 * dy[2], 2 * dy[3]))
 
     def bprop(x, out, dout):
@@ -193,15 +188,17 @@ def _space_to_depth() -> ops.Custom:
     return _custom("space_to_depth", lambda x: (x[0], 4 * x[1], x[2] // 2, x[3] // 2), bprop)
 
 
+@_where_kernels_run
 def planes_operator() -> ops.Custom | None:
     """Returns the conversion of images, uint8 [B,H,W,C], to planes, float32 [B,C,H,W].
 
     Returns:
         An operator (images) -> planes without gradient; None without kernels, and on Ascend.
     """
-    return _custom("image_planes", lambda x: (x[0], x[3], x[1], x[2])) if _kernels_run() else None
+    return _custom("image_planes", lambda x: (x[0], x[3], x[1], x[2]))
 
 
+@_where_kernels_run
 def sums_operator(count: int) -> ops.Custom | None:
     """Returns the sums of the elements of some tensors.
 
@@ -211,9 +208,10 @@ def sums_operator(count: int) -> ops.Custom | None:
     Returns:
         An operator (tensors...) -> [count]; None without kernels, and on Ascend.
     """
-    return _custom("tensor_sums", lambda *tensors: (count,)) if _kernels_run() else None
+    return _custom("tensor_sums", lambda *tensors: (count,))
 
 
+@_where_kernels_run
 def sgd_operator(count: int) -> ops.Custom | None:
     """Returns the update of `yolox.training.optim.nesterov_sgd` for all parameters in one kernel.
 
@@ -225,11 +223,10 @@ def sgd_operator(count: int) -> ops.Custom | None:
         whether it is applied: 1, or 0 to leave every bit. It changes parameters and momenta, which must be Parameters, in
         place, and returns the last setting. None without kernels, and on Ascend.
     """
-    if not _kernels_run():
-        return None
     return _custom("sgd_update", lambda *inputs: (1,), kind=_writes((False,) + (True,) * 2 * count + (False,) * count))
 
 
+@_where_kernels_run
 def average_operator(count: int) -> ops.Custom | None:
     """Returns the update of the moving average of some Parameters, and of a copy of the last ones, in one kernel.
 
@@ -242,9 +239,7 @@ def average_operator(count: int) -> ops.Custom | None:
         and ``copies`` the last Parameters, as many as have M elements; both must be Parameters. It returns the last
         setting. None without kernels, and on Ascend.
     """
-    if not _kernels_run():
-        return None
-    # The averaged ones count as written, too: so the operator comes after those that change them, and gets no copies.
+    # The averaged ones are marked as written, too, so that the operator comes after those that change them.
     return _custom("average_update", lambda *inputs: (1,), kind=_writes((False,) + (True,) * (2 + count)))
 
 

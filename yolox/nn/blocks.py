@@ -15,8 +15,9 @@ from yolox.native import (
     norm_operators,
     runs_natively,
     space_to_depth_operator,
+    upsample_operator,
 )
-from yolox.nn.functional import space_to_depth
+from yolox.nn.functional import space_to_depth, upsample2x
 
 # Within the noise of a whole training step: x * sigmoid(x) for nn.SiLU, ops.batch_norm for nn.BatchNorm2d.
 _ACTIVATIONS = {
@@ -52,25 +53,59 @@ BN_EPS = 1e-3
 BN_MOMENTUM = 0.97  # share of the old running value; PyTorch writes the same as 0.03
 
 
-class NativeOr(nn.Cell):
-    """A native operator where there is one for the input, else a function that computes the same.
+class NativeLayer(nn.Cell):
+    """A layer without parameters that computes on CPU by an operator of `yolox.native`, elsewhere by `compute`.
 
     Args:
-        function: of one map.
-        operator: of `yolox.native` for the same, or None.
+        operator: from one map to another; None where there is none.
     """
 
-    def __init__(self, function, operator):
+    def __init__(self, operator):
         super().__init__()
-        self.function = function
         self.native = operator is not None
         if self.native:
             self.native_operator = operator
 
-    def construct(self, x):  # [B,C,H,W] -> what the function returns
+    def add_flags(self, **flags):  # as in `Convolution`
+        super().add_flags(**flags)
+        if "fp32" in flags and not flags["fp32"]:
+            self.native = False
+
+    def construct(self, x):  # [B,C,H,W] -> what `compute` returns
         if self.native and runs_natively(x.shape, x.dtype):
             return self.native_operator(x)
-        return self.function(x)
+        return self.compute(x)
+
+
+class MaxPool5(NativeLayer):
+    """The maximum over 5x5 windows at stride 1."""
+
+    def __init__(self):
+        super().__init__(max_pool_operator())
+        self.pool = nn.MaxPool2d(5, 1, "same")
+
+    def compute(self, x):  # [B,C,H,W] -> [B,C,H,W]
+        return self.pool(x)
+
+
+class Upsample2x(NativeLayer):
+    """`upsample2x` as a layer."""
+
+    def __init__(self):
+        super().__init__(upsample_operator())
+
+    def compute(self, x):  # [B,C,H,W] -> [B,C,2H,2W]
+        return upsample2x(x)
+
+
+class SpaceToDepth(NativeLayer):
+    """`space_to_depth` as a layer."""
+
+    def __init__(self):
+        super().__init__(space_to_depth_operator())
+
+    def compute(self, x):  # [B,C,H,W] -> [B,4C,H/2,W/2]
+        return space_to_depth(x)
 
 
 class Convolution(nn.Conv2d):
@@ -101,7 +136,7 @@ class Convolution(nn.Conv2d):
     def add_flags(self, **flags):  # `to_float` of this Cell or one around it: the kernels take float32 only
         super().add_flags(**flags)
         if "fp32" in flags:
-            self.native = flags["fp32"] and hasattr(self, "native_conv")
+            self.native = flags["fp32"] and getattr(self, "native_conv", None) is not None
 
     def construct(self, x):  # [B,in,H,W] -> [B,out,H/stride,W/stride]
         if self.native and runs_natively(x.shape, x.dtype):
@@ -328,7 +363,7 @@ class SPPBottleneck(nn.Cell):
         hidden = in_channels // 2
         self.conv1 = ConvBNAct(in_channels, hidden, 1, 1, act=act)
         self.conv2 = ConvBNAct(4 * hidden, out_channels, 1, 1, act=act)
-        self.pool = NativeOr(nn.MaxPool2d(5, 1, "same"), max_pool_operator())
+        self.pool = MaxPool5()
 
     def construct(self, x):  # [B,in,H,W] -> [B,out,H,W]
         x = self.conv1(x)
@@ -361,7 +396,7 @@ class Focus(nn.Cell):
     def __init__(self, in_channels, out_channels, kernel, *, act="silu"):
         super().__init__()
         self.conv = ConvBNAct(4 * in_channels, out_channels, kernel, 1, act=act)
-        self.halve = NativeOr(space_to_depth, space_to_depth_operator())
+        self.halve = SpaceToDepth()
 
     def construct(self, x):  # [B,in,H,W] -> [B,out,H/2,W/2]
         if x.shape[2] % 2 or x.shape[3] % 2:

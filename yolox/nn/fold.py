@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from mindspore import Tensor, nn
 
-from yolox.nn.blocks import BN_EPS, ConvBNAct, Convolution, Focus, NativeOr
+from yolox.nn.blocks import BN_EPS, ConvBNAct, Convolution, Focus, NativeLayer
 
 
 def fold_batch_norm(tensors: Mapping[str, np.ndarray], *, eps: float = BN_EPS) -> dict[str, np.ndarray]:
@@ -68,8 +68,10 @@ def fold_detector(detector: nn.Cell) -> nn.Cell:
     for path, cell in list(bare.cells_and_names()):
         if isinstance(cell, ConvBNAct):
             _remove_batch_norm(cell, path)
-        elif isinstance(cell, (Convolution, NativeOr)):
-            cell.native = False  # a file with the operators of this library would run nowhere else
+        elif isinstance(cell, Convolution):  # a file with the operators of this library would run nowhere else
+            cell.native, cell.native_conv = False, None
+        elif isinstance(cell, NativeLayer):
+            cell.native, cell.native_operator = False, None
     parameters = bare.parameters_dict()
     for name, value in fold_batch_norm(tensors).items():
         parameters[name].set_data(Tensor(value))

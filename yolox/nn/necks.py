@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from mindspore import nn, ops
 
-from yolox.native import upsample_operator
-from yolox.nn.blocks import ConvBNAct, CSPLayer, NativeOr, make_conv
-from yolox.nn.functional import upsample2x
+from yolox.nn.blocks import ConvBNAct, CSPLayer, Upsample2x, make_conv
 
 
 class PAFPN(nn.Cell):
@@ -37,7 +35,7 @@ class PAFPN(nn.Cell):
         conv = {"depthwise": depthwise, "act": act}
         csp = {"shortcut": False, **conv}
         self.out_channels = (c3, c4, c5)
-        self.double = NativeOr(upsample2x, upsample_operator())
+        self.double = Upsample2x()
         self.lateral_conv0 = ConvBNAct(c5, c4, 1, 1, act=act)
         self.C3_p4 = CSPLayer(2 * c4, c4, repeats, **csp)
         self.reduce_conv1 = ConvBNAct(c4, c3, 1, 1, act=act)
@@ -72,7 +70,7 @@ class FPN(nn.Cell):
     def __init__(self, *, act="lrelu"):
         super().__init__()
         self.out_channels = (128, 256, 512)
-        self.double = NativeOr(upsample2x, upsample_operator())
+        self.double = Upsample2x()
         self.out1_cbl = ConvBNAct(512, 256, 1, 1, act=act)
         self.out1 = _embedding(256 + 512, 256, 512, act)
         self.out2_cbl = ConvBNAct(256, 128, 1, 1, act=act)

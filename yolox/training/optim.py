@@ -126,8 +126,9 @@ def nesterov_sgd(params, slots: Mapping, updates: None, optim: OptimConfig) -> C
     """Returns the update of SGD with Nesterov momentum.
 
     The update is ``v = momentum * v + g + weight_decay * p`` and ``p = p - lr * (g + weight_decay * p + momentum * v)``.
-    Where it is not applied, gradient and rate become 0 and the momentum 1, so that every value is written back as it was
-    read. The decay is added here and not by the kernel, which would add it to the momenta of a step that is not applied.
+    Where it is not applied, MindSpore's kernel gets a gradient and a rate of 0 and a momentum of 1, so that every value is
+    written back as it was read. The decay is added before it, as it would add it to the momenta of a step that is not
+    applied. The kernel of `yolox.native` does nothing in such a step.
 
     Args:
         params: tuple of trainable Parameters, float32.

@@ -94,12 +94,12 @@ def restore_buffers(state: TrainState) -> None:
 
 
 def _make_average_update(state: TrainState) -> Callable:
-    """Returns the function of (apply, decay) for graph code that moves the averages, and keeps the buffers as they are now.
+    """Returns the function of (apply, decay) for graph code that moves the averages, and copies the buffers to `safe_buffers`.
 
     Where the bool scalar `apply` is False it leaves every bit, even if a buffer is not finite.
     """
     params, buffers, average, backup = state.params, state.buffers, state.ema.value, state.safe_buffers.value
-    operator = average_operator(len(state.averaged)) if buffers else None
+    operator = average_operator(len(state.averaged)) if buffers else None  # it takes no empty tensor
     if operator is not None:
 
         def update_natively(apply, decay):
@@ -200,7 +200,7 @@ def make_train_step(
             checked = checked + norm  # it overflows before the sums do, and would then scale everything to 0
         finite = ops.isfinite(checked)
         update_params(gradients, lr, finite)
-        update_average(finite, ema_decay)
+        update_average(finite, ema_decay)  # of the new values: MindSpore keeps the order of what writes the same Parameters
         return finite, sums
 
     def step(images, gt_boxes, gt_classes, valid, lr, ema_decay, l1_weight, loss_scale):

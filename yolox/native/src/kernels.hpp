@@ -12,9 +12,9 @@ struct DepthwiseSizes {
   int kernel;
 };
 
-// Sizes of a convolution of all channels: input [batch, in_channels, height, width], weight [out_channels, in_channels, kernel,
-// kernel], padding (kernel - 1) / 2, output [batch, out_channels, out_height, out_width]; the kernel is 1
-// or 3, the stride 1 or 2.
+// Sizes of a convolution of all channels: input [batch, in_channels, height, width], weight [out_channels, in_channels,
+// kernel, kernel], padding (kernel - 1) / 2, output [batch, out_channels, out_height, out_width]; the kernel is 1 or 3, the
+// stride 1 or 2.
 struct ConvolutionSizes {
   int64_t batch, in_channels, height, width, out_channels, out_height, out_width, stride;
   int kernel;
@@ -58,7 +58,8 @@ struct Kernels {
   void (*convolution_weight_gradient)(const ConvolutionSizes &, const float *x, const float *dy, float *dweight);
 
   // y = act(gamma (x - mean) / sqrt(variance + eps) + beta) with the batch's own mean and variance, which `mean` and
-  // `inv_std` [channels] keep for the backward pass; moving averages are updated in place by (1 - momentum) old + momentum new.
+  // `inv_std` [channels] keep for the backward pass; moving averages are updated in place by (1 - momentum) old + momentum
+  // new.
   void (*norm_train)(const NormSizes &, Activation, const float *x, const float *gamma, const float *beta,
                      float *moving_mean, float *moving_variance, float eps, float momentum, float *y, float *mean,
                      float *inv_std);
@@ -81,14 +82,15 @@ struct Kernels {
   void (*upsample_forward)(const PlaneSizes &, const float *x, float *y);
   void (*upsample_backward)(const PlaneSizes &, const float *dy, float *dx);
 
-  // sums[i] = the sum of the elements of tensors[i].
-  void (*tensor_sums)(const TensorSizes &, const float *const *tensors, float *sums);
+  // sums[i] = the sum of the elements of tensors[i]. Here and below the tensors are floats; their pointers are as MindSpore
+  // has them.
+  void (*tensor_sums)(const TensorSizes &, void *const *tensors, float *sums);
   // In place, with g = gradient + decay p for tensors of four dimensions, else gradient: v = momentum v + g and
   // p = p - rate (g + momentum v).
-  void (*sgd_update)(const TensorSizes &, const SgdSettings &, float *const *params, float *const *momenta,
-                     const float *const *gradients);
+  void (*sgd_update)(const TensorSizes &, const SgdSettings &, void *const *params, void *const *momenta,
+                     void *const *gradients);
   // average = decay average + (1 - decay) x in place, of all tensors end to end.
-  void (*average_update)(const TensorSizes &, float decay, const float *const *tensors, float *average);
+  void (*average_update)(const TensorSizes &, float decay, void *const *tensors, float *average);
 };
 
 }  // namespace yolox

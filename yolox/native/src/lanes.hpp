@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 namespace yolox::YOLOX_ISA {
@@ -24,11 +25,18 @@ constexpr int LANES = 4;
 typedef float Lanes __attribute__((vector_size(LANES * sizeof(float))));
 typedef int32_t IntLanes __attribute__((vector_size(LANES * sizeof(int32_t))));
 
-// Scratch memory of the calling thread, shared by all kernels, kept from call to call and freed with the thread. A kernel may
-// hand the pointers to other threads, whose own slots are other memory.
+// Scratch memory of the calling thread, shared by all kernels, kept from call to call and freed with the thread. A kernel
+// may hand the pointers to other threads, whose own slots are other memory. The memory of a slot is valid until the next
+// call with the same slot on the same thread, so that no kernel calls another one while it uses a slot. Dense convolutions
+// use 0 for padded planes and 1 for weights (or the turned gradient), both of the thread that calls the kernel, and 2
+// within a task; depthwise ones use all three within a task.
 inline float *scratch(int slot, int64_t size) {
   static thread_local std::vector<float> memory[3];
+#if defined(YOLOX_EXACT_SCRATCH)  // for AddressSanitizer: exactly what was asked for, and NaN where nothing was written yet
+  memory[slot] = std::vector<float>(size, std::numeric_limits<float>::quiet_NaN());
+#else
   if (static_cast<int64_t>(memory[slot].size()) < size) memory[slot].resize(size);
+#endif
   return memory[slot].data();
 }
 

@@ -73,8 +73,6 @@ struct Call {
     return done;
   }
 
-  float *const *floats(int first) const { return reinterpret_cast<float *const *>(data + first); }
-
   int64_t size(int i) const {
     int64_t product = 1;
     for (int j = 0; j < ranks[i]; ++j) product *= shapes[i][j];
@@ -269,6 +267,7 @@ struct Group {
   TensorSizes sizes;
   int64_t total = 0;
 
+  Group(const Group &) = delete;  // `sizes` points into `elements`
   Group(const Call &call, int first, int count) {
     for (int i = first; i < first + count; ++i) elements.push_back(call.size(i)), total += elements.back();
     sizes = {count, elements.data(), call.ranks + first};
@@ -281,7 +280,7 @@ Status tensor_sums(const Call &call) {
   const int count = call.count - 1;
   if (count < 1) return wrong_count;
   if (!call.has_size(count, count)) return wrong_shape;
-  choice.kernels->tensor_sums(Group(call, 0, count).sizes, call.floats(0), call.at(count));
+  choice.kernels->tensor_sums(Group(call, 0, count).sizes, call.data + 0, call.at(count));
   return done;
 }
 
@@ -296,8 +295,8 @@ Status sgd_update(const Call &call) {
   const float *settings = call.at(0);
   const Group group(call, 1, count);
   if (settings[3] != 0.0f)
-    choice.kernels->sgd_update(group.sizes, {settings[0], settings[1], settings[2]}, call.floats(1), call.floats(1 + count),
-                               call.floats(1 + 2 * count));
+    choice.kernels->sgd_update(group.sizes, {settings[0], settings[1], settings[2]}, call.data + 1, call.data + 1 + count,
+                               call.data + 1 + 2 * count);
   *call.at(call.count - 1) = settings[3];
   return done;
 }
@@ -317,7 +316,7 @@ Status average_update(const Call &call) {
   const float *settings = call.at(0);
   *call.at(call.count - 1) = settings[1];
   if (settings[1] == 0.0f) return done;
-  choice.kernels->average_update(group.sizes, settings[0], call.floats(3), call.at(1));
+  choice.kernels->average_update(group.sizes, settings[0], call.data + 3, call.at(1));
   float *to = call.at(2);
   for (int i = first; i < count; ++i) to = std::copy_n(call.at(3 + i), group.elements[i], to);
   return done;
@@ -337,61 +336,40 @@ YOLOX_EXPORT const char *yolox_start(int threads, const char *limit) {
 
 YOLOX_EXPORT void yolox_set_threads(int threads) { set_thread_count(threads); }
 
-#define YOLOX_CALL int n, void **data, int *ranks, int64_t **shapes, const char **types, void *, void *
+// Exports a C function `name` that hands its tensors to one of the functions above, with further arguments.
+#define YOLOX_FUNCTION(name, function, ...)                                                                    \
+  YOLOX_EXPORT int name(int n, void **data, int *ranks, int64_t **shapes, const char **types, void *, void *) { \
+    return function({n, data, ranks, shapes, types} __VA_OPT__(, ) __VA_ARGS__);                                \
+  }
 
 // One function for each stride and activation: the name is all that tells operators apart. MindSpore's eager mode keeps one
 // kernel for operators of the same name and the same input shapes, with the output shapes of the first.
-#define YOLOX_DEPTHWISE(stride)                                                                          \
-  YOLOX_EXPORT int depthwise_forward_##stride(YOLOX_CALL) {                                              \
-    return depthwise_forward({n, data, ranks, shapes, types}, stride);                                   \
-  }                                                                                                      \
-  YOLOX_EXPORT int depthwise_backward_##stride(YOLOX_CALL) {                                             \
-    return depthwise_backward({n, data, ranks, shapes, types}, stride);                                  \
-  }
+#define YOLOX_STRIDED(name) YOLOX_FUNCTION(name##_1, name, 1) YOLOX_FUNCTION(name##_2, name, 2)
 
-YOLOX_DEPTHWISE(1)
-YOLOX_DEPTHWISE(2)
+YOLOX_STRIDED(depthwise_forward)
+YOLOX_STRIDED(depthwise_backward)
+YOLOX_STRIDED(convolution_forward)
+YOLOX_STRIDED(convolution_input_gradient)
+YOLOX_STRIDED(convolution_weight_gradient)
 
-#define YOLOX_CONVOLUTION(part, stride)                                     \
-  YOLOX_EXPORT int convolution_##part##_##stride(YOLOX_CALL) {              \
-    return convolution_##part({n, data, ranks, shapes, types}, stride);     \
-  }
-
-YOLOX_CONVOLUTION(forward, 1)
-YOLOX_CONVOLUTION(forward, 2)
-YOLOX_CONVOLUTION(input_gradient, 1)
-YOLOX_CONVOLUTION(input_gradient, 2)
-YOLOX_CONVOLUTION(weight_gradient, 1)
-YOLOX_CONVOLUTION(weight_gradient, 2)
-
-#define YOLOX_NORM(name)                                                                                \
-  YOLOX_EXPORT int norm_train_##name(YOLOX_CALL) {                                                      \
-    return norm_train({n, data, ranks, shapes, types}, Activation::name);                               \
-  }                                                                                                     \
-  YOLOX_EXPORT int norm_infer_##name(YOLOX_CALL) {                                                      \
-    return norm_infer({n, data, ranks, shapes, types}, Activation::name);                               \
-  }                                                                                                     \
-  YOLOX_EXPORT int norm_train_backward_##name(YOLOX_CALL) {                                             \
-    return norm_backward({n, data, ranks, shapes, types}, Activation::name, false);                     \
-  }                                                                                                     \
-  YOLOX_EXPORT int norm_infer_backward_##name(YOLOX_CALL) {                                             \
-    return norm_backward({n, data, ranks, shapes, types}, Activation::name, true);                      \
-  }
+#define YOLOX_NORM(act)                                                                  \
+  YOLOX_FUNCTION(norm_train_##act, norm_train, Activation::act)                          \
+  YOLOX_FUNCTION(norm_infer_##act, norm_infer, Activation::act)                          \
+  YOLOX_FUNCTION(norm_train_backward_##act, norm_backward, Activation::act, false)       \
+  YOLOX_FUNCTION(norm_infer_backward_##act, norm_backward, Activation::act, true)
 
 YOLOX_NORM(none)
 YOLOX_NORM(silu)
 YOLOX_NORM(relu)
 YOLOX_NORM(leaky_relu)
 
-YOLOX_EXPORT int max_pool_forward_5(YOLOX_CALL) { return max_pool_forward({n, data, ranks, shapes, types}); }
-YOLOX_EXPORT int max_pool_backward_5(YOLOX_CALL) { return max_pool_backward({n, data, ranks, shapes, types}); }
-
-YOLOX_EXPORT int tensor_sums(YOLOX_CALL) { return tensor_sums({n, data, ranks, shapes, types}); }
-YOLOX_EXPORT int sgd_update(YOLOX_CALL) { return sgd_update({n, data, ranks, shapes, types}); }
-YOLOX_EXPORT int average_update(YOLOX_CALL) { return average_update({n, data, ranks, shapes, types}); }
-
-YOLOX_EXPORT int image_planes(YOLOX_CALL) { return image_planes({n, data, ranks, shapes, types}); }
-YOLOX_EXPORT int space_to_depth(YOLOX_CALL) { return space_to_depth({n, data, ranks, shapes, types}, false); }
-YOLOX_EXPORT int depth_to_space(YOLOX_CALL) { return space_to_depth({n, data, ranks, shapes, types}, true); }
-YOLOX_EXPORT int upsample_forward_2(YOLOX_CALL) { return upsample_forward({n, data, ranks, shapes, types}); }
-YOLOX_EXPORT int upsample_backward_2(YOLOX_CALL) { return upsample_backward({n, data, ranks, shapes, types}); }
+YOLOX_FUNCTION(max_pool_forward_5, max_pool_forward)
+YOLOX_FUNCTION(max_pool_backward_5, max_pool_backward)
+YOLOX_FUNCTION(upsample_forward_2, upsample_forward)
+YOLOX_FUNCTION(upsample_backward_2, upsample_backward)
+YOLOX_FUNCTION(space_to_depth, space_to_depth, false)
+YOLOX_FUNCTION(depth_to_space, space_to_depth, true)
+YOLOX_FUNCTION(image_planes, image_planes)
+YOLOX_FUNCTION(tensor_sums, tensor_sums)
+YOLOX_FUNCTION(sgd_update, sgd_update)
+YOLOX_FUNCTION(average_update, average_update)

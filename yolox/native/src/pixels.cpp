@@ -20,7 +20,8 @@ void image_planes(const ImageSizes &s, const uint8_t *images, float *planes) {
   });
 }
 
-// Channel 4C of x is the quarter (column, row): the order of space_to_depth in yolox/nn/functional.py.
+// Channel (2 * column + row) * C + c of the result holds pixel (row, column) of each 2x2 cell of channel c, as space_to_depth in
+// yolox/nn/functional.py.
 void space_to_depth(const ImageSizes &s, bool back, const float *from, float *to) {
   const int64_t height = s.height / 2, width = s.width / 2;
   parallel_for(s.batch * s.channels * s.height, s.batch * s.channels * s.height * s.width, [&](int64_t task) {

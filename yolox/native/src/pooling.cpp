@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "kernels.hpp"
-#include "lanes.hpp"
 #include "threads.hpp"
 
 namespace yolox::YOLOX_ISA {

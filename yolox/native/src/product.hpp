@@ -30,10 +30,12 @@ struct Padding {
   int64_t plane() const { return stride * stride * rows * row; }
 };
 
-// Copies `count` planes of height x width.
+// Copies `count` planes of height x width, of which `channels` make an image, with `before` zeros above and to the left.
+// The result lies in `scratch(slot)`. NR zeros stand behind it, as a tile reads NR columns from any column of the last
+// plane.
 inline Planes pad(const float *from, int64_t count, int64_t channels, int64_t height, int64_t width, const Padding &p,
                   int slot) {
-  const int64_t plane = p.plane(), slack = p.row + 2 + NR;
+  const int64_t plane = p.plane(), slack = NR;
   float *memory = scratch(slot, count * plane + slack);
   std::fill(memory + count * plane, memory + count * plane + slack, 0.0f);
   parallel_for(count, count * plane, [&](int64_t i) {
@@ -56,8 +58,8 @@ inline Planes pad(const float *from, int64_t count, int64_t channels, int64_t he
   return {memory, p.row, plane, channels * plane, count * plane + slack};
 }
 
-// MR results of NR columns, into rows of `to`, which hold the sums of earlier channels or nothing yet (`fresh`). The sums stay
-// in registers; each step reads NV vectors and MR weights.
+// MR results of NR columns, into rows of `to`, which hold the sums of earlier channels or nothing yet (`fresh`). The sums
+// stay in registers; each step reads NV vectors and MR weights.
 inline void product_tile(const float *source, int64_t plane, int64_t channels, const int64_t *offset, int taps,
                          const float *weights, bool fresh, float *to, int64_t row) {
   Lanes total[MR][NV];

@@ -20,9 +20,9 @@ void image_planes(const ImageSizes &, const uint8_t *, float *);
 void space_to_depth(const ImageSizes &, bool, const float *, float *);
 void upsample_forward(const PlaneSizes &, const float *, float *);
 void upsample_backward(const PlaneSizes &, const float *, float *);
-void tensor_sums(const TensorSizes &, const float *const *, float *);
-void sgd_update(const TensorSizes &, const SgdSettings &, float *const *, float *const *, const float *const *);
-void average_update(const TensorSizes &, float, const float *const *, float *);
+void tensor_sums(const TensorSizes &, void *const *, float *);
+void sgd_update(const TensorSizes &, const SgdSettings &, void *const *, void *const *, void *const *);
+void average_update(const TensorSizes &, float, void *const *, float *);
 
 extern const Kernels kernels = {
     depthwise_forward,           depthwise_backward, convolution_forward, convolution_input_gradient,

@@ -12,7 +12,8 @@
 namespace yolox::YOLOX_ISA {
 namespace {
 
-constexpr int64_t CHUNK = 16384;  // elements of one task: 64 KB of each tensor
+constexpr int64_t CHUNK = 16384;  // elements of one task of an update: 64 KB of each tensor
+constexpr int64_t BLOCK = 4096;   // elements that are summed in float before they are joined in double
 
 // Calls body(tensor, begin, end, offset) for pieces of all tensors, on all threads; `offset` is where the piece begins when the
 // tensors lie end to end.
@@ -35,16 +36,14 @@ void for_chunks(const TensorSizes &sizes, const Body &body) {
   });
 }
 
-constexpr int64_t BLOCK = 4096;  // elements that are summed in float before they are joined in double
-
 }  // namespace
 
-// A sum that is not finite shows that an element is not.
-void tensor_sums(const TensorSizes &sizes, const float *const *tensors, float *sums) {
+// A sum that is not finite shows that an element is not. One task is a whole tensor: one thread makes its sum, in one order.
+void tensor_sums(const TensorSizes &sizes, void *const *tensors, float *sums) {
   int64_t all = 0;
   for (int t = 0; t < sizes.count; ++t) all += sizes.elements[t];
   parallel_for(sizes.count, all, [&](int64_t t) {
-    const float *x = tensors[t];
+    const float *x = static_cast<const float *>(tensors[t]);
     double total = 0;
     for (int64_t begin = 0; begin < sizes.elements[t]; begin += BLOCK) {
       const int64_t end = std::min(begin + BLOCK, sizes.elements[t]);
@@ -64,26 +63,31 @@ void tensor_sums(const TensorSizes &sizes, const float *const *tensors, float *s
   });
 }
 
-void sgd_update(const TensorSizes &sizes, const SgdSettings &s, float *const *params, float *const *momenta,
-                const float *const *gradients) {
+void sgd_update(const TensorSizes &sizes, const SgdSettings &s, void *const *params, void *const *momenta,
+                void *const *gradients) {
   for_chunks(sizes, [&](int t, int64_t begin, int64_t end, int64_t) {
-    float *p = params[t], *v = momenta[t];
-    const float *g = gradients[t];
+    float *p = static_cast<float *>(params[t]), *v = static_cast<float *>(momenta[t]);
+    const float *g = static_cast<const float *>(gradients[t]);
     const float decay = sizes.ranks[t] == 4 ? s.decay : 0.0f;  // weights of convolutions only, as `has_weight_decay`
+    const float rate = s.rate, momentum = s.momentum;
     for (int64_t i = begin; i < end; ++i) {
       const float decayed = g[i] + decay * p[i];
-      v[i] = s.momentum * v[i] + decayed;
-      p[i] -= s.rate * (decayed + s.momentum * v[i]);
+      v[i] = momentum * v[i] + decayed;
+      p[i] -= rate * (decayed + momentum * v[i]);
     }
   });
 }
 
-void average_update(const TensorSizes &sizes, float decay, const float *const *tensors, float *average) {
-  const float share = 1.0f - decay;
+// Written as a difference, so that equal numbers stay equal, from the nearer end, so that it is exact at decay 0 and 1.
+void average_update(const TensorSizes &sizes, float decay, void *const *tensors, float *average) {
   for_chunks(sizes, [&](int t, int64_t begin, int64_t end, int64_t offset) {
-    const float *x = tensors[t] + begin;
+    const float *x = static_cast<const float *>(tensors[t]) + begin;
     float *to = average + offset;
-    for (int64_t i = 0; i < end - begin; ++i) to[i] += share * (x[i] - to[i]);
+    const float kept = decay, share = 1.0f - decay;
+    if (share < 0.5f)
+      for (int64_t i = 0; i < end - begin; ++i) to[i] += share * (x[i] - to[i]);
+    else
+      for (int64_t i = 0; i < end - begin; ++i) to[i] = x[i] - kept * (x[i] - to[i]);
   });
 }
 

@@ -8,15 +8,20 @@
 //        0 -1  1  0          1/2 -1/2 1/2       1 -1
 //        0  1  0 -1          0   0   1          0 -1
 //
-// That is for the forward pass and for the gradient of the input. The gradient of the weight was tried, too: its transforms took
-// what the products saved.
-//
 // Each of the 16 places of a tile is then a matrix product of its own over channels. Rounding is a few times that of the
-// direct sum, as B and A only add and subtract and G is exact.
+// direct sum, as B and A only add and subtract, and the factors of G are exact.
 //
-// The planes are padded and sorted by parity of row and column (`pad` with stride 2), so that pixel (i, j) of neighbouring tiles
-// lies in neighbouring memory. Tiles are counted along whole rows of these planes ("columns", as in convolution.cpp); those
-// beyond the width are computed and not stored.
+// The planes are padded and sorted by parity of row and column (`pad` with stride 2), so that pixel (i, j) of neighbouring
+// tiles lies in neighbouring memory. Tiles are counted along whole rows of these planes ("columns", as in convolution.cpp);
+// those beyond the width are computed and not stored.
+//
+// One task is a group of columns of one image with all results. It transforms the pixels of all channels once, and one call
+// of `product_tile` makes the sum over channels of a place and a tile, in order: no sum is shared between threads, and one
+// thread runs the tasks one after the other, to the same bits. A number that is not finite spreads over the 2x2 results of
+// its tiles.
+//
+// The forward pass and the gradient of the input take this way. The gradient of the weight was tried, too: its transforms
+// took what the products saved.
 #include "winograd.hpp"
 
 #include "product.hpp"
@@ -37,8 +42,15 @@ struct Tiles {
   int64_t pixel(int i, int j) const { return (i % 2 * 2 + j % 2) * padding.rows * row + i / 2 * row + j / 2; }
 };
 
-// Columns of one task: as many as keep the transformed pixels of all channels in the second-level cache.
-int64_t tiles_together(int64_t channels) { return std::clamp<int64_t>((1 << 18) / (PLACES * NR * channels), 1, 4); }
+constexpr int64_t CACHED = 1 << 18;  // floats: 1 MB, half of a second-level cache of 2 MB
+constexpr int64_t TOGETHER = 4;      // tiles that read the same weights one after the other, as in convolution.cpp
+
+// Tiles of NR columns of one task: as many as keep the transformed pixels of all channels in the second-level cache, but
+// not so many that a thread has no task.
+int64_t tiles_together(const WinogradSizes &s, int64_t count) {
+  const int64_t fit = std::min(CACHED / (PLACES * NR * s.channels), s.batch * count / (2 * thread_count()));
+  return std::clamp<int64_t>(fit, 1, TOGETHER);
+}
 
 // Writes B' d B of NR columns of one channel: place p goes to to[p * step].
 void transform_pixels(const Tiles &tiles, const float *plane, float *to, int64_t step) {
@@ -62,7 +74,8 @@ void transform_pixels(const Tiles &tiles, const float *plane, float *to, int64_t
   }
 }
 
-// Weights G g G' in the order in which tiles read them: [blocks of MR results][PLACES][channels][MR], zeros past the last result.
+// Weights G g G' in the order in which tiles read them: [blocks of MR results][PLACES][channels][MR], zeros past the last
+// result.
 const float *transform_weights(const WinogradSizes &s, const float *weight, int slot) {
   const int64_t blocks = divide_up(s.results, MR);
   float *packed = scratch(slot, blocks * PLACES * s.channels * MR);
@@ -96,7 +109,7 @@ const float *transform_weights(const WinogradSizes &s, const float *weight, int 
   return packed;
 }
 
-// A' m A of LANES columns, each place `step` after the one before, into rows[a][b][column].
+// A' m A of LANES columns, each place `step` after the one before, into rows[a][2 * column + b].
 void transform_results(const float *sums, int64_t step, float (*rows)[2 * NR], int at) {
   Lanes t[2][4];
   for (int j = 0; j < 4; ++j) {
@@ -133,24 +146,24 @@ void winograd(const WinogradSizes &s, const float *x, const float *weight, float
   const Planes planes = pad(x, s.batch * s.channels, s.channels, s.height, s.width, tiles.padding, 0);
   const float *packed = transform_weights(s, weight, 1);
   const int64_t blocks = divide_up(s.results, MR), count = divide_up(tiles.columns(), NR), pixels = s.height * s.width;
-  const int64_t together = std::min(tiles_together(s.channels), count), groups = divide_up(count, together);
-  const int64_t transformed = together * s.channels * NR, place_sums = together * MR * NR, no_offset[1] = {0};
+  const int64_t together = std::min(tiles_together(s, count), count), groups = divide_up(count, together);
+  const int64_t pixel_step = together * s.channels * NR, sum_step = together * MR * NR, no_offset[1] = {0};
   parallel_for(s.batch * groups, s.batch * count * NR * PLACES * s.channels * s.results, [&](int64_t task) {
     const int64_t image = task / groups, start = task % groups * together, used = std::min(together, count - start);
-    float *pixels_of = scratch(2, PLACES * (transformed + place_sums)), *sums = pixels_of + PLACES * transformed;
+    float *transformed = scratch(2, PLACES * (pixel_step + sum_step)), *sums = transformed + PLACES * pixel_step;
     for (int64_t k = 0; k < used; ++k)
       for (int64_t c = 0; c < s.channels; ++c)
         transform_pixels(tiles, planes.data + image * planes.image + c * planes.plane + (start + k) * NR,
-                         pixels_of + (k * s.channels + c) * NR, transformed);
+                         transformed + (k * s.channels + c) * NR, pixel_step);
     for (int64_t m = 0; m < blocks; ++m) {
       for (int p = 0; p < PLACES; ++p)
         for (int64_t k = 0; k < used; ++k)
-          product_tile(pixels_of + p * transformed + k * s.channels * NR, NR, s.channels, no_offset, 1,
-                       packed + (m * PLACES + p) * s.channels * MR, true, sums + p * place_sums + k * MR * NR, NR);
+          product_tile(transformed + p * pixel_step + k * s.channels * NR, NR, s.channels, no_offset, 1,
+                       packed + (m * PLACES + p) * s.channels * MR, true, sums + p * sum_step + k * MR * NR, NR);
       for (int64_t k = 0; k < used; ++k)
         for (int64_t i = 0; i < std::min<int64_t>(MR, s.results - m * MR); ++i) {
           float rows[2][2 * NR];
-          for (int v = 0; v < NR; v += LANES) transform_results(sums + (k * MR + i) * NR + v, place_sums, rows, v);
+          for (int v = 0; v < NR; v += LANES) transform_results(sums + (k * MR + i) * NR + v, sum_step, rows, v);
           store_results(s, tiles, (start + k) * NR, rows, y + ((image * s.results + m * MR + i) * pixels));
         }
     }
