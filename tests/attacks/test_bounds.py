@@ -29,7 +29,7 @@ from yolox.data.voc import read_voc, read_voc_data
 from yolox.data.yolo import read_yolo_data
 from yolox.data.yolo_layout import read_class_names
 from yolox.errors import CheckpointError, CommandError, DataError, ExportError, WeightsError
-from yolox.eval import media
+from yolox.eval import media, video_process
 from yolox.eval.media import read_frames
 from yolox.export.metadata import ExportMetadata, metadata_from_text, metadata_to_text
 from yolox.training.checkpoint import load_checkpoint, save_checkpoint
@@ -255,7 +255,14 @@ def test_the_message_of_a_damaged_checkpoint_has_an_end(tmp_path):
         assert len(str(caught.value)) < 2000
 
 
-def test_frames_that_are_larger_than_the_first_are_counted_as_lost(tmp_path):
+@pytest.fixture
+def fresh_decoder(monkeypatch):
+    """A decoding process that starts in the environment of most users, who do not set PYTHONUNBUFFERED."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    monkeypatch.setattr(video_process, "_idle", [])
+
+
+def test_frames_that_are_larger_than_the_first_are_counted_as_lost(tmp_path, fresh_decoder):
     """Only the first is known before decoding; of those that follow OpenCV would give the one before once more."""
     small, path, counts = encoded(32, 32), tmp_path / "a.avi", []
     path.write_bytes(motion_jpeg([small, small, encoded(64, 96), small], 32, 32))
@@ -267,7 +274,7 @@ def test_frames_that_are_larger_than_the_first_are_counted_as_lost(tmp_path):
         list(read_frames(path, "a", max_pixels=2000))
 
 
-def test_a_video_of_damaged_frames_has_an_end_in_time(tmp_path, monkeypatch):
+def test_a_video_of_damaged_frames_has_an_end_in_time(tmp_path, monkeypatch, fresh_decoder):
     small, path, counts = encoded(32, 32), tmp_path / "a.avi", []
     path.write_bytes(motion_jpeg([small, *[encoded(6000, 6000)] * 9, small], 32, 32))
     monkeypatch.setattr(media, "FAILING_SECONDS", 0.1)

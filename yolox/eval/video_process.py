@@ -145,7 +145,8 @@ def _end(process: subprocess.Popen) -> None:
 
 def _start() -> subprocess.Popen:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([sys.executable, Path(__file__)], bufsize=0, start_new_session=True, **pipes)
+    command = [sys.executable, "-u", Path(__file__)]  # -u: OpenCV writes FFmpeg's errors to the C library's stdout, unbuffered
+    process = subprocess.Popen(command, bufsize=0, start_new_session=True, **pipes)
     with suppress(OSError, AttributeError):  # Linux; a frame then takes some switches of processes, not dozens
         fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 1 << 20)
     return process
