@@ -6,7 +6,8 @@ Downloads nothing, takes about five minutes on two cores, and calls what a progr
 
 `demo` then holds `data` (drawn images, COCO JSON), `run` (checkpoints, history.csv), `metrics.json` of images
 that training never saw, `pictures` with the boxes found in them, and `curves.png`. The exit status is 1 where AP50 is
-below 0.70 (0.90 when it was measured; at half as high a rate again one of three seeds gave 0.46); a shorter demo, such as `--epochs 2`, wants `--least-ap50 0`.
+below 0.70 (0.90 when it was measured; at half as high a rate again one of three seeds gave 0.46); a shorter demo, such as
+`--epochs 2`, wants `--least-ap50 0`.
 """
 
 import json
