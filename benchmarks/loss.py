@@ -23,8 +23,7 @@ import yolox  # noqa: E402, F401 (first: it picks the fast CPU path)
 from benchmarks.measure import measure, peak_mb, print_json  # noqa: E402
 from benchmarks.outputs import STRIDES, make_outputs  # noqa: E402
 from benchmarks.ground_truths import make_ground_truths  # noqa: E402
-from yolox.assign.simota import simota_assign_gathered  # noqa: E402
-from yolox.assign.simota import simota_assign  # noqa: E402
+from yolox.assign.simota import simota_assign, simota_assign_gathered  # noqa: E402
 from yolox.yolox_loss import decoded_loss  # noqa: E402
 from yolox.decode import make_points  # noqa: E402
 

@@ -33,21 +33,17 @@ def wait(value: Tensor) -> float:
 def bare_step(detector, images: Tensor, gt: tuple, recipe: Recipe) -> Callable[[], float]:
     """Forward and backward of the network alone, from the gradient that the loss has at its maps."""
     maps = tuple(Tensor(level.asnumpy()) for level in detector(normalize_images(images, spec=recipe.input)))
-    gradients = _map_gradients(maps, gt)
-
-    planes_of = planes_function(recipe.input)
-
+    gradients, planes_of = _map_gradients(maps, gt), planes_function(recipe.input)
     def forward(planes):
         return _weighted_sum(detector(normalize_images(planes, spec=recipe.input, planes_of=planes_of)), gradients)
 
     gradient_fn = ms.value_and_grad(forward, None, weights=ms.ParameterTuple(detector.trainable_params()))
-
-    sum_gradients = make_gradient_sums(len(detector.trainable_params()))
+    sum_gradients = make_gradient_sums(len(detector.trainable_params()))  # as the training step has it
 
     @ms.jit
     def step(planes):
         value, found = gradient_fn(planes)
-        return value, sum_gradients(found)  # as the training step has it
+        return value, sum_gradients(found)
 
     return lambda: wait(step(images)[0])
 
@@ -68,7 +64,6 @@ def loss_step(detector, images: Tensor, gt: tuple, recipe: Recipe) -> Callable[[
     """Forward, assignment, losses, backward."""
     gradient_fn = _gradient_fn(detector, recipe)
     l1_weight = Tensor(0.0, ms.float32)
-
     sum_gradients = make_gradient_sums(len(detector.trainable_params()))
 
     @ms.jit
@@ -84,7 +79,6 @@ def update_step(detector, images: Tensor, gt: tuple, recipe: Recipe) -> Callable
     state, gradient_fn = create_train_state(detector), _gradient_fn(detector, recipe)
     update = nesterov_sgd(state.params, state.slots, None, recipe.optim)
     scalars = (Tensor(0.0, ms.float32), Tensor(0.0, ms.float32))
-
     sum_gradients = make_gradient_sums(len(detector.trainable_params()))
 
     @ms.jit

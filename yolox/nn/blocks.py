@@ -131,16 +131,16 @@ class Convolution(nn.Conv2d):
             operator = depthwise_operator(stride)
         self.native = operator is not None
         if self.native:
-            self.native_conv = operator
+            self.native_operator = operator
 
     def add_flags(self, **flags):  # `to_float` of this Cell or one around it: the kernels take float32 only
         super().add_flags(**flags)
         if "fp32" in flags:
-            self.native = flags["fp32"] and getattr(self, "native_conv", None) is not None
+            self.native = flags["fp32"] and getattr(self, "native_operator", None) is not None
 
     def construct(self, x):  # [B,in,H,W] -> [B,out,H/stride,W/stride]
         if self.native and runs_natively(x.shape, x.dtype):
-            y = self.native_conv(x, self.weight)
+            y = self.native_operator(x, self.weight)
             return ops.bias_add(y, self.bias) if self.has_bias else y
         return super().construct(x)
 

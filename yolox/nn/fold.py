@@ -68,9 +68,7 @@ def fold_detector(detector: nn.Cell) -> nn.Cell:
     for path, cell in list(bare.cells_and_names()):
         if isinstance(cell, ConvBNAct):
             _remove_batch_norm(cell, path)
-        elif isinstance(cell, Convolution):  # a file with the operators of this library would run nowhere else
-            cell.native, cell.native_conv = False, None
-        elif isinstance(cell, NativeLayer):
+        elif isinstance(cell, (Convolution, NativeLayer)):  # a file with the operators of this library would run nowhere else
             cell.native, cell.native_operator = False, None
     parameters = bare.parameters_dict()
     for name, value in fold_batch_norm(tensors).items():

@@ -205,7 +205,7 @@ bool plane_sizes(const Call &call, int x, PlaneSizes &s) {
 Status max_pool_forward(const Call &call) {
   PlaneSizes s;
   if (const Status status = call.check(2)) return status;
-  if (!plane_sizes(call, 0, s) || !call.has_size(1, s.planes * s.height * s.width)) return wrong_shape;
+  if (!plane_sizes(call, 0, s) || !call.has_size(1, call.size(0))) return wrong_shape;
   choice.kernels->max_pool_forward(s, call.at(0), call.at(1));
   return done;
 }
@@ -214,9 +214,7 @@ Status max_pool_forward(const Call &call) {
 Status max_pool_backward(const Call &call) {
   PlaneSizes s;
   if (const Status status = call.check(3)) return status;
-  const bool fits = plane_sizes(call, 0, s);
-  for (int i = 1; i < 3; ++i)
-    if (!fits || !call.has_size(i, s.planes * s.height * s.width)) return wrong_shape;
+  if (!plane_sizes(call, 0, s) || !call.has_size(1, call.size(0)) || !call.has_size(2, call.size(0))) return wrong_shape;
   choice.kernels->max_pool_backward(s, call.at(0), call.at(1), call.at(2));
   return done;
 }
@@ -280,7 +278,7 @@ Status tensor_sums(const Call &call) {
   const int count = call.count - 1;
   if (count < 1) return wrong_count;
   if (!call.has_size(count, count)) return wrong_shape;
-  choice.kernels->tensor_sums(Group(call, 0, count).sizes, call.data + 0, call.at(count));
+  choice.kernels->tensor_sums(Group(call, 0, count).sizes, call.data, call.at(count));
   return done;
 }
 
