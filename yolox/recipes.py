@@ -211,10 +211,9 @@ def paddle_recipe(scale: str) -> Recipe:
     Raises:
         ValueError: if the scale is not known.
 
-    Source: configs/yolox of github.com/PaddlePaddle/PaddleDetection at 666f597f. There BN is synchronised over devices at
-        every step (here its statistics are averaged before each evaluation), the L1 loss is on decoded boxes in strides
-        (here on raw outputs), and scores of an evaluation are the roots of these here, which keeps their order. Its cost adds
-        1e-7, not 1e-8, to the IoU, and its box predictions begin at zero weights and a size of five strides.
+    Source: configs/yolox of github.com/PaddlePaddle/PaddleDetection at 666f597f. There the L1 loss is on decoded boxes in
+        strides (here on raw outputs), and scores of an evaluation are the roots of these here, which keeps their order. Its
+        cost adds 1e-7, not 1e-8, to the IoU, and its box predictions begin at zero weights and a size of five strides.
 
     Example:
         >>> recipe = paddle_recipe("nano")
@@ -246,6 +245,7 @@ def paddle_recipe(scale: str) -> Recipe:
             ema_decay=0.9999,
             gradient_reduction="mean",
             average_bn_stats=True,
+            sync_bn=True,
         ),
         postprocess=PostprocessConfig(
             score_threshold=0.001, iou_threshold=0.65, multi_label=True, max_candidates=10000, max_detections=1000
