@@ -78,6 +78,13 @@ def test_a_run_of_other_channels_trains_and_its_files_predict(tmp_path, case):
     assert set(yolox.evaluate(yolox.open_exported(exported), val_set, workers=0)) >= {"AP", "AP50"}
 
 
+def write_pages(folder: Path) -> str:
+    """A TIFF of five pages of 16 bits: five channels, or five grey images."""
+    pages = np.random.default_rng(0).integers(0, 4096, (5, 64, 96)).astype(np.uint16)
+    assert cv2.imwritemulti(str(folder / "pages.tif"), list(pages), (cv2.IMWRITE_TIFF_COMPRESSION, 1))
+    return str(folder / "pages.tif")
+
+
 def tiny_experiment(channels):
     class Many(TinyDetector):
         in_channels = channels
@@ -114,10 +121,10 @@ def test_commands_take_other_channels(tmp_path, capsys, case):
     weights = ["--weights", str(folder / "last")]
     assert run(experiment, ["eval", *sets["val"], *weights, "--pictures", str(tmp_path / "pictures")]) == 0
     assert len(list((tmp_path / "pictures/beside").iterdir())) == 8
-    source = ["--source", str(tmp_path / "val/images"), "--score-threshold", "0", "--crops"]
+    source = ["--source", str(tmp_path / "val/images"), write_pages(tmp_path), "--score-threshold", "0", "--crops"]
     assert run(experiment, ["predict", *weights, *source, "--output", str(tmp_path / "found")]) == 0
-    assert len(list((tmp_path / "found").glob("shapes_*"))) == 8
-    capsys.readouterr()
+    assert len(list((tmp_path / "found").glob("shapes_*"))) == 8 and (tmp_path / "found/pages.png").exists()
+    assert ("of several pages or frames, of which the first is read: 1 (pages.tif" in capsys.readouterr().err) == (channels == 1)
     assert run(experiment, ["check", *sets["train"], *common, "--output", str(tmp_path / "check")]) == 0
     assert f"pixels: {channels} channel" in capsys.readouterr().out
     assert cv2.imread(str(tmp_path / "check/labels.png")).std() > 10

@@ -14,6 +14,7 @@ from PIL import Image
 
 import yolox.data.image as image_module
 from tests.data.folders import coco_dict, write_image, write_json
+from yolox.config import InputSpec
 from yolox.data.check import check_dataset, probe_header, probe_pixels
 from yolox.data.coco import read_coco
 from yolox.data.header import read_header
@@ -21,7 +22,7 @@ from yolox.data.image import image_size, read_image, to_bgr
 from yolox.data.pixels import shrink_image
 from yolox.data.unread import BITS, PAGES, TURNED, Unread, unread_content
 from yolox.errors import DataError
-from yolox.eval.sources import find_files
+from yolox.eval.sources import find_files, unread_lines
 
 
 def smooth(height=40, width=60, channels=3, seed=0):
@@ -268,6 +269,22 @@ def test_what_is_not_read_of_an_image_file_is_found(data, found):
     assert unread_content(io.BytesIO(data)) == found
 
 
+@pytest.mark.parametrize(
+    ("data", "channels", "max_value", "found"),
+    [
+        (pages_of(3, "TIFF"), 5, 255, None),  # the pages are channels
+        (pages_of(3, "TIFF"), 1, 255, Unread(PAGES, "has 3 pages")),
+        (pages_of(2, "WEBP"), 5, 255, Unread(PAGES, "has 2 frames")),
+        (cv2.imencode(".png", np.zeros((4, 4), np.uint16))[1].tobytes(), 1, 65535, None),
+        (cv2.imencode(".png", np.zeros((4, 4), np.uint16))[1].tobytes(), 1, 255, Unread(BITS, "has 16 bits a channel")),
+        (cv2.imencode(".tif", np.zeros((4, 4, 4), np.uint16))[1].tobytes(), 4, 4095, None),
+        (cv2.imencode(".tif", np.zeros((4, 4, 4), np.uint16))[1].tobytes(), 4, 255, Unread(BITS, "has 16 bits a channel")),
+    ],
+)
+def test_what_is_not_read_depends_on_the_pixels_of_the_input(data, channels, max_value, found):
+    assert unread_content(io.BytesIO(data), channels=channels, max_value=max_value) == found
+
+
 def test_pages_that_are_not_read_are_counted_by_check_and_named_once_by_reading(tmp_path, capsys, caplog, monkeypatch):
     monkeypatch.setattr(image_module, "_seen", bytearray(1 << 16))
     for name in ("a.tif", "b.tif"):
@@ -279,7 +296,8 @@ def test_pages_that_are_not_read_are_counted_by_check_and_named_once_by_reading(
         report = check_dataset(dataset, input_size=(64, 64), max_gt=8, probe=probe)
         assert f"{PAGES}: 3 (a.tif has 3 pages, b.tif has 3 pages, c.webp has 2 frames)" in report.warnings
     found = find_files([tmp_path / "*.[tw]*"])
-    assert found.left_out == [f"{PAGES}: 3 (a.tif has 3 pages, b.tif has 3 pages, c.webp has 2 frames)"]
+    assert found.left_out == []
+    assert unread_lines(found.files, InputSpec()) == [f"{PAGES}: 3 (a.tif has 3 pages, b.tif has 3 pages, c.webp has 2 frames)"]
     image = read_image(str(tmp_path / "b.tif"))
     assert (image == 10).all() and caplog.text.count("of which the first is read") == 1
 

@@ -31,7 +31,7 @@ from yolox.errors import CommandError, DataError, RunStopped, UsageError
 from yolox.eval.media import Frame, VideoCount, expected_frames, predict_media
 from yolox.eval.postprocess import Detections, class_indices, with_names
 from yolox.eval.predict import VIEWER, Speed
-from yolox.eval.sources import Stream, find_files
+from yolox.eval.sources import Stream, find_files, unread_lines
 from yolox.eval.tiles import Tiles
 from yolox.eval.writers import WRITERS, ResultsWriter, YoloTextWriter
 from yolox.training.signals import StopSignals
@@ -148,7 +148,7 @@ def run(experiment: Experiment, options: PredictOptions, with_defaults: Callable
     weaker = "" if progress.found else f" with a score above {least:g} (`score_threshold`)"
     console.print(f"{counted(progress.images, 'image')}: {summarize(progress.found)}{weaker}", markup=False)
     console.print(f"speed: {speed}", markup=False)
-    notes = [*sources.left_out, *(note for writer in results for note in writer.notes())]
+    notes = [*sources.left_out, *unread_lines(files, options.input), *(note for writer in results for note in writer.notes())]
     if full:
         most = options.postprocess.max_detections
         notes.append(f"{counted(full, 'image has', 'images have')} {most} detections, the most of `max_detections`")

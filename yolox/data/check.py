@@ -104,11 +104,11 @@ def probe_header(dataset: DetectionDataset, index: int) -> tuple[str, str] | Non
     fits = header is not None and size in (header.size, header.shown)
     if not fits or not header.whole or size[0] * size[1] > dataset.max_pixels:
         load_image(dataset, index)  # names what is wrong, if anything is
-    if (dataset.channels, dataset.max_value) != (3, 255):  # pages are channels there, and 16 bits are read
-        return None
-    unread = unread_of(path)
+    unread = unread_of(path, channels=dataset.channels, max_value=dataset.max_value)
     if unread is not None:
         return unread.kind, f"{dataset.file_names[index]} {unread.what}"
+    if (dataset.channels, dataset.max_value) != (3, 255):
+        return None
     if header is not None and header.orientation not in (None, UPRIGHT) and header.size == header.shown:
         return MIRRORED, dataset.file_names[index]
     return None

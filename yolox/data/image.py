@@ -100,6 +100,7 @@ def read_image(
         else:
             with _library_lines():
                 image = decode_channels(data, shown_path(path), max_pixels=max_pixels, **kind)
+            _log_unread(path, data, **kind)
         image = shrink_image(image, reduce)
         if size is None or _fits(image, size, reduce):
             return image
@@ -108,8 +109,7 @@ def read_image(
             f"its annotation says {size[1]}x{size[0]}"
         )
     image = _decode(path, data, REDUCTIONS[reduce], complaints)
-    if not data.startswith(b"\xff\xd8") and (unread := unread_content(io.BytesIO(data))) is not None:
-        _log_once(unread.kind, f"{shown_path(path)}: {unread.what}: {unread.kind}; others are not named here")
+    _log_unread(path, data)
     if size is None or _fits(image, size, reduce):
         return image
     stored = _decode(path, data, REDUCTIONS[reduce] | cv2.IMREAD_IGNORE_ORIENTATION, [])
@@ -357,6 +357,11 @@ def _decode(path: str, data: bytes, flags: int, complaints: list[str] | None = N
             complaints.append(serious[0])
         _log_once(path, f"{shown_path(path)}: is damaged ({serious[0]})", is_known=complaints is not None)
     return image
+
+
+def _log_unread(path: str, data: bytes, **pixels: int) -> None:
+    if not data.startswith(b"\xff\xd8") and (unread := unread_content(io.BytesIO(data), **pixels)) is not None:
+        _log_once(unread.kind, f"{shown_path(path)}: {unread.what}: {unread.kind}; others are not named here")
 
 
 def _log_once(key: str, text: str, *, is_known: bool = False) -> None:

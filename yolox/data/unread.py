@@ -32,11 +32,13 @@ class Unread:
     what: str
 
 
-def unread_content(file: BinaryIO) -> Unread | None:
+def unread_content(file: BinaryIO, *, channels: int = 3, max_value: int = 255) -> Unread | None:
     """Finds what `read_image` leaves out of an image file, by its headers.
 
     Args:
         file: opened for reading bytes.
+        channels: that are read; where it is neither 1 nor 3, the pages of a TIFF are channels, and all are read.
+        max_value: as in `InputSpec`; above 255, all 16 bits are read.
 
     Returns:
         The first of what is left out; None where all is read, and for files of other formats than TIFF, WebP and PNG.
@@ -47,25 +49,25 @@ def unread_content(file: BinaryIO) -> Unread | None:
         Unread(kind='image files of several pages or frames, of which the first is read', what='has 2 pages')
     """
     file.seek(0)
-    head = file.read(32)
+    head, found = file.read(32), None
     try:
         if head.startswith(STARTS):
-            return _of_tiff(file, head)
+            found = _of_tiff(file, head, pages_are_read=channels not in (1, 3))
         if head.startswith(b"RIFF") and head[8:16] == b"WEBPVP8X":  # the simple forms have one frame and no EXIF data
-            return _of_webp(file)
+            found = _of_webp(file)
     except struct.error:  # the file ends too early, which decoding tells
         return None
     if head.startswith(b"\x89PNG") and head[12:16] == b"IHDR" and head[24:25] == b"\x10":
-        return Unread(BITS, "has 16 bits a channel")
-    return None
+        found = Unread(BITS, "has 16 bits a channel")
+    return None if found is not None and found.kind == BITS and max_value > 255 else found
 
 
-def _of_tiff(file: BinaryIO, head: bytes) -> Unread | None:
+def _of_tiff(file: BinaryIO, head: bytes, *, pages_are_read: bool) -> Unread | None:
     pages, bits = 0, 8
     for kind, depth in _tiff_directories(file, head):
         bits = bits if pages else depth
         pages += not kind & (_THUMBNAIL | _MASK)
-    if pages > 1:
+    if pages > 1 and not pages_are_read:
         return Unread(PAGES, f"has {pages} pages")
     return Unread(BITS, "has 16 bits a channel") if bits == 16 else None
 
@@ -124,17 +126,18 @@ def _of_webp(file: BinaryIO) -> Unread | None:
     return None if turned == UPRIGHT else Unread(TURNED, f"has the orientation {turned}")
 
 
-def unread_of(path: str) -> Unread | None:
+def unread_of(path: str, *, channels: int = 3, max_value: int = 255) -> Unread | None:
     """Finds what `read_image` leaves out of the image file at a path; as `unread_content`.
 
     Args:
         path: of the file.
+        channels, max_value: as in `unread_content`.
 
     Returns:
         What is left out; None also where the file cannot be read.
     """
     try:
         with open(path, "rb") as file:
-            return unread_content(file)
+            return unread_content(file, channels=channels, max_value=max_value)
     except OSError:
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from yolox.config import InputSpec
 from yolox.data.build import files_below
 from yolox.data.content import (
     AVIF,
@@ -141,18 +142,26 @@ def find_files(sources: Iterable[str | os.PathLike], *, recursive: bool = False)
     if folders:
         what = counted(len(folders), "sub-folder was", "sub-folders were")
         left_out.append(f"{what} not looked into ({name_some(folders)}); `recursive` takes them")
-    left_out += _unread(files)
     if not files:
         wanted = ", ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)
         raise CommandError("; ".join([f"`source`: no images found; want files or folders of {wanted}", *left_out]))
     return FoundFiles(files, left_out)
 
 
-def _unread(files: Iterable[Path | Stream]) -> list[str]:
-    """Returns a line for each kind of thing that is not read of images, with its count."""
+def unread_lines(files: Iterable[Path | Stream], spec: InputSpec) -> list[str]:
+    """Tells what image files hold that is not read, such as further pages.
+
+    Args:
+        files: as `find_files` lists them.
+        spec: the pixels that are read.
+
+    Returns:
+        A line for each kind of thing, with its count.
+    """
     kinds: dict[str, list[str]] = {}
+    pixels = {"channels": spec.channels, "max_value": spec.max_value}
     for file in files:
-        if isinstance(file, Path) and not is_video(file) and (unread := unread_of(file)) is not None:
+        if isinstance(file, Path) and not is_video(file) and (unread := unread_of(file, **pixels)) is not None:
             kinds.setdefault(unread.kind, []).append(f"{file.name} {unread.what}")
     return [f"{kind}: {len(found)} ({name_some(found)})" for kind, found in kinds.items()]
 
