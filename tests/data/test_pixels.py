@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from pathlib import Path
 
@@ -66,6 +67,17 @@ def test_other_forms_of_tiff(tmp_path, layout):
     np.testing.assert_array_equal(read_image(str(path), channels=5), in_memory(image))
 
 
+@pytest.mark.parametrize(("method", "number"), [("lzw", 5), ("deflate", 8), ("packbits", 32773)])
+def test_compressed_tiff_is_read_or_names_the_package_that_reads_it(tmp_path, method, number):
+    image, path = pixels(5), tmp_path / "a.tif"
+    assert cv2.imwritemulti(str(path), list(np.moveaxis(image, 2, 0)), (cv2.IMWRITE_TIFF_COMPRESSION, number))
+    if method == "lzw" and importlib.util.find_spec("imagecodecs") is None:
+        with pytest.raises(DataError, match="a.tif: is a TIFF compressed by LZW; pip install imagecodecs reads it"):
+            read_image(str(path), channels=5)
+        return
+    np.testing.assert_array_equal(read_image(str(path), channels=5), in_memory(image))
+
+
 def test_grey_and_colour_become_each_other_and_other_numbers_are_refused(tmp_path):
     colour = pixels(3)
     cv2.imwrite(str(tmp_path / "a.png"), colour)
@@ -76,9 +88,9 @@ def test_grey_and_colour_become_each_other_and_other_numbers_are_refused(tmp_pat
     write(tmp_path / "rgb.npy", colour[..., ::-1])
     np.testing.assert_array_equal(read_image(str(tmp_path / "rgb.npy")), colour)
     for name in ("a.png", "rgb.npy"):
-        with pytest.raises(DataError, match=r"has 3 channels, the input 5 \(`channels`\)"):
+        with pytest.raises(DataError, match=r"has 3 channels, want 5 \(`channels`\)"):
             read_image(str(tmp_path / name), channels=5)
-    with pytest.raises(DataError, match="has 3 channels, the input 1"):
+    with pytest.raises(DataError, match="has 3 channels, want 1"):
         read_image(str(tmp_path / "rgb.npy"), channels=1)
     rgba = pixels(4)
     cv2.imwrite(str(tmp_path / "b.png"), rgba)
@@ -136,7 +148,7 @@ def test_values_in_memory_are_taken_as_the_input_says():
     spec = InputSpec(channels=5, max_value=65535)
     np.testing.assert_array_equal(to_pixels(five, spec=spec), five)
     np.testing.assert_array_equal(to_pixels(five, spec=spec, channels="rgb"), swap_red_and_blue(five))
-    with pytest.raises(DataError, match="has 5 channels, the input 4"):
+    with pytest.raises(DataError, match="has 5 channels, want 4"):
         convert_channels(five, channels=4, max_value=65535)
     with pytest.raises(ValueError, match="want a uint8 array"):
         to_pixels(grey.astype(np.float32), spec=InputSpec(channels=1))

@@ -320,7 +320,7 @@ def test_weights_of_other_channels_than_three_fit_only_their_own(tmp_path):
     spec = attrs.evolve(recipe.input, channels=5, max_value=4095)
     save_checkpoint(tmp_path / "w.safetensors", tensors, recipe=attrs.evolve(recipe, input=spec), class_names=("a", "b", "c"))
     assert load_weights(small(5), tmp_path / "w.safetensors").input == spec
-    with pytest.raises(WeightsError, match="is for images of 5 channels, the detector for 3"):
+    with pytest.raises(WeightsError, match="is for images of 5 channels, the detector for 3; want a detector for 5"):
         load_weights(_detector(), tmp_path / "w.safetensors")
 
 

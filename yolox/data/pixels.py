@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from yolox.config import InputSpec
+from yolox.data.content import counted
 from yolox.errors import DataError
 
 NUMPY_MAGIC = b"\x93NUMPY"
@@ -123,7 +124,7 @@ def convert_channels(image: np.ndarray, *, channels: int, max_value: int, name: 
         return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None]
     if channels == 3 and image.shape[2] == 1:
         return np.repeat(image, 3, axis=2)
-    raise DataError(f"{name}: has {image.shape[2]} channels, the input {channels} (`channels`)")
+    raise DataError(f"{name}: has {counted(image.shape[2], 'channel')}, want {channels} (`channels`)")
 
 
 def shrink_image(image: np.ndarray, reduce: int) -> np.ndarray:  # [H,W,3] -> [H//r,W//r,3]
@@ -235,7 +236,7 @@ def decode_channels(data: bytes, name: str, *, channels: int, max_value: int, ma
     else:
         image = _picture_of(data, name, channels, max_value)
     if image.shape[2] != channels:
-        raise DataError(f"{name}: has {image.shape[2]} channels, the input {channels} (`channels`)")
+        raise DataError(f"{name}: has {counted(image.shape[2], 'channel')}, want {channels} (`channels`)")
     return np.ascontiguousarray(to_pixel_type(image, max_value))
 
 
@@ -335,6 +336,8 @@ def _tiff_of(data: bytes, name: str, max_pixels: int) -> np.ndarray:
     except DataError:
         raise
     except Exception as error:  # a damaged file raises whatever its numbers lead to
+        if "imagecodecs" in str(error):
+            raise DataError(f"{name}: is a TIFF compressed by LZW; pip install imagecodecs reads it") from None
         raise DataError(f"{name}: cannot be decoded as TIFF ({type(error).__name__}: {str(error)[:100]})") from None
     if image.dtype not in _TYPES or image.shape[:2] != samples[0][:2]:
         raise DataError(f"{name}: is a TIFF of {image.dtype} {image.shape}, want uint8 or uint16")

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from yolox.config import LossConfig, Recipe, pixel_words
 from yolox.data.classes import inverse_class_weights, with_classes
-from yolox.data.content import name_some
+from yolox.data.content import counted, name_some
 from yolox.data.dataset import DetectionDataset, select_images
 from yolox.distributed import Group
 from yolox.errors import UsageError
@@ -125,11 +125,11 @@ def describe_run(
         Text.
     """
     val = "no evaluation" if val_set is None else f"{len(val_set)} for validation"
-    epochs = "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs} epochs"
+    classes, epochs = counted(len(train_set.class_names), "class", "classes"), counted(recipe.epochs, "epoch")
     devices = f" on {group.world} devices" if group.world > 1 else ""
     return (
-        f"{describe_sizes(recipe)}: {len(train_set)} images, {len(train_set.boxes)} boxes, "
-        f"{len(train_set.class_names)} classes; {val}; {epochs} of {steps} steps{devices}"
+        f"{describe_sizes(recipe)}: {counted(len(train_set), 'image')}, {counted(len(train_set.boxes), 'box', 'boxes')}, "
+        f"{classes}; {val}; {epochs} of {counted(steps, 'step')}{devices}"
     )
 
 

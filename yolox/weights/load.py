@@ -359,7 +359,8 @@ def carry_over_channels(
     if own == channels or own * parts != stem.shape[1]:
         return weights, about
     if own != 3:
-        raise WeightsError(f"{path}: is for images of {own} channels, the detector for {channels}; want 3 or {channels}")
+        want = f"want a detector for {own} (`channels`)"
+        raise WeightsError(f"{path}: is for images of {own} channels, the detector for {channels}; {want}")
     spec = about.input
     if spec is not None:
         if (spec.mean, spec.std) != (InputSpec().mean, InputSpec().std):
