@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.measure import print_json  # noqa: E402
-from yolox.training.run_folder import HISTORY, LAST, read_history  # noqa: E402
+from yolox.training.history import read_history  # noqa: E402
+from yolox.training.run_folder import HISTORY, LAST  # noqa: E402
 
 SCRIPT = ROOT / "examples/yolox_nano.py"
 WEIGHTS = "weights/yolox_nano_fused_megvii_keys.npz"

@@ -41,7 +41,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.measure import print_json  # noqa: E402
 from yolox.data.synthetic import SHAPE_NAMES, SyntheticConfig, write_synthetic  # noqa: E402
-from yolox.training.run_folder import HISTORY, LAST, read_history  # noqa: E402
+from yolox.training.history import read_history  # noqa: E402
+from yolox.training.run_folder import HISTORY, LAST  # noqa: E402
 
 PEER = ROOT / ".venv-megvii/bin/python"
 WEIGHTS = "weights/yolox_nano_fused_megvii_keys.npz"

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.cli.tiny import write_data  # noqa: E402
 from tests.launch import logs_of, name_of, worker_of  # noqa: E402
-from yolox.training.run_folder import read_history  # noqa: E402
+from yolox.training.history import read_history  # noqa: E402
 
 LOCAL, WORLD, EPOCHS, MINUTES = 2, 4, 6, 600.0
 NAMES = tuple(f"yolox{os.getpid()}{letter}" for letter in "ab")

@@ -33,7 +33,7 @@ from yolox.eval import media, video_process
 from yolox.eval.media import read_frames
 from yolox.export.metadata import ExportMetadata, metadata_from_text, metadata_to_text
 from yolox.training.checkpoint import load_checkpoint, save_checkpoint
-from yolox.training.run_folder import read_history, restore_history, stored_history
+from yolox.training.history import read_history, restore_history, stored_history
 from yolox.visualize.run_pictures import RunPictures
 from yolox.weights.load import read_weights
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.leftovers import group_of
 from yolox.training.checkpoint import load_checkpoint
-from yolox.training.run_folder import read_history
+from yolox.training.history import read_history
 from yolox.training.signals import StopSignals
 
 ROOT = Path(__file__).resolve().parents[2]

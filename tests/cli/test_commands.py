@@ -21,7 +21,8 @@ from yolox.data.synthetic import SHAPE_NAMES
 from yolox.eval.coco import METRIC_NAMES
 from yolox.training import trainer
 from yolox.training.checkpoint import load_checkpoint, save_checkpoint
-from yolox.training.run_folder import PICTURES, REPORT, RUN_FILES, read_history
+from yolox.training.history import read_history
+from yolox.training.run_folder import PICTURES, REPORT, RUN_FILES
 from yolox.training.step import create_train_state
 from yolox.training.sync import copy_ema
 from yolox.weights.load import load_weights

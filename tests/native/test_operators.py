@@ -8,8 +8,8 @@ from mindspore import Tensor, nn
 from yolox.distributed import Group, normalize_over_devices
 from yolox.models import yolox_nano
 from yolox.nn import ConvBNAct, CSPLayer, Focus, SPPBottleneck
-from yolox.nn.blocks import Convolution, MaxPool5, SpaceToDepth, Upsample2x
 from yolox.nn.fold import fold_detector
+from yolox.nn.layers import Convolution, MaxPool5, SpaceToDepth, Upsample2x
 from yolox.training.freeze import freeze
 
 pytestmark = pytest.mark.usefixtures("kernels_on")

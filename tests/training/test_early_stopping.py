@@ -10,7 +10,7 @@ import pytest
 from tests.cli.tiny import EXPERIMENT, write_data
 from yolox.cli import run
 from yolox.training.callbacks import EarlyStopping, StopTraining
-from yolox.training.run_folder import read_history
+from yolox.training.history import read_history
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tests.cli.tiny import EXPERIMENT, write_data
 from yolox.cli import run
 from yolox.training import trainer
 from yolox.training.checkpoint import load_checkpoint
-from yolox.training.run_folder import read_history
+from yolox.training.history import read_history
 
 FROZEN = ("down", "bn.0")
 

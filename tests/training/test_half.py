@@ -13,8 +13,8 @@ from yolox.data.coco import read_coco
 from yolox.data.loader import train_batches
 from yolox.data.synthetic import SyntheticConfig, write_synthetic
 from yolox.nn import ConvBNAct, initialise, set_precision
+from yolox.training.history import history_row
 from yolox.training.loop import fit
-from yolox.training.run_folder import history_row
 from yolox.training.step import create_train_state, make_train_step
 from yolox.yolox_loss import detection_loss
 

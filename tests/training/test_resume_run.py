@@ -20,7 +20,7 @@ from yolox.errors import CheckpointError
 from yolox.schedule import is_evaluated
 from yolox.training import checkpoint as checkpoint_module
 from yolox.training.checkpoint import load_checkpoint
-from yolox.training.run_folder import read_history
+from yolox.training.history import read_history
 
 LONG = ("--epochs", "14", "--eval-interval", "4", "--plain-epochs", "2")
 

@@ -14,7 +14,8 @@ import pytest
 from tests.cli.tiny import write_data
 from tests.launch import logs_of, start_msrun, worker_of
 from yolox.processes import rank_mark
-from yolox.training.run_folder import HISTORY, read_history
+from yolox.training.history import read_history
+from yolox.training.run_folder import HISTORY
 
 SCRIPT, STALL = "tests/training/stalled_ranks.py", 60.0
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

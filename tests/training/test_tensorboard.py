@@ -16,7 +16,7 @@ from yolox.cli import run
 from yolox.distributed import Group
 from yolox.training import trainer
 from yolox.training.callbacks import TensorBoard
-from yolox.training.run_folder import read_history
+from yolox.training.history import read_history
 
 
 def read(folder, tag):

@@ -11,7 +11,7 @@ from yolox.cli.inputs import open_group
 from yolox.errors import CommandError
 from yolox.eval.coco import METRIC_NAMES
 from yolox.training.checkpoint import load_checkpoint
-from yolox.training.run_folder import read_history
+from yolox.training.history import read_history
 
 
 @pytest.mark.slow

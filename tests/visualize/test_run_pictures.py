@@ -20,8 +20,8 @@ from yolox.distributed import Group
 from yolox.eval import evaluate
 from yolox.eval.postprocess import Detections
 from yolox.training.callbacks import EpochEvent
+from yolox.training.history import read_history
 from yolox.training.progress import TrainingProgress
-from yolox.training.run_folder import read_history
 from yolox.visualize import run_pictures
 from yolox.visualize.run_pictures import CHARTS, RunPictures, write_charts, write_curves, write_run_report
 

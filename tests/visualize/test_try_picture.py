@@ -9,8 +9,8 @@ import pytest
 
 from tests.training.test_run_folder import EPOCH, metrics
 from yolox.distributed import Group
+from yolox.training.history import append_row, history_row
 from yolox.training.progress import TrainingProgress
-from yolox.training.run_folder import append_row, history_row
 from yolox.visualize import run_pictures
 from yolox.visualize.run_pictures import RunPictures, try_picture, write_curves
 

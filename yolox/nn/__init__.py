@@ -9,7 +9,6 @@ from yolox.nn.blocks import (
     Focus,
     ResLayer,
     SPPBottleneck,
-    make_activation,
     make_conv,
     set_precision,
 )
@@ -17,6 +16,7 @@ from yolox.nn.detector import STRIDES, Detector, count_flops, count_parameters, 
 from yolox.nn.fold import fold_batch_norm, fold_detector
 from yolox.nn.functional import space_to_depth, upsample2x
 from yolox.nn.heads import DecoupledHead
+from yolox.nn.layers import make_activation
 from yolox.nn.necks import FPN, PAFPN
 
 __all__ = [

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 from mindspore import Tensor, nn
 
-from yolox.nn.blocks import BN_EPS, ConvBNAct, Convolution, Focus, NativeLayer
+from yolox.nn.blocks import BN_EPS, ConvBNAct, Focus
+from yolox.nn.layers import Convolution, NativeLayer
 
 
 def fold_batch_norm(tensors: Mapping[str, np.ndarray], *, eps: float = BN_EPS) -> dict[str, np.ndarray]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mindspore import nn, ops
 
-from yolox.nn.blocks import ConvBNAct, Convolution, make_conv
+from yolox.nn.blocks import ConvBNAct, make_conv
+from yolox.nn.layers import Convolution
 
 
 class DecoupledHead(nn.Cell):

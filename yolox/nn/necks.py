@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mindspore import nn, ops
 
-from yolox.nn.blocks import ConvBNAct, CSPLayer, Upsample2x, make_conv
+from yolox.nn.blocks import ConvBNAct, CSPLayer, make_conv
+from yolox.nn.layers import Upsample2x
 
 
 class PAFPN(nn.Cell):

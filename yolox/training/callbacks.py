@@ -15,8 +15,9 @@ from yolox.config import Recipe
 from yolox.config_io import recipe_to_dict
 from yolox.errors import CommandError
 from yolox.schedule import is_evaluated
+from yolox.training.history import read_history
 from yolox.training.progress import TrainingProgress
-from yolox.training.run_folder import EVENTS, HISTORY, MLFLOW_RUN, MLRUNS, read_history
+from yolox.training.run_folder import EVENTS, HISTORY, MLFLOW_RUN, MLRUNS
 
 if TYPE_CHECKING:
     from yolox.data.dataset import DetectionDataset

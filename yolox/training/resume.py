@@ -22,8 +22,9 @@ from yolox.data.dataset import DetectionDataset, image_path
 from yolox.distributed import Group
 from yolox.errors import CheckpointError, CommandError
 from yolox.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from yolox.training.history import restore_history, stored_history
 from yolox.training.progress import TrainingProgress, progress_from_dict, progress_to_dict
-from yolox.training.run_folder import BEST, HISTORY, LAST, copy_best, restore_history, stored_history
+from yolox.training.run_folder import BEST, HISTORY, LAST, copy_best
 from yolox.training.step import TrainState
 
 PIXEL_BUDGET = 256 << 20

@@ -29,6 +29,7 @@ from yolox.recipe_changes import with_convention
 from yolox.training.callbacks import Callback, EarlyStopping, RunContext, StopTraining
 from yolox.training.checkpoint import load_checkpoint
 from yolox.training.freeze import freeze_parts
+from yolox.training.history import read_history
 from yolox.training.loop import StopRequested, TrainingStopped, fit
 from yolox.training.prepare import (
     check_arguments,
@@ -51,7 +52,6 @@ from yolox.training.run_folder import (
     make_folder,
     own_name,
     prepare_run,
-    read_history,
     remove_leftovers,
     write_recipe,
 )

@@ -28,6 +28,7 @@ from yolox.eval.error_kinds import analyse_errors
 from yolox.eval.postprocess import Detections
 from yolox.training.callbacks import Callback, EpochEvent, RunContext
 from yolox.training.checkpoint import atomic_path
+from yolox.training.history import read_history
 from yolox.training.run_folder import (
     BATCHES,
     CURVES,
@@ -37,7 +38,6 @@ from yolox.training.run_folder import (
     RECIPE,
     REPORT,
     make_folder,
-    read_history,
     remove_evaluation,
     write_json,
 )
