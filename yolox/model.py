@@ -27,7 +27,8 @@ from yolox.export.engine import WORTH_AN_EXPORT, Engine, choose_engine
 from yolox.export.runner import SUFFIXES, ExportedDetector, open_exported
 from yolox.models import SCALES, build
 from yolox.recipes import megvii_recipe
-from yolox.weights.load import LoadedWeights, channels_of, fill_parameters, local_path, read_weights, scale_of
+from yolox.weights.load import LoadedWeights, fill_parameters, local_path, read_weights
+from yolox.weights.shapes import channels_of, scale_of
 
 log = logging.getLogger("yolox.engine")
 CLASS_BIAS = "head.cls_preds.0.bias"

@@ -9,24 +9,14 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from tests.nn.scales import SCALES, build_detector
 from tests.weights.torch_files import write_state
 from yolox.config import InputSpec
 from yolox.errors import WeightsError
 from yolox.nn import PAFPN, ConvBNAct, CSPDarknet, DecoupledHead, Detector, initialise
 from yolox.recipes import megvii_recipe
 from yolox.training.checkpoint import save_checkpoint
-from yolox.weights.load import (
-    DARKNET_STEM_INPUT,
-    LoadedWeights,
-    carry_over_channels,
-    check_fit,
-    file_kind,
-    load_weights,
-    local_path,
-    read_weights,
-    scale_of,
-)
+from yolox.weights.load import LoadedWeights, carry_over_channels, file_kind, load_weights, local_path, read_weights
+from yolox.weights.shapes import DARKNET_STEM_INPUT
 
 BN = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 
@@ -171,29 +161,6 @@ def test_another_scale_is_refused_and_nothing_is_written(tmp_path, detector, val
     _check(wide, before)
 
 
-def test_missing_and_additional_tensors_are_listed():
-    wanted = {"a": (2,), "b": (3,), "head.cls_preds.0.bias": (4,), "head.cls_preds.0.weight": (4, 8, 1, 1)}
-    state = {"a": np.zeros(2), "c": np.zeros((1, 1)), "head.cls_preds.0.weight": np.zeros((4, 9, 1, 1))}
-    with pytest.raises(WeightsError) as error:
-        check_fit(state, wanted)
-    assert str(error.value).splitlines() == [
-        "weights does not fit the detector, 4 of 5 tensors differ:",
-        "  b: not in the file, detector wants (3,)",
-        "  head.cls_preds.0.bias: not in the file, detector wants (4,)",
-        "  head.cls_preds.0.weight: file has (4, 9, 1, 1), detector wants (4, 8, 1, 1)",
-        "  c: file has (1, 1), detector has none",
-    ]
-    assert check_fit({"a": np.zeros(2)}, {"a": (2,)}) == ()
-
-
-@pytest.mark.parametrize("count, lines", [(20, 21), (21, 5)])
-def test_up_to_twenty_differences_are_listed(count, lines):
-    with pytest.raises(WeightsError) as error:
-        check_fit({}, {f"p{number}": (1,) for number in range(count)})
-    assert len(str(error.value).splitlines()) == lines
-    assert ("another scale or another detector" in str(error.value)) == (count > 20)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -255,23 +222,6 @@ def test_mindyolo_names_of_a_small_file(tmp_path):
     assert set(state) == {"backbone.stem.conv.bn.gamma", "head.stems.0.bn.beta"}
     assert (metadata.source, metadata.input.channel_order, metadata.input.letterbox) == ("mindyolo", "rgb", "center")
     assert json.dumps(metadata.input.pixel_scale) == json.dumps(1 / 255)
-
-
-LARGE = ("m", "l", "x")
-
-
-@pytest.mark.parametrize("scale", [pytest.param(s, marks=pytest.mark.slow if s in LARGE else []) for s in SCALES])
-def test_each_published_scale_is_told(scale):
-    assert scale_of({p.name: tuple(p.shape) for p in build_detector(scale, 3).get_parameters()}) == scale
-
-
-@pytest.mark.parametrize(
-    "shapes",
-    [{}, {"a": (16,)}, {"backbone.stem.conv.conv.weight": ()}, {"backbone.stem.conv.conv.weight": (16, 12, 3, 3)},
-     {"backbone.stem.conv.conv.weight": (32, 12, 3, 3), "neck.p.dconv.conv.weight": (1,)}],
-)  # fmt: skip
-def test_other_detectors_are_none(shapes):
-    assert scale_of(shapes) is None
 
 
 def small(channels):

@@ -35,7 +35,8 @@ from yolox.models import SCALES
 from yolox.recipe_changes import finetune_recipe
 from yolox.training.run_folder import LAST
 from yolox.weights.hub import HUGGING_FACE, is_published_name, published_file
-from yolox.weights.load import local_path, read_weights, scale_of
+from yolox.weights.load import local_path, read_weights
+from yolox.weights.shapes import scale_of
 
 NO_MODEL = "SCALE"  # in the usage line
 
