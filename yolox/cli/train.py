@@ -64,7 +64,7 @@ class TrainOptions(CommonOptions, ValidationSet, TrainingSet):
     raw_weights: bool = False
     """Of a checkpoint of a run take the weights of its last step; without this their moving averages are taken."""
     finetune: bool = False
-    """Fine-tune: 40 epochs, half the rate, a short average; this preset gives the defaults of the options below."""
+    """Fine-tune: 40 epochs, the rate 0.005 (AdamW: half of its own), a short average; these are defaults of the options below."""
     output: Path | None = None
     """Folder of the run: checkpoints, history.csv, recipe.json; left out, the next of runs/train, runs/train-2 and so on."""
     overwrite: bool = False
