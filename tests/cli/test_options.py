@@ -330,6 +330,10 @@ def test_a_mistake_gives_one_line_and_where_to_find_help(argv, want):
         (("export", "--weights", "w", "--output", "o", "--batch", "five"), "--batch: got 'five', want a whole number or dynamic"),
         ((*PREDICT, "--tiles", "1.5"), "--tiles: got '1.5', want a whole number"),
         (("train", "--lr", "fast"), "--lr: got 'fast', want a number"),
+        (("train", "--class-weights", "auto"), "--class-weights: got 'auto', want numbers"),
+        (("train", "--betas", "0.9", "b"), "--betas: got '0.9', 'b', want two numbers"),
+        (("train", "--betas", "0.9"), "--betas: want two numbers"),
+        (("train", "--multiscale-sizes", "a"), "--multiscale-sizes: got 'a', want whole numbers"),
         ((*PREDICT, "--save_csv"), "--save-csv: write --save csv; it takes one or more of json, txt, csv, coco"),
     ],
 )

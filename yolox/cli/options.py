@@ -300,12 +300,15 @@ def _plain(message: str, argument) -> str:
     if message.startswith("no type matching"):
         got = message.partition("from [")[2].partition("]")[0]
         return f"got {got}, want {_wanted(argument.lowered.metavar)}"
+    if values := re.search(r"arguments:? \[(.+?)\]", message):
+        return f"got {values[1]}, want {_wanted(argument.lowered.metavar)}"
     return one_line(message)
 
 
 def _wanted(metavar: str | None) -> str:
     """Returns the values of an option for a message: ``INT|{dynamic}`` is ``a whole number or dynamic``."""
     texts = {"INT": "a whole number", "FLOAT": "a number", "PATH": "a path"}
+    texts |= {"INT ...": "whole numbers", "FLOAT ...": "numbers", "INT INT": "two whole numbers", "FLOAT FLOAT": "two numbers"}
     kinds = shown_metavar(metavar).split("|")
     return " or ".join(texts.get(kind, kind.strip("{}").replace(",", ", ") if len(kinds) > 1 else kind) for kind in kinds)
 

@@ -45,6 +45,9 @@ TAKEN = {
         "with-scores": "save-conf",
         "crops": "save-crop",
         "show": "view-img",
+        "single-class": "single-cls",
+        "save-every": "save-period",
+        "rectangular": "rect",
     }.items()
     for word in words.split()
 }
@@ -57,7 +60,12 @@ ANSWERED = {
     ),
     **dict.fromkeys(("project", "name", "experiment-name"), "here it is --output FOLDER"),
     **dict.fromkeys(("fp16", "amp"), "here it is --precision float16"),
-    **dict.fromkeys(("cfg", "config", "hyp", "exp-file"), "there is no file of settings; each is an option: --help-all"),
+    **dict.fromkeys(
+        ("cfg", "config", "hyp", "exp-file"),
+        "here it is --recipe FILE.toml, a published recipe and what differs; --save-recipe writes one",
+    ),
+    **dict.fromkeys(("clip-grad", "grad-clip"), "here it is --clip-norm NORM, such as 10"),
+    "image-weights": "here --class-balance inverse weighs classes; images are drawn equally often",
     "exist-ok": "here it is --overwrite",
     "save-result": "pictures are written to the folder of --output, unless --no-pictures says otherwise",
     "close-mosaic": "here it is --plain-epochs, last epochs without mosaic and mixup and with the L1 loss",
