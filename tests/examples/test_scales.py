@@ -1,4 +1,4 @@
-"""Every scale's script: its size, one training step, an evaluation, and what its docstring promises."""
+"""Every scale's script: its size, a step of `train --recipe best`, an evaluation, and what its docstring promises."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from tests.examples.one_step import EXAMPLES, load_script, train_and_evaluate
+from tests.examples.one_step import EXAMPLES, load_script, train_best
 from tests.nn.scales import PARAMETERS
 from yolox.nn import count_parameters
 from yolox.training.step import make_recipe_step
@@ -24,9 +24,9 @@ def test_scale_has_the_published_size(scale):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", PARAMETERS)
-def test_scale_trains_a_step_and_evaluates(scale):
+def test_scale_trains_a_step_by_its_best_recipe_and_evaluates(scale, tmp_path):
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        process.submit(train_and_evaluate, scale).result()
+        process.submit(train_best, scale, tmp_path).result()
 
 
 @pytest.mark.parametrize("scale", PARAMETERS)
