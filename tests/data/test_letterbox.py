@@ -96,17 +96,28 @@ def test_the_thinnest_image_keeps_one_pixel():
     assert fitted_size((1, 5000), (64, 64)) == (1, 64)
 
 
+@pytest.mark.parametrize("place", ["top_left", "center"])
 @given(st.integers(1, 900), st.integers(1, 900), st.sampled_from([(64, 96), (416, 416), (640, 640)]))
-def test_a_rectangular_input_has_the_image_at_the_same_scale(height, width, size):
-    """Whichever shape an image has: one of at most nine inputs holds it, and what is cut off is padding."""
-    small = rectangular_size((height, width), size)
-    for side, whole in zip(small, size, strict=True):
-        assert side % 32 == 0 and whole / 2 <= side <= whole
+def test_a_rectangular_input_has_the_image_at_the_same_scale_and_place_of_the_grid(place, height, width, size):
+    """Whichever shape an image has: what is cut off is padding, 32 px of it are left on each side, and the grids of all strides stay."""
+    small = rectangular_size((height, width), size, center=place == "center")
+    for side, whole, inner in zip(small, size, fitted_size((height, width), size), strict=True):
+        assert (whole - side) % 64 == 0 and whole / 2 <= side <= whole and side >= min(inner + (64 if place == "center" else 32), whole)
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    part, transform = letterbox(image, small, spec=InputSpec())
-    canvas, same = letterbox(image, size, spec=InputSpec())
+    part, transform = letterbox(image, small, spec=InputSpec(letterbox=place))
+    canvas, same = letterbox(image, size, spec=InputSpec(letterbox=place))
     assert transform.ratio == pytest.approx(same.ratio) and (small[0] == size[0] or small[1] == size[1])
-    np.testing.assert_array_equal(part, canvas[: small[0], : small[1]])
+    top, left = (same.pad_y - transform.pad_y, same.pad_x - transform.pad_x)
+    assert top % 32 == left % 32 == 0
+    np.testing.assert_array_equal(part, canvas[top : top + small[0], left : left + small[1]])
+
+
+@pytest.mark.parametrize("center", [False, True])
+@pytest.mark.parametrize("size", [(416, 416), (640, 640), (1280, 640), (8192, 8192)])
+def test_there_are_at_most_nine_rectangular_inputs(size, center):
+    shapes = [(int(1000 * min(r, 1)), int(1000 * min(1 / r, 1))) for r in np.geomspace(0.1, 10, 2000)]
+    found = {rectangular_size(shape, size, center=center) for shape in shapes}
+    assert 3 <= len(found) <= 9 and size in found
 
 
 def test_boxes_outside_the_image_are_clipped_on_the_way_back():

@@ -95,10 +95,10 @@ def test_images_of_any_shape_come_back_in_their_order(tmp_path):
         image = np.full((*shape, 3), 20 * number, np.uint8)
         image[10:20, 5:25] = 255
         cv2.imwrite(str(tmp_path / name), image)
-    spec, reader = InputSpec(input_size=(128, 128)), Reader()
+    spec, reader = InputSpec(input_size=(512, 512)), Reader()
     images = [5, 0, 1, 2, 3, 4]
     sizes = [rectangular_size(shapes[index], spec.input_size) for index in images]
-    assert sizes == [(128, 64), (96, 128), (128, 96), (128, 128), (128, 96), (96, 128)]
+    assert sizes == [(512, 320), (384, 512), (512, 384), (512, 512), (512, 384), (384, 512)]
     done, steps = [], {size: reader.step(size) for size in set(sizes)}
     found = predict_in_sizes(None, steps, dataset, images, sizes, spec=spec, config=PostprocessConfig(), batch_size=4, workers=0,
                              on_batch=done.append)  # fmt: skip

@@ -61,7 +61,7 @@ class EvalOptions(InferenceOptions, ValidationSet):
     report: Path | None = None
     """File for one HTML page with all numbers, charts, errors by kind, and the worst and best images."""
     rectangular: bool = False
-    """Batches of images of similar shapes, with less padding; up to nine sizes are compiled, and AP moves a little."""
+    """Batches of images of similar shapes, with less padding; up to nine sizes are compiled, and AP hardly moves."""
     batch_size: int = 8
     """Images at a time."""
     workers: int = 2

@@ -10,6 +10,9 @@ from yolox.config import InputSpec, Size
 from yolox.data.pixels import pad_level, with_axis
 from yolox.data.sample import Sample, clip_boxes
 
+MARGIN = 32
+"""Padding that stays on each side that has padding, px: with it official nano keeps its AP on 31 images of COCO to .001."""
+
 
 @attrs.frozen
 class LetterboxTransform:
@@ -53,23 +56,30 @@ def fitted_size(image_size: Size, size: Size) -> Size:
     return max(int(image_size[0] * ratio), 1), max(int(image_size[1] * ratio), 1)
 
 
-def rectangular_size(image_size: Size, size: Size) -> Size:
+def rectangular_size(image_size: Size, size: Size, *, center: bool = False) -> Size:
     """Computes the input in which an image, fitted into a size, has less padding: the side that it does not fill is shorter.
 
     Args:
         image_size: (height, width) px of the image.
         size: (height, width) px to fit into, multiples of 32.
+        center: whether the image lies in the centre, with padding on both sides.
 
     Returns:
-        (height, width) px: each side is 4/8, 5/8, 6/8, 7/8 or all of that of `size`, rounded up to a multiple of 32: at most nine
-        sizes. `letterbox` scales the image in it as in `size`.
+        (height, width) px, one of at most nine: the image, `MARGIN` of padding, and up to an eighth of the side and 63 px more;
+        never larger than `size`. `letterbox` scales the image in it as in `size`. Each side is shorter than that of `size` by a
+        multiple of 64, so that a centred image, too, lies at the same place of the grids of all strides.
 
     Example:
         >>> rectangular_size((480, 640), (416, 416)), rectangular_size((640, 100), (640, 640))
-        ((320, 416), (640, 320))
+        ((352, 416), (640, 384))
     """
-    steps = [[min(-(-side * part // 256) * 32, side) for part in (4, 5, 6, 7, 8)] for side in size]
-    return tuple(next(step for step in of if step >= side) for of, side in zip(steps, fitted_size(image_size, size), strict=True))
+    fitted, margin = fitted_size(image_size, size), MARGIN * (1 + center)
+    return tuple(_shorter_side(side + margin, whole, margin) for side, whole in zip(fitted, size, strict=True))
+
+
+def _shorter_side(least: int, whole: int, margin: int) -> int:
+    sides = (whole - max(whole - margin - -(-whole * part // 8), 0) // 64 * 64 for part in (4, 5, 6, 7, 8))
+    return next(side for side in sides if side >= min(least, whole))
 
 
 def resize_to_fit(

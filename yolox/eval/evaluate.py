@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import attrs
 import numpy as np
@@ -66,7 +67,8 @@ def make_evaluator(
         enter("images")
         options = {"config": config, "workers": workers, "stall_seconds": stall_seconds, "batch_size": batch_size}
         own = evaluated_images(len(dataset), rank=group.rank, world=group.world)
-        sizes = [rectangular_size(dataset.sizes[i].tolist(), spec.input_size) if rectangular else spec.input_size for i in own]
+        size_of = partial(rectangular_size, size=spec.input_size, center=spec.letterbox == "center")
+        sizes = [size_of(dataset.sizes[i].tolist()) if rectangular else spec.input_size for i in own]
         found = predict_in_sizes(detector, steps, dataset, own, sizes, spec=spec, on_batch=on_batch, **options)
         enter("gather")
         found = gather_detections(found, len(dataset), group)
