@@ -99,10 +99,10 @@ def test_the_thinnest_image_keeps_one_pixel():
 @pytest.mark.parametrize("place", ["top_left", "center"])
 @given(st.integers(1, 900), st.integers(1, 900), st.sampled_from([(64, 96), (416, 416), (640, 640)]))
 def test_a_rectangular_input_has_the_image_at_the_same_scale_and_place_of_the_grid(place, height, width, size):
-    """Whichever shape an image has: what is cut off is padding, 32 px of it are left on each side, and the grids of all strides stay."""
-    small = rectangular_size((height, width), size, center=place == "center")
+    """What is cut off is padding, 32 px of it are left on each side, and the grids of all strides stay where they are."""
+    small, margin = rectangular_size((height, width), size, center=place == "center"), 64 if place == "center" else 32
     for side, whole, inner in zip(small, size, fitted_size((height, width), size), strict=True):
-        assert (whole - side) % 64 == 0 and whole / 2 <= side <= whole and side >= min(inner + (64 if place == "center" else 32), whole)
+        assert (whole - side) % 64 == 0 and whole / 2 <= side <= whole and side >= min(inner + margin, whole)
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     part, transform = letterbox(image, small, spec=InputSpec(letterbox=place))
     canvas, same = letterbox(image, size, spec=InputSpec(letterbox=place))

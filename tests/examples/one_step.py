@@ -15,7 +15,7 @@ from yolox.cli import run
 from yolox.nn import initialise
 from yolox.recipes import RECIPES, best_recipe_name
 from yolox.training.checkpoint import load_checkpoint
-from yolox.training.run_folder import read_history
+from yolox.training.history import read_history
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
