@@ -246,7 +246,7 @@ def test_the_model_follows_from_the_weights(tmp_path, capsys, nano):
     np.savez(tmp_path / "w.npz", **{p.name: p.asnumpy() for p in detector.get_parameters()})
     (tmp_path / "RUN").mkdir()
     (tmp_path / "RUN/best.safetensors").write_bytes((tmp_path / "w.npz").read_bytes())  # the content decides
-    for path in (tmp_path / "w.npz", tmp_path / "RUN", "megvii:nano"):
+    for path in (tmp_path / "w.npz", tmp_path / "RUN", tmp_path / "RUN/best", "megvii:nano"):
         assert run_model(["train", "--weights", str(path), "--output", "x"]) == 2
         err = capsys.readouterr().err
         assert err.startswith("note: --model nano, by ") and "no training images: give --data" in err

@@ -142,7 +142,8 @@ def _scale_of_weights(argv: Sequence[str]) -> str | None:
     if path is None or path.suffix.lower() in SUFFIXES:
         return None
     scale = None
-    if path.is_file() or path.is_dir() or str(path).startswith(HUGGING_FACE):
+    whole = Path(f"{path}.safetensors")  # of a checkpoint such as RUN/last
+    if path.is_file() or path.is_dir() or whole.is_file() or str(path).startswith(HUGGING_FACE):
         tensors, _ = read_weights(local_path(path))
         scale = scale_of({name: array.shape for name, array in tensors.items()})
     elif is_published_name(str(path)):

@@ -30,6 +30,7 @@ from yolox.cli.run_options import RememberOptions, check_options, remembered
 from yolox.cli.sources import TrainingSet, ValidationSet, training_sources
 from yolox.config import OptimConfig, Recipe
 from yolox.config_io import check_recipe_suffix, nearest_base, save_recipe
+from yolox.data.content import counted
 from yolox.distributed import Group, from_first
 from yolox.errors import RunError, UsageError
 from yolox.export.runner import SUFFIXES
@@ -156,7 +157,8 @@ def run(experiment: Experiment, options: TrainOptions, with_defaults: Callable[[
     initialise(detector, seed=options.settings.loader.seed)
     if options.weights is not None:
         loaded = load_weights(detector, local_weights(options.weights), legacy=options.legacy, averages=not options.raw_weights)
-        console.print(f"weights: {loaded.summary()}" + (f", for {len(names)} classes" if loaded.skipped else ""))
+        classes = f", for {counted(len(names), 'class', 'classes')}" if loaded.skipped else ""
+        console.print(f"weights: {loaded.summary()}{classes}")
         if renamed := compare_names(loaded.class_names, names):
             console.print(f"weights: {renamed}", markup=False)
         options = with_defaults(attrs.evolve(options.settings, input=with_convention(options.settings.input, loaded.input)))
