@@ -78,6 +78,17 @@ def test_compressed_tiff_is_read_or_names_the_package_that_reads_it(tmp_path, me
     np.testing.assert_array_equal(read_image(str(path), channels=5), in_memory(image))
 
 
+def test_the_compression_that_needs_another_package_is_named(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.tif", pixels(5))
+
+    def refuse(*_arguments, **_options):
+        raise KeyError("<COMPRESSION.JPEG: 7> requires the 'imagecodecs' package")  # as tifffile 2026.3.3 raises it
+
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", refuse)
+    with pytest.raises(DataError, match="a.tif: is a TIFF compressed by JPEG; pip install imagecodecs reads it"):
+        read_image(path, channels=5)
+
+
 def test_grey_and_colour_become_each_other_and_other_numbers_are_refused(tmp_path):
     colour = pixels(3)
     cv2.imwrite(str(tmp_path / "a.png"), colour)
