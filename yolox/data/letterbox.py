@@ -65,9 +65,10 @@ def rectangular_size(image_size: Size, size: Size, *, center: bool = False) -> S
         center: whether the image lies in the centre, with padding on both sides.
 
     Returns:
-        (height, width) px, one of at most nine: the image, `MARGIN` of padding, and up to an eighth of the side and 63 px more;
-        never larger than `size`. `letterbox` scales the image in it as in `size`. Each side is shorter than that of `size` by a
-        multiple of 64, so that a centred image, too, lies at the same place of the grids of all strides.
+        (height, width) px, one of at most nine. Each side is the smallest of five, from half of that of `size` plus `MARGIN` up
+        to all of it, that holds the image and `MARGIN` of padding. It is shorter than that of `size` by a multiple of 64, so
+        that a centred image, too, lies at the same place of the grids of all strides. `letterbox` scales the image in it as in
+        `size`.
 
     Example:
         >>> rectangular_size((480, 640), (416, 416)), rectangular_size((640, 100), (640, 640))
