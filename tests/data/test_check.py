@@ -170,6 +170,8 @@ def test_photos_are_told_whose_size_does_not_show_how_they_were_annotated(orient
     (line,) = report.warnings
     assert line.startswith("photos that their EXIF data mirror or turn without a change of size") and line.endswith(": 1 (a.jpg)")
     assert named_in(report.warnings) == {line: ("a.jpg",)}
+    grey, five = (check_dataset(attrs.evolve(dataset, channels=channels), **SETTINGS, probe=probe_header) for channels in (1, 5))
+    assert grey.warnings == report.warnings and five.warnings == ()  # of other numbers the stored pixels are read
 
 
 def test_a_warning_keeps_all_names_that_it_stands_for(tmp_path):

@@ -269,6 +269,12 @@ def test_what_is_not_read_of_an_image_file_is_found(data, found):
     assert unread_content(io.BytesIO(data)) == found
 
 
+def array_bytes(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("data", "channels", "max_value", "found"),
     [
@@ -277,6 +283,10 @@ def test_what_is_not_read_of_an_image_file_is_found(data, found):
         (pages_of(2, "WEBP"), 5, 255, Unread(PAGES, "has 2 frames")),
         (cv2.imencode(".png", np.zeros((4, 4), np.uint16))[1].tobytes(), 1, 65535, None),
         (cv2.imencode(".png", np.zeros((4, 4), np.uint16))[1].tobytes(), 1, 255, Unread(BITS, "has 16 bits a channel")),
+        (array_bytes(np.zeros((4, 4), "<u2")), 1, 255, Unread(BITS, "has 16 bits a channel")),
+        (array_bytes(np.zeros((4, 4, 5), ">u2")), 5, 255, Unread(BITS, "has 16 bits a channel")),
+        (array_bytes(np.zeros((4, 4), "<u2")), 1, 4095, None),
+        (array_bytes(np.zeros((4, 4), np.uint8)), 1, 255, None),
         (cv2.imencode(".tif", np.zeros((4, 4, 4), np.uint16))[1].tobytes(), 4, 4095, None),
         (cv2.imencode(".tif", np.zeros((4, 4, 4), np.uint16))[1].tobytes(), 4, 255, Unread(BITS, "has 16 bits a channel")),
     ],

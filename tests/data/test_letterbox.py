@@ -102,7 +102,7 @@ def test_a_rectangular_input_has_the_image_at_the_same_scale_and_place_of_the_gr
     """What is cut off is padding, 32 px of it are left on each side, and the grids of all strides stay where they are."""
     small, margin = rectangular_size((height, width), size, center=place == "center"), 64 if place == "center" else 32
     for side, whole, inner in zip(small, size, fitted_size((height, width), size), strict=True):
-        assert (whole - side) % 64 == 0 and whole / 2 <= side <= whole and side >= min(inner + margin, whole)
+        assert side % 32 == (whole - side) % 64 == 0 and side <= whole and side >= min(inner + margin, whole)
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     part, transform = letterbox(image, small, spec=InputSpec(letterbox=place))
     canvas, same = letterbox(image, size, spec=InputSpec(letterbox=place))
@@ -110,6 +110,23 @@ def test_a_rectangular_input_has_the_image_at_the_same_scale_and_place_of_the_gr
     top, left = (same.pad_y - transform.pad_y, same.pad_x - transform.pad_x)
     assert top % 32 == left % 32 == 0
     np.testing.assert_array_equal(part, canvas[top : top + small[0], left : left + small[1]])
+
+
+RECTANGLES = {  # shape of the image: inputs of 416 px and of 640 px, and the same with the image in the centre
+    (480, 640): ((352, 416), (512, 640), (416, 416), (576, 640)),
+    (640, 480): ((416, 352), (640, 512), (416, 416), (640, 576)),
+    (512, 640): ((416, 416), (576, 640), (416, 416), (576, 640)),
+    (360, 640): ((288, 416), (448, 640), (352, 416), (448, 640)),
+    (300, 640): ((288, 416), (384, 640), (288, 416), (384, 640)),
+    (60, 640): ((160, 416), (384, 640), (160, 416), (384, 640)),
+    (640, 640): ((416, 416), (640, 640), (416, 416), (640, 640)),
+}
+
+
+@pytest.mark.parametrize("shape", RECTANGLES)
+def test_rectangular_inputs_of_usual_images(shape):
+    cases = [(416, False), (640, False), (416, True), (640, True)]
+    assert tuple(rectangular_size(shape, (side, side), center=center) for side, center in cases) == RECTANGLES[shape]
 
 
 @pytest.mark.parametrize("center", [False, True])

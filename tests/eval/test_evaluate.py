@@ -98,7 +98,7 @@ def test_images_of_any_shape_come_back_in_their_order(tmp_path):
     spec, reader = InputSpec(input_size=(512, 512)), Reader()
     images = [5, 0, 1, 2, 3, 4]
     sizes = [rectangular_size(shapes[index], spec.input_size) for index in images]
-    assert sizes == [(512, 320), (384, 512), (512, 384), (512, 512), (512, 384), (384, 512)]
+    assert sizes == [(512, 256), (384, 512), (512, 384), (512, 512), (512, 384), (384, 512)]
     done, steps = [], {size: reader.step(size) for size in set(sizes)}
     found = predict_in_sizes(None, steps, dataset, images, sizes, spec=spec, config=PostprocessConfig(), batch_size=4, workers=0,
                              on_batch=done.append)  # fmt: skip
@@ -106,6 +106,28 @@ def test_images_of_any_shape_come_back_in_their_order(tmp_path):
     for each in found:
         np.testing.assert_allclose(each.boxes, [[5, 10, 25, 20]], atol=1.6)
     assert done == [1, 3, 5, 6] and len(reader.sizes) == 4
+
+
+@pytest.mark.parametrize(
+    ("letterbox", "rectangular", "sizes"),
+    [
+        ("top_left", True, [(512, 256), (384, 512), (512, 512)]),
+        ("center", True, [(512, 256), (448, 512), (512, 512)]),
+        ("center", False, [(512, 512)] * 3),
+    ],
+)
+def test_the_sizes_follow_the_images_and_their_place(tmp_path, monkeypatch, letterbox, rectangular, sizes):
+    dataset = attrs.evolve(noise_dataset(tmp_path, count=3), sizes=np.array([(100, 30), (330, 512), (90, 90)], np.int32))
+    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+
+    def predict(detector, steps, dataset, images, wanted, **options):
+        assert (list(images), list(wanted)) == ([0, 1, 2], sizes)
+        return [nothing] * 3
+
+    monkeypatch.setattr(module, "predict_in_sizes", predict)
+    spec = InputSpec(input_size=(512, 512), letterbox=letterbox)
+    metrics = make_evaluator(TinyDetector(), spec=spec, workers=0, rectangular=rectangular)(dataset)
+    assert metrics["AP"] in (0, None)
 
 
 def test_an_exported_file_takes_one_size():

@@ -61,7 +61,7 @@ def test_a_checkpoint_without_history_takes_the_rows_of_the_file(tmp_path):
     assert not restore_history(path, stored_history(path, 2)) and path.read_text() == whole
     assert stored_history(path, 0) == {"columns": [], "rows": []} and len(stored_history(path, 1)["rows"]) == 1
     path.write_text(whole[:-1])
-    with pytest.raises(CommandError, match="has 1 epochs, the checkpoint has done 2"):
+    with pytest.raises(CommandError, match="has 1 epoch, the checkpoint has done 2"):
         stored_history(path, 2)
     assert history["columns"][0] == "epoch"
 

@@ -107,7 +107,7 @@ def probe_header(dataset: DetectionDataset, index: int) -> tuple[str, str] | Non
     unread = unread_of(path, channels=dataset.channels, max_value=dataset.max_value)
     if unread is not None:
         return unread.kind, f"{dataset.file_names[index]} {unread.what}"
-    if (dataset.channels, dataset.max_value) != (3, 255):
+    if dataset.channels not in (1, 3):  # the stored pixels are read there, whatever EXIF data say
         return None
     if header is not None and header.orientation not in (None, UPRIGHT) and header.size == header.shown:
         return MIRRORED, dataset.file_names[index]

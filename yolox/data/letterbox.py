@@ -11,7 +11,7 @@ from yolox.data.pixels import pad_level, with_axis
 from yolox.data.sample import Sample, clip_boxes
 
 MARGIN = 32
-"""Padding that stays on each side that has padding, px: with it official nano keeps its AP on 31 images of COCO to .001."""
+"""Least padding left on each padded side, px: with it the AP of official nano on 31 images of COCO stays within .001."""
 
 
 @attrs.frozen
@@ -57,7 +57,7 @@ def fitted_size(image_size: Size, size: Size) -> Size:
 
 
 def rectangular_size(image_size: Size, size: Size, *, center: bool = False) -> Size:
-    """Computes the input in which an image, fitted into a size, has less padding: the side that it does not fill is shorter.
+    """Computes the smaller input for an image in which `letterbox` scales it as in `size`, with less padding.
 
     Args:
         image_size: (height, width) px of the image.
@@ -65,22 +65,22 @@ def rectangular_size(image_size: Size, size: Size, *, center: bool = False) -> S
         center: whether the image lies in the centre, with padding on both sides.
 
     Returns:
-        (height, width) px, one of at most nine. Each side is the smallest of five, from half of that of `size` plus `MARGIN` up
-        to all of it, that holds the image and `MARGIN` of padding. It is shorter than that of `size` by a multiple of 64, so
-        that a centred image, too, lies at the same place of the grids of all strides. `letterbox` scales the image in it as in
-        `size`.
+        (height, width) px, multiples of 32. One side is that of `size`; the other one is shorter by up to four equal steps, as
+        far as the image and `MARGIN` on each padded side fit in. There are at most nine such inputs. A step is the multiple of
+        64 px next to an eighth of the side: half of it is cut off on each side of a centred image, so that the image lies at
+        the same place of the grids of all strides.
 
     Example:
         >>> rectangular_size((480, 640), (416, 416)), rectangular_size((640, 100), (640, 640))
         ((352, 416), (640, 384))
     """
     fitted, margin = fitted_size(image_size, size), MARGIN * (1 + center)
-    return tuple(_shorter_side(side + margin, whole, margin) for side, whole in zip(fitted, size, strict=True))
+    return tuple(_shorter_side(side + margin, whole) for side, whole in zip(fitted, size, strict=True))
 
 
-def _shorter_side(least: int, whole: int, margin: int) -> int:
-    sides = (whole - max(whole - margin - -(-whole * part // 8), 0) // 64 * 64 for part in (4, 5, 6, 7, 8))
-    return next(side for side in sides if side >= min(least, whole))
+def _shorter_side(least: int, whole: int) -> int:
+    step = 64 * max(round(whole / 512), 1)
+    return whole - step * min(max(whole - least, 0) // step, 4)
 
 
 def resize_to_fit(

@@ -337,8 +337,7 @@ def _tiff_of(data: bytes, name: str, max_pixels: int) -> np.ndarray:
         raise
     except Exception as error:  # a damaged file raises whatever its numbers lead to
         if "imagecodecs" in str(error):
-            method = str(error).partition("COMPRESSION.")[2].partition(":")[0] or "a rare method"
-            raise DataError(f"{name}: is a TIFF compressed by {method}; pip install imagecodecs reads it") from None
+            raise DataError(f"{name}: is a TIFF compressed by LZW; to read it, pip install imagecodecs") from None
         raise DataError(f"{name}: cannot be decoded as TIFF ({type(error).__name__}: {str(error)[:100]})") from None
     if image.dtype not in _TYPES or image.shape[:2] != samples[0][:2]:
         raise DataError(f"{name}: is a TIFF of {image.dtype} {image.shape}, want uint8 or uint16")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -14,6 +15,7 @@ PAGES = "image files of several pages or frames, of which the first is read"
 BITS = "image files of 16 bits a channel, of which the upper 8 are read"
 TURNED = "WebP files whose EXIF orientation is not applied"
 
+_NUMPY_16_BITS = re.compile(rb"'descr': *'[<>]u2'")
 _SUBFILE, _BITS = 254, 258  # tags of TIFF
 _THUMBNAIL, _MASK = 1, 4  # of a subfile: no page of its own
 _MOST_PARTS = 10_000
@@ -41,7 +43,8 @@ def unread_content(file: BinaryIO, *, channels: int = 3, max_value: int = 255) -
         max_value: as in `InputSpec`; above 255, all 16 bits are read.
 
     Returns:
-        The first of what is left out; None where all is read, and for files of other formats than TIFF, WebP and PNG.
+        The first of what is left out; None where all is read, and for files of other formats than TIFF, WebP, PNG
+        and `.npy`.
 
     Example:
         >>> import io
@@ -58,6 +61,8 @@ def unread_content(file: BinaryIO, *, channels: int = 3, max_value: int = 255) -
     except struct.error:  # the file ends too early, which decoding tells
         return None
     if head.startswith(b"\x89PNG") and head[12:16] == b"IHDR" and head[24:25] == b"\x10":
+        found = Unread(BITS, "has 16 bits a channel")
+    if head.startswith(b"\x93NUMPY") and _NUMPY_16_BITS.search(head + file.read(96)):
         found = Unread(BITS, "has 16 bits a channel")
     return None if found is not None and found.kind == BITS and max_value > 255 else found
 

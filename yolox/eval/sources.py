@@ -149,7 +149,7 @@ def find_files(sources: Iterable[str | os.PathLike], *, recursive: bool = False)
 
 
 def unread_lines(files: Iterable[Path | Stream], spec: InputSpec) -> list[str]:
-    """Tells what image files hold that is not read, such as further pages.
+    """Lists by kind what is not read of image files, such as further pages.
 
     Args:
         files: as `find_files` lists them.

@@ -18,7 +18,7 @@ from yolox.native import (
 )
 from yolox.nn.functional import space_to_depth, upsample2x
 
-# Within the noise of a whole training step: x * sigmoid(x) for nn.SiLU, ops.batch_norm for nn.BatchNorm2d.
+# x * sigmoid(x) in place of nn.SiLU changes the time of a training step by less than noise.
 _ACTIVATIONS = {
     "silu": nn.SiLU,
     "relu": nn.ReLU,

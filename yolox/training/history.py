@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolox.data.build import read_text
+from yolox.data.content import counted
 from yolox.errors import CommandError, DataError
 from yolox.eval.coco import METRIC_NAMES
 from yolox.training.checkpoint import atomic_path
@@ -116,7 +117,7 @@ def stored_history(path: Path, epochs: int) -> dict[str, list]:
     except (DataError, csv.Error) as error:
         raise CommandError(f"{path}: {error}") from None
     if len(lines) < epochs + 1 and epochs:
-        raise CommandError(f"{path}: has {max(len(lines) - 1, 0)} epochs, the checkpoint has done {epochs}")
+        raise CommandError(f"{path}: has {counted(max(len(lines) - 1, 0), 'epoch')}, the checkpoint has done {epochs}")
     return {"columns": lines[0] if epochs else [], "rows": lines[1 : epochs + 1]}
 
 

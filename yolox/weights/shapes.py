@@ -101,7 +101,7 @@ def check_fit(
 
 
 def _whose(came: Mapping[str, tuple], wanted: Mapping[str, tuple]) -> str:
-    """Returns the end of a message: which scale a file is of in which nearly all differs."""
+    """Returns the end of a message about a file that differs in nearly every tensor: the scale or the system that it is of."""
     file, detector = scale_of(came), scale_of(wanted)
     if system := system_of(came):
         return f" its names look like those of {system}"
