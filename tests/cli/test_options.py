@@ -7,7 +7,7 @@ import pytest
 
 from yolox.cli.main import COMMANDS, read_command
 from yolox.cli.messages import name_options, option_name
-from yolox.cli.options import split_arguments
+from yolox.cli.options import _wanted, split_arguments
 from yolox.cli.predict import THRESHOLDS
 from yolox.cli.train import rate_lines
 from yolox.config import OptimConfig, Recipe
@@ -333,6 +333,9 @@ def test_a_mistake_gives_one_line_and_where_to_find_help(argv, want):
         (("train", "--class-weights", "auto"), "--class-weights: got 'auto', want numbers"),
         (("train", "--betas", "0.9", "b"), "--betas: got '0.9', 'b', want two numbers"),
         (("train", "--betas", "0.9"), "--betas: want two numbers"),
+        (("train", "--hsv-gains", "1", "2", "x"), "--hsv-gains: got '1', '2', 'x', want three numbers"),
+        (("train", "--hsv-gains", "1", "2"), "--hsv-gains: want three numbers"),
+        (("train", "--mean", "a", "b", "c"), "--mean: got 'a', 'b', 'c', want three numbers"),
         (("train", "--multiscale-sizes", "a"), "--multiscale-sizes: got 'a', want whole numbers"),
         ((*PREDICT, "--save_csv"), "--save-csv: write --save csv; it takes one or more of json, txt, csv, coco"),
     ],
@@ -341,3 +344,18 @@ def test_values_that_cannot_be_read_are_one_plain_line(argv, line):
     with pytest.raises(UsageError) as error:
         parse(*argv)
     assert str(error.value).splitlines()[0] == line
+
+
+@pytest.mark.parametrize(
+    "metavar, words",
+    [
+        ("INT INT INT INT", "four whole numbers"),
+        ("{None}|PATH PATH", "two paths"),
+        ("[PATH [PATH ...]]", "paths"),
+        ("INT|{dynamic,auto}", "a whole number or dynamic, auto"),
+        ("HEIGHT [WIDTH]", "HEIGHT [WIDTH]"),
+        (None, ""),
+    ],
+)
+def test_values_are_counted_in_words(metavar, words):
+    assert _wanted(metavar) == words

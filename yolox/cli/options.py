@@ -307,10 +307,24 @@ def _plain(message: str, argument) -> str:
 
 def _wanted(metavar: str | None) -> str:
     """Returns the values of an option for a message: ``INT|{dynamic}`` is ``a whole number or dynamic``."""
-    texts = {"INT": "a whole number", "FLOAT": "a number", "PATH": "a path"}
-    texts |= {"INT ...": "whole numbers", "FLOAT ...": "numbers", "INT INT": "two whole numbers", "FLOAT FLOAT": "two numbers"}
     kinds = shown_metavar(metavar).split("|")
-    return " or ".join(texts.get(kind, kind.strip("{}").replace(",", ", ") if len(kinds) > 1 else kind) for kind in kinds)
+    plain = [kind.strip("{}").replace(",", ", ") if len(kinds) > 1 else kind for kind in kinds]
+    return " or ".join(_in_words(kind) or text for kind, text in zip(kinds, plain, strict=True))
+
+
+_VALUES = {"INT": "whole number", "FLOAT": "number", "PATH": "path"}
+_COUNTS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+
+
+def _in_words(kind: str) -> str | None:
+    """Returns ``three numbers`` for ``FLOAT FLOAT FLOAT``, ``numbers`` for ``FLOAT ...``; None for other values than these."""
+    words = kind.split()
+    value = _VALUES.get(words[0]) if words else None
+    if value is None or {*words[1:]} - {words[0], "..."}:
+        return None
+    if "..." in words:
+        return f"{value}s"
+    return f"a {value}" if len(words) == 1 else f"{_COUNTS.get(len(words), len(words))} {value}s"
 
 
 def shown_metavar(metavar: str | None) -> str:
