@@ -8,7 +8,7 @@ import pytest
 
 from yolox.cli.main import COMMANDS, read_command, run_model
 from yolox.cli.options import option_names
-from yolox.cli.spelling import ANSWERED, TAKEN, nearest, translate_options
+from yolox.cli.spelling import ANSWERED, TAKEN, nearest, translate_options, unknown_line
 from yolox.cli.spelling import COMMANDS as FOREIGN_COMMANDS
 from yolox.errors import UsageError
 from yolox.recipes import megvii_recipe
@@ -102,6 +102,8 @@ def test_an_answer_is_given_only_where_its_option_is():
         ("train --no-finetun", "no such option: --no-finetun; perhaps you meant --no-finetune"),
         ("eval --conf_thresh 1", "no such option: --conf_thresh; perhaps you meant --score-threshold"),
         ("train --colour red", "no such option: --colour"),
+        ("train --rect", "no such option: --rect; here it is --rectangular, which this command does not have"),
+        ("predict --mosaic 1", "no such option: --mosaic; here it is --mosaic-prob, which this command does not have"),
         ("train --colour red --seeed 4", "no such options: --colour, --seeed (perhaps you meant --seed)"),
         ("train epochs=3", "no such argument: epochs=3; write --epochs 3"),
         ("train batch=3", "no such argument: batch=3; write --batch-size 3"),
@@ -129,6 +131,15 @@ def test_the_scale_follows_from_weights_under_another_name(tmp_path, capsys):
     assert run_model(argv) == 1
     err = capsys.readouterr().err
     assert "note: --model nano, by megvii:nano" in err and err.splitlines()[-1].startswith("error: --source")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_known_word_of_other_programs_is_not_a_misspelt_one(command):
+    """An option of this command may differ from it by the last letter only."""
+    names = option_names(COMMANDS[command].options)
+    for word in {*TAKEN, *ANSWERED} - {*names}:
+        meant = re.search("perhaps you meant --(.+)", unknown_line([f"--{word}"], names))
+        assert meant is None or meant[1].startswith(word[:-1])
 
 
 def test_a_short_beginning_is_enough_and_unlike_words_are_not_near():

@@ -161,11 +161,22 @@ def unknown_line(tokens: Sequence[str], names: Sequence[str], others: Mapping[st
     options = [token.partition("=")[0] for token in tokens if token.startswith("--")]
     if not options:
         return _stray_line(tokens, names, others or {})
-    near = {option: nearest(_word(option), names, _spellings(names, others or {})) for option in options}
-    if len(near) == 1:
-        return f"no such option: {options[0]}" + (f"; perhaps you meant --{near[options[0]]}" if near[options[0]] else "")
-    each = [option + (f" (perhaps you meant --{name})" if name else "") for option, name in near.items()]
+    hints = {option: _option_hint(_word(option), names, others or {}) for option in options}
+    if len(hints) == 1:
+        ((option, hint),) = hints.items()
+        return f"no such option: {option}" + (f"; {hint}" if hint else "")
+    each = [option + (f" ({hint})" if hint else "") for option, hint in hints.items()]
     return f"no such options: {', '.join(each)}"
+
+
+def _option_hint(word: str, names: Sequence[str], others: Mapping[str, str]) -> str:
+    """Returns what to write for an option that a command lacks: that of a word of other programs, or the nearest."""
+    if word in TAKEN:
+        return f"here it is --{TAKEN[word]}, which this command does not have"
+    if word in ANSWERED:  # not misspelt, or by its last letter
+        names, others = [name for name in names if name.startswith(word[:-1])], {}
+    name = nearest(word, names, _spellings(names, others))
+    return f"perhaps you meant --{name}" if name else ""
 
 
 def _spellings(names: Sequence[str], others: Mapping[str, str]) -> dict[str, str]:
