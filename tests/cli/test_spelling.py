@@ -78,9 +78,9 @@ def test_a_note_is_printed_once(capsys):
         ("train --project runs --name a", "--project: here it is --output FOLDER"),
         ("train --exist-ok", "--exist-ok: here it is --overwrite"),
         ("export --fp16", "--fp16: here it is --precision float16"),
-        ("train --cfg yolo.yaml", "--cfg: here it is --recipe FILE.toml, a published recipe and what differs; --save-recipe"),
+        ("train --cfg yolo.yaml", "--cfg: here it is --recipe FILE.toml, a published recipe and what differs from it"),
         ("train --clip_grad True", "--clip-grad: here it is --clip-norm NORM"),
-        ("train --image-weights", "--image-weights: here --class-balance inverse weighs classes"),
+        ("train --image-weights", "--image-weights: here --class-balance inverse weights the class loss; all"),
         ("predict --save_csv", "--save-csv: write --save csv; it takes one or more of json, txt, csv, coco"),
     ],
 )
@@ -90,6 +90,16 @@ def test_words_without_an_equal_here_are_answered(typed, want):
 
 def test_an_answer_is_given_only_where_its_option_is():
     assert refusal("predict --weights w --source x --exist-ok").startswith("no such option: --exist-ok")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_answer_names_only_options_that_the_command_has(command):
+    names = {*option_names(COMMANDS[command].options)}
+    for word in ANSWERED.keys() - names:
+        try:
+            translate_options([f"--{word}"], names)
+        except UsageError as error:
+            assert {*re.findall(r"--([a-z-]+[a-z])", str(error).partition(": ")[2])} <= names
 
 
 @pytest.mark.parametrize(

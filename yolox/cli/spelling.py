@@ -62,10 +62,10 @@ ANSWERED = {
     **dict.fromkeys(("fp16", "amp"), "here it is --precision float16"),
     **dict.fromkeys(
         ("cfg", "config", "hyp", "exp-file"),
-        "here it is --recipe FILE.toml, a published recipe and what differs; --save-recipe writes one",
+        "here it is --recipe FILE.toml, a published recipe and what differs from it",
     ),
     **dict.fromkeys(("clip-grad", "grad-clip"), "here it is --clip-norm NORM, such as 10"),
-    "image-weights": "here --class-balance inverse weighs classes; images are drawn equally often",
+    "image-weights": "here --class-balance inverse weights the class loss; all images are drawn equally often",
     "exist-ok": "here it is --overwrite",
     "save-result": "pictures are written to the folder of --output, unless --no-pictures says otherwise",
     "close-mosaic": "here it is --plain-epochs, last epochs without mosaic and mixup and with the L1 loss",
@@ -73,8 +73,8 @@ ANSWERED = {
     "is-parallel": "here it is --parallel, without a value, in a command that msrun starts",
     "devices": "here msrun starts a process for each device, with --parallel",
 }
-"""Options of other programs that have another form here, to what the message says. It is given by the commands that have the
-first option that it names."""
+"""Options of other programs that have another form here, to what the message says. It is given by the commands that have all
+options that it names."""
 
 
 def translate_options(
@@ -122,7 +122,7 @@ def _answer(word: str, known: set[str], answers: Mapping[str, str]) -> str | Non
     text = answers.get(word) or ANSWERED.get(word)
     if text is None or word in answers:
         return text
-    return text if re.search(r"--([a-z-]+[a-z])", text)[1] in known else None
+    return text if known.issuperset(re.findall(r"--([a-z-]+[a-z])", text)) else None
 
 
 def nearest(word: str, names: Iterable[str], others: Mapping[str, str] | None = None) -> str | None:
