@@ -46,7 +46,7 @@ def test_the_tables_name_what_exists():
         ("train --imgsz=320 --lrf=0.1", "train --input-size=320 --min-lr-ratio=0.1"),
         ("eval --weights w --conf 0.1 --iou 0.5", "eval --weights w --score-threshold 0.1 --iou-threshold 0.5"),
         ("val --weights w --conf_thres 0.1", "eval --weights w --score-threshold 0.1"),
-        ("train --single_cls --save-period 5", "train --single-class --save-every 5"),
+        ("train --single_cls --num-workers 5", "train --single-class --workers 5"),
         ("detect --ckpt w --path x.jpg --nms 0.4", "predict --weights w --source x.jpg --iou-threshold 0.4"),
     ],
 )
@@ -77,6 +77,7 @@ def test_a_note_is_printed_once(capsys):
         ("train --lr0 0.01", "--lr0: here it is --lr, or --lr-per-image; "),
         ("train --project runs --name a", "--project: here it is --output FOLDER"),
         ("train --exist-ok", "--exist-ok: here it is --overwrite"),
+        ("train --save-period -1", "--save-period: here it is --save-every N; leave it out for none"),
         ("export --fp16", "--fp16: here it is --precision float16"),
         ("train --cfg yolo.yaml", "--cfg: here it is --recipe FILE.toml, a published recipe and what differs from it"),
         ("train --clip_grad True", "--clip-grad: here it is --clip-norm NORM"),

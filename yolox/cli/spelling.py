@@ -46,7 +46,6 @@ TAKEN = {
         "crops": "save-crop",
         "show": "view-img",
         "single-class": "single-cls",
-        "save-every": "save-period",
         "rectangular": "rect",
     }.items()
     for word in words.split()
@@ -67,6 +66,7 @@ ANSWERED = {
     **dict.fromkeys(("clip-grad", "grad-clip"), "here it is --clip-norm NORM, such as 10"),
     "image-weights": "here --class-balance inverse weights the class loss; all images are drawn equally often",
     "exist-ok": "here it is --overwrite",
+    "save-period": "here it is --save-every N; leave it out for none",
     "save-result": "pictures are written to the folder of --output, unless --no-pictures says otherwise",
     "close-mosaic": "here it is --plain-epochs, last epochs without mosaic and mixup and with the L1 loss",
     "multi-scale": "here it is --multiscale-sizes SIZE SIZE ..., the heights of training images",
