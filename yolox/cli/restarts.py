@@ -23,8 +23,11 @@ OUTER = {"--restarts", "--processes"}  # options of the process that starts the 
 def run_in_processes(options: TrainOptions) -> None:
     """Runs this command in a process of its own, or in several, and again when it fails.
 
+    Args:
+        options: of ``train``, with restarts or more than one process; the command's words are those of this process.
+
     Raises:
-        UsageError: a number that cannot be, or a process that msrun or Python code has started.
+        UsageError: a number out of range, or a process that msrun or Python code has started.
         SystemExit: with the status of the last process, which has printed its own message.
     """
     if options.restarts < 0 or options.processes < 1:
@@ -39,12 +42,13 @@ def run_in_processes(options: TrainOptions) -> None:
     again = first if options.resume else [*sys.orig_argv[1:own], "train", *_model(words), "--resume", str(folder)]
     again += [] if options.resume else ["--hang-seconds", str(options.hang_seconds)]
     group = options.processes > 1
+    if group:
+        os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"  # where msrun finds python
 
     def command(start: int) -> list[str]:
         words = again if start else first
         if not group:
             return [sys.executable, *words]
-        os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"  # where msrun finds python
         logs = folder.with_name(f"{folder.name}-logs") / str(start)
         return msrun_command(options.processes, logs, [*words, "--parallel"])
 
