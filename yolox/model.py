@@ -207,8 +207,8 @@ def evaluate(
         on_batch: called with the number of images done in this process; may raise to stop where there is one process.
         keep: called with the detections of all images, in the order of the dataset.
         rectangular: whether images of a similar shape make batches with little padding. Each of up to nine sizes is compiled for
-            itself, so that it pays for large datasets. 32 px of padding stay; AP moved by .0006 where it was measured. MindSpore
-            only.
+            itself, so that it pays for large datasets. At least 32 px of padding stay; AP moved by .0005 where it was measured.
+            MindSpore only.
         engine: runtime, as in `choose_engine`. "mindspore" follows the weights of a Cell wherever these are written; another one
             takes them as they are now, exported once and kept in the user's cache.
 

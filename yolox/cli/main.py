@@ -35,7 +35,7 @@ from yolox.models import SCALES
 from yolox.recipe_changes import finetune_recipe
 from yolox.training.run_folder import LAST
 from yolox.weights.hub import HUGGING_FACE, is_published_name, published_file
-from yolox.weights.load import local_path, read_weights
+from yolox.weights.load import file_of, local_path, read_weights
 from yolox.weights.shapes import scale_of
 
 NO_MODEL = "SCALE"  # in the usage line
@@ -142,8 +142,7 @@ def _scale_of_weights(argv: Sequence[str]) -> str | None:
     if path is None or path.suffix.lower() in SUFFIXES:
         return None
     scale = None
-    whole = Path(f"{path}.safetensors")  # of a checkpoint such as RUN/last
-    if path.is_file() or path.is_dir() or whole.is_file() or str(path).startswith(HUGGING_FACE):
+    if file_of(path) is not None or str(path).startswith(HUGGING_FACE):
         tensors, _ = read_weights(local_path(path))
         scale = scale_of({name: array.shape for name, array in tensors.items()})
     elif is_published_name(str(path)):

@@ -9,13 +9,13 @@ import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 from yolox.native import norm_operators, runs_natively
-from yolox.nn.layers import Convolution, MaxPool5, SpaceToDepth, make_activation
+from yolox.nn.layers import Convolution, MaxPool5, NativeCell, SpaceToDepth, make_activation
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.97  # share of the old running value; PyTorch writes the same as 0.03
 
 
-class ConvBNAct(nn.Cell):
+class ConvBNAct(NativeCell):
     """Convolution without bias, batch normalisation and activation.
 
     Every layer of the detector but the last predictions is one of these. The padding keeps the size at
@@ -53,11 +53,6 @@ class ConvBNAct(nn.Cell):
         if self.native:
             self.native_train, self.native_infer = operators
             self.native_settings = Tensor([BN_EPS, 1.0 - BN_MOMENTUM], ms.float32)
-
-    def add_flags(self, **flags):  # as in `Convolution`
-        super().add_flags(**flags)
-        if "fp32" in flags and not flags["fp32"]:
-            self.native = False
 
     def __setattr__(self, name, value):
         if name in ("bn", "act"):  # replaced by others, which the native operator does not compute

@@ -48,7 +48,16 @@ def make_activation(name: str) -> nn.Cell:
     return _ACTIVATIONS[name]()
 
 
-class NativeLayer(nn.Cell):
+class NativeCell(nn.Cell):
+    """A cell whose native operators take float32 only: another `to_float` of it, or of a cell around it, turns them off."""
+
+    def add_flags(self, **flags):
+        super().add_flags(**flags)
+        if "fp32" in flags and not flags["fp32"]:
+            self.native = False
+
+
+class NativeLayer(NativeCell):
     """A layer without parameters that computes on CPU by an operator of `yolox.native`, elsewhere by `compute`.
 
     Args:
@@ -60,11 +69,6 @@ class NativeLayer(nn.Cell):
         self.native = operator is not None
         if self.native:
             self.native_operator = operator
-
-    def add_flags(self, **flags):  # as in `Convolution`
-        super().add_flags(**flags)
-        if "fp32" in flags and not flags["fp32"]:
-            self.native = False
 
     def construct(self, x):  # [B,C,H,W] -> what `compute` returns
         if self.native and runs_natively(x.shape, x.dtype):

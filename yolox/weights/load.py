@@ -131,11 +131,8 @@ def local_path(path: str | os.PathLike, *, fetch: Callable[[str], Path] | None =
     Raises:
         WeightsError: there is no such name, the download failed, or a folder has no checkpoint of a run.
     """
-    if Path(path).is_dir():
-        found = [file for name in (BEST, LAST) if (file := Path(path) / name).is_file()]
-        if not found:
-            raise WeightsError(f"{path}: is a folder without {BEST} or {LAST}; want the folder of a run, or a file")
-        return found[0]
+    if (file := file_of(path)) is not None:
+        return file
     from yolox.weights.hub import (  # it imports this module
         HUGGING_FACE,
         PUBLISHED,
@@ -144,17 +141,34 @@ def local_path(path: str | os.PathLike, *, fetch: Callable[[str], Path] | None =
         is_published_name,
     )
 
-    if Path(path).exists():
-        return path
     if str(path).startswith(HUGGING_FACE):
         return fetch_hub_file(str(path))
-    if Path(f"{path}.safetensors").is_file():
-        return Path(f"{path}.safetensors")
     if is_published_name(str(path)):
         return (fetch or fetch_weights)(str(path))
     if Path(path).suffix or Path(path).name != str(path):
         return path  # whoever reads it says that it is missing
     raise WeightsError(f"{path}: no such file, and no published checkpoint; those are {', '.join(PUBLISHED)}")
+
+
+def file_of(path: str | os.PathLike) -> str | os.PathLike | None:
+    """Returns the file of this machine that a path of weights means.
+
+    Args:
+        path: of a file, of the folder of a run, or of a checkpoint without its suffix, as ``RUN/last``.
+
+    Returns:
+        The path of the file; None where there is none.
+
+    Raises:
+        WeightsError: a folder has no checkpoint of a run.
+    """
+    if Path(path).is_dir():
+        found = [file for name in (BEST, LAST) if (file := Path(path) / name).is_file()]
+        if not found:
+            raise WeightsError(f"{path}: is a folder without {BEST} or {LAST}; want the folder of a run, or a file")
+        return found[0]
+    whole = Path(f"{path}.safetensors")
+    return path if Path(path).exists() else whole if whole.is_file() else None
 
 
 def read_weights(
